@@ -1,0 +1,94 @@
+"""What can go wrong, in the user's words: every failure that leaves the core is one of these.
+
+Each kind carries the exit code of the command line and a stable `code` for `--json`; the message says what happened,
+the hint what to do next. Neither ever holds a secret or somebody's text. `app.py` alone turns them into an exit.
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """The process' exit codes, as documented in the README and in CLI reference."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    SETTINGS = 3
+    DATABASE = 4
+    BACKUP = 5
+    PROVIDER = 6
+    LOCKED = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class JunkieError(Exception):
+    """A failure that the user is told about.
+
+    `message` is one sentence without a full stop needed; `hint` the next step, or empty; `code` a stable word for
+    scripts (`{"error": {"code", "message", "hint"}}`).
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    default_code: ClassVar[str] = "failed"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code or self.default_code
+
+
+class NotFoundError(JunkieError):
+    """No such memory, session, run or backup."""
+
+    default_code = "not_found"
+
+
+class DeclinedError(JunkieError):
+    """The person was asked and said no; nothing was changed."""
+
+    default_code = "declined"
+
+
+class UsageError(JunkieError):
+    """The command line, or the file given to it, cannot be carried out as it stands."""
+
+    exit_code = ExitCode.USAGE
+    default_code = "usage"
+
+
+class SettingsError(JunkieError):
+    """A setting is missing or has a bad value; names the variable and where it came from."""
+
+    exit_code = ExitCode.SETTINGS
+    default_code = "settings"
+
+
+class DatabaseError(JunkieError):
+    """PostgreSQL cannot be reached, or refused."""
+
+    exit_code = ExitCode.DATABASE
+    default_code = "database"
+
+
+class BackupError(JunkieError):
+    """A backup or restore failed, or a backup file is not valid."""
+
+    exit_code = ExitCode.BACKUP
+    default_code = "backup"
+
+
+class ProviderError(JunkieError):
+    """The model provider cannot be reached, or refused."""
+
+    exit_code = ExitCode.PROVIDER
+    default_code = "provider"
+
+
+class LockedError(JunkieError):
+    """Another run holds the lock."""
+
+    exit_code = ExitCode.LOCKED
+    default_code = "locked"
