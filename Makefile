@@ -1,0 +1,56 @@
+# Two commands for newcomers: `make chat` talks, `make test` proves. Everything lives in .venv, made on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help chat demo test check lint fix faults soak bench bench-data docs clean
+
+help: ## Show what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+chat: $(VENV)/.run ## Talk to the team that remembers (without a terminal: the tour of `junkie demo`)
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/junkie chat; else exec $(BIN)/junkie demo; fi
+
+demo: $(VENV)/.run ## A two-minute tour on a throw-away database, no key needed
+	@$(BIN)/junkie demo
+
+test: $(VENV)/.dev ## Run all tests, against servers that they start themselves
+	$(PYTEST) -n $(WORKERS) tests
+
+check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
+	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/integration
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.dev ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what was built here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+
+# The stamps: reinstalled when pyproject.toml changes. pip compiles to bytecode, which halves the start of `junkie`.
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	@echo "installing junkie into $(VENV) (about 350 MB, a minute or two, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "installing junkie and its test tools into $(VENV) (about 450 MB, a minute or two, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "junkie needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "this Python cannot make virtual environments; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
