@@ -1,0 +1,41 @@
+"""The conversation: a turn as plain values, for a terminal, a script or a bot.
+
+Importing this loads nothing heavy; `Conversation.open` does, in a thread, so that a prompt can be on the screen before.
+"""
+
+from junkie_cli.core.chat.conversation import Conversation, TablesNeededError
+from junkie_cli.core.chat.events import (
+    AnswerComplete,
+    ChatEvent,
+    Delta,
+    Done,
+    Exchange,
+    Failed,
+    Memory,
+    MemoryEntry,
+    Reasoning,
+    SessionEntry,
+    Status,
+    Tool,
+    Usage,
+    Warning,
+)
+
+__all__ = [
+    "AnswerComplete",
+    "ChatEvent",
+    "Conversation",
+    "Delta",
+    "Done",
+    "Exchange",
+    "Failed",
+    "Memory",
+    "MemoryEntry",
+    "Reasoning",
+    "SessionEntry",
+    "Status",
+    "TablesNeededError",
+    "Tool",
+    "Usage",
+    "Warning",
+]

@@ -1,0 +1,148 @@
+"""What a turn tells its caller, as plain values: nothing of agno, of a terminal or of JSON.
+
+The order within one turn is fixed: any number of `Delta`, `Reasoning`, `Tool` and `Warning`; `Failed` when the answer
+broke off; `AnswerComplete` once the answer is whole and stored and memories are about to be extracted; `Memory` for
+each change; and exactly one `Done`, always last.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from junkie_cli.core.errors import JunkieError
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the answer, as the model wrote it: hostile text until it has passed `text.py`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """The next piece of what the model thought aloud before it answered."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool of the team: `status` is `started`, `completed` or `failed`."""
+
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory was `added`, `updated` or `deleted` (committed), or the extraction is `pending` and is tried later.
+
+    `memory` is the text as it now stands, of a deleted one the text that went; both None when pending.
+    """
+
+    action: str
+    memory_id: str | None
+    memory: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something that the user should know and that did not stop the turn: one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer broke off; what was streamed so far stays. `Done` follows and carries the same error."""
+
+    error: JunkieError
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerComplete:
+    """The answer is whole and stored; what follows is the extraction of memories, and `Done`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of this answer as the provider counted them, 0 where it did not say."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of a turn.
+
+    `complete` is True only when the answer came to its own end; `error` says why it did not, or that an answer which
+    was shown could not be stored. `answer` is all the text that was streamed.
+    """
+
+    session_id: str
+    run_id: str
+    user_id: str
+    answer: str
+    complete: bool
+    usage: Usage | None
+    error: JunkieError | None
+
+
+ChatEvent = Delta | Reasoning | Tool | Memory | Warning | Failed | AnswerComplete | Done
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEntry:
+    """One memory of the user; `updated_at` in UTC."""
+
+    memory_id: str
+    memory: str
+    topics: tuple[str, ...]
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One run of a session: what the user said, what was answered; `status` COMPLETED, CANCELLED or ERROR; `at` UTC."""
+
+    run_id: str
+    at: datetime | None
+    status: str
+    message: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """A session of the user: its name (or ""), the first words said in it, its runs, and when it was last used, UTC."""
+
+    session_id: str
+    name: str
+    first_words: str
+    runs: int
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the conversation stands on: for `/status`.
+
+    `database` is the label for people, or "" with `--no-database`; `pending` counts extractions not done yet;
+    `memories` all of the user's, `memories_in_context` those that fit into the token budget of `memory_budget`.
+    """
+
+    user_id: str
+    session_id: str
+    model: str
+    provider: str
+    memory_model: str
+    offline: bool
+    memory: bool
+    database: str
+    history_runs: int
+    pending: int
+    memories: int
+    memories_in_context: int
+    memory_budget: int
