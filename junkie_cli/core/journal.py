@@ -1,0 +1,384 @@
+"""The one home of every change of a memory, with its history, and of extractions that have not succeeded yet.
+
+Everything here is plain SQL that runs inside the caller's transaction (see `schema.transaction`): a change and its
+trace are committed together or not at all. Writers hold a shared lock on their user and look for a tombstone under
+it; an erasure holds the same lock alone, so no write of ours can slip in behind it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.schema import (
+    HISTORY,
+    MEMORIES,
+    OWN_VERSIONS,
+    PENDING,
+    TOMBSTONES,
+    SchemaState,
+    transaction,
+)
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+
+class OwnershipError(JunkieError):
+    """A change names a memory that belongs to another user; nothing of its transaction may be kept."""
+
+    default_code = "ownership"
+
+
+class ErasedError(JunkieError):
+    """The user was erased after this write began, or was erased at all; nothing may be written."""
+
+    default_code = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChange:
+    """One change of a memory; `action` is `added`, `updated` or `deleted`.
+
+    For `updated`, None in `topics`, `input`, `agent_id` and `team_id` leaves the stored value as it is.
+    """
+
+    action: str
+    memory_id: str
+    user_id: str | None
+    memory: str | None = None
+    topics: list[str] | None = None
+    input: str | None = None
+    agent_id: str | None = None
+    team_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedChange:
+    """A change as made: `before` and `after` are the whole rows, None where there was or is none."""
+
+    action: str
+    memory_id: str
+    user_id: str | None
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedChanges:
+    """What `apply_changes` did: the batch to undo (None: no history), the changes made, and ids that were not there."""
+
+    batch: str | None
+    changes: tuple[AppliedChange, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An extraction that is yet to succeed: the user's message, and the assistant's words it answers (or "").
+
+    Times are the server's, in UTC; `set_aside` once it has failed too often to be tried again unasked.
+    """
+
+    pending_id: str
+    user_id: str
+    session_id: str | None
+    run_id: str | None
+    message: str
+    context: str = ""
+    team_id: str | None = None
+    attempts: int = 0
+    last_error: str | None = None
+    created_at: datetime | None = None
+    next_try: datetime | None = None
+    set_aside: bool = False
+
+
+# -- guarding a user ---------------------------------------------------------------------------------------------------
+
+# Two statements, not one: the second's snapshot must be taken when the lock is held.
+LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 7317))"
+LOCK_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7317))"
+
+
+def tombstone_statement(state: SchemaState) -> str:
+    """SQL that takes a user id as $1 and gives the time of that user's erasure, or no row."""
+    return (
+        f"SELECT t.erased_at FROM {state.qualified(TOMBSTONES)} t JOIN {state.qualified(OWN_VERSIONS)} v"
+        " ON v.name = 'salt' WHERE t.user_hash = encode(sha256(convert_to(v.value || $1, 'UTF8')), 'hex')"
+    )
+
+
+def lock_name(state: SchemaState, user_id: str) -> str:
+    """The text that stands for a user in LOCK_SHARED and LOCK_ALONE."""
+    return f"junkie user {state.schema} {user_id}"
+
+
+async def database_time(connection: "Connection") -> datetime:
+    """The server's clock: what a turn keeps as the moment it began, for `guard_user`."""
+    async with transaction(connection):
+        time: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return time
+
+
+async def guard_user(
+    connection: "Connection", state: SchemaState, user_id: str | None, *, began: datetime | None = None
+) -> None:
+    """Hold this user's shared lock until the transaction ends, and refuse when the user was erased.
+
+    With `began` (by the server's clock) only an erasure since then refuses: a person who comes back may be remembered
+    again. Raises ErasedError.
+    """
+    if not user_id or not state.may("SELECT", TOMBSTONES) or not state.may("SELECT", OWN_VERSIONS):
+        return
+    await connection.execute(LOCK_SHARED, lock_name(state, user_id))
+    erased_at = await connection.fetchval(tombstone_statement(state), user_id)
+    if erased_at is not None and (began is None or erased_at >= began):
+        raise ErasedError(
+            f"this user was erased at {erased_at.isoformat(timespec='seconds')}; nothing was written",
+            hint="what is written for this person from now on must begin after the erasure",
+        )
+
+
+# -- changing memories -------------------------------------------------------------------------------------------------
+
+
+async def mark_writer(connection: "Connection", by: str) -> None:
+    """Tell the history trigger, for this transaction, that these changes are ours and already written down."""
+    await connection.execute("SELECT set_config('junkie.writer', $1, true)", by)
+
+
+async def apply_changes(
+    connection: "Connection",
+    state: SchemaState,
+    changes: Sequence[MemoryChange],
+    *,
+    by: str,
+    history: bool = True,
+    keep_days: int = 30,
+    began: datetime | None = None,
+) -> AppliedChanges:
+    """Make `changes` of memories in the caller's transaction, and write them down for undo.
+
+    `by` is `junkie` or `team`. Each owner is checked in SQL under a row lock; an id of another user raises
+    OwnershipError, an erased user ErasedError (see `guard_user` for `began`), and the caller's transaction must then
+    be rolled back. Ids that are not there are returned as `missing` (an `added` id that is there is updated). History
+    is written when our tables can be used and `keep_days` is above 0; entries older than `keep_days` are pruned.
+    """
+    await mark_writer(connection, by)
+    for user_id in sorted({change.user_id or "" for change in changes}):
+        await guard_user(connection, state, user_id, began=began)
+    made = [await _apply(connection, state, change) for change in changes]
+    applied = tuple(change for change in made if change is not None)
+    missing = tuple(change.memory_id for change, done in zip(changes, made, strict=True) if done is None)
+    batch = None
+    if applied and history and records_history(state, keep_days):
+        batch = await _record(connection, state, applied, by)
+        await prune_history(connection, state, keep_days)
+    return AppliedChanges(batch, tuple(_parsed(change) for change in applied), missing)
+
+
+def records_history(state: SchemaState, keep_days: int) -> bool:
+    """Whether changes are written down for undo: our tables can be used, and history is kept at all."""
+    return state.has_own_tables and keep_days > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    action: str
+    memory_id: str
+    user_id: str | None
+    before: str | None
+    after: str | None
+
+
+async def _apply(connection: "Connection", state: SchemaState, change: MemoryChange) -> _Made | None:
+    table = state.qualified(MEMORIES)
+    row = await connection.fetchrow(
+        f"SELECT user_id, row_to_json(m)::text AS row FROM {table} m WHERE memory_id = $1 FOR UPDATE",
+        change.memory_id,
+    )
+    if row is None and change.action != "added":
+        return None
+    if row is None:
+        return _Made("added", change.memory_id, change.user_id, None, await _insert(connection, state, change))
+    if (row["user_id"] or None) != (change.user_id or None):
+        raise OwnershipError(
+            f"memory {change.memory_id} belongs to another user; nothing was changed",
+            hint="see whose it is: junkie memories show ID",
+        )
+    if change.action == "deleted":
+        await connection.execute(f"DELETE FROM {table} WHERE memory_id = $1", change.memory_id)
+        return _Made("deleted", change.memory_id, row["user_id"], row["row"], None)
+    after = await _update(connection, state, change)
+    return _Made("updated", change.memory_id, row["user_id"], row["row"], after)
+
+
+async def _insert(connection: "Connection", state: SchemaState, change: MemoryChange) -> str:
+    kind = state.column_type(MEMORIES, "memory")
+    dated = state.has_column(MEMORIES, "created_at")
+    text: str = await connection.fetchval(
+        f"INSERT INTO {state.qualified(MEMORIES)} AS m"
+        f" (memory_id, user_id, memory, topics, input, agent_id, team_id, updated_at{', created_at' if dated else ''})"
+        f" VALUES ($1, $2, to_json($3::text)::{kind}, $4::text::{state.column_type(MEMORIES, 'topics')}, $5, $6, $7,"
+        f" {_EPOCH}{', ' + _EPOCH if dated else ''}) RETURNING row_to_json(m)::text",
+        change.memory_id,
+        change.user_id or None,
+        storable(change.memory or ""),
+        None if change.topics is None else json.dumps([storable(topic) for topic in change.topics]),
+        None if change.input is None else storable(change.input),
+        change.agent_id,
+        change.team_id,
+    )
+    return text
+
+
+async def _update(connection: "Connection", state: SchemaState, change: MemoryChange) -> str:
+    kind = state.column_type(MEMORIES, "memory")
+    text: str = await connection.fetchval(
+        f"UPDATE {state.qualified(MEMORIES)} AS m SET memory = coalesce(to_json($2::text)::{kind}, memory),"
+        f" topics = coalesce($3::text::{state.column_type(MEMORIES, 'topics')}, topics), input = coalesce($4, input),"
+        f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id), updated_at = {_EPOCH}"
+        " WHERE memory_id = $1 RETURNING row_to_json(m)::text",
+        change.memory_id,
+        None if change.memory is None else storable(change.memory),
+        None if change.topics is None else json.dumps([storable(topic) for topic in change.topics]),
+        None if change.input is None else storable(change.input),
+        change.agent_id,
+        change.team_id,
+    )
+    return text
+
+
+_EPOCH = "extract(epoch FROM now())::bigint"
+
+
+def storable(text: str) -> str:
+    """`text` as PostgreSQL can hold it: without NUL, which no text column takes, and without lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _parsed(made: _Made) -> AppliedChange:
+    before, after = (None if row is None else json.loads(row) for row in (made.before, made.after))
+    return AppliedChange(made.action, made.memory_id, made.user_id, before, after)
+
+
+async def _record(connection: "Connection", state: SchemaState, made: Sequence[_Made], by: str) -> str:
+    batch = str(uuid4())
+    await connection.executemany(
+        f"INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before, after)"
+        " VALUES ($1::text::uuid, $2, $3, $4, $5, $6::text::json, $7::text::json)",
+        [(batch, by, change.action, change.memory_id, change.user_id, change.before, change.after) for change in made],
+    )
+    return batch
+
+
+async def prune_history(connection: "Connection", state: SchemaState, keep_days: int) -> None:
+    """Forget changes older than `keep_days` days, in the caller's transaction."""
+    await connection.execute(
+        f"DELETE FROM {state.qualified(HISTORY)} WHERE at < now() - make_interval(days => $1)",
+        keep_days,
+    )
+
+
+async def delete_where(
+    connection: "Connection", state: SchemaState, condition: str, arguments: Sequence[Any], *, batch: str | None
+) -> int:
+    """Delete the memories `m` that meet `condition` (SQL over `m`, with `arguments` as $1...), one statement for all.
+
+    With `batch` each row is kept in the history under it, in the same statement. Returns how many were deleted.
+    """
+    table = f"{state.qualified(MEMORIES)} AS m"
+    await mark_writer(connection, "junkie")
+    if batch is None:
+        done = await connection.execute(f"DELETE FROM {table} WHERE {condition}", *arguments)
+        return int(done.rpartition(" ")[2])
+    count: int = await connection.fetchval(
+        f"WITH gone AS (DELETE FROM {table} WHERE {condition} RETURNING m.*),"
+        f" kept AS (INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before)"
+        f" SELECT ${len(arguments) + 1}::text::uuid, 'junkie', 'deleted', memory_id, user_id, row_to_json(gone)"
+        " FROM gone RETURNING 1) SELECT count(*) FROM kept",
+        *arguments,
+        batch,
+    )
+    return count
+
+
+# -- pending extractions -----------------------------------------------------------------------------------------------
+
+
+async def write_pending(
+    connection: "Connection", state: SchemaState, pending: Pending, *, began: datetime | None = None
+) -> None:
+    """Write an extraction down before it is tried; writing the same `pending_id` again changes nothing.
+
+    Raises ErasedError as `guard_user` does.
+    """
+    await guard_user(connection, state, pending.user_id, began=began)
+    await connection.execute(
+        f"INSERT INTO {state.qualified(PENDING)} (pending_id, user_id, session_id, run_id, message, context, team_id,"
+        " attempts, last_error) VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        pending.pending_id,
+        pending.user_id,
+        pending.session_id,
+        pending.run_id,
+        storable(pending.message),
+        storable(pending.context),
+        pending.team_id,
+        pending.attempts,
+        pending.last_error,
+    )
+
+
+async def strike_off(connection: "Connection", state: SchemaState, pending_id: str) -> bool:
+    """Strike a pending extraction off, in the transaction that writes its memories.
+
+    False when it was struck off already (another process was faster): the caller must then write nothing.
+    """
+    done = await connection.execute(
+        f"DELETE FROM {state.qualified(PENDING)} WHERE pending_id = $1::text::uuid",
+        pending_id,
+    )
+    return bool(done == "DELETE 1")
+
+
+MAX_ATTEMPTS = 8
+
+
+async def record_failure(
+    connection: "Connection", state: SchemaState, pending_id: str, error: str, *, retry_after: float = 0
+) -> None:
+    """Note that an attempt failed: the next one waits 30 s, then twice as long each time, at most a day.
+
+    `retry_after` (seconds) is what the provider asked for at least. After MAX_ATTEMPTS it is set aside.
+    """
+    await connection.execute(
+        f"UPDATE {state.qualified(PENDING)} SET attempts = attempts + 1, last_error = left($2, 500),"
+        " next_try = now() + make_interval(secs => greatest($3::float8, least(86400, 30 * 2 ^ attempts))),"
+        " set_aside = attempts + 1 >= $4 WHERE pending_id = $1::text::uuid",
+        pending_id,
+        storable(error),
+        retry_after,
+        MAX_ATTEMPTS,
+    )
+
+
+async def list_pending(connection: "Connection", state: SchemaState, user_id: str | None = None) -> list[Pending]:
+    """Extractions that have not succeeded, oldest first; of one user, or of all. Empty where our tables are not."""
+    if not state.has(PENDING):
+        return []
+    async with transaction(connection):
+        rows = await connection.fetch(
+            "SELECT pending_id::text AS pending_id, user_id, session_id, run_id, message, context, team_id, attempts,"
+            f" last_error, created_at, next_try, set_aside FROM {state.qualified(PENDING)}"
+            " WHERE $1::text IS NULL OR user_id = $1 ORDER BY created_at, pending_id",
+            user_id,
+        )
+    return [Pending(**dict(row)) for row in rows]

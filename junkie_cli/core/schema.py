@@ -1,0 +1,252 @@
+"""The one place that knows agno's tables and ours: names, columns, generations, indexes, and how ours are made.
+
+Agno's tables are never changed here. Ours (`junkie_*`) live beside them in the same schema, so that one dump of the
+schema holds both, and are made on the first change of a memory, under a transaction-level lock that a pooler keeps.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.errors import DatabaseError
+
+if TYPE_CHECKING:
+    import asyncpg
+
+MEMORIES = "user_memories"
+SESSIONS = "agent_sessions"
+RUNS = "agent_sessions_runs"
+VERSIONS = "agno_schema_versions"
+
+PENDING = "junkie_pending"
+HISTORY = "junkie_history"
+TOMBSTONES = "junkie_tombstones"
+ERASURES = "junkie_erasures"
+OWN_VERSIONS = "junkie_versions"
+OWN_TABLES = (PENDING, HISTORY, TOMBSTONES, ERASURES, OWN_VERSIONS)
+OWN_VERSION = 1
+
+# What agno 3 makes by itself at its first write when the schema lacks it (facts: it never alters an existing table).
+_AGNO_3_TABLES = (SESSIONS, RUNS, MEMORIES, VERSIONS)
+
+
+def quoted(name: str) -> str:
+    """`name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as the catalogue has it: columns by name with their SQL type, and what the current user may do.
+
+    `rows` is the planner's figure, -1 when the table was never analysed.
+    """
+
+    columns: Mapping[str, str]
+    privileges: frozenset[str]
+    rows: float
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index: its table, its name, its definition as `pg_get_indexdef` prints it, and whether it can be used."""
+
+    table: str
+    name: str
+    definition: str
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """What is in the schema now, as far as the current database user can see.
+
+    `generation` is `none` (no table of agno), `2.2` (memories without created_at), `2.3` (2.3 to 2.9: runs inside
+    agent_sessions.runs) or `3` (agent_sessions_runs; an unmigrated one may hold older runs in the old column too).
+    """
+
+    schema: str
+    exists: bool
+    may_create: bool
+    tables: Mapping[str, Table]
+    indexes: tuple[Index, ...]
+
+    def qualified(self, table: str) -> str:
+        """`table` with its schema, quoted for SQL."""
+        return f"{quoted(self.schema)}.{quoted(table)}"
+
+    def has(self, table: str) -> bool:
+        """Whether `table` is in the schema."""
+        return table in self.tables
+
+    def has_column(self, table: str, column: str) -> bool:
+        """Whether `table` is there and has `column`."""
+        return table in self.tables and column in self.tables[table].columns
+
+    def column_type(self, table: str, column: str) -> str:
+        """SQL type of a column that is there. Raises KeyError when it is not."""
+        return self.tables[table].columns[column]
+
+    def may(self, privilege: str, table: str) -> bool:
+        """Whether the current user holds `privilege` (SELECT, INSERT, UPDATE, DELETE) on `table`; False without it."""
+        return table in self.tables and privilege in self.tables[table].privileges
+
+    @property
+    def generation(self) -> str:
+        """Which agno wrote these tables: `none`, `2.2`, `2.3` or `3`."""
+        if self.has(MEMORIES) and not self.has_column(MEMORIES, "created_at"):
+            return "2.2"
+        if self.has(SESSIONS) and self.has_column(SESSIONS, "runs") and not self.has(RUNS):
+            return "2.2" if self.column_type(SESSIONS, "runs") == "json" else "2.3"
+        return "3" if any(self.has(table) for table in (MEMORIES, SESSIONS, RUNS)) else "none"
+
+    @property
+    def has_runs_column(self) -> bool:
+        """Whether runs may lie in `agent_sessions.runs`, as agno 2 keeps them (agno 3 leaves that column behind)."""
+        return self.has_column(SESSIONS, "runs")
+
+    @property
+    def has_own_tables(self) -> bool:
+        """Whether all of our tables are there and the current user may write history and read tombstones."""
+        return (
+            all(self.has(table) for table in OWN_TABLES)
+            and {"SELECT", "INSERT", "DELETE"} <= self.tables[HISTORY].privileges
+            and self.may("SELECT", TOMBSTONES)
+            and self.may("SELECT", OWN_VERSIONS)
+        )
+
+    def tables_agno_3_adds(self) -> tuple[str, ...]:
+        """Names of the tables that agno 3 will make here at its first write, in its order; none when all are there."""
+        return tuple(table for table in _AGNO_3_TABLES if not self.has(table))
+
+    def has_index(self, table: str, *columns: str) -> bool:
+        """Whether a usable index on `table` begins with `columns`, each as `pg_get_indexdef` prints it."""
+        wanted = "(" + ", ".join(columns)
+        return any(
+            index.valid
+            and index.table == table
+            and _begins(index.definition, wanted)
+            and " WHERE " not in index.definition
+            for index in self.indexes
+        )
+
+
+def _begins(definition: str, wanted: str) -> bool:
+    _, _, rest = definition.partition(" USING btree ")
+    return rest.startswith((wanted + ",", wanted + ")"))
+
+
+_INSPECT = """
+SELECT n.oid IS NOT NULL AS exists,
+  CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+       ELSE has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE') END AS may_create,
+  (SELECT json_agg(json_build_object('name', c.relname, 'rows', c.reltuples, 'columns',
+      (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL) ORDER BY a.attnum)
+         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+      'privileges', (SELECT json_agg(p) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+                      WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, p))))
+     FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p'))::text AS tables,
+  (SELECT json_agg(json_build_object('table', t.relname, 'name', c.relname, 'valid', i.indisvalid,
+      'definition', pg_get_indexdef(i.indexrelid)))
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+     JOIN pg_catalog.pg_class t ON t.oid = i.indrelid WHERE c.relnamespace = n.oid)::text AS indexes
+FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
+"""
+
+
+async def inspect(connection: "asyncpg.Connection[Any]", schema: str) -> SchemaState:
+    """Read the catalogue once and say what is in `schema`; a schema that is not there is a state, not an error."""
+    async with transaction(connection):
+        row = await connection.fetchrow(_INSPECT, schema)
+    assert row is not None
+    tables = {
+        table["name"]: Table(table["columns"] or {}, frozenset(table["privileges"] or ()), table["rows"])
+        for table in json.loads(row["tables"] or "[]")
+    }
+    indexes = tuple(Index(**index) for index in json.loads(row["indexes"] or "[]"))
+    return SchemaState(schema, row["exists"], row["may_create"], tables, indexes)
+
+
+def transaction(connection: "asyncpg.Connection[Any]") -> AbstractAsyncContextManager[Any]:
+    """A transaction for statements that may already stand in one: a pooler needs one, a savepoint costs two trips."""
+    return nullcontext() if connection.is_in_transaction() else connection.transaction()
+
+
+async def prepare(connection: "asyncpg.Connection[Any]", schema: str) -> SchemaState:
+    """The state of the schema before a change: with our own tables made or brought up, where rights allow it."""
+    state = await inspect(connection, schema)
+    if state.has_own_tables and await _own_version(connection, state) == OWN_VERSION:
+        return state
+    return await inspect(connection, schema) if await ensure_own_tables(connection, schema) else state
+
+
+async def ensure_own_tables(connection: "asyncpg.Connection[Any]", schema: str) -> bool:
+    """Make our tables, or bring them up to this version, and say whether they can be used.
+
+    Safe from several processes at once. False when the database user lacks the right to make or to use them: history,
+    undo and pending extractions are then off. Raises DatabaseError when they were made by a newer junkie.
+    """
+    async with transaction(connection):
+        state = await inspect(connection, schema)
+        if state.has_own_tables and await _own_version(connection, state) == OWN_VERSION:
+            return True
+        if not state.may_create:
+            return state.has_own_tables
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
+        state = await inspect(connection, schema)
+        await _upgrade(connection, state)
+        return True
+
+
+async def _own_version(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
+    if not state.may("SELECT", OWN_VERSIONS):
+        return 0
+    async with transaction(connection):
+        found = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
+    version = int(found or 0)
+    if version > OWN_VERSION:
+        raise DatabaseError(
+            f"the junkie tables in schema {state.schema} were made by a newer junkie (version {version})",
+            hint="use that newer junkie here",
+            code="own_tables_newer",
+        )
+    return version
+
+
+async def _upgrade(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
+    if state.has(OWN_VERSIONS) and await _own_version(connection, state) == OWN_VERSION:
+        return
+    if not state.exists:  # even IF NOT EXISTS asks for a right on the database, which a table's owner may lack
+        await connection.execute(f"CREATE SCHEMA {quoted(state.schema)}")
+    await connection.execute(_VERSION_1.replace("@schema", quoted(state.schema)))
+    await connection.execute(
+        f"INSERT INTO {state.qualified(OWN_VERSIONS)} (name, value) VALUES"
+        " ('schema', $1), ('salt', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))"
+        " ON CONFLICT (name) DO NOTHING",
+        str(OWN_VERSION),
+    )
+
+
+# History holds whole rows as json, not jsonb: agno 2.2's json columns may hold \\u0000, which jsonb refuses.
+_VERSION_1 = """
+CREATE TABLE IF NOT EXISTS @schema.junkie_versions (name text PRIMARY KEY, value text NOT NULL);
+CREATE TABLE IF NOT EXISTS @schema.junkie_pending (
+  pending_id uuid PRIMARY KEY, user_id text NOT NULL, session_id text, run_id text, message text NOT NULL,
+  context text NOT NULL DEFAULT '', team_id text, attempts integer NOT NULL DEFAULT 0, last_error text,
+  created_at timestamptz NOT NULL DEFAULT now(), next_try timestamptz NOT NULL DEFAULT now(),
+  set_aside boolean NOT NULL DEFAULT false);
+CREATE INDEX IF NOT EXISTS junkie_pending_user ON @schema.junkie_pending (user_id);
+CREATE TABLE IF NOT EXISTS @schema.junkie_history (
+  change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, batch uuid NOT NULL,
+  at timestamptz NOT NULL DEFAULT now(), by text NOT NULL, action text NOT NULL, memory_id text NOT NULL,
+  user_id text, before json, after json, undo_of uuid);
+CREATE INDEX IF NOT EXISTS junkie_history_batch ON @schema.junkie_history (batch);
+CREATE INDEX IF NOT EXISTS junkie_history_memory ON @schema.junkie_history (memory_id);
+CREATE INDEX IF NOT EXISTS junkie_history_user ON @schema.junkie_history (user_id, change_id DESC);
+CREATE INDEX IF NOT EXISTS junkie_history_at ON @schema.junkie_history (at);
+CREATE TABLE IF NOT EXISTS @schema.junkie_tombstones (user_hash text PRIMARY KEY, erased_at timestamptz NOT NULL);
+CREATE TABLE IF NOT EXISTS @schema.junkie_erasures (
+  erasure_id uuid PRIMARY KEY, user_hash text NOT NULL, erased_at timestamptz NOT NULL, counts json NOT NULL);
+"""
