@@ -1,31 +1,315 @@
 """Terminal-safe text: the one gate that everything from a database, a model or a file passes before it is shown.
 
-A leaf: imports nothing of ours.
+A leaf: imports nothing of ours, and nothing heavy. Three forms:
+
+- `shown`, and `Gate` for text that arrives in pieces: for a terminal. What could act becomes visible (`\\x1b`), never
+  removed in silence: with the escape character itself gone no sequence can act, whole or split.
+- `one_line`: for a table cell, where the width must be the same on every terminal.
+- `field` and `json_safe`: for pipes and JSON, without loss.
+
+Hostile are control, format, surrogate, separator and invisible characters. Emoji sequences stay together: a joiner only
+between two pictographs, a variation selector only behind one; non-joiners stay where a script needs them (Persian, the
+Indic scripts). Combining marks stay up to eight on one base: more is a flood, not a language.
 """
 
 import re
+import unicodedata
+from collections.abc import Iterator
 
-# C0 except newline and tab, DEL, C1, zero-width and bidi controls, byte-order mark, line and paragraph separators.
-_HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_FIELD = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"}
+MARKS_ON_ONE_BASE = 8
+REPLACEMENT = "\ufffd"
+_DOTTED_CIRCLE = "\u25cc"  # what Unicode puts a mark on that has no base
+_ZWNJ, _ZWJ, _TEXT_STYLE, _EMOJI_STYLE, _KEYCAP = "\u200c", "\u200d", "\ufe0e", "\ufe0f", "\u20e3"
+
+# Letters, digits and signs of the common scripts: shown as they are, in runs. A test holds it against Unicode's tables.
+_INERT = re.compile(
+    "[\\t\\n\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0373\u0384-\u0482\u048a-\u052f\u05d0-\u05ea\u0620-\u064a\u0671-\u06d5"
+    "\u0904-\u0939\u0e01-\u0e30\u0e3f-\u0e46\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2100-\u2bff"
+    "\u3000-\u3029\u3030-\u3096\u309b-\u3163\u3190-\ua48c\uac00-\ud7a3\uf900-\ufad9\uff01-\uff9f"
+    "\U0001f300-\U0001f3fa\U0001f400-\U0001faff\U00020000-\U0002fa1f]+"
+)
+# What has no shape of its own though Unicode's category does not say so: fillers, variation selectors, joiners.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\ufffe\uffff"
+    "\U000e0000-\U000e0fff]"
+)
+_HOSTILE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_MARK_CATEGORIES = frozenset({"Mn", "Me"})
+_JOINING_SCRIPTS = re.compile("[\u0620-\u06d5\u06fa-\u07ff\u0840-\u0dff\u0f00-\u109f\u1780-\u18aa\ufb50-\ufdff]")
+_PICTOGRAPH = re.compile(
+    "[\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
+)
+_SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
+_ONLY_IN_SEQUENCES = re.compile("[\u200d\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
+_NEEDS_ESCAPE = re.compile(r"[^\x20-\x5b\x5d-\x7e]")
+_NOT_ASCII = re.compile("[^\n\x20-\x7e]")
+
+
+class Gate:
+    """Makes text safe for a terminal piece by piece: what is fed in pieces comes out as if fed whole.
+
+    Newlines and tabs stay, `\\r\\n` becomes a newline, everything else that could act becomes visible. At most one
+    character is held back for the next piece; `flush` gives it up and makes the gate new.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._previous = ""
+        self._marks = 0  # on the previous base
+        self._joined = 0  # pictographs joined into the cluster that ends with the previous base
+        self._out: list[str] = []
+
+    def feed(self, chunk: str) -> str:
+        """`chunk` made safe, as far as it can be told without the next one."""
+        position, end = 0, len(chunk)
+        while position < end:
+            run = None if self._held else _INERT.match(chunk, position)
+            if run:
+                self._emit(run[0])
+                position = run.end()
+            else:
+                self._take(chunk[position])
+                position += 1
+        return self._drain()
+
+    def flush(self) -> str:
+        """What is still held back; the gate is as new afterwards."""
+        if self._held:
+            self._give_up()
+        rest = self._drain()
+        self._previous, self._marks, self._joined = "", 0, 0
+        return rest
+
+    def _drain(self) -> str:
+        text = "".join(self._out)
+        self._out.clear()
+        return text
+
+    def _take(self, character: str) -> None:
+        if self._held and self._joins(self._held, character):
+            return
+        if self._held:
+            self._give_up()
+        if self._waits(character):
+            self._held = character
+        elif character in "\t\n" or not _is_hostile(character):
+            self._take_harmless(character)
+        elif character in (_TEXT_STYLE, _EMOJI_STYLE) and self._marks == 0 and _PICTOGRAPH.match(self._previous):
+            self._out.append(character)
+            self._marks += 1
+        else:
+            self._emit(self._visible(character))
+
+    def _take_harmless(self, character: str) -> None:
+        if not _is_mark(character):
+            self._emit(character)
+        elif self._previous in ("", "\n", "\t"):
+            self._take_mark_without_base(character)
+        else:
+            self._marks += 1
+            self._out.append(character if self._marks <= MARKS_ON_ONE_BASE else self._surplus(character))
+
+    def _waits(self, character: str) -> bool:
+        """Whether only the next character tells what `character` is."""
+        if character == "\r" or "\ud800" <= character <= "\udbff":
+            return True
+        if character == _ZWJ and self._joined < MARKS_ON_ONE_BASE and _PICTOGRAPH.match(self._previous):
+            return True
+        if character in (_ZWNJ, _ZWJ) and _JOINING_SCRIPTS.match(self._previous):
+            return True
+        return character == _EMOJI_STYLE and self._previous in tuple("0123456789#*") and self._marks == 0
+
+    def _joins(self, held: str, character: str) -> bool:
+        """Emit `held` and `character` together where they belong together."""
+        if held == "\r" and character == "\n":
+            self._held = ""
+            self._emit("\n")
+        elif "\ud800" <= held <= "\udbff" and "\udc00" <= character <= "\udfff":
+            # An astral character whose halves came as two escapes of one JSON text, or in two pieces.
+            self._held = ""
+            self._take((held + character).encode("utf-16", "surrogatepass").decode("utf-16"))
+        elif self._belongs(held, character):
+            joined = self._joined
+            self._held = ""
+            self._out.append(held)
+            self._take(character)
+            self._joined = joined + 1  # one cluster may not be endless
+        else:
+            return False
+        return True
+
+    def _belongs(self, held: str, character: str) -> bool:
+        if held == _ZWJ and _PICTOGRAPH.match(self._previous):
+            return _PICTOGRAPH.match(character) is not None
+        if held in (_ZWNJ, _ZWJ):
+            return _JOINING_SCRIPTS.match(character) is not None and not _is_hostile(character)
+        return held == _EMOJI_STYLE and character == _KEYCAP
+
+    def _give_up(self) -> None:
+        held, self._held = self._held, ""
+        self._emit(self._visible(held))
+
+    def _emit(self, text: str) -> None:
+        self._out.append(text)
+        self._previous, self._marks, self._joined = text[-1], 0, 0
+
+    def _visible(self, character: str) -> str:
+        return _visible(character)
+
+    def _surplus(self, character: str) -> str:
+        return REPLACEMENT if self._marks == MARKS_ON_ONE_BASE + 1 else ""
+
+    def _take_mark_without_base(self, character: str) -> None:
+        # Without a base of its own it would change what stands before it on the screen.
+        self._emit(_DOTTED_CIRCLE)
+        self._take_harmless(character)
+
+
+class _FieldGate(Gate):
+    """The same judgement, but nothing is dropped or joined: what could act becomes COPY's escapes."""
+
+    def _visible(self, character: str) -> str:
+        return _copy_escape(character)
+
+    def _surplus(self, character: str) -> str:
+        return _copy_escape(character)
+
+    def _take_mark_without_base(self, character: str) -> None:
+        self._emit(_copy_escape(character))
+
+    def _waits(self, character: str) -> bool:
+        return character in (_ZWNJ, _ZWJ, _EMOJI_STYLE) and super()._waits(character)
 
 
 def shown(text: str) -> str:
-    """`text` made safe for a terminal, newlines and tabs kept; each other control character becomes visible."""
-    return _HOSTILE.sub(lambda match: _visible(match[0]), text)
+    """`text` made safe for a terminal, newlines and tabs kept; what could act becomes visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    gate = Gate()
+    return gate.feed(text) + gate.flush()
 
 
 def one_line(text: str) -> str:
-    """`text` safe for a table cell: as `shown`, with all white space folded to single spaces."""
-    return shown(" ".join(text.split()))
+    """`text` safe for a table cell: as `shown`, with all white space folded to single spaces.
+
+    Joined emoji and skin tones fall apart into their plain parts, as terminals disagree about the width of the whole.
+    """
+    return _ONLY_IN_SEQUENCES.sub("", shown(" ".join(text.split())))
 
 
 def field(text: str) -> str:
-    """`text` as a field of a tab-separated line, escaped as COPY does: `\\t`, `\\n`, `\\\\`, `\\x1b`."""
-    escaped = re.sub(r"[\t\n\r\\]", lambda match: _FIELD[match[0]], text)
-    return _HOSTILE.sub(lambda match: _visible(match[0]), escaped)
+    """`text` as a field of a tab-separated line, escaped as COPY does: `\\t`, `\\n`, `\\\\`, `\\x1b`.
+
+    Beyond ASCII the escapes are those of the UTF-8 bytes, as COPY reads them. `unescape_field` is the inverse.
+    """
+    if not _NEEDS_ESCAPE.search(text):
+        return text
+    gate = _FieldGate()
+    return gate.feed(re.sub(r"[\t\n\\]", lambda match: _NAMED_ESCAPES[match[0]], text)) + gate.flush()
+
+
+def unescape_field(text: str) -> str:
+    """The text that `field` was given."""
+    raw = re.sub(rb"\\(x[0-9a-f]{2}|.)", _unescape, text.encode("utf-8", "surrogatepass"))
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def json_safe(text: str) -> str:
+    """JSON text with every character that could act on a terminal, or is no Unicode text, as `\\uXXXX`: no loss."""
+    return _NOT_ASCII.sub(lambda match: _json_escape(match[0]) if _is_hostile(match[0]) else match[0], text)
+
+
+def width(text: str) -> int:
+    """Columns that one line of safe text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(_advances(text))
+
+
+def cut(text: str, columns: int) -> str:
+    """`text`, a line that `one_line` made, cut to `columns` with an ellipsis when it is wider."""
+    if text.isascii() and len(text) <= columns:
+        return text
+    total, fits = 0, 0
+    for index, size in enumerate(_advances(text)):
+        total += size
+        if total > columns:
+            return text[:fits].rstrip(" ") + "…" if columns > 0 else ""
+        if total < columns:
+            fits = index + 1
+    return text
+
+
+def pad(text: str, columns: int, *, right: bool = False) -> str:
+    """`text` filled up with spaces to `columns`: behind it, or before it with `right`."""
+    space = " " * (columns - width(text))
+    return space + text if right else text + space
+
+
+def _advances(text: str) -> Iterator[int]:
+    """By how many columns each character moves the cursor; sequences count as terminals that know them do."""
+    before, size_before = "", 0
+    for character in text:
+        size = character_width(character)
+        if before == _ZWJ or (_SKIN_TONE.match(character) and _PICTOGRAPH.match(before)):
+            size = 0
+        elif character == _EMOJI_STYLE and size_before == 1 and _PICTOGRAPH.match(before):
+            size = 1
+        yield size
+        before, size_before = character, size
+
+
+def character_width(character: str) -> int:
+    """Columns of one character: 0 for marks and what is invisible, 2 for wide ones and emoji, else 1."""
+    if character.isascii():
+        return 1
+    if _is_mark(character) or _is_hostile(character):
+        return 0
+    if unicodedata.east_asian_width(character) in "WF":
+        return 2
+    # Emoji that are younger than this Python's tables: the blocks are kept for wide ones.
+    young = "\U0001f300" <= character <= "\U0001faff" and unicodedata.category(character) == "Cn"
+    return 2 if young else 1
+
+
+def _is_hostile(character: str) -> bool:
+    return unicodedata.category(character) in _HOSTILE_CATEGORIES or _INVISIBLE.match(character) is not None
+
+
+def _is_mark(character: str) -> bool:
+    """Whether `character` goes onto the one before it: combining marks, and the vowels and finals of split Hangul."""
+    if unicodedata.category(character) in _MARK_CATEGORIES:
+        return True
+    return "\u1161" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7fb"
+
+
+_NAMED_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"}
+_UNESCAPED = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"\\": b"\\"}
 
 
 def _visible(character: str) -> str:
+    if character == "\r":
+        return "\\r"
     code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _copy_escape(character: str) -> str:
+    if character == "\r":
+        return "\\r"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def _unescape(match: "re.Match[bytes]") -> bytes:
+    word = match[1]
+    return bytes([int(word[1:], 16)]) if len(word) == 3 else _UNESCAPED.get(word, word)
+
+
+def _json_escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
