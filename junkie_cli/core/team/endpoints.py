@@ -1,0 +1,114 @@
+"""Which model is asked at which address with which key: settings turned into endpoints. Loads nothing heavy."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from junkie_cli.core.errors import SettingsError
+from junkie_cli.core.settings import Settings
+
+# A server without a key of its own ignores what it gets; the client cannot be made without one.
+NO_KEY = "no-key"
+REHEARSAL_URL = "http://rehearsal.invalid/v1"
+COMPOUND = "groq/compound"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a provider: what is sent there, and which variables a person would have to change.
+
+    `label` is for people and holds no secret; `*_variable` are the names to put into hints.
+    """
+
+    label: str
+    url: str
+    key: str = field(repr=False)
+    url_variable: str = ""
+    key_variable: str = ""
+    key_source: str = ""
+    is_groq: bool = False
+    is_rehearsal: bool = False
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a real key is sent."""
+        return self.key != NO_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An endpoint and the model that is asked there; `model_variable` names the setting that chose it."""
+
+    endpoint: Endpoint
+    model: str
+    model_variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What talks, and what turns talk into memories."""
+
+    main: Choice
+    memory: Choice
+
+
+def is_configured(settings: Settings) -> bool:
+    """Whether the settings name a provider that can be asked: any base URL, or Groq with a key."""
+    return settings.custom_provider != "groq" or bool(settings.groq_api_key)
+
+
+def choose(settings: Settings, *, offline: bool = False) -> Choices:
+    """The main and the memory model of `settings`; with `offline` the rehearsal model is both.
+
+    Without a Groq key the memory model is the custom provider's: `CUSTOM_MODEL`, unless `MEMORY_MODEL` was set.
+    Raises SettingsError (code `provider_missing`) when there is neither a key nor another provider.
+    """
+    if offline:
+        rehearsal = Choice(_rehearsal(), "rehearsal", "")
+        return Choices(rehearsal, rehearsal)
+    if not is_configured(settings):
+        raise SettingsError(
+            "no model to talk to: GROQ_API_KEY is not set and CUSTOM_PROVIDER names no other server",
+            hint="set GROQ_API_KEY (free at https://console.groq.com/keys), or set CUSTOM_PROVIDER to the base URL of "
+            "a local server such as http://localhost:11434/v1, or use --offline for the built-in rehearsal model",
+            code="provider_missing",
+        )
+    custom = _groq(settings) if settings.custom_provider == "groq" else _custom(settings)
+    main = Choice(custom, settings.custom_model, "CUSTOM_MODEL")
+    if settings.groq_api_key:
+        return Choices(main, Choice(_groq(settings), settings.memory_model, "MEMORY_MODEL"))
+    if settings.is_default("MEMORY_MODEL"):
+        return Choices(main, main)
+    return Choices(main, Choice(custom, settings.memory_model, "MEMORY_MODEL"))
+
+
+def _groq(settings: Settings) -> Endpoint:
+    own = settings.is_default("GROQ_BASE_URL")
+    return Endpoint(
+        label="Groq" if own else f"Groq at {_host(settings.groq_base_url)}",
+        url=settings.groq_base_url,
+        key=settings.groq_api_key,
+        url_variable="GROQ_BASE_URL",
+        key_variable="GROQ_API_KEY",
+        key_source=str(settings.sources["GROQ_API_KEY"]),
+        is_groq=True,
+    )
+
+
+def _custom(settings: Settings) -> Endpoint:
+    return Endpoint(
+        label=_host(settings.custom_provider),
+        url=settings.custom_provider,
+        key=settings.custom_provider_api_key or NO_KEY,
+        url_variable="CUSTOM_PROVIDER",
+        key_variable="CUSTOM_PROVIDER_API_KEY",
+        key_source=str(settings.sources["CUSTOM_PROVIDER_API_KEY"]),
+    )
+
+
+def _rehearsal() -> Endpoint:
+    return Endpoint(label="the rehearsal model", url=REHEARSAL_URL, key=NO_KEY, is_rehearsal=True)
+
+
+def _host(url: str) -> str:
+    """Host and port of `url`, without a user name and password that may stand in it."""
+    return urlsplit(url).netloc.rpartition("@")[2] or url

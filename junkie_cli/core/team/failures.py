@@ -1,0 +1,356 @@
+"""What a provider's failure means, in a sentence and what to do about it.
+
+`explain` turns whatever the openai client raises, and `Outcome` tells of calls that failed without an exception, into
+one `ModelError` with a stable code. Sentences never hold a key and never quote the conversation.
+"""
+
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+
+import openai
+
+from junkie_cli.core.errors import ProviderError
+from junkie_cli.core.team.endpoints import Choice
+from junkie_cli.text import one_line
+
+_KEY_LIKE = re.compile(r"\b(?:gsk|sk|key|Bearer)[-_ ][\w*.-]{4,}", re.IGNORECASE)
+_TOO_LARGE = ("context_length", "context length", "context window", "too large", "too long", "maximum context")
+
+
+class ModelError(ProviderError):
+    """A model call that failed, as every part of the program sees it.
+
+    Agno passes it on untouched when a model is called by the memory manager; from a team's stream it survives as
+    `error_type` (the code) and in the call log. `retry_after` is in seconds, None when the provider named no time.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", code: str, retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
+
+    @property
+    def type(self) -> str:
+        """The name under which agno puts it into an error event."""
+        return self.code
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as the provider worded it: HTTP status (None in the middle of a stream), code, words, Retry-After."""
+
+    status: int | None
+    code: str
+    words: str
+    retry_after: float | None = None
+    location: str = ""
+
+
+def explain(error: BaseException, choice: Choice, *, said: Iterable[str] = ()) -> ModelError:
+    """`error`, raised while `choice` was asked, as a ModelError; `said` is the conversation that must not be quoted."""
+    if isinstance(error, ModelError):
+        return error
+    if isinstance(error, openai.APIStatusError):
+        return _refused(refusal_of(error), choice, said)
+    if isinstance(error, openai.APIConnectionError):
+        return _unreachable(error, choice)
+    if isinstance(error, openai.APIError) and error.body is not None:
+        return _refused(_refusal_from_body(None, error.body, None), choice, said)
+    return garbage(choice)
+
+
+# What the provider said
+
+
+def refusal_of(error: openai.APIStatusError) -> Refusal:
+    """The refusal in an HTTP answer."""
+    headers = error.response.headers
+    retry_after = parse_retry_after(headers.get("retry-after"))
+    found = _refusal_from_body(error.status_code, error.body, retry_after)
+    return Refusal(found.status, found.code, found.words, retry_after, headers.get("location", ""))
+
+
+def _refusal_from_body(status: int | None, body: object, retry_after: float | None) -> Refusal:
+    inner: Any = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(inner, dict):
+        code = inner.get("code") or inner.get("type") or ""
+        return Refusal(status, str(code), str(inner.get("message") or ""), retry_after)
+    return Refusal(status, "", inner if isinstance(inner, str) else "", retry_after)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks to wait: a number, or a date; None when it is neither."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _refused(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    if refusal.code == "tool_use_failed":
+        return _tool_use_failed(refusal, choice, said)
+    if _is_too_large(refusal):
+        return _too_large(refusal, choice, said)
+    if _is_quota(refusal):
+        return _quota(refusal, choice, said)
+    if refusal.code in {"model_not_found", "model_decommissioned"}:
+        return _no_model(refusal, choice, said)
+    if refusal.status is None and "rate_limit" in refusal.code:
+        return _rate_limited(refusal, choice, said)
+    if refusal.status is None:
+        return _broke_off(refusal, choice, said)
+    return _BY_STATUS.get(refusal.status, _by_class)(refusal, choice, said)
+
+
+def _is_too_large(refusal: Refusal) -> bool:
+    if refusal.status == 413:
+        return True
+    text = f"{refusal.code} {refusal.words}".lower()
+    return refusal.status in {400, 422, None} and any(sign in text for sign in _TOO_LARGE)
+
+
+def _is_quota(refusal: Refusal) -> bool:
+    return refusal.status == 402 or refusal.code == "insufficient_quota"
+
+
+def _by_class(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    status = refusal.status or 0
+    if status >= 500:
+        return _unavailable(refusal, choice, said)
+    if 300 <= status < 400:
+        return _redirected(refusal, choice, said)
+    return _bad_request(refusal, choice, said)
+
+
+def _key(_: Refusal, choice: Choice, __: Iterable[str]) -> ModelError:
+    endpoint = choice.endpoint
+    if not endpoint.has_key:
+        return ModelError(
+            f"{endpoint.label} wants a key and none is set (401)",
+            hint=f"set {endpoint.key_variable}",
+            code="provider_key",
+        )
+    where = f" (set by {endpoint.key_source})" if endpoint.key_source else ""
+    fresh = "; make a new one at https://console.groq.com/keys" if endpoint.is_groq else ""
+    return ModelError(
+        f"{endpoint.label} refused the key (401)",
+        hint=f"check {endpoint.key_variable}{where}{fresh}",
+        code="provider_key",
+    )
+
+
+def _forbidden(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} does not allow this (403){_words(refusal, said)}",
+        hint=f"see whether the key of {choice.endpoint.key_variable} may use {choice.model}, and whether a proxy or "
+        "the provider blocks this network",
+        code="provider_forbidden",
+    )
+
+
+def _not_found(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    if "model" in refusal.words.lower():
+        return _no_model(refusal, choice, said)
+    return ModelError(
+        f"{choice.endpoint.label} has no chat at that address (404)",
+        hint=f"check {choice.endpoint.url_variable}: the base URL of most servers ends with /v1",
+        code="provider_address",
+    )
+
+
+def _no_model(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} has no model {choice.model}{_words(refusal, said)}",
+        hint=f"set {choice.model_variable} to a model that it offers",
+        code="provider_model",
+    )
+
+
+def _too_large(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"the message with its history and memories is too large for {choice.model}{_words(refusal, said)}",
+        hint="send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
+        code="provider_too_large",
+        retry_after=refusal.retry_after,
+    )
+
+
+def _quota(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"the account at {choice.endpoint.label} has no credit left{_words(refusal, said)}",
+        hint="look at the account's billing, or use another key",
+        code="provider_quota",
+    )
+
+
+def _rate_limited(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    seconds = refusal.retry_after
+    when = f"; it says to wait {seconds:.0f} s" if seconds is not None else ""
+    wait = f"wait {seconds:.0f} s and try again" if seconds is not None else "wait a minute and try again"
+    return ModelError(
+        f"{choice.endpoint.label} takes no more requests for now (429){when}",
+        hint=f"{wait}; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
+        code="provider_rate_limited",
+        retry_after=seconds,
+    )
+
+
+def _unavailable(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} has a failure of its own ({refusal.status})",
+        hint="try again in a while" + ("; https://groqstatus.com tells more" if choice.endpoint.is_groq else ""),
+        code="provider_unavailable",
+        retry_after=refusal.retry_after,
+    )
+
+
+def _broke_off(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} failed in the middle of the answer{_words(refusal, said)}",
+        hint="try again",
+        code="provider_unavailable",
+    )
+
+
+def _redirected(refusal: Refusal, choice: Choice, _: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} sends to another address ({refusal.status}), which is not followed",
+        hint=f"set {choice.endpoint.url_variable} to the address that it really has",
+        code="provider_address",
+    )
+
+
+def _tool_use_failed(refusal: Refusal, choice: Choice, _: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.model} wrote a tool call that {choice.endpoint.label} could not read",
+        hint="try again: this happens now and then",
+        code="provider_tool_use_failed",
+    )
+
+
+def _bad_request(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} did not accept the request ({refusal.status}){_words(refusal, said)}",
+        hint=f"see whether {choice.model} takes temperature, top_p and tools",
+        code="provider_bad_request",
+    )
+
+
+_Teller = Callable[[Refusal, Choice, Iterable[str]], ModelError]
+_BY_STATUS: dict[int, _Teller] = {401: _key, 403: _forbidden, 404: _not_found, 429: _rate_limited}
+
+
+def _words(refusal: Refusal, said: Iterable[str]) -> str:
+    """The provider's own words as a part of a sentence: short, on one line, without keys; none that quote people."""
+    words = _KEY_LIKE.sub("********", one_line(refusal.words))
+    if not words or words.startswith("<") or _quotes(words, said):
+        return ""
+    return f": {words[:197]}..." if len(words) > 200 else f": {words}"
+
+
+def _quotes(words: str, said: Iterable[str]) -> bool:
+    """Whether four words in a row of `words` stand in what was said."""
+    parts = words.lower().split()
+    runs = [" ".join(parts[start : start + 4]) for start in range(max(1, len(parts) - 3))]
+    texts = [" ".join(text.lower().split()) for text in said]
+    return any(run in text for text in texts for run in runs)
+
+
+# What happened on the way
+
+
+def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError:
+    label, variable = choice.endpoint.label, choice.endpoint.url_variable
+    causes = list(_causes(error))
+    names = {type(cause).__name__ for cause in causes}
+    if isinstance(error, openai.APITimeoutError):
+        connecting = "ConnectTimeout" in names
+        what = "does not take the connection in time" if connecting else "did not answer in time"
+        return ModelError(f"{label} {what}", hint="try again; see whether the network is slow", code="provider_timeout")
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return ModelError(
+            f"the name {label} cannot be resolved", hint=f"check {variable} and the network", code="provider_dns"
+        )
+    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    if tls is not None:
+        return _tls(tls, choice)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return ModelError(
+            f"nothing listens at {label}", hint=f"start the server, or check {variable}", code="provider_refused"
+        )
+    if names & {"RemoteProtocolError", "ReadError", "WriteError"}:
+        return ModelError(f"{label} closed the connection", hint="try again", code="provider_cut")
+    return ModelError(
+        f"{label} cannot be reached", hint=f"check the network, a proxy and {variable}", code="provider_unreachable"
+    )
+
+
+def _tls(error: ssl.SSLError, choice: Choice) -> ModelError:
+    reason = getattr(error, "verify_message", "") or (error.reason or "TLS failed").replace("_", " ").lower()
+    return ModelError(
+        f"no safe connection to {choice.endpoint.label}: {reason}",
+        hint=f"check that {choice.endpoint.url_variable} begins with the right http:// or https://; a private "
+        "authority goes into SSL_CERT_FILE",
+        code="provider_tls",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+
+
+# Answers that are none
+
+
+def cut(choice: Choice) -> ModelError:
+    """The stream ended before the answer did."""
+    return ModelError(
+        f"{choice.endpoint.label} broke off in the middle of the answer",
+        hint="what was said so far stays; try again",
+        code="provider_cut",
+    )
+
+
+def garbage(choice: Choice) -> ModelError:
+    """Status 200, and something that is not the protocol."""
+    return ModelError(
+        f"what {choice.endpoint.label} answers is not the OpenAI chat protocol",
+        hint=f"check {choice.endpoint.url_variable}: it must be the base URL of an OpenAI-compatible server",
+        code="provider_garbage",
+    )
+
+
+def empty(choice: Choice) -> ModelError:
+    """A complete answer without a word in it."""
+    return ModelError(
+        f"{choice.model} gave an empty answer", hint="try again, or say it in other words", code="provider_empty"
+    )
+
+
+def length(choice: Choice, *, has_text: bool) -> ModelError:
+    """The answer was cut at the model's limit; a warning when `has_text`, a failure when nothing was said."""
+    what = "was cut at the limit of" if has_text else "used up, by thinking alone, the limit of"
+    return ModelError(
+        f"the answer {what} {choice.model}", hint="ask for a shorter answer, or for the rest", code="provider_length"
+    )
