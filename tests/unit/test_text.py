@@ -189,7 +189,8 @@ def test_cells_are_as_wide_as_terminals_draw_them(text: str) -> None:
     from wcwidth import wcwidth
 
     line = one_line(text)
-    known = all(unicodedata.category(character) != "Cn" for character in line)
+    # Spacing marks (Mc) and what is newer than this Python's tables: terminals themselves do not agree.
+    known = all(unicodedata.category(character) not in {"Cn", "Mc"} for character in line)
     if known and not re.search("[\u1100-\u11ff\u200c\U0001f1e6-\U0001f1ff]", line):
         assert width(line) == sum(max(wcwidth(character), 0) for character in line), ascii(line)
 
