@@ -14,6 +14,7 @@ import os
 import pwd
 import re
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,14 @@ DEFAULT_PORT = 5432
 MASK = "********"
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "sslmode": SSL_MODES,
+    "sslnegotiation": ("postgres", "direct"),
+    "target_session_attrs": SESSION_ATTRS,
+    "channel_binding": ("disable", "prefer", "require"),
+    "gssencmode": ("disable", "prefer"),  # asyncpg has no GSSAPI encryption: require cannot be kept
+}
+_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its closing zero
 DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg_async", "psycopg2", "psycopg2cffi", "pg8000"})
 
 # Where a server of this machine listens when the URL names no host, in the order in which asyncpg looks. libpq's own
@@ -84,7 +93,13 @@ _TOOLS_ALONE = (
     *("PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGLOADBALANCEHOSTS"),
 )
 
-_TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_min_protocol_version", "ssl_max_protocol_version")
+_LIFTED = ("host", "port", "user", "password", "dbname")
+_ASYNCPG_WORDS = ("ssl", "direct_tls", "target_session_attrs")
+_TLS_FILES = (
+    *("sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_min_protocol_version", "ssl_max_protocol_version"),
+    *("krbsrvname", "gsslib"),
+)
+_TLS_WORDS = ("sslmode", "sslnegotiation", "channel_binding")
 _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -163,9 +178,8 @@ class DatabaseUrl:
     @property
     def connect_timeout(self) -> float | None:
         """Seconds that one host may take, from `connect_timeout`; None when unset or, as in libpq, not positive."""
-        value = self._setting("connect_timeout")
-        seconds = int(value) if value and value.strip().lstrip("-").isdigit() else 0
-        return float(max(seconds, 2)) if seconds > 0 else None
+        value = self._setting("connect_timeout") or ""
+        return float(value) if re.fullmatch(r"0*[1-9][0-9]{0,8}", value) else None
 
     @property
     def target_session_attrs(self) -> str:
@@ -179,7 +193,7 @@ class DatabaseUrl:
         notes = []
         if self.ignored:
             notes.append(f"ignored, as PostgreSQL does not know it: {', '.join(self.ignored)}")
-        if self.query.get("channel_binding") == "require":
+        if self._setting("channel_binding") == "require":
             notes.append(
                 "channel_binding=require: asyncpg cannot bind the password to the TLS channel, so the server's "
                 f"certificate is verified instead (sslmode={self._verified_tls()['sslmode']})"
@@ -205,23 +219,17 @@ class DatabaseUrl:
         nor `sslrootcert`: what has no argument of its own travels in asyncpg's `dsn`.
         """
         arguments = self.asyncpg_arguments()
-        query = {"database": arguments["database"]}
-        host = self.hosts[0]
-        netloc = ""
-        if len(self.hosts) == 1 and not host.is_socket:
-            netloc = _netloc(host)
-        else:
-            query["host"] = ",".join(host.name for host in self.hosts)
-            query["port"] = ",".join(str(host.port) for host in self.hosts)
-        dsn = {**arguments.get("server_settings", {}), **_dsn_query(arguments.get("dsn", ""))}
-        query |= {key: str(arguments[key]) for key in ("ssl", "target_session_attrs") if key in arguments}
-        if "passfile" in self.query:
-            query["passfile"] = self.query["passfile"]
-        if dsn:
-            query["dsn"] = f"postgresql://?{_encode(dsn)}"
         credentials = quote(arguments["user"], safe="")
-        if self.password:
-            credentials += f":{quote(self.password, safe='')}"
+        if arguments["password"]:
+            credentials += f":{quote(arguments['password'], safe='')}"
+        netloc, query = "", {"database": arguments["database"]}
+        if len(self.hosts) == 1 and re.fullmatch(r"[\w.-]+", self.hosts[0].name, re.ASCII):
+            netloc = str(self.hosts[0])
+        else:
+            query |= self._host_lists("host", "port")
+        query |= {key: str(arguments[key]) for key in _ASYNCPG_WORDS if key in arguments}
+        if dsn := {**arguments.get("server_settings", {}), **_dsn_query(arguments.get("dsn", ""))}:
+            query["dsn"] = f"postgresql://?{_encode(dsn)}"
         return f"postgresql+asyncpg://{credentials}@{netloc}/?{_encode(query)}"
 
     def asyncpg_arguments(self, host: Host | None = None) -> dict[str, Any]:
@@ -246,12 +254,7 @@ class DatabaseUrl:
 
     def libpq_environment(self) -> dict[str, str]:
         """libpq's variables for this URL. The password is in `PGPASSWORD`, so that no command line holds it."""
-        variables = {
-            "PGHOST": ",".join(host.name for host in self.hosts),
-            "PGPORT": ",".join(str(host.port) for host in self.hosts),
-            "PGUSER": self.role,
-            "PGDATABASE": self.database_name,
-        }
+        variables = self._host_lists("PGHOST", "PGPORT") | {"PGUSER": self.role, "PGDATABASE": self.database_name}
         if self.password:
             variables["PGPASSWORD"] = self.password
         names = {**CARRIED, **LIBPQ_ONLY}
@@ -269,20 +272,23 @@ class DatabaseUrl:
         """
         base = os.environ if environ is None else environ
         kept = {key: value for key, value in base.items() if key not in _TOOLS_ALONE}
-        if self.password:
-            kept.pop("PGPASSFILE", None)
         return kept | self.libpq_environment()
 
     def _setting(self, key: str) -> str | None:
-        return self.query.get(key) or os.environ.get(CARRIED[key]) or None
+        return self.query.get(key) or os.environ.get({**CARRIED, **LIBPQ_ONLY}[key]) or None
+
+    def _host_lists(self, names: str, ports: str) -> dict[str, str]:
+        return {
+            names: ",".join(host.name for host in self.hosts),
+            ports: ",".join(str(host.port) for host in self.hosts),
+        }
 
     def _plain(self, password: str | None, parameters: tuple[tuple[str, str], ...]) -> str:
         credentials = quote(self.user or "", safe="") + (f":{password}" if password else "")
         query = dict(parameters)
         netloc = ""
         if any(host.is_socket for host in self.hosts):
-            sockets = {"host": ",".join(host.name for host in self.hosts)}
-            query = {**sockets, "port": ",".join(str(host.port) for host in self.hosts), **query}
+            query = self._host_lists("host", "port") | query
         else:
             netloc = ",".join(_netloc(host) for host in self.hosts)
         authority = f"{credentials}@{netloc}" if credentials else netloc
@@ -294,42 +300,41 @@ class DatabaseUrl:
             return {"ssl": "disable"}
         tls = self._verified_tls()
         if tls.get("sslrootcert") == "system":
-            tls["sslrootcert"] = system_certificates() or ""
+            tls["sslrootcert"] = system_certificates() or "/no/system/certificates"
         arguments: dict[str, Any] = {}
         if "sslmode" in tls:
             arguments["ssl"] = tls["sslmode"]
         if tls.get("sslnegotiation") == "direct":
             arguments["direct_tls"] = True
-        files = {key: tls[key] for key in (*_TLS_FILES, "krbsrvname", "gsslib") if key in tls}
-        if files:
+        if files := {key: tls[key] for key in _TLS_FILES if key in tls}:
             arguments["dsn"] = f"postgresql://?{_encode(files)}"
         return arguments
 
     def _verified_tls(self) -> dict[str, str]:
         """The TLS parameters for asyncpg. Instead of channel binding, which it lacks, the certificate is verified."""
-        tls = dict(self.parameters)
+        tls = {key: value for key in (*_TLS_WORDS, *_TLS_FILES) if (value := self._setting(key))}
+        if tls.get("sslrootcert") == "system":
+            tls["sslmode"] = "verify-full"
         if tls.get("channel_binding") == "require" and not tls.get("sslmode", "").startswith("verify"):
             tls["sslmode"] = "verify-ca" if "sslrootcert" in tls else "verify-full"
-            tls.setdefault("sslrootcert", "system")
+            if not _home_file(".postgresql/root.crt"):
+                tls.setdefault("sslrootcert", "system")
         return tls
 
     def _stored_password(self, hosts: tuple[Host, ...]) -> str:
         return os.environ.get("PGPASSWORD") or self._password_from_file(hosts) or ""
 
     def _password_from_file(self, hosts: tuple[Host, ...]) -> str | None:
-        path = _password_file(self._setting("passfile"))
-        for line in _password_lines(path) if path else ():
-            fields = _password_fields(line)
-            if len(fields) == 5 and any(self._matches(host, fields) for host in hosts):
-                return fields[4]
+        for entry in _password_entries(self._setting("passfile")):
+            if any(self._is_meant(host, entry) for host in hosts):
+                return _unescape(entry[4])
         return None
 
-    def _matches(self, host: Host, fields: list[str]) -> bool:
-        wanted = (host.name, str(host.port), self.database_name, self.role)
+    def _is_meant(self, host: Host, entry: list[str]) -> bool:
+        # libpq calls the default socket folder localhost, asyncpg every one: both spellings find their entry.
         names = {host.name, "localhost"} if host.is_socket else {host.name}
-        return fields[0] in {"*", *names} and all(
-            pattern in {"*", value} for pattern, value in zip(fields[1:4], wanted[1:], strict=True)
-        )
+        values = (names, {str(host.port)}, {self.database_name}, {self.role})
+        return all(part == "*" or _unescape(part) in meant for part, meant in zip(entry[:4], values, strict=True))
 
 
 def system_certificates() -> str | None:
@@ -345,6 +350,14 @@ def _login_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def _home_file(name: str) -> Path | None:
+    try:
+        path = Path.home() / name
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def _netloc(host: Host) -> str:
@@ -363,31 +376,21 @@ def _dsn_query(dsn: str) -> dict[str, str]:
 # --- the password file ------------------------------------------------------------------------------------------------
 
 
-def _password_file(named: str | None) -> Path | None:
-    if named:
-        return Path(named)
+def _password_entries(named: str | None) -> list[list[str]]:
+    """The entries of a password file, each of five fields still escaped; none when others can read the file."""
     try:
-        return Path.home() / ".pgpass"
-    except RuntimeError:
-        return None
-
-
-def _password_lines(path: Path) -> list[str]:
-    """The entries of a password file; none when others can read it, as libpq has it."""
-    try:
-        if not path.is_file() or path.stat().st_mode & 0o077:
+        path = Path(named) if named else _home_file(".pgpass")
+        if path is None or not path.is_file() or path.stat().st_mode & 0o077:
             return []
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
         return []
-    return [line for line in lines if line and not line.startswith("#")]
+    entries = [re.findall(r"((?:\\.|[^:])*)(?::|$)", line.rstrip("\r")) for line in lines if not line.startswith("#")]
+    return [entry[:5] for entry in entries if len(entry) > 5]
 
 
-def _password_fields(line: str) -> list[str]:
-    """Split at the first four bare colons, then undo the backslashes: `\\:` is a colon, `\\\\` a backslash."""
-    fields = re.split(r"((?:[^:\\]|\\.)*):", line, maxsplit=4)
-    parts = [*fields[1::2], fields[-1]]
-    return [re.sub(r"\\(.)", r"\1", part) for part in parts]
+def _unescape(field_text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", field_text)
 
 
 # --- reading a URL ----------------------------------------------------------------------------------------------------
@@ -397,9 +400,9 @@ def _parse(text: str) -> DatabaseUrl:
     _check_characters(text)
     authority, path, query = _split(text)
     user, password, hostlist = _credentials(authority)
-    pairs = _query_pairs(query)
+    pairs = _pairs(query)
     known, ignored = _sort_out(pairs)
-    named = {key: value for key, value in pairs if key in {"user", "password", "dbname", "port"}}
+    named = {key: value for key, value in pairs if key in _LIFTED}
     hosts = _hosts(hostlist, [value for key, value in pairs if key == "host"], named.get("port"), "@" in authority)
     url = DatabaseUrl(
         hosts=hosts,
@@ -471,43 +474,32 @@ def _decode(text: str, where: str) -> str:
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     pairs = []
-    for part in query.split("&"):
+    for part in filter(None, query.split("&")):
         key, equals, value = part.partition("=")
-        if not equals or not key or "=" in value:
-            raise ValueError("has a part after the ? that is not name=value (inside a value = is written %3D)")
+        if not equals or not key:
+            raise ValueError("has a part after the ? that is not name=value")
         pairs.append((_decode(key, "a name after the ?"), _decode(value, "a value after the ?")))
     return pairs
 
 
-def _query_pairs(query: str) -> list[tuple[str, str]]:
-    return _pairs(query) if query else []
-
-
 def _sort_out(pairs: list[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The parameters in a fixed order, and the names of what is dropped. An empty value is no value, as in libpq."""
     known: dict[str, str] = {}
-    ignored: list[str] = []
+    ignored: dict[str, None] = {}
     for key, value in pairs:
         if key in REFUSED:
             raise ValueError(f"has {key}, which not every part of this program can do: {REFUSED[key]}")
-        if key == "ssl":
-            known["sslmode"] = _ssl_mode(value, known.get("sslmode"))
-        elif key == "sslmode":
-            known[key] = _ssl_mode(value, known.get("sslmode") if any(k == "ssl" for k, _ in pairs) else None)
-        elif key in CARRIED or key in LIBPQ_ONLY:
+        if key in CARRIED or key in LIBPQ_ONLY or key == "ssl":
             known[key] = value
-        elif key not in {"host", "port", "user", "password", "dbname"}:
-            ignored.append(key)
-    order = [*CARRIED, *LIBPQ_ONLY]
-    return tuple((key, known[key]) for key in order if known.get(key)), tuple(dict.fromkeys(ignored))
-
-
-def _ssl_mode(value: str, other: str | None) -> str:
-    mode = {"true": "require", "false": "disable"}.get(value.lower(), value)
-    if mode not in SSL_MODES:
-        raise ValueError(f"has an sslmode that does not exist (there are {', '.join(SSL_MODES)})")
-    if other and other != mode:
-        raise ValueError("has both ssl and sslmode, and they differ")
-    return mode
+        elif key not in _LIFTED:
+            ignored[key] = None
+    if alias := known.pop("ssl", ""):
+        mode = {"true": "require", "false": "disable"}.get(alias.lower(), alias)
+        if known.setdefault("sslmode", mode) != mode:
+            raise ValueError("has both ssl and sslmode, and they differ")
+    if known.get("sslrootcert") == "system":
+        known["sslmode"] = known.get("sslmode") or "verify-full"
+    return tuple((key, known[key]) for key in (*CARRIED, *LIBPQ_ONLY) if known.get(key)), tuple(ignored)
 
 
 def _hosts(hostlist: str, from_query: list[str], ports: str | None, has_at: bool) -> tuple[Host, ...]:
@@ -576,23 +568,20 @@ def _host_name(name: str) -> str:
 
 def _check(url: DatabaseUrl) -> None:
     query = url.query
-    _check_word(query, "target_session_attrs", SESSION_ATTRS)
-    _check_word(query, "channel_binding", ("disable", "prefer", "require"))
-    _check_word(query, "sslnegotiation", ("postgres", "direct"))
+    for key, words in _WORDS.items():
+        if key in query and query[key] not in words:
+            raise ValueError(f"has {key} with a value that cannot be used (these can: {', '.join(words)})")
     if "connect_timeout" in query and not re.fullmatch(r"-?[0-9]{1,9}", query["connect_timeout"]):
         raise ValueError("has a connect_timeout that is not a whole number of seconds")
     mode = query.get("sslmode")
-    if query.get("sslrootcert") == "system" and mode not in {None, "verify-full"}:
+    if query.get("sslrootcert") == "system" and mode != "verify-full":
         raise ValueError("has sslrootcert=system with a weaker sslmode than verify-full: use sslmode=verify-full")
     if query.get("sslnegotiation") == "direct" and mode not in {"require", "verify-ca", "verify-full"}:
         raise ValueError("has sslnegotiation=direct, which wants sslmode=require or stronger")
     if query.get("channel_binding") == "require":
         _check_channel_binding(url)
-
-
-def _check_word(query: Mapping[str, str], key: str, words: tuple[str, ...]) -> None:
-    if key in query and query[key] not in words:
-        raise ValueError(f"has a {key} that does not exist (there are {', '.join(words)})")
+    if any(len(os.fsencode(str(host))) > _SOCKET_PATH_BYTES for host in url.hosts if host.is_socket):
+        raise ValueError(f"has a socket folder whose path is too long (with the socket {_SOCKET_PATH_BYTES} bytes)")
 
 
 def _check_channel_binding(url: DatabaseUrl) -> None:
