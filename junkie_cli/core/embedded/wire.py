@@ -1,0 +1,125 @@
+"""Enough of PostgreSQL's protocol to ask a server of ours one question over its socket.
+
+The keeper uses it to count clients and the tests to clone databases: a few milliseconds and no process, where psql
+would cost a process each time and would be gone when the package is upgraded under a running server.
+Peer and trust authentication only. https://www.postgresql.org/docs/current/protocol-message-formats.html
+"""
+
+import socket
+import struct
+import sys
+from typing import NamedTuple
+
+PROTOCOL = 196608  # 3.0
+SOCKET_NAME = ".s.PGSQL.{port}"
+PORT = 5432  # the number in a socket's name; each server has a folder of its own
+
+
+class WireError(Exception):
+    """The server refused, with its SQLSTATE, or did not answer (`sqlstate` empty)."""
+
+    def __init__(self, message: str, sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class Answer(NamedTuple):
+    """Rows as text (None for NULL), and the process id of the server that answered, None where the system hides it."""
+
+    rows: list[tuple[str | None, ...]]
+    server_pid: int | None
+
+
+def socket_path(folder: str, port: int = PORT) -> str:
+    """Where the server's socket lies in its folder."""
+    return f"{folder}/{SOCKET_NAME.format(port=port)}"
+
+
+def knock(folder: str, port: int = PORT, *, timeout: float = 2) -> bool:
+    """Whether some server listens on the socket in `folder`; a stale socket file does not count."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(socket_path(folder, port))
+        except OSError:
+            return False
+    return True
+
+
+def ask(folder: str, sql: str, *, user: str, database: str, port: int = PORT, timeout: float = 10) -> Answer:
+    """Run `sql`, one statement or several, and return the rows. Raises WireError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(socket_path(folder, port))
+            return Answer(_converse(connection, sql, user, database), peer_pid(connection))
+        except OSError as error:
+            raise WireError(str(error)) from None
+
+
+def peer_pid(connection: socket.socket) -> int | None:
+    """The process that listens at the other end, as the kernel knows it; None where it cannot be asked."""
+    if sys.platform == "linux":
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("iII", data)[0])
+    if sys.platform == "darwin":
+        return int(struct.unpack("i", connection.getsockopt(0, 2, 4))[0])  # SOL_LOCAL, LOCAL_PEERPID
+    return None
+
+
+def _converse(connection: socket.socket, sql: str, user: str, database: str) -> list[tuple[str | None, ...]]:
+    words = ["user", user, "database", database, "application_name", "junkie keeper", ""]
+    start = struct.pack("!i", PROTOCOL) + b"\0".join(word.encode() for word in words) + b"\0"
+    connection.sendall(struct.pack("!i", len(start) + 4) + start)
+    _rows(connection)
+    query = sql.encode() + b"\0"
+    connection.sendall(b"Q" + struct.pack("!i", len(query) + 4) + query)
+    rows = _rows(connection)
+    connection.sendall(b"X\0\0\0\4")
+    return rows
+
+
+def _rows(connection: socket.socket) -> list[tuple[str | None, ...]]:
+    """Read up to the server's "ready"."""
+    rows: list[tuple[str | None, ...]] = []
+    while True:
+        kind, body = _message(connection)
+        if kind == b"Z":
+            return rows
+        if kind == b"D":
+            rows.append(_row(body))
+        elif kind == b"E":
+            raise _refusal(body)
+        elif kind == b"R" and body[:4] != b"\0\0\0\0":
+            raise WireError("the server asks for a password")
+
+
+def _message(connection: socket.socket) -> tuple[bytes, bytes]:
+    head = _exactly(connection, 5)
+    return head[:1], _exactly(connection, int.from_bytes(head[1:], "big") - 4)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            raise WireError("the server closed the connection")
+        data += more
+    return data
+
+
+def _row(body: bytes) -> tuple[str | None, ...]:
+    columns: list[str | None] = []
+    place = 2
+    for _ in range(int.from_bytes(body[:2], "big")):
+        size = int.from_bytes(body[place : place + 4], "big", signed=True)
+        place += 4
+        columns.append(None if size < 0 else body[place : place + size].decode())
+        place += max(size, 0)
+    return tuple(columns)
+
+
+def _refusal(body: bytes) -> WireError:
+    fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+    return WireError(fields.get(b"M", "the server refused"), fields.get(b"C", ""))

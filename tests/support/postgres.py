@@ -1,0 +1,50 @@
+"""PostgreSQL for tests: one throw-away server a worker, one template database, a clone of it for each test."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+
+from junkie_cli.core.embedded import ScratchServer, wire
+from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.url import DatabaseUrl
+
+_numbers = count(1)
+
+
+def execute(server: ScratchServer, sql: str, database: str = "postgres") -> list[tuple[str | None, ...]]:
+    """Run SQL as the server's superuser, without a driver or an event loop; rows as text."""
+    return wire.ask(str(server.socket_dir), sql, user=USER, database=database, port=server.port, timeout=60).rows
+
+
+@contextmanager
+def clone(server: ScratchServer, template: str = "template0") -> Iterator[DatabaseUrl]:
+    """A fresh database made from `template`, dropped afterwards whoever is connected."""
+    name = f"test_{next(_numbers)}"
+    execute(server, f'CREATE DATABASE {name} TEMPLATE "{template}"')
+    try:
+        yield server.url.with_database(name)
+    finally:
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[ScratchServer]:
+    """The worker's throw-away server (socket only)."""
+    with ScratchServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: ScratchServer) -> str:
+    """The database that `database` clones: empty here, a module may override this fixture to fill one."""
+    execute(postgres_server, "CREATE DATABASE test_template")
+    return "test_template"
+
+
+@pytest.fixture
+def database(postgres_server: ScratchServer, template_database: str) -> Iterator[DatabaseUrl]:
+    """A fresh database of this test alone."""
+    with clone(postgres_server, template_database) as url:
+        yield url
