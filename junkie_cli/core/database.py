@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from junkie_cli.core import embedded
 from junkie_cli.core.errors import DatabaseError, SettingsError
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl, Host
@@ -72,10 +73,8 @@ async def locate(
     Only with `create` is an embedded database made. Raises DatabaseError: `database_none` when there is none, and
     what starting it may raise.
     """
-    from junkie_cli.core import embedded
-
     if settings.postgres_url is not None:
-        return Database(settings.postgres_url, embedded=False, label=settings.postgres_url.masked())
+        return Database(settings.postgres_url, embedded=False, label=label(settings))
     if not create and not embedded.exists(settings.data_dir):
         raise DatabaseError(
             f"there is no database yet: POSTGRES_URL is not set, and no embedded PostgreSQL is in {settings.data_dir}",
@@ -83,7 +82,14 @@ async def locate(
             code="database_none",
         )
     url = await embedded.ensure_running(settings.data_dir, create=create, on_progress=on_progress)
-    return Database(url, embedded=True, label=f"embedded PostgreSQL in {settings.data_dir}")
+    return Database(url, embedded=True, label=label(settings))
+
+
+def label(settings: Settings) -> str:
+    """The database of these settings, named for people; nothing is opened or started for it."""
+    if settings.postgres_url is not None:
+        return settings.postgres_url.masked()
+    return f"embedded PostgreSQL in {settings.data_dir}"
 
 
 def require_named_database(settings: Settings, *, embedded_option: bool, interactive: bool) -> None:
