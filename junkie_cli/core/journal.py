@@ -128,6 +128,14 @@ async def database_time(connection: "Connection") -> datetime:
     return time
 
 
+async def erased_at(connection: "Connection", state: SchemaState, user_id: str) -> datetime | None:
+    """When this user was erased, None if never, or if that cannot be known."""
+    if not user_id or not state.may("SELECT", TOMBSTONES) or not state.may("SELECT", OWN_VERSIONS):
+        return None
+    time: datetime | None = await connection.fetchval(tombstone_statement(state), user_id)
+    return time
+
+
 async def guard_user(
     connection: "Connection", state: SchemaState, user_id: str | None, *, began: datetime | None = None
 ) -> None:
@@ -136,13 +144,13 @@ async def guard_user(
     With `began` (by the server's clock) only an erasure since then refuses: a person who comes back may be remembered
     again. Raises ErasedError.
     """
-    if not user_id or not state.may("SELECT", TOMBSTONES) or not state.may("SELECT", OWN_VERSIONS):
+    if not user_id:
         return
     await connection.execute(LOCK_SHARED, lock_name(state, user_id))
-    erased_at = await connection.fetchval(tombstone_statement(state), user_id)
-    if erased_at is not None and (began is None or erased_at >= began):
+    erased = await erased_at(connection, state, user_id)
+    if erased is not None and (began is None or erased >= began):
         raise ErasedError(
-            f"this user was erased at {erased_at.isoformat(timespec='seconds')}; nothing was written",
+            f"this user was erased at {erased.isoformat(timespec='seconds')}; nothing was written",
             hint="what is written for this person from now on must begin after the erasure",
         )
 

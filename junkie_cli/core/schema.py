@@ -28,6 +28,11 @@ OWN_VERSIONS = "junkie_versions"
 OWN_TABLES = (PENDING, HISTORY, TOMBSTONES, ERASURES, OWN_VERSIONS)
 OWN_VERSION = 1
 
+# Our own index on memories, as `pg_get_indexdef` prints its columns: every page of every user in a millisecond.
+MEMORIES_BY_USER = ("user_id", "updated_at DESC", "memory_id DESC")
+SESSIONS_BY_USER = ("user_id", "updated_at DESC")
+_SEARCH_INDEX = "USING gin (to_tsvector('simple'::regconfig, (memory #>> '{}'::text[])))"
+
 # What agno 3 makes by itself at its first write when the schema lacks it (facts: it never alters an existing table).
 _AGNO_3_TABLES = (SESSIONS, RUNS, MEMORIES, VERSIONS)
 
@@ -132,6 +137,39 @@ class SchemaState:
             for index in self.indexes
         )
 
+    @property
+    def has_search_index(self) -> bool:
+        """Whether memories have the full-text index that search can use."""
+        return any(
+            index.valid and index.table == MEMORIES and _SEARCH_INDEX in index.definition for index in self.indexes
+        )
+
+    def missing_indexes(self) -> tuple[tuple[str, str, str], ...]:
+        """Indexes worth having that are not there: table, name, and what follows `CREATE INDEX name ON table`."""
+        wanted = (
+            (MEMORIES, "junkie_memories_user_updated", self.has_index(MEMORIES, *MEMORIES_BY_USER), MEMORIES_BY_USER),
+            (SESSIONS, "junkie_sessions_user_updated", self.has_index(SESSIONS, "user_id"), SESSIONS_BY_USER),
+        )
+        found = [(table, name, f"({', '.join(names)})") for table, name, there, names in wanted if not there]
+        if not self.has_search_index:
+            found.append((MEMORIES, "junkie_memories_text", "USING gin (to_tsvector('simple', memory #>> '{}'))"))
+        return tuple(index for index in found if self.has(index[0]))
+
+    def safe_json(self, expression: str, table: str, column: str) -> str:
+        """`expression` of the type of `column`, such that every operator can read it.
+
+        json (agno 2.2) may hold \\u0000, on which operators fail; jsonb cannot. Those characters are left out.
+        """
+        return without_nul(expression) if self.column_type(table, column) == "json" else expression
+
+
+def without_nul(expression: str) -> str:
+    """SQL of type json: `expression` without the escapes \\u0000 that operators fail on."""
+    return (
+        rf"(CASE WHEN {expression}::text LIKE '%\\u0000%' THEN regexp_replace({expression}::text,"
+        rf" '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')::json ELSE {expression} END)"
+    )
+
 
 def _begins(definition: str, wanted: str) -> bool:
     _, _, rest = definition.partition(" USING btree ")
@@ -200,6 +238,24 @@ async def ensure_own_tables(connection: "asyncpg.Connection[Any]", schema: str) 
         return True
 
 
+async def ensure_memories_table(connection: "asyncpg.Connection[Any]", schema: str) -> None:
+    """Make `user_memories` as agno 3 does, where it is missing: somebody may add or import before the first turn."""
+    async with transaction(connection):
+        state = await inspect(connection, schema)
+        if state.has(MEMORIES):
+            return
+        if state.generation == "2.2":
+            raise DatabaseError(
+                f"schema {schema} was made by agno 2.2, which has not made its table {MEMORIES} yet",
+                hint="let the bot remember something first, or have the schema migrated: junkie doctor",
+                code="memories_missing",
+            )
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
+        if not state.exists:
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        await connection.execute(_MEMORIES_3.replace("@schema", quoted(schema)))
+
+
 async def _own_version(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
     if not state.may("SELECT", OWN_VERSIONS):
         return 0
@@ -228,6 +284,22 @@ async def _upgrade(connection: "asyncpg.Connection[Any]", state: SchemaState) ->
         str(OWN_VERSION),
     )
 
+
+# As agno 3.1 makes it; a contract test compares the two.
+_MEMORIES_3 = """
+CREATE TABLE IF NOT EXISTS @schema.user_memories (
+  memory_id varchar NOT NULL PRIMARY KEY, memory jsonb NOT NULL, feedback text, input text, agent_id varchar,
+  team_id varchar, user_id varchar, topics jsonb, created_at bigint NOT NULL, updated_at bigint);
+CREATE INDEX IF NOT EXISTS idx_user_memories_user_id ON @schema.user_memories (user_id);
+CREATE INDEX IF NOT EXISTS idx_user_memories_created_at ON @schema.user_memories (created_at);
+CREATE INDEX IF NOT EXISTS idx_user_memories_updated_at ON @schema.user_memories (updated_at);
+CREATE TABLE IF NOT EXISTS @schema.agno_schema_versions (
+  table_name varchar NOT NULL PRIMARY KEY, version varchar NOT NULL, created_at varchar NOT NULL, updated_at varchar);
+CREATE INDEX IF NOT EXISTS idx_agno_schema_versions_created_at ON @schema.agno_schema_versions (created_at);
+INSERT INTO @schema.agno_schema_versions (table_name, version, created_at, updated_at)
+  SELECT 'user_memories', '3.0.0', t, t FROM to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') t
+  ON CONFLICT DO NOTHING;
+"""
 
 # History holds whole rows as json, not jsonb: agno 2.2's json columns may hold \\u0000, which jsonb refuses.
 _VERSION_1 = """

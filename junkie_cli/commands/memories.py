@@ -1,0 +1,389 @@
+"""`junkie memories`: see, search, correct, move and clear what is remembered."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from junkie_cli.core.errors import ExitCode, UsageError
+from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
+from junkie_cli.output import (
+    Column,
+    confirm_typed,
+    note,
+    print_json,
+    print_line,
+    print_record,
+    print_rows,
+    require_confirmation,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from junkie_cli.core.memories import Change, ClearPreview, Memory, MemoryDetail
+
+app = typer.Typer(
+    name="memories", help="See, search, correct, move and clear what is remembered.", no_args_is_help=True
+)
+
+NoOwnerOption = Annotated[bool, typer.Option("--no-owner", help="Memories that belong to nobody; the same as -u ''.")]
+LimitOption = Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, help="How many to show at most.")]
+AfterOption = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")]
+NoUndoOption = Annotated[bool, typer.Option("--no-undo", help="Keep no copy: this cannot be taken back.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+EmbeddedOption = Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, without a terminal.")]
+
+_COLUMNS = (
+    Column("ID", lambda memory: memory.memory_id, "id"),
+    Column("USER", lambda memory: memory.user_id),
+    Column("MEMORY", lambda memory: memory.memory),
+    Column("TOPICS", lambda memory: memory.topics),
+    Column("UPDATED", lambda memory: memory.updated_at, "time"),
+)
+_NOTHING_YET = "no memories: agno has not made its table in this schema yet"
+
+
+@app.command("list", epilog="Example: junkie memories list -u ada --topic drinks --since 2d")
+def list_(
+    user: UserOption = None,
+    no_owner: NoOwnerOption = False,
+    topic: Annotated[str | None, typer.Option("--topic", metavar="T", help="Only with this topic.")] = None,
+    search: Annotated[str | None, typer.Option("--search", metavar="TEXT", help="Only with this text in it.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="WHEN", help="2026-01-31, 2d, 12h, yesterday.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="As --since; a day to its end.")] = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List memories, newest first."""
+    from junkie_cli.core import memories
+
+    wanted = memories.MemoryFilter(_owner(user, no_owner), topic, search, since, until)
+    page = invocation().run(memories.list_memories(invocation().settings(), wanted, limit=limit, after=after))
+    if as_json:
+        return print_json({"memories": [asdict(memory) for memory in page.memories], "next": page.next})
+    print_rows(_COLUMNS, page.memories, empty=_NOTHING_YET if page.table_missing else "no memories")
+    return _tell_next(page.next)
+
+
+def _owner(user: str | None, no_owner: bool) -> str | None:
+    if user and no_owner:
+        raise UsageError("--user and --no-owner exclude each other", hint="give one of them")
+    return "" if no_owner else user
+
+
+def _tell_next(cursor: str | None) -> None:
+    if cursor:
+        note(f"there are more: --after {cursor}")
+
+
+@app.command(epilog="Example: junkie memories show 36d03949-ce7f-4863-a93f-e0500d84c6ed")
+def show(memory_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
+    """Show one memory whole, with where it came from."""
+    from junkie_cli.core import memories
+
+    detail = invocation().run(memories.get_memory(invocation().settings(), memory_id))
+    if as_json:
+        return print_json({**asdict(detail.memory), "origin": asdict(detail.origin) if detail.origin else None})
+    return print_record(_record(detail))
+
+
+def _record(detail: "MemoryDetail") -> list[tuple[Any, ...]]:
+    memory, origin = detail.memory, detail.origin
+    return [
+        ("ID", memory.memory_id, "id"),
+        ("User", memory.user_id),
+        ("Memory", memory.memory),
+        ("Topics", memory.topics),
+        ("From message", memory.input),
+        ("In session", origin.session_id if origin else None),
+        ("In run", origin.run_id if origin else None),
+        ("Agent", memory.agent_id),
+        ("Team", memory.team_id),
+        ("Created", memory.created_at, "time"),
+        ("Updated", memory.updated_at, "time"),
+    ]
+
+
+@app.command(epilog='Example: junkie memories search "green tea" -u ada')
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT")],
+    user: UserOption = None,
+    limit: LimitOption = 20,
+    anywhere: Annotated[bool, typer.Option("--anywhere", help="Look inside words even where it is slow.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find memories that hold every word of TEXT, best match first."""
+    from junkie_cli.core import memories
+
+    searching = memories.search_memories(invocation().settings(), text, user_id=user, limit=limit, anywhere=anywhere)
+    found = invocation().run(searching)
+    if found.words_only:
+        note("words were looked for from their beginning; inside words too: --anywhere")
+    if as_json:
+        return print_json({"memories": [asdict(memory) for memory in found.memories], "next": None})
+    print_rows(_COLUMNS, found.memories, empty=_NOTHING_YET if found.table_missing else "no memory holds that")
+    return note(f"there are more: -n {limit * 2}") if found.more else None
+
+
+@app.command(epilog='Example: junkie memories add "Ada prefers tea" -u ada --topic drinks')
+def add(
+    text: Annotated[str, typer.Argument(metavar="TEXT")],
+    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose memory it is.")],
+    topic: Annotated[list[str] | None, typer.Option("--topic", metavar="T", help="A topic; may be repeated.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remember something about a user."""
+    from junkie_cli.core import memories
+
+    done = invocation().run(memories.add_memory(invocation().settings(), user, text, tuple(topic or ())))
+    if done.erased_at:
+        warn(f"this person was erased at {done.erased_at.isoformat(timespec='seconds')}; this memory is new")
+    _print_changed(done.memories[0], done.undo, as_json=as_json)
+
+
+@app.command(epilog='Example: junkie memories edit 36d03949-ce7f-4863-a93f-e0500d84c6ed "Ada prefers coffee"')
+def edit(
+    memory_id: Annotated[str, typer.Argument(metavar="ID")],
+    text: Annotated[str, typer.Argument(metavar="TEXT")],
+    as_json: JsonOption = False,
+) -> None:
+    """Give a memory another text."""
+    from junkie_cli.core import memories
+
+    done = invocation().run(memories.edit_memory(invocation().settings(), memory_id, text))
+    _print_changed(done.memories[0], done.undo, as_json=as_json)
+
+
+def _print_changed(memory: "Memory", undo: str | None, *, as_json: bool) -> None:
+    if as_json:
+        return print_json({"memory": asdict(memory), "undo": undo})
+    print_rows(_COLUMNS, [memory])
+    return _tell_undo(undo)
+
+
+def _tell_undo(batch: str | None) -> None:
+    note(f"to take it back: junkie memories undo {batch}" if batch else "this cannot be undone: no history is kept")
+
+
+@app.command(epilog="Example: junkie memories delete 36d03949-ce7f-4863-a93f-e0500d84c6ed")
+def delete(
+    memory_ids: Annotated[list[str], typer.Argument(metavar="ID...")],
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    no_undo: NoUndoOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete single memories: all that are named, or none."""
+    from junkie_cli.core import memories
+
+    settings = invocation().settings()
+    found = invocation().run(memories.preview_delete(settings, memory_ids))
+    ids = [memory.memory_id for memory in found]
+    if dry_run:
+        return _print_would_go(found, as_json=as_json)
+    for memory in found:
+        note(f"{memory.user_id or '(nobody)'}: {memory.memory[:200]}")
+    require_confirmation(f"delete {len(ids)} memories?", yes=yes)
+    done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
+    if as_json:
+        return print_json({"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo})
+    print_line(f"deleted {len(done.memories)} memories")
+    return _tell_undo(done.undo)
+
+
+def _print_would_go(found: "tuple[Memory, ...]", *, as_json: bool) -> None:
+    if as_json:
+        return print_json({"would_delete": len(found), "memories": [asdict(memory) for memory in found]})
+    print_rows(_COLUMNS, found)
+    return note(f"{len(found)} memories would be deleted; nothing was changed")
+
+
+@app.command(epilog="Example: junkie memories clear -u ada --expect 12")
+def clear(
+    user: UserOption = None,
+    no_owner: NoOwnerOption = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody's; the database's name is asked.")] = False,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for --all-users.")
+    ] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Fail when there are not N.")] = None,
+    no_undo: NoUndoOption = False,
+    embedded: EmbeddedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete all memories of one user."""
+    from junkie_cli.core import database, memories
+
+    owner = _whom_to_clear(_owner(user, no_owner), all_users)
+    settings = invocation().settings()
+    database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
+    preview = invocation().run(memories.preview_clear(settings, owner))
+    if dry_run:
+        return _print_clear_preview(preview, as_json=as_json)
+    if preview.before:
+        _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
+    done = invocation().run(memories.clear_memories(settings, owner, undo=not no_undo, expect=expect))
+    if done.remaining:
+        warn(f"{done.remaining} memories were written by another program meanwhile: stop it and run this again")
+    if as_json:
+        return print_json(asdict(done))
+    return _print_cleared(preview, done.deleted, done.undo)
+
+
+def _whom_to_clear(owner: str | None, all_users: bool) -> str | None:
+    if all_users and owner is not None:
+        raise UsageError("--all-users excludes --user and --no-owner", hint="give one of them")
+    if owner is None and not all_users:
+        raise UsageError("whose memories? nothing was changed", hint="name the user with -u, or say --all-users")
+    return owner
+
+
+def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
+    from junkie_cli.core import memories
+
+    found: list[Memory] = []
+    cursor = None
+    while preview.before:
+        wanted = memories.MemoryFilter(preview.user_id)
+        page = invocation().run(
+            memories.list_memories(invocation().settings(), wanted, limit=10_000, after=cursor, replica=False)
+        )
+        found += page.memories
+        cursor = page.next
+        if cursor is None:
+            break
+    if not found and not as_json:
+        return _tell_nothing_to_clear(preview)
+    return _print_would_go(tuple(found), as_json=as_json)
+
+
+def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None, yes: bool) -> None:
+    from junkie_cli.core.database import label
+
+    whom = "everybody" if preview.user_id is None else preview.user_id or "nobody"
+    note(f"{preview.before} memories of {whom} in {label(invocation().settings())}, among them:")
+    for memory in preview.samples:
+        note(f"  {memory.memory[:200]}")
+    kept = f"kept for undo for {preview.undo_days} days" if keeps and preview.undo_days else "no copy is kept: final"
+    note(kept)
+    if preview.user_id is None:
+        return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
+    return require_confirmation(f"clear {preview.before} memories of {whom}?", yes=yes)
+
+
+def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> None:
+    if not preview.before and not deleted:
+        return _tell_nothing_to_clear(preview)
+    print_line(f"deleted {deleted} memories")
+    return _tell_undo(undo)
+
+
+def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
+    note(_NOTHING_YET if preview.table_missing else "nothing to clear")
+    if preview.nearest:
+        note(f"did you mean {', '.join(preview.nearest)}?")
+
+
+@app.command(epilog="Example: junkie memories undo")
+def undo(
+    batch: Annotated[str | None, typer.Argument(metavar="BATCH", help="Default: the latest change.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what add, edit, delete, clear, import or the team changed."""
+    from junkie_cli.core import memories
+
+    done = invocation().run(memories.undo(invocation().settings(), batch))
+    if as_json:
+        conflicts = [asdict(conflict) for conflict in done.conflicts]
+        print_json({"undone": done.undone, "conflicts": conflicts, "batch": done.batch})
+    else:
+        print_line(f"undone: {done.undone} memories are as before")
+    for conflict in done.conflicts:
+        warn(f"{conflict.memory_id} was changed again since and is left alone")
+        note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
+    if done.conflict_count:
+        warn(f"{done.conflict_count} memories were changed again since and are left alone")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _said(text: str | None) -> str:
+    return "(not there)" if text is None else text
+
+
+@app.command(epilog="Example: junkie memories history -u ada; junkie memories history on")
+def history(
+    which: Annotated[
+        str | None, typer.Argument(metavar="[ID|on|off]", help="One memory; on, off: other programs' changes too.")
+    ] = None,
+    user: UserOption = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what changed, when, and by what; or record other programs' changes too."""
+    from junkie_cli.core import memories
+
+    if which in {"on", "off"}:
+        return _switch_history(which == "on", as_json=as_json)
+    listing = memories.list_history(invocation().settings(), which, user, limit=limit, after=after)
+    page = invocation().run(listing)
+    if as_json:
+        return print_json({"changes": [asdict(change) for change in page.changes], "next": page.next})
+    print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
+    return _tell_next(page.next)
+
+
+def _text(side: str) -> Any:
+    def get(change: "Change") -> str | None:
+        from junkie_cli.core.memories import text_in
+
+        return text_in(getattr(change, side))
+
+    return get
+
+
+_HISTORY = (
+    Column("AT", lambda change: change.at, "time"),
+    Column("BY", lambda change: change.by),
+    Column("ACTION", lambda change: change.action),
+    Column("USER", lambda change: change.user_id),
+    Column("BEFORE", _text("before")),
+    Column("AFTER", _text("after")),
+    Column("ID", lambda change: change.memory_id, "id"),
+    Column("BATCH", lambda change: change.batch, "id"),
+)
+
+
+def _switch_history(on: bool, *, as_json: bool) -> None:
+    from junkie_cli.core import memories
+
+    was_on = invocation().run(memories.record_others(invocation().settings(), on=on))
+    if as_json:
+        return print_json({"others": on, "before": was_on})
+    return print_line(f"changes by other programs are {'recorded' if on else 'not recorded'}")
+
+
+@app.command(epilog="Example: junkie memories pending --json")
+def pending(user: UserOption = None, as_json: JsonOption = False) -> None:
+    """List extractions that have not succeeded yet."""
+    from junkie_cli.core import memories
+
+    waiting = invocation().run(memories.list_pending(invocation().settings(), user))
+    if as_json:
+        return print_json({"pending": [asdict(entry) for entry in waiting]})
+    return print_rows(_PENDING, waiting, empty="nothing is pending")
+
+
+_PENDING = (
+    Column("USER", lambda entry: entry.user_id),
+    Column("MESSAGE", lambda entry: entry.message),
+    Column("TRIES", lambda entry: entry.attempts, "number"),
+    Column("NEXT TRY", lambda entry: None if entry.set_aside else entry.next_try, "time"),
+    Column("LAST ERROR", lambda entry: entry.last_error),
+    Column("ID", lambda entry: entry.pending_id, "id"),
+)

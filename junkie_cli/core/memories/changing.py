@@ -1,0 +1,225 @@
+"""Changing memories: add, edit, delete, clear. Each is one transaction, counted in it and read again after it.
+
+Data flows settings -> connection -> `schema.prepare` (our tables made where rights allow) -> journal -> what is now.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core import journal, owners, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import NotFoundError, UsageError
+from junkie_cli.core.journal import MemoryChange
+from junkie_cli.core.memories.listing import find_memory
+from junkie_cli.core.memories.model import Memory, columns, memory_of
+from junkie_cli.core.query import Where
+from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What one change left: the memories as they are stored now (or were, when deleted), and the batch that undoes it.
+
+    `undo` is None when no history is kept; `erased_at` tells that this person was erased before.
+    """
+
+    memories: tuple[Memory, ...]
+    undo: str | None
+    erased_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPreview:
+    """What a clear would delete: how many, a few of them, and whether undo would keep them.
+
+    `database` is the server's name of the database; `nearest` holds similar user ids when there is nothing to clear.
+    """
+
+    user_id: str | None
+    database: str
+    before: int
+    samples: tuple[Memory, ...]
+    undo_days: int
+    table_missing: bool
+    nearest: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What a clear did: counted in its transaction, `remaining` read again after it (what others wrote meanwhile)."""
+
+    user_id: str | None
+    before: int
+    deleted: int
+    remaining: int
+    undo: str | None
+
+
+async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[str, ...] = ()) -> Changed:
+    """Store a new memory of a user. Raises UsageError for an empty text or user."""
+    if not text.strip():
+        raise UsageError("a memory needs a text", hint='for example: junkie memories add "Ada prefers tea" -u ada')
+    if not user_id:
+        raise UsageError("a new memory needs an owner", hint="name one with --user")
+    change = MemoryChange("added", str(uuid4()), user_id, text, list(topics) or None)
+    async with connect(settings) as connection:
+        await schema.ensure_memories_table(connection, settings.schema)
+        state = await schema.prepare(connection, settings.schema)
+        async with connection.transaction():
+            erased_at = await journal.erased_at(connection, state, user_id)
+            began = await journal.database_time(connection)
+            done = await journal.apply_changes(
+                connection, state, [change], by="junkie", keep_days=settings.history_days, began=began
+            )
+        return Changed((await _again(connection, state, change.memory_id),), done.batch, erased_at)
+
+
+async def edit_memory(settings: Settings, memory_id: str, text: str) -> Changed:
+    """Give a memory another text; owner and topics stay. Raises NotFoundError, UsageError for an empty text."""
+    if not text.strip():
+        raise UsageError("a memory needs a text", hint="to remove it: junkie memories delete ID")
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.schema)
+        async with connection.transaction():
+            found = await find_memory(connection, state, memory_id)
+            began = await journal.database_time(connection)
+            change = MemoryChange("updated", memory_id, found.user_id, text)
+            done = await journal.apply_changes(
+                connection, state, [change], by="junkie", keep_days=settings.history_days, began=began
+            )
+            _require_all(done)
+        return Changed((await _again(connection, state, memory_id),), done.batch)
+
+
+async def _again(connection: "asyncpg.Connection[Any]", state: SchemaState, memory_id: str) -> Memory:
+    async with connection.transaction():
+        return await find_memory(connection, state, memory_id)
+
+
+def _require_all(done: journal.AppliedChanges) -> None:
+    if done.missing:
+        raise NotFoundError(
+            f"no memory {', '.join(done.missing)}; nothing was changed", hint="see: junkie memories list"
+        )
+
+
+async def preview_delete(settings: Settings, memory_ids: list[str]) -> tuple[Memory, ...]:
+    """The memories with these ids. Raises NotFoundError naming those that are not there."""
+    async with connect(settings) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        return await _find_all(connection, state, memory_ids)
+
+
+async def delete_memories(settings: Settings, memory_ids: list[str], *, undo: bool = True) -> Changed:
+    """Delete these memories, all or none, and return what they were. Raises NotFoundError."""
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.schema)
+        async with connection.transaction():
+            found = await _find_all(connection, state, memory_ids)
+            began = await journal.database_time(connection)
+            changes = [MemoryChange("deleted", memory.memory_id, memory.user_id) for memory in found]
+            done = await journal.apply_changes(
+                connection,
+                state,
+                changes,
+                by="junkie",
+                history=undo,
+                keep_days=settings.history_days,
+                began=began,
+            )
+            _require_all(done)
+        return Changed(found, done.batch)
+
+
+async def _find_all(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, memory_ids: list[str]
+) -> tuple[Memory, ...]:
+    wanted = list(dict.fromkeys(memory_ids))
+    rows: list[Any] = []
+    if state.has(MEMORIES):
+        rows = await connection.fetch(
+            f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE m.memory_id = ANY($1::text[])", wanted
+        )
+    found = {row["memory_id"]: memory_of(row) for row in rows}
+    missing = [memory_id for memory_id in wanted if memory_id not in found]
+    if missing:
+        raise NotFoundError(f"no memory {', '.join(missing)}; nothing was changed", hint="see: junkie memories list")
+    return tuple(found[memory_id] for memory_id in wanted)
+
+
+async def preview_clear(settings: Settings, user_id: str | None) -> ClearPreview:
+    """What `clear_memories` would delete now; `user_id` None is everybody, "" what belongs to nobody."""
+    async with connect(settings) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        database = await connection.fetchval("SELECT current_database()")
+        undo_days = settings.history_days if state.may_create or state.has_own_tables else 0
+        before, samples = 0, tuple[Memory, ...]()
+        if state.has(MEMORIES):
+            before = await _count(connection, state, user_id)
+            samples = await _newest(connection, state, user_id) if before else ()
+        nearest = await owners.nearest(connection, state, user_id) if user_id and not before else ()
+        return ClearPreview(user_id, database, before, samples, undo_days, not state.has(MEMORIES), nearest)
+
+
+async def _newest(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None) -> tuple[Memory, ...]:
+    where = Where().owned_by("m.user_id", user_id)
+    # What one user has is sorted: the index on updated_at would be walked past everybody else's rows.
+    order = "m.updated_at" if user_id is None else "(m.updated_at + 0)"
+    rows = await connection.fetch(
+        f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
+        f" ORDER BY {order} DESC LIMIT {SAMPLES}",
+        *where.arguments,
+    )
+    return tuple(memory_of(row) for row in rows)
+
+
+async def _count(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None) -> int:
+    where = Where().owned_by("m.user_id", user_id)
+    query = f"SELECT count(*) FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
+    count: int = await connection.fetchval(query, *where.arguments)
+    return count
+
+
+async def clear_memories(
+    settings: Settings, user_id: str | None, *, undo: bool = True, expect: int | None = None
+) -> Cleared:
+    """Delete all memories of one user (None: of everybody, "": of nobody) in one transaction.
+
+    Two at once follow one another, so that each counts what it deleted itself. Raises UsageError `unexpected_count`
+    when `expect` is given and differs from what is there.
+    """
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.schema)
+        if not state.has(MEMORIES):
+            _require_count(0, expect)
+            return Cleared(user_id, 0, 0, 0, None)
+        keeps = undo and journal.records_history(state, settings.history_days)
+        batch = str(uuid4()) if keeps else None
+        where = Where().owned_by("m.user_id", user_id)
+        async with connection.transaction():
+            await connection.execute(journal.LOCK_ALONE, journal.lock_name(state, user_id or ""))
+            before = await _count(connection, state, user_id)
+            _require_count(before, expect)
+            deleted = await journal.delete_where(connection, state, where.sql, where.arguments, batch=batch)
+            if keeps:
+                await journal.prune_history(connection, state, settings.history_days)
+        async with connection.transaction():
+            remaining = await _count(connection, state, user_id)
+        return Cleared(user_id, before, deleted, remaining, batch if deleted else None)
+
+
+def _require_count(before: int, expect: int | None) -> None:
+    if expect is not None and expect != before:
+        raise UsageError(
+            f"there are {before} memories, not {expect} as expected; nothing was deleted",
+            hint="look again: junkie memories clear --dry-run",
+            code="unexpected_count",
+        )

@@ -1,0 +1,111 @@
+"""Searching memories: every word of the text must be in a memory, in any case; the best match comes first.
+
+Two phases beat any single statement (facts, 5 million rows): the newest rows first, where a frequent word is found in
+milliseconds, then the whole table: by the full-text index when doctor made one (then words match from their
+beginning), else by a scan that the updated_at index is kept out of.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core import schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.memories.listing import NEWEST, contains
+from junkie_cli.core.memories.model import Memory, columns, memory_of
+from junkie_cli.core.query import Where, like
+from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+# More than the list shows are ranked, so that a good match is not lost to a newer poor one.
+_RANKED = 4
+_WORD_MEM = "64MB"  # a frequent word's bitmap at 5 million rows: 1.0 s with it, 10 s with the default 4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Memories that match, best first; `more` says that there are others.
+
+    `words_only` says that the full-text index answered: text inside a word was not looked for.
+    """
+
+    memories: tuple[Memory, ...]
+    more: bool
+    words_only: bool = False
+    table_missing: bool = False
+
+
+async def search_memories(
+    settings: Settings, text: str, *, user_id: str | None = None, limit: int = 20, anywhere: bool = False
+) -> Found:
+    """The memories in which each word of `text` occurs, whole phrases and whole words before others, then the newest.
+
+    `%`, `_`, quotes and backslashes are just text. `anywhere` looks inside words even where an index could answer
+    faster. Raises UsageError for an empty text.
+    """
+    words = text.split()
+    if not words:
+        raise UsageError("there is nothing to search for", hint="for example: junkie memories search tea")
+    async with connect(settings, read_only=True) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        if not state.has(MEMORIES):
+            return Found((), more=False, table_missing=True)
+        by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
+        rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index)
+    memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
+    return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index)
+
+
+def _is_word(word: str) -> bool:
+    """Whether the full-text parser takes `word` as one plain word, so that its prefix can be asked for."""
+    return word.isascii() and word.isalnum() and word[0].isalpha()
+
+
+async def _candidates(
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    words: list[str],
+    user_id: str | None,
+    count: int,
+    by_index: bool,
+) -> list[Any]:
+    table, wanted = state.qualified(MEMORIES), columns(state)
+    if user_id is None:
+        where = _holds_all(state, Where(), words)
+        rows = await connection.fetch(
+            f"SELECT {wanted} FROM (SELECT * FROM {table} m WHERE m.updated_at IS NOT NULL"
+            f" ORDER BY m.updated_at DESC LIMIT {NEWEST}) m"
+            f" WHERE {where.sql} ORDER BY m.updated_at DESC LIMIT {where.argument(count)}",
+            *where.arguments,
+        )
+        if len(rows) == count:
+            return list(rows)
+    where = _holds_all(state, Where().owned_by("m.user_id", user_id), words)
+    if by_index:
+        await connection.execute(f"SET LOCAL work_mem = '{_WORD_MEM}'")
+        query = " & ".join(f"{word}:*" for word in words)
+        where.add("to_tsvector('simple', m.memory #>> ARRAY[]::text[]) @@ to_tsquery('simple', {})", query)
+    rows = await connection.fetch(
+        f"SELECT {wanted} FROM {table} m WHERE {where.sql}"
+        f" ORDER BY (m.updated_at + 0) DESC NULLS LAST LIMIT {where.argument(count)}",
+        *where.arguments,
+    )
+    return list(rows)
+
+
+def _holds_all(state: SchemaState, where: Where, words: list[str]) -> Where:
+    for word in words:
+        where.add(contains(state, word), like(word))
+    return where
+
+
+def _rank(memory: Memory, text: str, words: list[str]) -> tuple[bool, int, float]:
+    """Smaller is better: the phrase as typed, then more whole words, then newer."""
+    said = memory.memory.casefold()
+    whole = sum(bool(re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", said)) for word in words)
+    newness = memory.updated_at.timestamp() if memory.updated_at else 0.0
+    return text.casefold() not in said, -whole, -newness

@@ -1,0 +1,299 @@
+"""What changed, and taking it back. The history is written by `core/journal.py` beside each change.
+
+A batch is what one command or one extraction changed. Undoing a batch writes its own batch, which can be undone too.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from junkie_cli.core import journal, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
+from junkie_cli.core.memories.model import text_of
+from junkie_cli.core.query import Where, count_of, decode_cursor, encode_cursor
+from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, quoted, without_nul
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+# A memory whose time alone changed says what it said.
+_NOT_CONTENT = frozenset({"memory_id", "updated_at"})
+_SHOWN_CONFLICTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change as written down; `before` and `after` are whole rows as stored, None where there was or is none.
+
+    `by` is `junkie`, `team` or `other` (another program, seen by the trigger). `at` is UTC.
+    """
+
+    batch: str
+    at: datetime
+    by: str
+    action: str
+    memory_id: str
+    user_id: str | None
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Changes, newest first, and the cursor of the page after; `kept` is False where no history is kept at all."""
+
+    changes: tuple[Change, ...]
+    next: str | None
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A memory that was changed again since: what it says `now`, and what undo would have made it say (`then`)."""
+
+    memory_id: str
+    now: str | None
+    then: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What an undo did: how many memories are as before, those it refused (the first hundred), and its own batch.
+
+    `undone_batch` is the batch that was taken back, `batch` the one that undoes the undo (None: nothing was changed).
+    """
+
+    undone: int
+    conflicts: tuple[Conflict, ...]
+    conflict_count: int
+    undone_batch: str
+    batch: str | None
+
+
+def text_in(row: Mapping[str, Any] | None) -> str | None:
+    """The memory's text in a stored row."""
+    return None if row is None else text_of(json.dumps(row.get("memory")))
+
+
+async def list_history(
+    settings: Settings,
+    memory_id: str | None = None,
+    user_id: str | None = None,
+    *,
+    limit: int = 50,
+    after: str | None = None,
+) -> HistoryPage:
+    """One page of the changes of memories: all, of one memory, of one user ("": of nobody)."""
+    where = Where().owned_by("user_id", user_id)
+    if memory_id is not None:
+        where.add("memory_id = {}", memory_id)
+    if after:
+        where.add("change_id < {}", decode_cursor(after, int)[0])
+    async with connect(settings, read_only=True) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        if not state.has(HISTORY):
+            return HistoryPage((), None, kept=False)
+        rows = await connection.fetch(
+            "SELECT change_id, batch::text AS batch, at, by, action, memory_id, user_id, before::text AS before,"
+            f" after::text AS after FROM {state.qualified(HISTORY)} WHERE {where.sql}"
+            f" ORDER BY change_id DESC LIMIT {where.argument(limit + 1)}",
+            *where.arguments,
+        )
+    changes = tuple(_change(row) for row in rows[:limit])
+    return HistoryPage(changes, encode_cursor([rows[limit - 1]["change_id"]]) if len(rows) > limit else None, kept=True)
+
+
+def _change(row: Mapping[str, Any]) -> Change:
+    before, after = (None if row[name] is None else json.loads(row[name]) for name in ("before", "after"))
+    return Change(row["batch"], row["at"], row["by"], row["action"], row["memory_id"], row["user_id"], before, after)
+
+
+# --- undo -------------------------------------------------------------------------------------------------------------
+
+
+async def undo(settings: Settings, batch: str | None = None) -> Undone:
+    """Take a batch back: the latest change of ours that was not taken back yet, or the one named.
+
+    Each memory of the batch goes back to what it was before; one that was changed again since is left as it is and
+    reported. One transaction. Raises NotFoundError when there is nothing to undo, UsageError for a malformed batch.
+    """
+    if batch is not None:
+        _require_batch(batch)
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.schema)
+        if not state.has_own_tables:
+            raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
+        async with connection.transaction():
+            chosen = await _chosen_batch(connection, state, batch)
+            return await _undo(connection, state, chosen, settings.history_days)
+
+
+def _require_batch(batch: str) -> None:
+    try:
+        UUID(batch)
+    except ValueError:
+        raise UsageError(f"{batch!r} is not a batch", hint="batches are listed by: junkie memories history") from None
+
+
+async def _chosen_batch(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str | None) -> str:
+    table = state.qualified(HISTORY)
+    if batch is None:
+        found = await connection.fetchval(
+            f"SELECT batch::text FROM {table} h WHERE undo_of IS NULL AND by IN ('junkie', 'team')"
+            f" AND NOT EXISTS (SELECT 1 FROM {table} u WHERE u.undo_of = h.batch) ORDER BY change_id DESC LIMIT 1"
+        )
+        if found is None:
+            raise NotFoundError("nothing to undo", hint="see what was changed: junkie memories history")
+        return str(found)
+    if not await connection.fetchval(f"SELECT 1 FROM {table} WHERE batch = $1::text::uuid LIMIT 1", batch):
+        raise NotFoundError(f"no batch {batch}", hint="it may be older than is kept: junkie memories history")
+    return batch
+
+
+# First and last state of each memory in the batch, beside what the memory is now.
+_NET = """
+SELECT f.memory_id, f.before, l.after, coalesce(l.user_id, f.user_id) AS user_id
+FROM (SELECT DISTINCT ON (memory_id) memory_id, before, user_id FROM {history} WHERE batch = $1::text::uuid
+      ORDER BY memory_id, change_id) f
+JOIN (SELECT DISTINCT ON (memory_id) memory_id, after, user_id FROM {history} WHERE batch = $1::text::uuid
+      ORDER BY memory_id, change_id DESC) l USING (memory_id)
+WHERE f.before IS NOT NULL OR l.after IS NOT NULL
+"""
+
+
+async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, keep_days: int) -> Undone:
+    history, memories = state.qualified(HISTORY), state.qualified(MEMORIES)
+    columns = state.tables[MEMORIES].columns
+    before, after = (without_nul(side) if "json" in columns.values() else side for side in ("before", "after"))
+    names = ", ".join(quoted(column) for column in columns)
+    await journal.mark_writer(connection, "junkie")
+    # A temporary table of this transaction: the batch may hold every memory there is.
+    await connection.execute(
+        "CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id,"
+        f" {before} AS before, {after} AS after,"
+        f" NULL::json AS now, true AS unchanged FROM ({_NET.format(history=history)}) net",
+        batch,
+    )
+    await connection.execute(f"SELECT 1 FROM {memories} m JOIN pg_temp.junkie_undo u USING (memory_id) FOR UPDATE OF m")
+    await connection.execute(
+        "UPDATE pg_temp.junkie_undo u SET now = row_to_json(m),"
+        f" unchanged = u.after IS NOT NULL AND {_same_content(columns)}"
+        f" FROM {memories} m WHERE m.memory_id = u.memory_id"
+    )
+    await connection.execute("UPDATE pg_temp.junkie_undo SET unchanged = false WHERE now IS NULL AND after IS NOT NULL")
+    new_batch = str(uuid4())
+    done = await connection.execute(
+        f"INSERT INTO {history} (batch, by, action, memory_id, user_id, before, after, undo_of)"
+        " SELECT $1::text::uuid, 'junkie', CASE WHEN now IS NULL THEN 'added' WHEN before IS NULL THEN 'deleted'"
+        " ELSE 'updated' END, memory_id, user_id, now, before, $2::text::uuid FROM pg_temp.junkie_undo WHERE unchanged",
+        new_batch,
+        batch,
+    )
+    await connection.execute(
+        f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND m.memory_id = u.memory_id"
+    )
+    restored = "(SELECT before FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u"
+    await connection.execute(
+        f"INSERT INTO {memories} ({names}) SELECT {', '.join('r.' + quoted(column) for column in columns)}"
+        f" FROM {restored}, json_populate_record(NULL::{memories}, u.before) r"
+    )
+    await journal.prune_history(connection, state, max(keep_days, 1))
+    conflicts, count = await _conflicts(connection)
+    undone = count_of(done)
+    return Undone(undone, conflicts, count, batch, new_batch if undone else None)
+
+
+def _same_content(columns: Mapping[str, str]) -> str:
+    """SQL: the row `m` says what `u.after` says, in every column that both have."""
+    stored = {
+        name: without_nul(f"m.{quoted(name)}") if kind == "json" else f"to_json(m.{quoted(name)})"
+        for name, kind in columns.items()
+        if name not in _NOT_CONTENT
+    }
+    return " AND ".join(
+        f"((u.after -> '{name}') IS NULL OR (u.after -> '{name}')::text = coalesce({value}::text, 'null'))"
+        for name, value in stored.items()
+    )
+
+
+async def _conflicts(connection: "asyncpg.Connection[Any]") -> tuple[tuple[Conflict, ...], int]:
+    rows = await connection.fetch(
+        "SELECT memory_id, now::text AS now, before::text AS before, count(*) OVER () AS total"
+        f" FROM pg_temp.junkie_undo WHERE NOT unchanged ORDER BY memory_id LIMIT {_SHOWN_CONFLICTS}"
+    )
+    texts = [(row["memory_id"], *(json.loads(row[name] or "null") for name in ("now", "before"))) for row in rows]
+    conflicts = tuple(Conflict(memory_id, text_in(now), text_in(before)) for memory_id, now, before in texts)
+    return conflicts, rows[0]["total"] if rows else 0
+
+
+# --- changes by other programs ----------------------------------------------------------------------------------------
+
+_FUNCTION = "junkie_record_change"
+_TRIGGER = "junkie_history"
+
+# SECURITY DEFINER: the bot's role needs no right on our table. Whatever goes wrong here, its statement goes through.
+_RECORD = """
+CREATE OR REPLACE FUNCTION @schema.junkie_record_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+  BEGIN
+    IF coalesce(current_setting('junkie.writer', true), '') <> '' THEN
+      RETURN NULL;
+    END IF;
+    INSERT INTO @schema.junkie_history (batch, by, action, memory_id, user_id, before, after)
+    VALUES (md5(txid_current()::text || pg_catalog.statement_timestamp()::text)::uuid, 'other',
+      CASE TG_OP WHEN 'INSERT' THEN 'added' WHEN 'UPDATE' THEN 'updated' ELSE 'deleted' END,
+      CASE TG_OP WHEN 'DELETE' THEN OLD.memory_id ELSE NEW.memory_id END,
+      CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END,
+      CASE TG_OP WHEN 'INSERT' THEN NULL ELSE row_to_json(OLD) END,
+      CASE TG_OP WHEN 'DELETE' THEN NULL ELSE row_to_json(NEW) END);
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  RETURN NULL;
+END $body$;
+REVOKE ALL ON FUNCTION @schema.junkie_record_change() FROM PUBLIC;
+DROP TRIGGER IF EXISTS junkie_history ON @schema.user_memories;
+CREATE TRIGGER junkie_history AFTER INSERT OR UPDATE OR DELETE ON @schema.user_memories
+  FOR EACH ROW EXECUTE FUNCTION @schema.junkie_record_change();
+"""
+
+
+async def record_others(settings: Settings, *, on: bool) -> bool:
+    """Record changes by other programs too, or stop it; returns whether it was so before.
+
+    Raises DatabaseError when the table is missing or our tables cannot be made; the owner's rights are needed.
+    """
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.schema)
+        if not state.has(MEMORIES):
+            raise NotFoundError(f"agno has not made its table {MEMORIES} yet", hint="talk first: junkie chat")
+        if on and not state.has_own_tables:
+            raise DatabaseError(
+                f"the junkie tables cannot be made in schema {state.schema}",
+                hint=f"GRANT CREATE ON SCHEMA {state.schema} to this database user",
+                code="database_rights",
+            )
+        async with connection.transaction():
+            was_on = await records_others(connection, state)
+            if on:
+                await connection.execute(_RECORD.replace("@schema", quoted(state.schema)))
+            else:
+                await connection.execute(f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {state.qualified(MEMORIES)}")
+                await connection.execute(f"DROP FUNCTION IF EXISTS {state.qualified(_FUNCTION)}()")
+        return was_on
+
+
+async def records_others(connection: "asyncpg.Connection[Any]", state: SchemaState) -> bool:
+    """Whether the trigger is there and enabled."""
+    found = await connection.fetchval(
+        "SELECT 1 FROM pg_catalog.pg_trigger WHERE tgname = $1 AND tgrelid = $2::text::regclass AND tgenabled <> 'D'",
+        _TRIGGER,
+        state.qualified(MEMORIES),
+    )
+    return found is not None

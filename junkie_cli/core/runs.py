@@ -1,0 +1,91 @@
+"""Runs of every generation as one table: agno 3's `agent_sessions_runs`, and the `runs` column that agno 2 fills.
+
+A run's own user says who spoke: in a shared channel it is not the session's. After an upgrade the old column stays
+filled beside the new table; a run that is in both counts once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.query import moment
+from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """Which run: its session, its id, and when it was made (UTC)."""
+
+    session_id: str
+    run_id: str
+    at: datetime | None
+
+
+def table(state: SchemaState, *, data: bool = False, sessions: str = "true") -> str:
+    """SQL of all runs: session_id, run_id, user_id, parent_run_id, status, created_at, position, and `data` as text.
+
+    `sessions` is a condition on `agent_sessions AS s` (for the old column) and on `s.session_id` alone for the new
+    table; a run of agno 2 that names no user was spoken by its session's.
+    """
+    parts = []
+    if state.has(RUNS):
+        payload = ", s.run_data::text AS data" if data else ""
+        parts.append(
+            "SELECT s.session_id, s.run_id, s.user_id, s.parent_run_id, s.status, s.created_at,"
+            f" s.run_index AS position{payload} FROM {state.qualified(RUNS)} s WHERE {sessions}"
+        )
+    if state.has_runs_column:
+        parts.append(_old_column(state, data, sessions))
+    if not parts:
+        names = ("session_id", "run_id", "user_id", "parent_run_id", "status", *(("data",) if data else ()))
+        texts = ", ".join(f"NULL::text AS {name}" for name in names)
+        parts.append(f"SELECT {texts}, NULL::bigint AS created_at, NULL::bigint AS position WHERE false")
+    return "(" + " UNION ALL ".join(parts) + ")"
+
+
+def _old_column(state: SchemaState, data: bool, sessions: str) -> str:
+    run = state.safe_json("e.run", SESSIONS, "runs")
+    payload = ", e.run::text AS data" if data else ""
+    unmoved = ""
+    if state.has(RUNS):
+        unmoved = f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = ({run} ->> 'run_id'))"
+    return (
+        f"SELECT s.session_id, {run} ->> 'run_id', coalesce({run} ->> 'user_id', s.user_id), {run} ->> 'parent_run_id',"
+        f" {run} ->> 'status', ({run} ->> 'created_at')::numeric::bigint, e.position - 1000000000{payload}"
+        f" FROM {state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {sessions}{unmoved}"
+    )
+
+
+def elements(state: SchemaState, column: str) -> str:
+    """SQL of the old column's runs: `e(run, position)`, position from 1; anything but a list has none."""
+    kind = state.column_type(SESSIONS, "runs")
+    return (
+        f"{kind}_array_elements(CASE {kind}_typeof({column}) WHEN 'array' THEN {column} ELSE '[]' END)"
+        " WITH ORDINALITY AS e(run, position)"
+    )
+
+
+async def find_by_message(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, message: str | None
+) -> RunKey | None:
+    """The latest run in which this user said `message`; None when there is none, or none is left."""
+    if not message or not state.has(SESSIONS):
+        return None
+    # The bot's own turns of nobody are remembered for the user `default`.
+    row = await connection.fetchrow(
+        f"SELECT session_id, run_id, created_at FROM {table(state, data=True)} r"
+        " WHERE (user_id = $1 OR ($1 IS NULL OR $1 = 'default') AND user_id IS NULL)"
+        f" AND ({_safe_data(state)} -> 'input' ->> 'input_content') = $2 ORDER BY created_at DESC LIMIT 1",
+        user_id,
+        message,
+    )
+    return None if row is None else RunKey(row["session_id"], row["run_id"], moment(row["created_at"]))
+
+
+def _safe_data(state: SchemaState) -> str:
+    if state.has_runs_column and state.column_type(SESSIONS, "runs") == "json":
+        return state.safe_json("r.data::json", SESSIONS, "runs")
+    return "r.data::jsonb"
