@@ -1,17 +1,20 @@
-"""The root command: finds `commands/`, holds the global options and THE table from error to exit code.
+"""The installed script, and THE table from error to exit code: the only place that maps one to the other.
 
-A module in `commands/` is a command by being there: its `app` is a `typer.Typer`; a nameless one adds top-level
-commands, a named one a group. `main()` is the installed script.
+A module in `commands/` is a command by being there (see `command_tree.py`): its `app` is a `typer.Typer`; a nameless
+one adds top-level commands, a named one a group.
 """
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from junkie_cli import __version__
 
-if TYPE_CHECKING:
-    import typer
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing `typing` for this would double what `--version` takes
+    from junkie_cli.core.errors import JunkieError
+
+COMPLETION_VARIABLE = "_JUNKIE_COMPLETE"
+SIGPIPE = 13
 
 
 def main() -> None:
@@ -19,103 +22,168 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # scripts ask this often: answered before typer is loaded
         sys.stdout.write(f"junkie {__version__}\n")
         return
-    sys.exit(run_command_line(sys.argv[1:]))
+    _mend_streams()
+    code = run_command_line(sys.argv[1:])
+    _settle_stdout()
+    sys.exit(code)
 
 
 def run_command_line(arguments: list[str]) -> int:
     """Run `arguments`, tell any failure, and return the exit code."""
-    from typer._click.exceptions import ClickException
-
-    from junkie_cli.core.errors import ExitCode, JunkieError, UsageError
-    from junkie_cli.invocation import Terminated, invocation
-
-    invocation().json = "--json" in arguments
-    try:
-        result = _command()(arguments, prog_name="junkie", standalone_mode=False)
-        sys.stdout.flush()
-    except JunkieError as error:
-        return _fail(error)
-    except ClickException as error:
-        return _fail(UsageError(error.format_message(), hint=_usage_hint(error)))
-    except KeyboardInterrupt:
-        return _interrupted(ExitCode.INTERRUPTED)
-    except Terminated as ended:
-        return 128 + ended.signal_number
-    except BrokenPipeError:
-        return _reader_left()
-    return result if isinstance(result, int) else ExitCode.OK
-
-
-def _command() -> Any:
-    import typer
-
-    return typer.main.get_command(build_app())
-
-
-def build_app() -> "typer.Typer":
-    """The whole command tree."""
-    import importlib
-    import pkgutil
-    from pathlib import Path
-    from typing import Annotated
-
-    import typer
-
-    from junkie_cli import commands
     from junkie_cli.invocation import invocation
 
-    app = typer.Typer(
-        name="junkie",
-        help="Talk to a team that remembers, and look after what it remembers.",
-        epilog="Start with: junkie chat, junkie demo, junkie doctor.",
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        pretty_exceptions_enable=False,
-    )
-
-    def show_version(value: bool) -> None:
-        if value:
-            typer.echo(f"junkie {__version__}")
-            raise typer.Exit
-
-    @app.callback()
-    def root(
-        env_file: Annotated[
-            Path | None, typer.Option("--env-file", metavar="FILE", help="Read settings from FILE, not from a found .env.")
-        ] = None,
-        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, on stderr.")] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only errors and the answer.")] = False,
-        version: Annotated[
-            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
-        ] = False,
-    ) -> None:
-        options = invocation()
-        options.env_file, options.verbose, options.quiet = env_file, verbose, quiet
-
-    for module in pkgutil.iter_modules(commands.__path__):
-        found = importlib.import_module(f"{commands.__name__}.{module.name}").app
-        app.add_typer(found)
-    return app
-
-
-def _fail(error: Any) -> int:
-    from junkie_cli.output import print_error
-
-    print_error(error)
-    return int(error.exit_code)
-
-
-def _usage_hint(error: Any) -> str:
-    context = getattr(error, "ctx", None)
-    return f"see: {context.command_path} --help" if context else "see: junkie --help"
-
-
-def _interrupted(code: int) -> int:
-    sys.stderr.write("\ninterrupted\n" if sys.stderr.isatty() else "interrupted\n")
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    invocation().json = "--json" in options
+    try:
+        code = _run(arguments)
+        _flush()
+    except BaseException as error:
+        return _exit_code(error, arguments)
     return code
 
 
-def _reader_left() -> int:
-    """The reader of our pipe is gone, as with `| head`: end quietly, as a program killed by SIGPIPE would look."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141
+def _run(arguments: list[str]) -> int:
+    from typer import Exit
+
+    from junkie_cli.command_tree import root_command
+
+    root = root_command()
+    if COMPLETION_VARIABLE in os.environ:
+        root.main(arguments, prog_name="junkie", complete_var=COMPLETION_VARIABLE)
+    try:
+        with root.make_context("junkie", list(arguments)) as context:
+            root.invoke(context)
+    except Exit as ended:
+        return int(ended.exit_code)
+    return 0
+
+
+def _exit_code(error: BaseException, arguments: list[str]) -> int:
+    """Tell what happened and say how the process ends."""
+    from junkie_cli.core.errors import ExitCode
+    from junkie_cli.invocation import Terminated
+
+    if isinstance(error, BaseExceptionGroup):
+        error = _telling(error)
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return 128 + SIGPIPE  # as a program that the signal ended, with `| head`: no word about it
+    if isinstance(error, KeyboardInterrupt):
+        return _ended("interrupted", ExitCode.INTERRUPTED)
+    if isinstance(error, Terminated):
+        return _ended("terminated", 128 + error.signal_number)
+    return _tell(error, arguments)
+
+
+def _tell(error: BaseException, arguments: list[str]) -> int:
+    from typer import Abort
+    from typer._click.exceptions import ClickException, NoArgsIsHelpError
+
+    from junkie_cli.command_tree import usage_error
+    from junkie_cli.core.errors import DeclinedError, JunkieError, UsageError
+    from junkie_cli.output import print_error
+    from junkie_cli.progress import say
+
+    told: JunkieError
+    if isinstance(error, JunkieError):
+        told = error
+    elif isinstance(error, NoArgsIsHelpError):
+        say(error.message + "\n\n")
+        told = UsageError("a command is missing")
+    elif isinstance(error, ClickException):
+        told = usage_error(error, arguments)
+    elif isinstance(error, Abort | EOFError):
+        told = DeclinedError("nothing was changed")
+    else:
+        told = _bug(error)
+    print_error(told)
+    return int(told.exit_code)
+
+
+def _telling(group: BaseException) -> BaseException:
+    """Of errors that were raised together the one to tell: an expected one, rather than a bug."""
+    from junkie_cli.core.errors import JunkieError
+
+    while isinstance(group, BaseExceptionGroup):
+        expected = group.subgroup((JunkieError, KeyboardInterrupt))
+        group = (expected or group).exceptions[0]
+    return group
+
+
+def _bug(error: BaseException) -> "JunkieError":
+    """A bug in one sentence, without the error's own words, which may quote a secret or a person."""
+    import traceback
+
+    from junkie_cli.core.errors import JunkieError
+    from junkie_cli.core.settings import redact
+    from junkie_cli.invocation import invocation
+    from junkie_cli.progress import say
+    from junkie_cli.text import shown
+
+    if invocation().debug:
+        say(shown(redact("".join(traceback.format_exception(error)), invocation().loaded)))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "junkie_cli" in frame.filename]
+    where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""  # noqa: PTH119
+    return JunkieError(
+        f"something unexpected went wrong inside junkie: {type(error).__name__}{where}",
+        hint="junkie -v ... shows where; please report it, after a look for what is private in it",
+        code="bug",
+    )
+
+
+def _ended(how: str, code: int) -> int:
+    """Say that a signal ended the command; with --json as a document too."""
+    from junkie_cli.core.errors import JunkieError
+    from junkie_cli.invocation import invocation
+    from junkie_cli.look import is_terminal
+    from junkie_cli.output import print_error_document
+    from junkie_cli.progress import say
+
+    if invocation().json:
+        print_error_document(JunkieError(how, code=how))
+    say(f"\n{how}\n" if is_terminal(sys.stderr) else f"{how}\n")
+    return int(code)
+
+
+# --- the standard streams ---------------------------------------------------------------------------------------------
+
+
+def _mend_streams() -> None:
+    """Make the streams usable whatever they were started as.
+
+    Closed ones become /dev/null, so that no file opened later takes their number. What is not a terminal is written
+    as UTF-8 in every locale: programs read it, and JSON is nothing else.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123  open as long as the process
+    if not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        from junkie_cli.output import unwritable
+
+        raise unwritable(error) from None
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads our stdout or stderr any more; another pipe that broke is an error like any."""
+    import select
+
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        poll.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _settle_stdout() -> None:
+    """Keep the interpreter from trying again, loudly, to write what could not be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,19 +3,29 @@
 Commands call `invocation()` for settings, for the output format and to run a coroutine of the core.
 """
 
-import asyncio
+import os
 import signal
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from junkie_cli.core.settings import Settings, load_settings
+from junkie_cli.look import is_terminal
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from junkie_cli.core.settings import Settings
 
 T = TypeVar("T")
+
+# Ended by these a command rolls back and cleans up; Ctrl-C (SIGINT) is asyncio's own business and does the same.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -26,21 +36,48 @@ class Invocation:
     verbose: bool = False
     quiet: bool = False
     json: bool = False
+    loaded: "Settings | None" = None
+    """The settings as last loaded; None before."""
+    error_document: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
+    """With `--json`: turns the error document into the one to print. Commands that print JSON Lines set it, so that a
+    failure is a line like the others; None from it prints nothing, for a failure that was told already."""
 
-    def settings(self, **overrides: str | None) -> Settings:
+    def settings(self, **overrides: str | None) -> "Settings":
         """Load the settings; `overrides` are option values by variable name, None for options not given."""
+        from junkie_cli.core.settings import load_settings
+
         given = {name: value for name, value in overrides.items() if value is not None}
-        return load_settings(env_file=self.env_file, overrides=given)
+        self.loaded = load_settings(env_file=self.env_file, overrides=given)
+        return self.loaded
 
     @property
     def interactive(self) -> bool:
         """Whether a person can be asked: terminals on both ends, and no `--json`."""
-        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not self.json
+        return is_terminal(sys.stdin) and is_terminal(sys.stderr) and not self.json
+
+    @property
+    def debug(self) -> bool:
+        """Whether details of what goes wrong inside are wanted: `--verbose` or DEBUG_MODE."""
+        if self.loaded is not None:
+            return self.verbose or self.loaded.debug_mode
+        return self.verbose or os.environ.get("DEBUG_MODE", "").strip().lower() == "true"
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of the core to its end. SIGTERM and SIGHUP cancel it, so that it leaves nothing half done."""
+        """Run a coroutine of the core to its end.
+
+        Ctrl-C, SIGTERM and SIGHUP cancel it, so that it leaves nothing half done; a second one ends the process
+        without waiting for that. Raises KeyboardInterrupt or Terminated then.
+        """
+        import asyncio
+
+        ended_by: list[int] = []
         with asyncio.Runner() as runner:
-            return runner.run(_terminable(coroutine))
+            try:
+                return runner.run(_terminable(coroutine, ended_by))
+            except asyncio.CancelledError:
+                if ended_by:
+                    raise Terminated(ended_by[0]) from None
+                raise
 
 
 class Terminated(BaseException):
@@ -51,25 +88,36 @@ class Terminated(BaseException):
         self.signal_number = signal_number
 
 
-async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(coroutine)
-    received: list[int] = []
+async def _terminable(coroutine: Coroutine[Any, Any, T], ended_by: list[int]) -> T:
+    import asyncio
 
-    def terminate(number: int) -> None:
-        received.append(number)
+    task = asyncio.current_task()
+    assert task is not None
+    with _cancelled_by_signals(asyncio.get_running_loop(), task, ended_by):
+        return await coroutine
+
+
+@contextmanager
+def _cancelled_by_signals(
+    loop: "asyncio.AbstractEventLoop", task: "asyncio.Task[Any]", ended_by: list[int]
+) -> Iterator[None]:
+    """SIGTERM and SIGHUP cancel `task`; what the parent set to be ignored (nohup) stays ignored."""
+    in_charge = threading.current_thread() is threading.main_thread()
+    handled = [number for number in _ENDING if in_charge and signal.getsignal(number) == signal.SIG_DFL]
+
+    def end(number: int) -> None:
+        ended_by.append(number)
+        for each in handled:
+            loop.remove_signal_handler(each)  # the next one ends the process at once
         task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, terminate, number)
+    for number in handled:
+        loop.add_signal_handler(number, end, number)
     try:
-        return await task
-    except asyncio.CancelledError:
-        if not task.done():
-            task.cancel()
-        if received:
-            raise Terminated(received[0]) from None
-        raise
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
 
 
 _current = Invocation()

@@ -246,6 +246,31 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
+def wrap(text: str, columns: int) -> list[str]:
+    """Safe text in lines of at most `columns`, broken at spaces where there are some; its own newlines stay."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        lines += _wrap_paragraph(paragraph.expandtabs(4), max(columns, 2))
+    return lines
+
+
+def _wrap_paragraph(paragraph: str, columns: int) -> list[str]:
+    if width(paragraph) <= columns:
+        return [paragraph]
+    lines, start, space, used = [], 0, -1, 0
+    for index, size in enumerate(_advances(paragraph)):
+        if used + size > columns:
+            end = space if space > start else index
+            lines.append(paragraph[start:end].rstrip(" "))
+            start = end + 1 if end == space else end
+            used = width(paragraph[start:index])
+        if paragraph[index] == " ":
+            space = index
+        used += size
+    lines.append(paragraph[start:])
+    return lines
+
+
 def _advances(text: str) -> Iterator[int]:
     """By how many columns each character moves the cursor; sequences count as terminals that know them do."""
     before, size_before = "", 0

@@ -6,10 +6,13 @@ Data flows one way: option > environment > `.env` > default, into one frozen `Se
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.url import DatabaseUrl
@@ -19,7 +22,10 @@ REDACTED = "********"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a value came from: `kind` is `option`, `environment`, `file` or `default`; path and line for a file."""
+    """Where a value came from: `kind` is `option`, `environment`, `file` or `default`; path and line for a file.
+
+    As text it reads after "set by".
+    """
 
     kind: str
     path: Path | None = None
@@ -27,8 +33,17 @@ class Source:
 
     def __str__(self) -> str:
         if self.path is None:
-            return self.kind
+            return {"option": "an option", "environment": "the environment"}.get(self.kind, self.kind)
         return f"{self.path}:{self.line}" if self.line else str(self.path)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a bad value from here."""
+        return {
+            "option": "give another value",
+            "environment": "mend or unset that variable",
+            "file": "mend or remove that line",
+        }.get(self.kind, "set that variable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +66,9 @@ class Settings:
     postgres_url: DatabaseUrl | None
     postgres_read_url: DatabaseUrl | None
     groq_api_key: str = field(repr=False)
-    groq_base_url: str
+    groq_base_url: str = field(repr=False)  # may carry a proxy's credentials, as the next address may
     memory_model: str
-    custom_provider: str
+    custom_provider: str = field(repr=False)
     custom_model: str
     custom_provider_api_key: str = field(repr=False)
     model_temperature: float
@@ -68,6 +83,7 @@ class Settings:
     backup_dir: Path
     history_days: int
     env_file: Path | None
+    ignored_env_files: tuple[Path, ...]
     sources: Mapping[str, Source]
     bot_variables: frozenset[str]
 
@@ -75,16 +91,33 @@ class Settings:
         """Whether the variable `name` was set nowhere."""
         return self.sources[name].kind == "default"
 
+    def required_user(self) -> str:
+        """The user id to talk as. Raises SettingsError where the system knows no login name and none was set."""
+        if not self.user:
+            raise SettingsError(
+                "JUNKIE_USER is not set, and this process has no login name",
+                hint="set JUNKIE_USER, or give --user",
+            )
+        return self.user
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+# Each takes a text that is not empty and raises ValueError with words that read after the variable's name.
+
 
 def _text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("has control characters in it")
     return value
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
+        if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", value.strip()):
+            raise ValueError(f"must be a number, not {value!r}")
         number = float(value)
         if not low <= number <= high:
-            raise ValueError(f"must lie between {low:g} and {high:g}")
+            raise ValueError(f"must lie between {low:g} and {high:g}, not {value!r}")
         return number
 
     return parse
@@ -92,12 +125,11 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError("must be a whole number") from None
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value.strip()):
+            raise ValueError(f"must be a whole number, not {value!r}")
+        number = int(value)
         if not low <= number <= high:
-            raise ValueError(f"must lie between {low} and {high}")
+            raise ValueError(f"must lie between {low} and {high}, not {value!r}")
         return number
 
     return parse
@@ -109,26 +141,35 @@ def _boolean(value: str) -> bool:
         return True
     if word in {"false", "0", "no", "off"}:
         return False
-    raise ValueError("must be true or false")
+    raise ValueError(f"must be true or false, not {value!r}")
 
 
 def _web_address(value: str) -> str:
-    if not value.startswith(("http://", "https://")) or any(c.isspace() for c in value):
+    value = value.strip()
+    if not value.startswith(("http://", "https://")) or not value.isprintable() or " " in value:
         raise ValueError("must be an address that begins with http:// or https://")
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be an address with a host name and, if any, a port up to 65535")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("must be the base URL: leave out /chat/completions")
     return value.rstrip("/")
 
 
 def _provider(value: str) -> str:
     if value.strip().lower() == "groq":
         return "groq"
-    try:
-        return _web_address(value)
-    except ValueError:
-        raise ValueError("must be the word groq or the base URL of an OpenAI-compatible server") from None
+    if "://" not in value:
+        raise ValueError("must be the word groq or the base URL of an OpenAI-compatible server")
+    return _web_address(value)
 
 
 def _key(value: str) -> str:
-    if value != value.strip() or any(c.isspace() for c in value) or value[0] in "'\"":
+    if any(c.isspace() for c in value) or value[0] in "'\"":
         raise ValueError("has spaces or quotes in or around it")
     if not value.isascii() or not value.isprintable():
         raise ValueError("has characters that no key has")
@@ -136,16 +177,22 @@ def _key(value: str) -> str:
 
 
 def _schema(value: str) -> str:
-    if "\x00" in value or len(value.encode()) > 63:
+    if len(value.encode()) > 63:
         raise ValueError("must be a schema name of at most 63 bytes")
-    return value
+    return _text(value)
 
 
 def _path(value: str) -> Path:
-    path = Path(value).expanduser()
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, and there is no such home folder") from None
     if not path.is_absolute():
         raise ValueError("must be an absolute path")
-    return path
+    return Path(os.path.normpath(path))
+
+
+# --- folders and defaults ---------------------------------------------------------------------------------------------
 
 
 def _is_root() -> bool:
@@ -153,7 +200,7 @@ def _is_root() -> bool:
 
 
 def xdg_dir(kind: str, environ: Mapping[str, str]) -> Path:
-    """The user's XDG base folder of `kind` (`CONFIG`, `DATA`, `STATE`); an empty or relative variable counts as unset."""
+    """The user's XDG base folder of `kind` (`CONFIG`, `DATA`, `STATE`); an empty or relative variable is unset."""
     named = environ.get(f"XDG_{kind}_HOME", "")
     if named and Path(named).is_absolute():
         return Path(named)
@@ -228,23 +275,34 @@ VARIABLES: tuple[Variable, ...] = (
 BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
 
 # Variables that the Discord bot reads from the same file: known, never refused, never read for their value.
-BOT_VARIABLES = frozenset(
-    """DISCORD_TOKEN LOG_LEVEL FIRECRAWL_API_KEY E2B_API_KEY EXA_API_KEY GOOGLE_API_KEY DEBUG_LEVEL TRACING
-    PHOENIX_API_KEY PHOENIX_ENDPOINT PHOENIX_PROJECT_NAME PHOENIX_CLIENT_HEADERS PHOENIX_COLLECTOR_ENDPOINT MCP_URLS
-    CONTEXT_AGENT_MODEL CONTEXT_AGENT_MAX_MESSAGES TEAM_LEADER_CONTEXT_LIMIT MESSAGE_SYNC_LIMIT CACHE_TTL
-    DISCORD_TIMEZONE BACKFILL_MAX_FETCH_LIMIT BACKFILL_MAX_ITERATIONS BACKFILL_PARALLEL_BATCHES BACKFILL_CONCURRENCY
-    ALLOWED_USER_IDS BOT_OWNER_ID DEFAULT_USER_FILTER_MODE MISTRAL_API_KEY EMBEDDER_BASE_URL EMBEDDER_MODEL
-    EMBEDDER_API_KEY MEMORI_ENABLED HONCHO_API_KEY HONCHO_WORKSPACE_ID HONCHO_ENVIRONMENT HONCHO_CONTEXT_TOKENS
-    AGENT_TIMEZONE REDIS_URL USE_REDIS SUPERMEMORY_API_KEY""".split()
-)
+# fmt: off
+BOT_VARIABLES = frozenset({
+    "DISCORD_TOKEN", "LOG_LEVEL", "FIRECRAWL_API_KEY", "E2B_API_KEY", "EXA_API_KEY", "GOOGLE_API_KEY",
+    "DEBUG_LEVEL", "TRACING", "PHOENIX_API_KEY", "PHOENIX_ENDPOINT", "PHOENIX_PROJECT_NAME",
+    "PHOENIX_CLIENT_HEADERS", "PHOENIX_COLLECTOR_ENDPOINT", "MCP_URLS", "CONTEXT_AGENT_MODEL",
+    "CONTEXT_AGENT_MAX_MESSAGES", "TEAM_LEADER_CONTEXT_LIMIT", "MESSAGE_SYNC_LIMIT", "CACHE_TTL",
+    "DISCORD_TIMEZONE", "BACKFILL_MAX_FETCH_LIMIT", "BACKFILL_MAX_ITERATIONS", "BACKFILL_PARALLEL_BATCHES",
+    "BACKFILL_CONCURRENCY", "ALLOWED_USER_IDS", "BOT_OWNER_ID", "DEFAULT_USER_FILTER_MODE", "MISTRAL_API_KEY",
+    "EMBEDDER_BASE_URL", "EMBEDDER_MODEL", "EMBEDDER_API_KEY", "MEMORI_ENABLED", "HONCHO_API_KEY",
+    "HONCHO_WORKSPACE_ID", "HONCHO_ENVIRONMENT", "HONCHO_CONTEXT_TOKENS", "AGENT_TIMEZONE", "REDIS_URL",
+    "USE_REDIS", "SUPERMEMORY_API_KEY",
+})
+# fmt: on
+
+
+# --- the .env ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """A `.env` as read: its path and, for each name, the value and the line (1-based) that set it."""
+    """A `.env` as read: its path and, for each name, the value and the line (1-based) that set it.
+
+    `unset` names, for values that refer to `${VARIABLES}` that are set nowhere, the first of these.
+    """
 
     path: Path
-    values: Mapping[str, tuple[str, int]]
+    values: Mapping[str, tuple[str, int]] = field(repr=False)
+    unset: Mapping[str, str]
 
 
 def find_env_file(
@@ -256,17 +314,28 @@ def find_env_file(
     found upward that belongs to another user is passed over: its owner could otherwise steer a root process.
     Raises SettingsError when `explicit` is not a readable file.
     """
+    return _search_env_file(explicit, cwd, os.environ if environ is None else environ)[0]
+
+
+def _search_env_file(
+    explicit: Path | None, cwd: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, tuple[Path, ...]]:
+    """The file in force, and those that lay nearer but belong to somebody else."""
     if explicit is not None:
-        if not explicit.is_file():
-            raise SettingsError(f"--env-file {explicit}: no such file", hint="check the path")
-        return explicit
-    environ = os.environ if environ is None else environ
+        explicit = explicit.absolute()
+        if not explicit.exists() or explicit.is_dir():
+            problem = "is a folder" if explicit.is_dir() else "does not exist"
+            raise SettingsError(f"--env-file {explicit} {problem}", hint="name the file itself")
+        return explicit, ()
     here = (cwd or _current_folder()).absolute()
-    for folder in (here, *here.parents):
-        if _may_read(folder / ".env"):
-            return folder / ".env"
-    own = xdg_dir("CONFIG", environ) / "junkie" / ".env"
-    return own if _may_read(own) else None
+    ignored: list[Path] = []
+    for folder in (here, *here.parents, xdg_dir("CONFIG", environ) / "junkie"):
+        path = folder / ".env"
+        if _is_file(path) and not _is_somebody_elses(path):
+            return path, tuple(ignored)
+        if _is_file(path) and path not in ignored:
+            ignored.append(path)
+    return None, tuple(ignored)
 
 
 def _current_folder() -> Path:
@@ -276,34 +345,77 @@ def _current_folder() -> Path:
         return Path("/")
 
 
-def _may_read(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
-        info = path.stat()
+        return path.is_file()
     except OSError:
         return False
-    return path.is_file() and not (_is_root() and info.st_uid != 0)
 
 
-def read_env_file(path: Path) -> EnvFile:
-    """Parse `path` with python-dotenv, keeping line numbers. Raises SettingsError when it cannot be read."""
+def _is_somebody_elses(path: Path) -> bool:
+    return _is_root() and path.stat().st_uid != 0
+
+
+def read_env_file(path: Path, environ: Mapping[str, str] | None = None) -> EnvFile:
+    """Parse `path` as the bot does, with python-dotenv's parser and its `${NAME}` and `${NAME:-default}`.
+
+    `$` without braces is just a character. Raises SettingsError when the file cannot be read, or a line that sets one
+    of our variables cannot be understood.
+    """
     from io import StringIO
 
     from dotenv.parser import parse_stream
 
+    environ = os.environ if environ is None else environ
+    values: dict[str, tuple[str, int]] = {}
+    unset: dict[str, str] = {}
+    for binding in parse_stream(StringIO(_text_of(path))):
+        # A binding begins with the blank lines before it: count to the line that holds the name.
+        blank = len(binding.original.string) - len(binding.original.string.lstrip())
+        line = binding.original.line + binding.original.string[:blank].count("\n")
+        if binding.error:
+            _refuse_broken_line(binding.original.string, path, line)
+        elif binding.key is not None:
+            known = {name: value for name, (value, _) in values.items()} | dict(environ)
+            value, missing = _expanded(binding.value or "", known)
+            values[binding.key] = (value, line)
+            unset.pop(binding.key, None)
+            if missing:
+                unset[binding.key] = missing
+    return EnvFile(path, values, unset)
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{path} cannot be read: {reason}", hint="mend the file or its permissions") from None
-    values: dict[str, tuple[str, int]] = {}
-    for binding in parse_stream(StringIO(text)):
-        if binding.key is None:
-            continue
-        # A multi-line binding begins with the blank lines before it: count to the line that holds the name.
-        leading = len(binding.original.string) - len(binding.original.string.lstrip("\r\n"))
-        line = binding.original.line + binding.original.string[:leading].count("\n")
-        values[binding.key] = (binding.value or "", line)
-    return EnvFile(path, values)
+
+
+def _refuse_broken_line(text: str, path: Path, line: int) -> None:
+    name = re.match(r"\s*(?:export\s+)?['\"]?([A-Z_]+)", text)
+    if name and name[1] in BY_NAME:
+        raise SettingsError(
+            f"{name[1]} is written in a way that cannot be read (set by {path}:{line})",
+            hint="write NAME=value; close quotes that were opened",
+        )
+
+
+def _expanded(value: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """`value` with its references filled in, and the first name that is set nowhere, or nothing."""
+    missing: list[str] = []
+
+    def fill(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        if name not in known and default is None:
+            missing.append(name)
+        return known.get(name, default or "")
+
+    return re.sub(r"\$\{([^}:]*)(?::-([^}]*))?\}", fill, value), missing[0] if missing else ""
+
+
+# --- reading it all ---------------------------------------------------------------------------------------------------
 
 
 def load_settings(
@@ -319,8 +431,8 @@ def load_settings(
     wrong with its value, and the file and line or the environment that set it; secrets are never quoted.
     """
     environ = os.environ if environ is None else environ
-    path = find_env_file(env_file, cwd=cwd, environ=environ)
-    file = read_env_file(path) if path else None
+    path, ignored = _search_env_file(env_file, cwd, environ)
+    file = read_env_file(path, environ) if path else None
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for variable in VARIABLES:
@@ -328,19 +440,33 @@ def load_settings(
         sources[variable.name] = source
         values[variable.field] = _parse(variable, raw or _default(variable, environ), source)
     names = set(environ) | set(file.values if file else ())
-    return Settings(**values, env_file=path, sources=sources, bot_variables=frozenset(names & BOT_VARIABLES))
+    settings = Settings(
+        **values,
+        env_file=path,
+        ignored_env_files=ignored,
+        sources=MappingProxyType(sources),
+        bot_variables=frozenset(names & BOT_VARIABLES),
+    )
+    _check_folders(settings)
+    return settings
 
 
 def _raw_value(
     name: str, overrides: Mapping[str, str], environ: Mapping[str, str], file: EnvFile | None
 ) -> tuple[str, Source]:
-    if overrides.get(name):
+    """The text that is in force, empty when there is none: white space alone counts as nothing."""
+    in_file, line = file.values.get(name, ("", 0)) if file else ("", 0)
+    if overrides.get(name, "").strip():
         return overrides[name], Source("option")
-    if environ.get(name):
+    if environ.get(name, "").strip():
         return environ[name], Source("environment")
-    if file and file.values.get(name, ("", 0))[0]:
-        value, line = file.values[name]
-        return value, Source("file", file.path, line)
+    if file and name in file.unset:
+        raise SettingsError(
+            f"{name} refers to ${{{file.unset[name]}}}, which is set nowhere (set by {file.path}:{line})",
+            hint="set that variable too; in a URL, ${ that is meant as it stands is written %24%7B",
+        )
+    if file and in_file.strip():
+        return in_file, Source("file", file.path, line)
     return "", Source("default")
 
 
@@ -357,10 +483,30 @@ def _parse(variable: Variable, raw: str, source: Source) -> Any:
     if not raw:
         return None if variable.is_url else ""
     try:
-        return variable.parse(raw)
+        return variable.parse(_checked(raw))
     except ValueError as error:
-        reason = str(error) if not str(error).startswith("could not convert") else "must be a number"
-        raise SettingsError(f"{variable.name} {reason} (set by {source})", hint="mend or remove that value") from None
+        raise SettingsError(f"{variable.name} {error} (set by {source})", hint=source.remedy) from None
+
+
+def _checked(raw: str) -> str:
+    """`raw`, which neither the database nor a file name could take if it were not proper text."""
+    if "\x00" in raw or any("\ud800" <= c <= "\udfff" for c in raw):
+        raise ValueError("is not UTF-8 text")
+    return raw
+
+
+def _check_folders(settings: Settings) -> None:
+    """Backups inside the database's own folder would be lost with it."""
+    data, backup = settings.data_dir, settings.backup_dir
+    if backup == data or data in backup.parents:
+        name = "JUNKIE_DATA_DIR" if settings.is_default("JUNKIE_BACKUP_DIR") else "JUNKIE_BACKUP_DIR"
+        raise SettingsError(
+            f"JUNKIE_BACKUP_DIR lies in JUNKIE_DATA_DIR ({name} is set by {settings.sources[name]})",
+            hint="backups belong outside the database's own folder",
+        )
+
+
+# --- what may be seen -------------------------------------------------------------------------------------------------
 
 
 def shown_value(settings: Settings, variable: Variable) -> str:
@@ -374,4 +520,41 @@ def shown_value(settings: Settings, variable: Variable) -> str:
         return value.masked()
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return _without_credentials(str(value))
+
+
+def _without_credentials(text: str) -> str:
+    """A web address without the password and the query it may carry; any other text unchanged."""
+    if not text.startswith(("http://", "https://")):
+        return text
+    scheme, _, rest = text.partition("://")
+    rest, query, _ = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    credentials, at, host = authority.rpartition("@")
+    return f"{scheme}://{REDACTED if credentials else ''}{at}{host}{slash}{path}{f'?{REDACTED}' if query else ''}"
+
+
+def redact(text: str, settings: Settings | None, environ: Mapping[str, str] | None = None) -> str:
+    """`text` without the secrets that this process knows, for tracebacks and logs."""
+    for secret in sorted(_secrets(settings, os.environ if environ is None else environ), key=len, reverse=True):
+        if len(secret) > 3:
+            text = text.replace(secret, REDACTED)
+        text = text.replace(f":{secret}@", f":{REDACTED}@")
+    return text
+
+
+def _secrets(settings: Settings | None, environ: Mapping[str, str]) -> Iterator[str]:
+    for variable in VARIABLES:
+        raw = environ.get(variable.name, "")
+        value = getattr(settings, variable.field) if settings else None
+        if variable.secret:
+            yield from (secret for secret in (raw, value) if secret)
+        elif variable.is_url:
+            password = value.password if value else _password_in(raw)
+            yield from ({password, quote(password, safe="")} if password else ())
+
+
+def _password_in(url: str) -> str:
+    # of a URL that need not be a valid one
+    match = re.match(r"[a-z+_]+://[^:/@]*:(.*)@", url)
+    return match[1] if match else ""

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from junkie_cli import text as gate
-from junkie_cli.text import Gate, cut, field, json_safe, one_line, pad, shown, unescape_field, width
+from junkie_cli.text import Gate, cut, field, json_safe, one_line, pad, shown, unescape_field, width, wrap
 
 # Whatever a str can hold, with what is dangerous far more often than chance would have it.
 HOSTILE = (
@@ -168,6 +168,21 @@ def test_cut_text_fits_and_says_that_it_was_cut(text: str, columns: int) -> None
     assert width(short) <= columns
     assert short == line if width(line) <= columns else not short or short.endswith("…")
     assert width(pad(short, columns)) == columns
+
+
+@given(anything, st.integers(2, 30))
+def test_wrapped_text_fits_and_loses_only_spaces_at_breaks(text: str, columns: int) -> None:
+    safe = shown(text)
+    lines = wrap(safe, columns)
+    assert all(width(line) <= columns for line in lines)
+    assert "".join("".join(lines).split()) == "".join(safe.split())
+
+
+def test_text_is_wrapped_at_spaces() -> None:
+    assert wrap("the quick brown fox", 10) == ["the quick", "brown fox"]
+    assert wrap("a\n\nb", 10) == ["a", "", "b"]
+    assert wrap("abcdefghij", 4) == ["abcd", "efgh", "ij"]
+    assert wrap("漢字漢字", 5) == ["漢字", "漢字"]
 
 
 def test_width_is_that_of_columns() -> None:
