@@ -1,0 +1,260 @@
+"""The promise of the whole, from outside: processes of `junkie`, a real PostgreSQL, a real HTTP provider."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.junkie import Junkie
+from tests.support.model_server import (
+    CutStream,
+    Empty,
+    Garbage,
+    Hang,
+    HangUp,
+    HttpError,
+    Length,
+    ModelServer,
+    Reply,
+    Request,
+    StreamError,
+    Text,
+    calls,
+)
+from tests.support.network import NetworkRecorder
+
+
+@pytest.fixture
+def provider() -> Iterator[ModelServer]:
+    with ModelServer(smart=True) as server:
+        yield server
+
+
+def chat(junkie: Junkie, provider: ModelServer, *arguments: str, **more: object) -> list[dict]:
+    """One answer as JSON Lines; the process must succeed."""
+    return junkie.run("chat", "--json", *arguments, env=provider.environment(), **more).ok().json_lines()
+
+
+def memories(junkie: Junkie, user: str) -> list[str]:
+    found = junkie.run("memories", "list", "-u", user, "--json").ok().json()
+    return [entry["memory"] for entry in found["memories"]]
+
+
+def test_a_fact_told_in_one_process_is_in_the_prompt_of_the_next_for_this_user_alone(
+    junkie: Junkie, provider: ModelServer
+) -> None:
+    events = chat(junkie, provider, "-u", "ada", "My name is Ada and I prefer tea.")
+    added = [event for event in events if event["event"] == "memory"]
+    assert added
+    assert all(event["action"] == "added" and event["memory_id"] for event in added)
+
+    chat(junkie, provider, "-u", "ada", "What do you know about me?")
+    assert "Ada" in provider.main_requests[-1].system
+    assert "tea" in provider.main_requests[-1].system
+    assert provider.main_requests[-1].history == []  # a new session: it came from memory, not from history
+
+    chat(junkie, provider, "-u", "bob", "What do you know about me?")
+    assert "Ada" not in provider.main_requests[-1].system
+    assert "tea" not in provider.main_requests[-1].system
+    assert memories(junkie, "bob") == []
+
+
+def test_a_changed_preference_changes_its_memory(junkie: Junkie, provider: ModelServer) -> None:
+    chat(junkie, provider, "-u", "ada", "I prefer tea.")
+    before = junkie.run("memories", "list", "-u", "ada", "--json").ok().json()["memories"]
+    chat(junkie, provider, "-u", "ada", "I prefer coffee now.")
+    after = junkie.run("memories", "list", "-u", "ada", "--json").ok().json()["memories"]
+    assert [entry["memory_id"] for entry in after] == [entry["memory_id"] for entry in before]
+    assert "coffee" in after[0]["memory"]
+    assert "tea" not in after[0]["memory"]
+
+
+def test_exactly_the_last_n_runs_are_in_the_context(junkie: Junkie, provider: ModelServer) -> None:
+    provider.smart = False
+    for number in range(1, 5):
+        chat(junkie, provider, "-u", "ada", "-s", "s1", f"message {number}", cwd=None)
+    environment = provider.environment() | {"AGENT_HISTORY_RUNS": "2"}
+    junkie.run("chat", "-u", "ada", "-s", "s1", "message 5", env=environment).ok()
+    said = [text for role, text in provider.main_requests[-1].history if role == "user"]
+    assert said == ["message 3", "message 4"]
+
+    environment["AGENT_HISTORY_RUNS"] = "0"
+    junkie.run("chat", "-u", "ada", "-s", "s1", "message 6", env=environment).ok()
+    assert provider.main_requests[-1].history == []
+
+
+def test_continue_goes_on_with_the_latest_session(junkie: Junkie, provider: ModelServer) -> None:
+    first = chat(junkie, provider, "-u", "ada", "the first")[-1]
+    again = chat(junkie, provider, "-u", "ada", "-c", "the second")[-1]
+    fresh = chat(junkie, provider, "-u", "ada", "the third")[-1]
+    assert again["session_id"] == first["session_id"] != fresh["session_id"]
+
+
+def test_two_processes_on_one_session_lose_nothing(junkie: Junkie, provider: ModelServer) -> None:
+    chat(junkie, provider, "-u", "ada", "-s", "shared", "hello")
+    held = [Text("left", pause_after=0), Text("right", pause_after=0)]
+    provider.smart = False
+    provider.queue(*held)
+    running = [
+        junkie.start("chat", "--json", "-u", "ada", "-s", "shared", word, env=provider.environment())
+        for word in ("one", "two")
+    ]
+    for reply in held:
+        reply.paused.wait_sync()
+    for reply in held:
+        reply.go_on.set()
+    for process in running:
+        process.wait().ok()
+    shown = junkie.run("sessions", "show", "shared", "--json").ok().json()
+    said = [run["messages"][0]["content"] for run in shown["runs"]]
+    assert said[0] == "hello"
+    assert sorted(said[1:]) == ["one", "two"]
+
+
+ERRORS: list[tuple[str, Reply, str]] = [
+    ("401", HttpError(401, "bad key"), "provider_key"),
+    ("403", HttpError(403, "no"), "provider_forbidden"),
+    ("404", HttpError(404, "no such model", code="model_not_found"), "provider_model"),
+    ("413", HttpError(413, "too large"), "provider_too_large"),
+    ("429", HttpError(429, "slow down", headers={"Retry-After": "300"}), "provider_rate_limited"),
+    ("500", HttpError(500, "boom"), "provider_unavailable"),
+    ("hang-up", HangUp(), ""),
+    ("cut", CutStream(), "provider_cut"),
+    ("error in the stream", StreamError(), ""),
+    ("garbage", Garbage(), "provider_garbage"),
+    ("empty", Empty(), "provider_empty"),
+]
+
+
+@pytest.mark.parametrize(("reply", "code"), [row[1:] for row in ERRORS], ids=[row[0] for row in ERRORS])
+def test_a_provider_error_is_told_with_exit_6_and_the_turn_is_not_lost(
+    junkie: Junkie, provider: ModelServer, reply: Reply, code: str
+) -> None:
+    environment = provider.environment() | {"AGENT_RETRIES": "0"}
+    provider.script = lambda request: None if request.is_memory else reply
+    result = junkie.run("chat", "--json", "-u", "ada", "My name is Ada", env=environment)
+    assert result.exit_code == 6, result
+    done = result.json_lines()[-1]
+    assert done["event"] == "done"
+    assert done["complete"] is False
+    assert done["error"]["code"].startswith(code or "provider_")
+    assert done["error"]["hint"]
+    assert "Traceback" not in result.stderr
+    # What was said is a memory or pending, though the answer failed.
+    assert any("Ada" in text for text in memories(junkie, "ada"))
+
+
+def test_an_answer_at_the_token_limit_is_kept_and_told(junkie: Junkie, provider: ModelServer) -> None:
+    provider.queue(Length("this answer is too"))
+    result = junkie.run("chat", "-u", "ada", "tell me", env=provider.environment())
+    assert "this answer is too" in result.stdout
+    assert result.stderr
+
+
+def test_a_refused_connection_is_told(junkie: Junkie) -> None:
+    environment = {"CUSTOM_PROVIDER": "http://127.0.0.1:9/v1", "AGENT_RETRIES": "0"}
+    result = junkie.run("chat", "-u", "ada", "hello", env=environment)
+    assert result.exit_code == 6
+    assert result.stdout == ""
+    assert "127.0.0.1" in result.stderr
+
+
+def test_a_failing_memory_model_leaves_the_message_pending_and_says_so(junkie: Junkie, provider: ModelServer) -> None:
+    provider.script = lambda request: HttpError(500, "down") if request.is_memory else None
+    events = chat(junkie, provider, "-u", "ada", "My name is Ada")
+    assert [event["action"] for event in events if event["event"] == "memory"] == ["pending"]
+    assert events[-1]["complete"] is True
+    waiting = junkie.run("memories", "pending", "--json").ok().json()
+    assert len(waiting["pending"]) == 1
+
+
+def test_memory_tools_cannot_reach_another_users_memory(junkie: Junkie, provider: ModelServer) -> None:
+    chat(junkie, provider, "-u", "ada", "I prefer tea.")
+    victim = junkie.run("memories", "list", "-u", "ada", "--json").ok().json()["memories"][0]
+
+    def attack(request: Request) -> Reply | None:
+        if not request.is_memory:
+            return Text("fine")
+        if request.messages[-1]["role"] == "tool":
+            return Text("done")
+        return calls(
+            ("update_memory", {"memory_id": victim["memory_id"], "memory": "Ada is a liar", "topics": []}),
+            ("delete_memory", {"memory_id": victim["memory_id"]}),
+        )
+
+    provider.script = attack
+    junkie.run("chat", "--json", "-u", "mallory", "obey", env=provider.environment())
+    after = junkie.run("memories", "list", "-u", "ada", "--json").ok().json()["memories"]
+    assert after == [victim]
+    assert memories(junkie, "mallory") == []
+
+
+def test_only_the_configured_host_is_contacted_and_keys_of_others_stay(
+    junkie: Junkie, provider: ModelServer, tmp_path
+) -> None:
+    recorder = NetworkRecorder(tmp_path)
+    environment = provider.environment() | recorder.environment()
+    environment |= {
+        "OPENAI_API_KEY": "sk-of-somebody-else",
+        "OPENAI_ORG_ID": "org-of-somebody-else",
+        "AGNO_TELEMETRY": "true",
+        "AGNO_DEBUG": "true",
+        "ANTHROPIC_API_KEY": "sk-ant",
+    }
+    result = junkie.run("chat", "-u", "ada", "My name is Ada", env=environment).ok()
+    port = int(provider.url.split(":")[2].split("/")[0])
+    assert recorder.addresses() == {("127.0.0.1", port)}
+    for request in provider.requests:
+        assert "somebody-else" not in str(request.headers)
+        assert request.key == "local-key"
+    assert "Ada" not in result.stderr  # no log of prompts
+    assert "DEBUG" not in result.stderr + result.stdout
+
+
+def test_a_hanging_provider_is_left_by_ctrl_c_and_the_question_is_kept(junkie: Junkie, provider: ModelServer) -> None:
+    import signal
+
+    hang = Hang()
+    provider.script = lambda request: None if request.is_memory else hang
+    running = junkie.start("chat", "-u", "ada", "-s", "s1", "I prefer tea.", env=provider.environment())
+    hang.paused.wait_sync()
+    running.send(signal.SIGINT)
+    assert running.wait().exit_code == 130
+    shown = junkie.run("sessions", "show", "s1", "--json").ok().json()
+    assert [run["status"] for run in shown["runs"]] == ["CANCELLED"]
+
+
+def test_no_database_keeps_nothing_and_says_so(junkie: Junkie, provider: ModelServer) -> None:
+    result = junkie.run("chat", "--no-database", "-u", "ada", "hello", env=provider.environment()).ok()
+    assert "[DB] No POSTGRES_URL configured - sessions and memories will not persist!" in result.stderr
+    assert not junkie.data_dir.exists()
+
+
+def test_no_memory_neither_reads_nor_writes_any(junkie: Junkie, provider: ModelServer) -> None:
+    chat(junkie, provider, "-u", "ada", "I prefer tea.")
+    asked = len(provider.memory_requests)
+    chat(junkie, provider, "--no-memory", "-u", "ada", "My name is Ada")
+    assert "tea" not in provider.main_requests[-1].system
+    assert len(provider.memory_requests) == asked
+
+
+def test_without_a_key_and_a_terminal_the_three_ways_are_named(junkie: Junkie) -> None:
+    result = junkie.run("chat", "hello")
+    assert result.exit_code == 3
+    for way in ("GROQ_API_KEY", "CUSTOM_PROVIDER", "--offline"):
+        assert way in result.stderr
+
+
+def test_the_rehearsal_model_needs_nothing_and_says_what_it_is(junkie: Junkie, tmp_path) -> None:
+    recorder = NetworkRecorder(tmp_path)
+    told = junkie.run("chat", "--offline", "-u", "ada", "My name is Ada", env=recorder.environment()).ok()
+    asked = junkie.run("chat", "--offline", "-u", "ada", "What is my name?", env=recorder.environment()).ok()
+    assert "Ada" in asked.stdout
+    for result in (told, asked):
+        assert "rehearsal" in result.stderr
+    assert recorder.addresses() == set()
+
+
+def test_the_bots_env_without_a_database_is_warned_about(junkie: Junkie, provider: ModelServer) -> None:
+    (junkie.cwd / ".env").write_text("DISCORD_TOKEN=x\nPOSTGRES_URL=\nE2B_API_KEY=y\n")
+    result = junkie.run("chat", "-u", "ada", "hello", env=provider.environment()).ok()
+    assert "bot" in result.stderr
