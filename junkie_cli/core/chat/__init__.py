@@ -3,7 +3,7 @@
 Importing this loads nothing heavy; `Conversation.open` does, in a thread, so that a prompt can be on the screen before.
 """
 
-from junkie_cli.core.chat.conversation import Conversation, TablesNeededError
+from junkie_cli.core.chat.conversation import Conversation
 from junkie_cli.core.chat.events import (
     AnswerComplete,
     ChatEvent,
@@ -20,6 +20,7 @@ from junkie_cli.core.chat.events import (
     Usage,
     Warning,
 )
+from junkie_cli.core.team.values import TablesNeededError
 
 __all__ = [
     "AnswerComplete",

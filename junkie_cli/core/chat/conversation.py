@@ -1,28 +1,24 @@
 """One person's conversation with the team: opened once, then turn after turn."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from junkie_cli.core.chat.events import ChatEvent, Exchange, MemoryEntry, SessionEntry, Status
-from junkie_cli.core.errors import UsageError
+from junkie_cli.core.chat.events import ChatEvent, Exchange, MemoryEntry, SessionEntry, Status, Warning
+from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
+from junkie_cli.core.journal import MemoryChange, storable
 from junkie_cli.core.settings import Settings
 
+if TYPE_CHECKING:
+    from junkie_cli.core.chat.turn import TurnRunner, Unstored
+    from junkie_cli.core.team.engine import TeamEngine
+    from junkie_cli.core.team.records import Records
 
-class TablesNeededError(UsageError):
-    """The schema was written by an older agno and chat would have to add `tables` first; nothing was changed.
+NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not persist!"
+"""What `--no-database` says, word for word as the Junkie bot does."""
 
-    Ask, and open again with `may_add_tables=True`.
-    """
-
-    default_code = "tables_needed"
-
-    def __init__(self, tables: tuple[str, ...], database: str) -> None:
-        names = ", ".join(tables)
-        super().__init__(
-            f"the tables in {database} were made by an older agno: chat would add {names}, and change nothing else",
-            hint="say yes (--yes without a terminal), or name another JUNKIE_SCHEMA",
-        )
-        self.tables = tables
-        self.database = database
+LONGEST_ID = 200
 
 
 class Conversation:
@@ -32,10 +28,15 @@ class Conversation:
     turn is under way.
     """
 
-    user_id: str
-    session_id: str
-    notes: tuple[str, ...]
-    """What the user should be told before the first answer, one sentence each (no database, rehearsal model, ...)."""
+    def __init__(self, engine: "TeamEngine", user_id: str, session_id: str, notes: tuple[str, ...]) -> None:
+        self._engine = engine
+        self._turn: asyncio.Task[None] | None = None
+        self._why: tuple[MemoryEntry, ...] = ()
+        self._unstored: list[Unstored] = []
+        self.user_id = user_id
+        self.session_id = session_id
+        self.notes = notes
+        """What the user should be told before the first answer, one sentence each."""
 
     @classmethod
     async def open(
@@ -55,67 +56,256 @@ class Conversation:
 
         `session_id` goes on with that session or begins it, `continue_latest` with the user's latest (none: a new
         one, and a note says so). `memory=False` puts no memories in and extracts none; `database=False` keeps nothing.
-        Raises TablesNeededError, SettingsError (no key), DatabaseError, NotFoundError (a session of somebody else).
+        Raises TablesNeededError, SettingsError (no provider), DatabaseError, UsageError (a bad user or session id),
+        NotFoundError (somebody else's session).
         """
-        raise NotImplementedError
+        _check_id("user", user_id)
+        if session_id is not None:
+            _check_id("session", session_id)
+        engine = await _open_engine(settings, offline, memory, database, may_add_tables, on_progress)
+        notes = [] if database else [NO_DATABASE]
+        try:
+            if session_id is not None:
+                await engine.records.session_ids(user_id, session_id)
+            elif continue_latest:
+                latest = await engine.records.sessions(user_id, limit=1)
+                session_id = latest[0].session_id if latest else None
+                if session_id is None:
+                    notes.append("there is no earlier session to go on with: this is a new one")
+        except BaseException:
+            await engine.close()
+            raise
+        return cls(engine, user_id, session_id or str(uuid4()), tuple(notes))
 
-    def send(self, message: str) -> AsyncIterator[ChatEvent]:
+    # -- turns ---------------------------------------------------------------------------------------------------------
+
+    async def send(self, message: str) -> AsyncIterator[ChatEvent]:
         """One turn. Never raises for a provider or database failure: `Done.error` and `Warning` tell it.
 
-        Cancelling the task that iterates stores what was streamed so far, marked CANCELLED, before CancelledError
-        goes on; during extraction the turn is already stored and the extraction stays pending.
+        Cancelling the task that iterates, or leaving the loop early, stores what was streamed so far, marked
+        CANCELLED, before it goes on; during extraction the turn is already stored and the extraction stays pending.
+        A second cancellation leaves at once. `stop` does the same while the events go on to `Done`.
         """
-        raise NotImplementedError
+        from junkie_cli.core.chat.turn import TurnRunner
+
+        if not message.strip():
+            raise UsageError("there is nothing to send: the message is empty")
+        if self._turn is not None:
+            raise UsageError("another turn is under way in this conversation")
+        queue: asyncio.Queue[ChatEvent | None] = asyncio.Queue()
+        runner = TurnRunner(self._engine, queue.put_nowait)
+        task = self._turn = asyncio.create_task(self._run(runner, message, queue.put_nowait))
+        task.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            task.cancel()
+            try:
+                await asyncio.wait({task})
+            finally:
+                self._turn = None
+                if task.done() and not task.cancelled():
+                    task.exception()  # raised below, unless a cancellation goes on here
+                if runner.unstored is not None:
+                    self._unstored.append(runner.unstored)
+        if not task.cancelled():
+            task.result()
+
+    async def _run(self, runner: "TurnRunner", message: str, emit: Callable[[ChatEvent], None]) -> None:
+        stored = await self._store_earlier()
+        if stored:
+            emit(Warning(f"{stored} earlier exchange(s) that could not be stored then are stored now"))
+        await runner.run(self.user_id, self.session_id, message)
+        if runner.turn is not None:
+            self._why = runner.turn.memories
+
+    def stop(self) -> bool:
+        """Stop the turn under way as Ctrl-C does; `send` goes on to its `Done`. False when there is none."""
+        return self._turn is not None and self._turn.cancel()
+
+    async def _store_earlier(self) -> int:
+        """Store turns that the database did not take before, in order; those that it must not take are dropped."""
+        count = 0
+        while self._unstored:
+            owed = self._unstored[0]
+            try:
+                await self._engine.records.store(owed.turn, pending=owed.pending)
+                count += 1
+            except DatabaseError:
+                break
+            except JunkieError:
+                pass
+            self._unstored.pop(0)
+        return count
+
+    # -- memories ------------------------------------------------------------------------------------------------------
 
     async def memories(self, text: str | None = None) -> list[MemoryEntry]:
-        """The user's memories, newest first; with `text` those that contain it, in any case."""
-        raise NotImplementedError
+        """The user's memories, newest first, at most 1,000; with `text` those that contain it, in any case."""
+        return await self._engine.records.memories(self.user_id, text)
 
     async def remember(self, text: str) -> MemoryEntry:
-        """Write a memory in these words, without a model."""
-        raise NotImplementedError
+        """Write a memory in these words, without a model. Raises UsageError, ErasedError, DatabaseError."""
+        if not text.strip():
+            raise UsageError("there is nothing to remember: say what")
+        change = MemoryChange("added", str(uuid4()), self.user_id, memory=storable(text).strip())
+        await self._records().commit_memories([change], None, by="junkie")
+        return await self._memory(change.memory_id)
 
     async def forget(self, memory_id: str) -> MemoryEntry:
         """Delete one memory of this user and return what went; a prefix of the id is enough when it is unique.
 
         Raises NotFoundError when there is none, UsageError when several begin so.
         """
-        raise NotImplementedError
+        records = self._records()
+        found = _only(await records.memory_ids(self.user_id, memory_id), "memory", memory_id)
+        entry = await self._memory(found)
+        made = await records.commit_memories([MemoryChange("deleted", found, self.user_id)], None, by="junkie")
+        if not made:
+            raise NotFoundError(f"memory {memory_id} is gone already")
+        self._why = tuple(memory for memory in self._why if memory.memory_id != found)
+        return entry
+
+    async def _memory(self, memory_id: str) -> MemoryEntry:
+        entry = await self._records().memory(self.user_id, memory_id)
+        if entry is None:
+            raise NotFoundError(f"there is no memory {memory_id} of this user")
+        return entry
 
     def why(self) -> tuple[MemoryEntry, ...]:
         """The memories that went into the last answer's prompt."""
-        raise NotImplementedError
+        return self._why
 
-    async def history(self) -> list[Exchange]:
-        """The exchanges of this session, oldest first."""
-        raise NotImplementedError
+    def _records(self) -> "Records":
+        from junkie_cli.core.team.records import Records
+
+        if not isinstance(self._engine.records, Records):
+            raise UsageError("this conversation keeps nothing: it was begun with --no-database")
+        return self._engine.records
+
+    # -- sessions ------------------------------------------------------------------------------------------------------
+
+    async def history(self, limit: int = 200) -> list[Exchange]:
+        """The last exchanges of this session, oldest first."""
+        return await self._engine.records.exchanges(self.user_id, session_id=self.session_id, limit=limit)
 
     async def sessions(self, limit: int = 20) -> list[SessionEntry]:
         """This user's sessions, newest first."""
-        raise NotImplementedError
+        return await self._engine.records.sessions(self.user_id, limit=limit)
 
     async def resume(self, session_id: str) -> None:
-        """Go on with a session of this user; a unique prefix is enough. Raises NotFoundError, UsageError."""
-        raise NotImplementedError
+        """Go on with a session of this user; a unique prefix of its id is enough. Raises NotFoundError, UsageError."""
+        self._check_idle()
+        found = await self._engine.records.session_ids(self.user_id, session_id) if session_id else []
+        self.session_id = _only(found, "session", session_id)
+        self._why = ()
 
     def new(self) -> str:
         """Begin a new session and return its id."""
-        raise NotImplementedError
+        self._check_idle()
+        self.session_id = str(uuid4())
+        self._why = ()
+        return self.session_id
 
     async def switch_user(self, user_id: str) -> None:
-        """Go on as another person, in a new session. Raises UsageError for an empty id."""
-        raise NotImplementedError
+        """Go on as another person, in a new session. Raises UsageError for an id that is none."""
+        self._check_idle()
+        _check_id("user", user_id)
+        self.user_id = user_id
+        self.new()
+
+    def _check_idle(self) -> None:
+        if self._turn is not None:
+            raise UsageError("a turn is under way: wait for its end, or stop it")
 
     async def status(self) -> Status:
-        """What this conversation stands on."""
-        raise NotImplementedError
+        """What this conversation stands on. Raises DatabaseError."""
+        from junkie_cli.core.team.records import MEMORY_BUDGET
+
+        engine = self._engine
+        counts = await engine.records.counts(self.user_id)
+        return Status(
+            user_id=self.user_id,
+            session_id=self.session_id,
+            model=engine.models.main_choice.model,
+            provider=engine.models.provider,
+            memory_model=engine.models.memory_choice.model,
+            offline=engine.models.offline,
+            memory=engine.memory,
+            database=engine.database.label if engine.database else "",
+            history_runs=engine.settings.agent_history_runs,
+            pending=counts.pending,
+            memories=counts.memories,
+            memories_in_context=await engine.records.memories_in_context(self.user_id) if engine.memory else 0,
+            memory_budget=MEMORY_BUDGET,
+        )
 
     async def close(self) -> None:
-        """Give connections and clients back; safe to call twice."""
-        raise NotImplementedError
+        """Store what is still owed, as far as the database takes it, and give everything back; safe to call twice.
+
+        Raises DatabaseError when exchanges that were shown could not be stored to the end.
+        """
+        if self._turn is not None:
+            self._turn.cancel()
+            await asyncio.wait({self._turn})
+        try:
+            await self._store_earlier()
+        finally:
+            await self._engine.close()
+        lost, self._unstored = len(self._unstored), []
+        if lost:
+            raise DatabaseError(
+                f"{lost} exchange(s) of this conversation could not be stored, and are lost",
+                hint="see why: junkie doctor",
+                code="database_lost",
+            )
 
     async def __aenter__(self) -> "Conversation":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _open_engine(
+    settings: Settings,
+    offline: bool,
+    memory: bool,
+    database: bool,
+    may_add_tables: bool,
+    on_progress: Callable[[str], None] | None,
+) -> "TeamEngine":
+    """Load agno in a thread, half a second during which somebody may already be typing, and open the engine."""
+    from importlib import import_module
+
+    from junkie_cli.core.team import guard
+
+    guard.protect()
+    await asyncio.to_thread(import_module, "junkie_cli.core.chat.turn")
+    from junkie_cli.core.team.engine import open_engine
+
+    return await open_engine(
+        settings,
+        offline=offline,
+        memory=memory,
+        database=database,
+        may_add_tables=may_add_tables,
+        on_progress=on_progress,
+    )
+
+
+def _check_id(what: str, value: str) -> None:
+    """Refuse an id that could not be told apart from another one on a screen or in a row."""
+    if not value.strip() or value != value.strip():
+        raise UsageError(f"the {what} id is empty, or begins or ends with white space")
+    if not value.isprintable() or len(value) > LONGEST_ID or storable(value) != value:
+        raise UsageError(f"the {what} id has characters that no id has, or more than {LONGEST_ID}")
+
+
+def _only(found: list[str], what: str, wanted: str) -> str:
+    if not found:
+        raise NotFoundError(f"this user has no {what} whose id is or begins with {wanted!r}")
+    if len(found) > 1:
+        raise UsageError(f"several ids begin with {wanted!r}: give more of it")
+    return found[0]

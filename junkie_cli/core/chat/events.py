@@ -6,9 +6,26 @@ each change; and exactly one `Done`, always last.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.team.values import Exchange, MemoryEntry, SessionEntry
+
+__all__ = [
+    "AnswerComplete",
+    "ChatEvent",
+    "Delta",
+    "Done",
+    "Exchange",
+    "Failed",
+    "Memory",
+    "MemoryEntry",
+    "Reasoning",
+    "SessionEntry",
+    "Status",
+    "Tool",
+    "Usage",
+    "Warning",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +108,6 @@ class Done:
 
 
 ChatEvent = Delta | Reasoning | Tool | Memory | Warning | Failed | AnswerComplete | Done
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEntry:
-    """One memory of the user; `updated_at` in UTC."""
-
-    memory_id: str
-    memory: str
-    topics: tuple[str, ...]
-    updated_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One run of a session: what the user said, what was answered; `status` COMPLETED, CANCELLED or ERROR; `at` UTC."""
-
-    run_id: str
-    at: datetime | None
-    status: str
-    message: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEntry:
-    """A session of the user: its name (or ""), the first words said in it, its runs, and when it was last used, UTC."""
-
-    session_id: str
-    name: str
-    first_words: str
-    runs: int
-    updated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

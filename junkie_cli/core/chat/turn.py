@@ -1,0 +1,308 @@
+"""One turn: asked, streamed, stored, and only then searched for memories.
+
+The order is the promise. The run and the entry for its extraction are committed in one transaction and read back
+before anybody is told that the answer is complete; the extraction's memories and the striking-off of that entry are
+one more. Whatever ends the turn in between (Ctrl-C, a signal, a lost database) leaves either the one or the other.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from junkie_cli.core.chat.events import (
+    AnswerComplete,
+    ChatEvent,
+    Delta,
+    Done,
+    Failed,
+    Memory,
+    Reasoning,
+    Tool,
+    Usage,
+    Warning,
+)
+from junkie_cli.core.errors import DatabaseError, JunkieError
+from junkie_cli.core.journal import AppliedChange, Pending, storable
+from junkie_cli.core.team.engine import TeamEngine
+from junkie_cli.core.team.failures import ModelError
+from junkie_cli.core.team.history import TEAM_ID, interrupted_run
+from junkie_cli.core.team.memory import MOST_CHANGES, Extraction
+from junkie_cli.core.team.models import CallLog, Retry, record_calls
+from junkie_cli.core.team.records import MEMORY_BUDGET, Reading, Records
+from junkie_cli.core.team.storage import Turn, under_way
+from junkie_cli.core.team.team import HeroTeam
+
+STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to store a turn while the server is away: a restart takes less than their sum."""
+
+STORE_SECONDS = 15.0
+"""No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
+
+_PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_dns"})
+# Failures that say nothing about the next request to the same provider.
+_ABOUT_THIS_ANSWER = frozenset(
+    {"provider_too_large", "provider_length", "provider_empty", "provider_tool_use_failed", "provider_cut"}
+)
+_TOOL_STATUS = {
+    "TeamToolCallStarted": "started",
+    "TeamToolCallCompleted": "completed",
+    "TeamToolCallError": "failed",
+}
+
+Emit = Callable[[ChatEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unstored:
+    """A turn whose answer was shown and that the database has not taken yet."""
+
+    turn: Turn
+    pending: Pending | None
+
+
+class TurnRunner:
+    """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after."""
+
+    def __init__(self, engine: TeamEngine, emit: Emit) -> None:
+        self._engine = engine
+        self._emit = emit
+        self._answer: list[str] = []
+        self._error: JunkieError | None = None
+        self._complete = False
+        self._usage: Usage | None = None
+        self.turn: Turn | None = None
+        self.unstored: Unstored | None = None
+
+    async def run(self, user_id: str, session_id: str, message: str) -> None:
+        """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
+        try:
+            async with self._engine.teams.lease(user_id) as hero:
+                reading = Reading(self._engine.settings.agent_history_runs, MEMORY_BUDGET if hero.memory else 0)
+                self.turn = await self._engine.records.begin(user_id, session_id, storable(message), reading)
+                self._tell_left_out(self.turn)
+                await self._answered_and_stored(hero, self.turn)
+        except JunkieError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            pass  # what was there to keep has been kept; `Done` tells that the answer is not complete
+        self._done(user_id, session_id)
+
+    def _done(self, user_id: str, session_id: str) -> None:
+        run_id = self.turn.run_id if self.turn else ""
+        answer = "".join(self._answer)
+        self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error))
+
+    def _fail(self, error: JunkieError) -> None:
+        self._error = error
+        self._emit(Failed(error))
+
+    def _tell_left_out(self, turn: Turn) -> None:
+        if turn.memories_left_out:
+            whole = len(turn.memories) + turn.memories_left_out
+            self._emit(
+                Warning(
+                    f"only the newest {len(turn.memories)} of {whole} memories go into the prompt, which has room for "
+                    f"about {MEMORY_BUDGET} tokens of them"
+                )
+            )
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    async def _answered_and_stored(self, hero: HeroTeam, turn: Turn) -> None:
+        pending = self._pending(hero, turn)
+        try:
+            await self._stream(hero, turn)
+        except asyncio.CancelledError:
+            self._interrupted(turn, "CANCELLED")
+            await self._store(turn, pending)
+            if pending is not None:
+                self._emit(Memory("pending", None, None))
+            raise
+        if self._error is not None:
+            self._interrupted(turn, "ERROR")
+        if not await self._store(turn, pending):
+            return
+        if self._error is None:
+            self._emit(AnswerComplete())
+        if hero.memory is not None:
+            await self._remember(hero, turn, pending)
+
+    def _pending(self, hero: HeroTeam, turn: Turn) -> Pending | None:
+        if hero.memory is None or not self._engine.records.keeps_pending:
+            return None
+        return Pending(
+            str(uuid4()), turn.user_id, turn.session_id, turn.run_id, turn.message, turn.context, team_id=TEAM_ID
+        )
+
+    async def _stream(self, hero: HeroTeam, turn: Turn) -> None:
+        with under_way(turn), record_calls(self._tell_retry) as log:
+            try:
+                async for event in hero.events(turn):
+                    self._take(event, log)
+            except JunkieError as error:
+                self._fail(error)
+            except Exception as error:  # a bug in agno, or in what it was given, must not cost what was said
+                self._fail(_team_error(type(error).__name__))
+            finally:
+                self._usage = _usage(log)
+        for warning in log.warnings():
+            self._emit(Warning(f"{warning.message}: {warning.hint}"))
+        self._complete = self._error is None and not log.warnings()
+        if self._error is None and turn.run is None:
+            self._fail(_team_error("it gave no run"))
+            self._complete = False
+
+    def _take(self, event: Any, log: CallLog) -> None:
+        kind = event.event
+        if kind == "TeamRunContent":
+            self._take_content(event)
+        elif kind in _TOOL_STATUS:
+            self._emit(Tool(event.tool.tool_name or "", _TOOL_STATUS[kind]))
+        elif kind == "TeamRunError":
+            self._fail(log.failure() or _team_error(event.error_type or "error"))
+
+    def _take_content(self, event: Any) -> None:
+        if event.reasoning_content:
+            self._emit(Reasoning(storable(event.reasoning_content)))
+        if isinstance(event.content, str) and event.content:
+            text = storable(event.content)
+            self._answer.append(text)
+            self._emit(Delta(text))
+
+    def _tell_retry(self, retry: Retry) -> None:
+        self._emit(Warning(f"{retry.error.message}; trying again in {retry.seconds:.0f} s"))
+
+    def _interrupted(self, turn: Turn, status: str) -> None:
+        turn.run = interrupted_run(
+            turn.run_id,
+            turn.session_id,
+            turn.user_id,
+            turn.message,
+            "".join(self._answer),
+            status=status,
+            model=self._engine.models.main.id,
+        )
+
+    # -- storing -------------------------------------------------------------------------------------------------------
+
+    async def _store(self, turn: Turn, pending: Pending | None) -> bool:
+        try:
+            await store(self._engine.records, turn, pending)
+        except JunkieError as error:
+            self._not_stored(turn, pending, error)
+            return False
+        except asyncio.CancelledError:
+            self.unstored = Unstored(turn, pending)
+            raise
+        return True
+
+    def _not_stored(self, turn: Turn, pending: Pending | None, error: JunkieError) -> None:
+        again = ""
+        if isinstance(error, DatabaseError):
+            self.unstored = Unstored(turn, pending)
+            again = " yet; it is tried again with your next message and when the chat ends"
+        self._emit(Warning(f"this exchange is not stored{again}: {error.message}"))
+        if self._error is None:
+            self._fail(error)
+
+    # -- memories ------------------------------------------------------------------------------------------------------
+
+    async def _remember(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
+        if self._error is not None and self._would_fail_again(self._error):
+            await self._put_off(pending, self._error)
+            return
+        try:
+            await self._extract(hero, turn, pending)
+        except JunkieError as error:
+            await self._put_off(pending, error)
+        except asyncio.CancelledError:
+            if pending is not None:
+                self._emit(Memory("pending", None, None))
+            raise
+
+    def _would_fail_again(self, error: JunkieError) -> bool:
+        """Whether the memory model is at the provider that has just refused, and would refuse it too, after a wait."""
+        models = self._engine.models
+        same = models.main_choice.endpoint == models.memory_choice.endpoint
+        return same and isinstance(error, ModelError) and error.code not in _ABOUT_THIS_ANSWER
+
+    async def _extract(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
+        assert hero.memory is not None
+        assert isinstance(self._engine.records, Records)
+        extraction = await hero.memory.extract(turn.user_id, turn.message, turn.context, turn.memories)
+        made = await self._engine.records.commit_memories(
+            extraction.changes, pending.pending_id if pending else None, by="team", began=turn.began
+        )
+        for change in made or ():
+            self._emit(memory_event(change))
+        for sentence in _bounds_told(extraction):
+            self._emit(Warning(sentence))
+
+    async def _put_off(self, pending: Pending | None, error: JunkieError) -> None:
+        if pending is None:
+            self._emit(Warning(f"what you said was not searched for memories, and will not be: {error.message}"))
+            return
+        self._emit(Memory("pending", None, None))
+        if error is not self._error:
+            self._emit(Warning(f"memories of this are pending: {error.message}"))
+        if isinstance(self._engine.records, Records):
+            with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind
+                seconds = (isinstance(error, ModelError) and error.retry_after) or 0
+                await self._engine.records.record_failure(pending.pending_id, error.message, retry_after=seconds)
+
+
+async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
+    """Store a turn and read it back, waiting a few seconds for a server that is away.
+
+    Storing it twice changes nothing, so a commit whose outcome was lost with the connection is simply done again.
+    Raises DatabaseError when it could not be stored, NotFoundError and ErasedError when it must not be.
+    """
+    last_start = asyncio.get_running_loop().time() + STORE_SECONDS
+    for pause in (*STORE_PAUSES, None):
+        try:
+            await records.store(turn, pending=pending)
+            if await records.is_stored(turn.run_id):
+                return
+            raise DatabaseError(
+                "the exchange was written, and is not there when it is read back", code="database_error"
+            )
+        except DatabaseError as error:
+            late = asyncio.get_running_loop().time() > last_start
+            if pause is None or late or error.code not in _PASSING:
+                raise
+        await asyncio.sleep(pause)
+
+
+def memory_event(change: AppliedChange) -> Memory:
+    """A committed change as an event: the text as it now stands, of a deleted memory the text that went."""
+    row = change.after or change.before or {}
+    text = row.get("memory")
+    return Memory(change.action, change.memory_id, text if isinstance(text, str) else str(text))
+
+
+def _bounds_told(extraction: Extraction) -> Sequence[str]:
+    told = []
+    if extraction.bounded:
+        told.append(f"the memory model did not come to an end; at most {MOST_CHANGES} of its changes were made")
+    if extraction.refused:
+        told.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
+    if extraction.left_unread:
+        told.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
+    return told
+
+
+def _usage(log: CallLog) -> Usage | None:
+    calls = [call for call in log.calls if call.part != "memory"]
+    usage = Usage(
+        sum(call.input_tokens for call in calls),
+        sum(call.output_tokens for call in calls),
+        sum(call.total_tokens for call in calls),
+    )
+    return usage if usage != Usage(0, 0, 0) else None
+
+
+def _team_error(what: str) -> JunkieError:
+    return JunkieError(f"the team could not answer ({what})", hint="junkie -v shows what agno logged", code="team")

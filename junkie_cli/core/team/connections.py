@@ -1,0 +1,103 @@
+"""The conversation's connections: kept open between turns, shared by all teams of the process, one transaction each.
+
+Not SQLAlchemy's pool: its first connection costs a dozen round trips of introspection, and its pre-ping three more a
+turn. Here a kept connection proves itself by the BEGIN that is sent anyway; when that fails, nothing has been done
+yet, and the next connection is tried.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.database import Database, close_connection, locate, open_connection, translate_errors
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+STATEMENT_TIMEOUT = 15.0
+"""Seconds after which a statement of the conversation is given up: somebody waits for it."""
+
+MOST = 8
+"""Connections open at once; further transactions wait for one."""
+
+_GONE = frozenset({"database_refused", "database_lost", "database_starting"})
+
+
+class Connections:
+    """Connections to one database. All of it belongs to one event loop."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self.database = database
+        self._idle: list[Connection] = []
+        self._places = asyncio.Semaphore(MOST)
+        self._closed = False
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool = False) -> "AsyncIterator[Connection]":
+        """A transaction on one connection, committed at the end. Raises DatabaseError for whatever goes wrong.
+
+        A connection on which anything went wrong is not used again: after a fail-over it may lead to a standby.
+        """
+        async with self._places:
+            connection, transaction = await self._begin(read_only)
+            try:
+                with translate_errors(self.database.url):
+                    yield connection
+                    await transaction.commit()
+            except BaseException:
+                connection.terminate()
+                raise
+            if self._closed:
+                await close_connection(connection)
+            else:
+                self._idle.append(connection)
+
+    async def _begin(self, read_only: bool) -> "tuple[Connection, Any]":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_closed():
+                continue
+            try:
+                return connection, await self._started(connection, read_only)
+            except DatabaseError:
+                continue
+        connection = await self.open()
+        return connection, await self._started(connection, read_only)
+
+    async def _started(self, connection: "Connection", read_only: bool) -> Any:
+        transaction = connection.transaction(readonly=read_only)
+        try:
+            with translate_errors(self.database.url):
+                await transaction.start()
+        except BaseException:
+            connection.terminate()
+            raise
+        return transaction
+
+    async def open(self) -> "Connection":
+        """A new connection, not kept. An embedded server that has stopped meanwhile is started again."""
+        try:
+            return await self._connect()
+        except DatabaseError as error:
+            if not self.database.embedded or error.code not in _GONE:
+                raise
+        self.database = await locate(self._settings)
+        return await self._connect()
+
+    async def _connect(self) -> "Connection":
+        return await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Close what is idle, and what is still in use once it is given back; safe to call twice."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await close_connection(connection)

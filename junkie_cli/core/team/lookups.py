@@ -1,0 +1,221 @@
+"""What a person may look at in a conversation: their own memories, sessions and exchanges, and how many there are."""
+
+import json
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from junkie_cli.core import journal
+from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.journal import Pending, storable
+from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.team.connections import Connections
+from junkie_cli.core.team.history import HEARD, exchange, utc
+from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry, SessionEntry
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+_SAID = "r.run_data #>> '{input,input_content}'"
+_ANSWERED = "r.run_data #>> '{content}'"
+
+
+class Lookups:
+    """Reading one user's rows. Every statement names the user; each raises DatabaseError when it cannot be answered."""
+
+    def __init__(self, connections: Connections, state: SchemaState) -> None:
+        self.state = state
+        self._connections = connections
+
+    def _reading(self) -> "AbstractAsyncContextManager[Connection]":
+        return self._connections.transaction(read_only=True)
+
+    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
+        """The user's memories, newest first, at most `limit`; with `text` those that contain it in any case."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                "SELECT json_build_array(m.memory_id, m.memory #>> '{}', m.topics, m.updated_at)::text AS found"
+                f" FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1"
+                " AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower($2)) > 0)"
+                " ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC LIMIT $3",
+                user_id,
+                None if text is None else storable(text),
+                limit,
+            )
+        return [memory_entry(row["found"]) for row in rows]
+
+    async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
+        """One memory of this user, None when it is not there or not theirs."""
+        async with self._reading() as connection:
+            found = await connection.fetchval(
+                "SELECT json_build_array(m.memory_id, m.memory #>> '{}', m.topics, m.updated_at)::text"
+                f" FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1 AND m.memory_id = $2",
+                user_id,
+                storable(memory_id),
+            )
+        return None if found is None else memory_entry(found)
+
+    async def memory_ids(self, user_id: str, prefix: str) -> list[str]:
+        """Ids of this user's memories that begin with `prefix`, at most two; an exact one alone."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                f"SELECT memory_id FROM {self.state.qualified(MEMORIES)} WHERE user_id = $1"
+                " AND starts_with(memory_id, $2) ORDER BY memory_id <> $2, memory_id LIMIT 2",
+                user_id,
+                storable(prefix),
+            )
+        return _exact_or_all([row["memory_id"] for row in rows], prefix)
+
+    async def session_ids(self, user_id: str, prefix: str) -> list[str]:
+        """Ids of this user's sessions that begin with `prefix`, at most two; an exact one alone.
+
+        Raises NotFoundError when `prefix` is the whole id of somebody else's session.
+        """
+        table = self.state.qualified(SESSIONS)
+        async with self._reading() as connection:
+            row = await connection.fetchrow(
+                f"SELECT session_id, user_id, session_type FROM {table} WHERE session_id = $1", storable(prefix)
+            )
+            if row is not None:
+                check_owner(row["session_id"], row["user_id"], row["session_type"], user_id)
+            rows = await connection.fetch(
+                f"SELECT session_id FROM {table} WHERE user_id = $1 AND session_type = 'team'"
+                " AND starts_with(session_id, $2) ORDER BY session_id <> $2, session_id LIMIT 2",
+                user_id,
+                storable(prefix),
+            )
+        return _exact_or_all([row["session_id"] for row in rows], prefix)
+
+    async def sessions(self, user_id: str, *, limit: int) -> list[SessionEntry]:
+        """The user's sessions with the team, newest first."""
+        runs = self.state.qualified(RUNS)
+        mine = "r.session_id = s.session_id AND r.user_id = $1 AND r.parent_run_id IS NULL"
+        newest = "coalesce(s.updated_at, s.created_at) DESC, s.session_id"
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                "SELECT s.session_id, s.session_data ->> 'session_name' AS name,"
+                " coalesce(s.updated_at, s.created_at) AS at,"
+                f" (SELECT count(*) FROM {runs} r WHERE {mine}) AS runs,"
+                f" (SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1) AS first_words"
+                f" FROM (SELECT * FROM {self.state.qualified(SESSIONS)} s WHERE user_id = $1 AND session_type = 'team'"
+                f" ORDER BY {newest} LIMIT $2) s ORDER BY {newest}",
+                user_id,
+                limit,
+            )
+        return [
+            SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], utc(row["at"]))
+            for row in rows
+        ]
+
+    async def exchanges(
+        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
+    ) -> list[Exchange]:
+        """This user's last exchanges, oldest first: of one session or of all, with `text` those that contain it."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                f"SELECT r.run_id, r.created_at, r.status, {_SAID} AS said, {_ANSWERED} AS answered"
+                f" FROM {self.state.qualified(RUNS)} r WHERE r.user_id = $1 AND r.parent_run_id IS NULL"
+                " AND ($2::text IS NULL OR r.session_id = $2) AND ($3::text IS NULL"
+                f" OR strpos(lower(concat_ws(' ', {_SAID}, {_ANSWERED})), lower($3)) > 0)"
+                f" ORDER BY {'r.run_index' if session_id else 'r.created_at'} DESC LIMIT $4",
+                user_id,
+                session_id,
+                None if text is None else storable(text),
+                limit,
+            )
+            old: list[dict[str, Any]] = []
+            if session_id and text is None and self.state.has_runs_column and len(rows) < limit:
+                old = await legacy_runs(connection, self.state, user_id, session_id, limit - len(rows))
+        own = [
+            Exchange(
+                row["run_id"],
+                utc(row["created_at"]),
+                row["status"] or "",
+                row["said"] or "",
+                row["answered"] or "",
+            )
+            for row in reversed(rows)
+        ]
+        return [exchange(run) for run in old] + own
+
+    async def counts(self, user_id: str) -> Counts:
+        """How much is kept of this user."""
+        memories, sessions = self.state.qualified(MEMORIES), self.state.qualified(SESSIONS)
+        readable = self.state.may("SELECT", PENDING)
+        owed = f"(SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE user_id = $1)" if readable else "0"
+        async with self._reading() as connection:
+            row = await connection.fetchrow(
+                f"SELECT m.n AS memories, s.n AS sessions, {owed} AS pending, least(m.first, s.first) AS first"
+                f" FROM (SELECT count(*) AS n, min(created_at) AS first FROM {memories} WHERE user_id = $1) m,"
+                f" (SELECT count(*) AS n, min(created_at) AS first FROM {sessions} WHERE user_id = $1) s",
+                user_id,
+            )
+        assert row is not None
+        return Counts(row["memories"], row["sessions"], row["pending"], utc(row["first"]))
+
+    async def list_pending(self, user_id: str) -> list[Pending]:
+        """The user's extractions that have not succeeded, oldest first."""
+        async with self._reading() as connection:
+            return await journal.list_pending(connection, self.state, user_id)
+
+
+def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
+    return [wanted] if wanted in ids else ids
+
+
+def memory_entry(text: str) -> MemoryEntry:
+    """A memory from the JSON array of id, text, topics and time (seconds since 1970)."""
+    memory_id, memory, topics, updated_at = json.loads(text)
+    named = tuple(str(topic) for topic in topics) if isinstance(topics, list) else ()
+    return MemoryEntry(memory_id, memory or "", named, utc(updated_at))
+
+
+def check_owner(session_id: str | None, owner: str | None, kind: str | None, user_id: str) -> None:
+    """Refuse a session that is there and is not this user's talk with the team; None in `session_id`: not there.
+
+    A session without an owner is refused too: it may hold anybody's words. Raises NotFoundError.
+    """
+    if session_id is None:
+        return
+    if owner != user_id:
+        whose = "belongs to another user" if owner else "belongs to nobody"
+        raise NotFoundError(
+            f"session {session_id} {whose}; it is not opened for {user_id}",
+            hint="name another session, or begin a new one",
+            code="session_not_yours",
+        )
+    if kind != "team":
+        raise NotFoundError(
+            f"session {session_id} was not held with a team but with an agno {kind}",
+            hint="name another session, or begin a new one",
+            code="session_other_kind",
+        )
+
+
+def legacy_array(state: SchemaState) -> str:
+    """SQL for the runs that agno 2 kept inside the row of session $1: one row, `runs` a jsonb array."""
+    return (
+        "SELECT CASE jsonb_typeof(j.runs) WHEN 'array' THEN j.runs WHEN 'string' THEN (j.runs #>> '{}')::jsonb"
+        f" ELSE '[]'::jsonb END AS runs FROM (SELECT runs::jsonb AS runs FROM {state.qualified(SESSIONS)}"
+        " WHERE session_id = $1) j"
+    )
+
+
+async def legacy_runs(
+    connection: "Connection", state: SchemaState, user_id: str, session_id: str, limit: int
+) -> list[dict[str, Any]]:
+    """The last runs that agno 2 kept inside the session's row and that are in no row of their own, oldest first."""
+    rows = await connection.fetch(
+        f"SELECT e.run::text AS run FROM ({legacy_array(state)}) old,"
+        " LATERAL jsonb_array_elements(old.runs) WITH ORDINALITY AS e(run, place)"
+        " WHERE e.run ->> 'parent_run_id' IS NULL AND coalesce(e.run ->> 'status', 'COMPLETED') = ANY($3::text[])"
+        " AND coalesce(e.run ->> 'user_id', $2) = $2"
+        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} r WHERE r.run_id = e.run ->> 'run_id')"
+        " ORDER BY e.place DESC LIMIT $4",
+        session_id,
+        user_id,
+        list(HEARD),
+        limit,
+    )
+    return [json.loads(row["run"]) for row in reversed(rows)]

@@ -1,0 +1,317 @@
+"""What a turn reads and writes, in our own SQL, in agno's tables: a session, its runs, and memories of one user.
+
+A turn reads once, in one statement: its session, the last runs of it, and the memories that fit the budget; what comes
+back does not grow with the number of turns. It is written once, in one transaction: session row, runs, and the
+extraction that is owed for it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID, uuid4
+
+from agno.db.utils import build_single_run_row
+from agno.session import TeamSession
+from agno.team._session import update_session_metrics
+
+from junkie_cli.core import journal
+from junkie_cli.core.errors import DatabaseError, NotFoundError
+from junkie_cli.core.journal import MemoryChange, Pending
+from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.team.connections import Connections
+from junkie_cli.core.team.history import HEARD, TEAM_ID, answered, heard, to_json, without_prompt
+from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_array, legacy_runs, memory_entry
+from junkie_cli.core.team.storage import Turn
+from junkie_cli.core.team.values import MemoryEntry
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+MEMORY_BUDGET = 2000
+"""Tokens, about, that memories may take of a prompt: on 8,000 a minute (Groq's free tier) one can still talk."""
+
+MOST_MEMORIES = 300
+"""Memories looked at for a prompt, newest first; more would not fit the budget however short they are."""
+
+LONGEST_MEMORY = 1000
+"""Characters of one memory that go into a prompt; what is cut there ends with an ellipsis."""
+
+CONTEXT_LENGTH = 2000
+"""Characters of the assistant's last words that an extraction gets, counted from their end."""
+
+_EPOCH = "extract(epoch FROM now())::bigint"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How much a turn reads: the last `history_runs` runs, and memories of about `memory_budget` tokens (0: none)."""
+
+    history_runs: int
+    memory_budget: int
+
+
+class Records(Lookups):
+    """The conversation's rows in one schema of one database."""
+
+    def __init__(self, connections: Connections, state: SchemaState, *, history_days: int) -> None:
+        super().__init__(connections, state)
+        self._history_days = history_days
+
+    @property
+    def keeps_pending(self) -> bool:
+        """Whether extractions can be written down before they are tried: our table is there and may be written."""
+        return self.state.may("INSERT", PENDING) and self.state.may("DELETE", PENDING)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    async def begin(self, user_id: str, session_id: str, message: str, reading: Reading) -> Turn:
+        """Read what the turn needs. Raises NotFoundError for somebody else's session, DatabaseError."""
+        limit = max(1, reading.history_runs)  # one even for none: an extraction needs the words that were answered
+        limits = (LONGEST_MEMORY + 1, MOST_MEMORIES) if reading.memory_budget else ()
+        async with self._reading() as connection:
+            row = await connection.fetchrow(
+                self._begin_statement(reading), session_id, user_id, list(HEARD), limit, *limits
+            )
+            assert row is not None
+            check_owner(row["session_id"], row["user_id"], row["session_type"], user_id)
+            runs = [json.loads(run) for run in reversed(row["runs"])]
+            if len(runs) < limit and row["has_legacy_runs"]:
+                runs = await legacy_runs(connection, self.state, user_id, session_id, limit - len(runs)) + runs
+        found = [shortened(memory_entry(text)) for text in row["memories"]]
+        memories = within_budget(found, reading.memory_budget)
+        return Turn(
+            user_id=user_id,
+            session_id=session_id,
+            run_id=str(uuid4()),
+            message=message,
+            began=row["began"],
+            session=_session(row, runs[-reading.history_runs :] if reading.history_runs else []),
+            context=answered(runs[-1])[-CONTEXT_LENGTH:] if runs else "",
+            memories=memories,
+            memories_left_out=len(found) - len(memories) + row["more_memories"],
+        )
+
+    def _begin_statement(self, reading: Reading) -> str:
+        state = self.state
+        memories, more = self._memories_sql() if reading.memory_budget else ("ARRAY[]::text[]", "0")
+        return (
+            "SELECT clock_timestamp() AS began, s.session_id, s.user_id, s.session_type, s.team_id, s.created_at,"
+            " s.session_data::text AS session_data, s.metadata::text AS metadata,"
+            f" {'s.runs IS NOT NULL' if state.has_runs_column else 'false'} AS has_legacy_runs,"
+            f" ARRAY(SELECT r.run_data::text FROM {state.qualified(RUNS)} r WHERE r.session_id = $1 AND r.user_id = $2"
+            " AND r.parent_run_id IS NULL AND coalesce(r.status, 'COMPLETED') = ANY($3::text[])"
+            " ORDER BY r.run_index DESC, r.created_at DESC, r.run_id DESC LIMIT $4) AS runs,"
+            f" {memories} AS memories, {more} AS more_memories"
+            f" FROM (SELECT 1) one LEFT JOIN {state.qualified(SESSIONS)} s ON s.session_id = $1"
+        )
+
+    def _memories_sql(self) -> tuple[str, str]:
+        # An order that no index on updated_at alone can give: the planner would walk it past every other user's rows.
+        table = self.state.qualified(MEMORIES)
+        newest = (
+            "ARRAY(SELECT json_build_array(m.memory_id, left(m.memory #>> '{}', $5), m.topics, m.updated_at)::text"
+            f" FROM {table} m WHERE m.user_id = $2"
+            " ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC LIMIT $6)"
+        )
+        return newest, f"(SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET $6) more)"
+
+    async def memories_in_context(self, user_id: str) -> int:
+        """How many of the user's memories go into a prompt now."""
+        found = await self.memories(user_id, limit=MOST_MEMORIES)
+        return len(within_budget([shortened(entry) for entry in found], MEMORY_BUDGET))
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    async def store(self, turn: Turn, *, pending: Pending | None) -> None:
+        """Write the turn's session row, its runs and what is owed for it, in one transaction; again changes nothing.
+
+        Raises NotFoundError when the session is another user's or was deleted since the turn began, ErasedError when
+        the user was erased since, DatabaseError.
+        """
+        assert turn.run is not None
+        async with self._connections.transaction() as connection:
+            if pending is None:
+                await journal.guard_user(connection, self.state, turn.user_id, began=turn.began)
+            else:
+                await journal.write_pending(connection, self.state, pending, began=turn.began)
+            # The key with which agno's own adapter guards run_index: a bot that talks in this session waits for us.
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext('agno_run_index'), hashtext($1))", turn.session_id
+            )
+            await self._store_session(connection, turn)
+            index = await self._next_index(connection, turn.session_id)
+            for offset, run in enumerate([*turn.member_runs, turn.run]):
+                await self._store_run(connection, turn, run, index + offset)
+
+    async def _store_session(self, connection: "Connection", turn: Turn) -> None:
+        table = self.state.qualified(SESSIONS)
+        row = await connection.fetchrow(
+            "SELECT session_id, user_id, session_type, session_data::text AS session_data"
+            f" FROM {table} WHERE session_id = $1 FOR UPDATE",
+            turn.session_id,
+        )
+        if row is None:
+            await self._insert_session(connection, turn)
+            return
+        check_owner(row["session_id"], row["user_id"], row["session_type"], turn.user_id)
+        await connection.execute(
+            f"UPDATE {table} SET session_data = $2::text::{self.state.column_type(SESSIONS, 'session_data')},"
+            f" updated_at = {_EPOCH} WHERE session_id = $1",
+            turn.session_id,
+            _session_data(turn, row["session_data"]),
+        )
+
+    async def _insert_session(self, connection: "Connection", turn: Turn) -> None:
+        if turn.session is not None:
+            raise NotFoundError(
+                f"session {turn.session_id} was deleted during this turn, which is therefore not stored",
+                hint="begin a new session",
+                code="session_deleted",
+            )
+        data, team = (self.state.column_type(SESSIONS, column) for column in ("session_data", "team_data"))
+        await connection.execute(
+            f"INSERT INTO {self.state.qualified(SESSIONS)} (session_id, session_type, team_id, user_id, session_data,"
+            f" team_data, created_at, updated_at) VALUES ($1, 'team', $2, $3, $4::text::{data}, $5::text::{team},"
+            f" {_EPOCH}, {_EPOCH})",
+            turn.session_id,
+            TEAM_ID,
+            turn.user_id,
+            _session_data(turn, None),
+            to_json(turn.session_row.get("team_data")),
+        )
+
+    async def _next_index(self, connection: "Connection", session_id: str) -> int:
+        old = f"coalesce((SELECT jsonb_array_length(old.runs) FROM ({legacy_array(self.state)}) old), 0)"
+        index: int = await connection.fetchval(
+            f"SELECT greatest(coalesce(max(run_index) + 1, 0), {old if self.state.has_runs_column else '0'})"
+            f" FROM {self.state.qualified(RUNS)} WHERE session_id = $1",
+            session_id,
+        )
+        return index
+
+    async def _store_run(self, connection: "Connection", turn: Turn, run: Any, index: int) -> None:
+        row = build_single_run_row(run=run, session_id=turn.session_id, user_id=turn.user_id, run_index=index)
+        done = await connection.execute(
+            f"INSERT INTO {self.state.qualified(RUNS)} AS r (run_id, session_id, run_type, agent_id, team_id, user_id,"
+            " parent_run_id, status, run_index, run_data, created_at, updated_at)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::{self.state.column_type(RUNS, 'run_data')},"
+            f" $11, {_EPOCH}) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status,"
+            " run_data = excluded.run_data, updated_at = excluded.updated_at"
+            " WHERE r.user_id = excluded.user_id AND r.session_id = excluded.session_id",
+            row["run_id"],
+            row["session_id"],
+            row["run_type"],
+            row["agent_id"],
+            row["team_id"],
+            row["user_id"],
+            row["parent_run_id"],
+            row["status"],
+            row["run_index"],
+            to_json(without_prompt(row["run_data"])),
+            int(row["created_at"]),
+        )
+        if done != "INSERT 0 1":
+            raise DatabaseError(f"run {row['run_id']} could not be stored", code="database_error")
+
+    async def is_stored(self, run_id: str) -> bool:
+        """Whether the run can be read back: asked after the commit, on its own. Raises DatabaseError."""
+        async with self._reading() as connection:
+            # The simple protocol takes one round trip instead of two; UUID() leaves nothing to inject.
+            done = await connection.execute(
+                f"SELECT 1 FROM {self.state.qualified(RUNS)} WHERE run_id = '{UUID(run_id)}'"
+            )
+        return bool(done == "SELECT 1")
+
+    async def commit_memories(
+        self, changes: Sequence[MemoryChange], pending_id: str | None, *, by: str, began: datetime | None = None
+    ) -> tuple[journal.AppliedChange, ...] | None:
+        """Make `changes` and strike the extraction off, in one transaction, and read them back.
+
+        None when another process had done this extraction meanwhile. Raises OwnershipError, ErasedError, DatabaseError.
+        """
+        async with self._connections.transaction() as connection:
+            if pending_id is not None and not await journal.strike_off(connection, self.state, pending_id):
+                return None
+            applied = await journal.apply_changes(
+                connection, self.state, changes, by=by, keep_days=self._history_days, began=began
+            )
+        await self._verify(applied.changes)
+        return applied.changes
+
+    async def _verify(self, changes: Sequence[journal.AppliedChange]) -> None:
+        last = {change.memory_id: change.action for change in changes}
+        if not last:
+            return
+        async with self._reading() as connection:
+            there = await connection.fetchval(
+                f"SELECT ARRAY(SELECT memory_id::text FROM {self.state.qualified(MEMORIES)}"
+                " WHERE memory_id = ANY($1::text[]))",
+                list(last),
+            )
+        if {memory_id for memory_id, action in last.items() if action != "deleted"} != set(there):
+            raise DatabaseError(
+                "memories were written, and are not so when they are read back",
+                hint="another program may be changing them: junkie memories history",
+                code="database_error",
+            )
+
+    async def record_failure(self, pending_id: str, error: str, *, retry_after: float = 0) -> None:
+        """Note why an extraction failed, and when it may be tried again. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            await journal.record_failure(connection, self.state, pending_id, error, retry_after=retry_after)
+
+
+def shortened(entry: MemoryEntry) -> MemoryEntry:
+    """A memory as it goes into a prompt."""
+    if len(entry.memory) <= LONGEST_MEMORY:
+        return entry
+    return replace(entry, memory=f"{entry.memory[: LONGEST_MEMORY - 1]}…")
+
+
+def within_budget(memories: Sequence[MemoryEntry], budget: int) -> tuple[MemoryEntry, ...]:
+    """The first of `memories` that fit into `budget` tokens."""
+    fitting = 0
+    for memory in memories:
+        budget -= tokens(memory.memory)
+        if budget < 0:
+            break
+        fitting += 1
+    return tuple(memories[:fitting])
+
+
+def tokens(text: str) -> int:
+    """About how many tokens `text` takes as a line of a list: three bytes each is on the safe side for every script."""
+    return len(text.encode()) // 3 + 4
+
+
+def _session(row: Any, runs: list[dict[str, Any]]) -> TeamSession | None:
+    if row["session_id"] is None:
+        return None
+    try:
+        return TeamSession(
+            session_id=row["session_id"],
+            team_id=row["team_id"],
+            user_id=row["user_id"],
+            session_data=json.loads(row["session_data"] or "{}"),
+            metadata=json.loads(row["metadata"] or "null"),
+            created_at=row["created_at"],
+            runs=[heard(run) for run in runs],
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DatabaseError(
+            f"session {row['session_id']} cannot be read: a run in it is not as agno writes it",
+            hint="begin a new session; junkie sessions show ID tells what is there",
+            code="session_unreadable",
+        ) from None
+
+
+def _session_data(turn: Turn, stored: str | None) -> str | None:
+    """The session's data as it is in the table now, with this run's tokens added: a name given meanwhile stays."""
+    assert turn.run is not None
+    now = TeamSession(session_id=turn.session_id, session_data=json.loads(stored or "null") or {})
+    update_session_metrics(None, session=now, run_response=turn.run)  # type: ignore[arg-type]  # the team is unused
+    return to_json(now.session_data)

@@ -1,0 +1,66 @@
+"""What storage gives back, as plain values that load nothing: the chat passes them on as they are."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from junkie_cli.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEntry:
+    """One memory of the user; `updated_at` in UTC, None when the table does not say."""
+
+    memory_id: str
+    memory: str
+    topics: tuple[str, ...]
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One run of a session: what the user said, what was answered; `status` COMPLETED, CANCELLED or ERROR; `at` UTC."""
+
+    run_id: str
+    at: datetime | None
+    status: str
+    message: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """A session of the user: its name (or ""), the first words said in it, its runs, and when it was last used, UTC."""
+
+    session_id: str
+    name: str
+    first_words: str
+    runs: int
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the database holds of one user; `first_seen` in UTC, None when there is nothing."""
+
+    memories: int
+    sessions: int
+    pending: int
+    first_seen: datetime | None
+
+
+class TablesNeededError(UsageError):
+    """The schema was written by an older agno and `tables` would have to be added to it; nothing was changed.
+
+    Ask, and open again with `may_add_tables=True`.
+    """
+
+    default_code = "tables_needed"
+
+    def __init__(self, tables: tuple[str, ...], database: str) -> None:
+        super().__init__(
+            f"the tables in {database} were made by an older agno: chat would add {', '.join(tables)}, "
+            "and change nothing that is there",
+            hint="agree (without a terminal: --yes), or name another schema with JUNKIE_SCHEMA",
+        )
+        self.tables = tables
+        self.database = database
