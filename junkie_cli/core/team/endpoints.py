@@ -20,7 +20,7 @@ class Endpoint:
     """
 
     label: str
-    url: str
+    url: str = field(repr=False)
     key: str = field(repr=False)
     url_variable: str = ""
     key_variable: str = ""

@@ -21,7 +21,9 @@ _MEMORIES = re.compile(
 )
 _EXISTING = re.compile(r"<existing_memories>\n(.*)\n</existing_memories>", re.DOTALL)
 _EXISTING_ONE = re.compile(r"^ID: (.+)\nMemory: (.*(?:\n(?!ID: ).*)*)", re.MULTILINE)
-_SUM = re.compile(r"(-?\d+(?:\.\d+)?)\s*(\+|-|\*|x|\u00d7|/|plus|minus|times|divided by)\s*(-?\d+(?:\.\d+)?)", re.I)
+# Bounded, so that a long paste of digits costs nothing.
+_NUMBER = r"(-?\d{1,12}(?:\.\d{1,12})?)"
+_SUM = re.compile(rf"{_NUMBER} ?(\+|-|\*|x|\u00d7|/|plus|minus|times|divided by) ?{_NUMBER}", re.IGNORECASE)
 _OPERATIONS = {
     **dict.fromkeys(("+", "plus"), "add"),
     **dict.fromkeys(("-", "minus"), "subtract"),

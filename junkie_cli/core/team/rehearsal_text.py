@@ -56,7 +56,7 @@ _ALIKE = (
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _CLAUSE = re.compile(r"(?:,|;|,? and|,? but)\s+(?=(?:i|my|call me)\b)", re.IGNORECASE)
-_NOW = re.compile(r"[\s,]*\b(?:now|nowadays|these days|instead|any ?more|any longer|meanwhile)\b[\s,]*", re.IGNORECASE)
+_NOW = re.compile(r",? ?\b(?:now|nowadays|these days|instead|any ?more|any longer|meanwhile)\b,? ?", re.IGNORECASE)
 _NAME = re.compile(r"\bmy name(?: is|'s) ([^,]+)|\b(?:call me|i am called|i'm called) (?-i:(?=[A-Z]))([^,]+)", re.I)
 _NOT = re.compile(rf"\bi (?:do not|don't|no longer) ({'|'.join(_VERBS)}) (.+)", re.IGNORECASE)
 _DO = re.compile(rf"\bi(?: \w+ly| also| still)? ({'|'.join(_VERBS)}) (?!to (?:go|leave|do)\b)(.+)", re.IGNORECASE)
@@ -85,9 +85,9 @@ def facts_in(message: str) -> list[Fact]:
 
 
 def sentences(message: str) -> list[str]:
-    """`message` cut into sentences, typographic apostrophes made plain."""
+    """`message` cut into sentences, white space folded and typographic apostrophes made plain."""
     plain = message.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return [sentence.strip() for sentence in _SENTENCE.split(plain) if sentence.strip()]
+    return [" ".join(sentence.split()) for sentence in _SENTENCE.split(plain) if sentence.strip()]
 
 
 def _fact(clause: str) -> Fact | None:

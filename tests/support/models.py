@@ -1,0 +1,89 @@
+"""Settings and models for tests that talk to a scripted provider; nothing is read from this machine's files."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from agno.models.message import Message
+from agno.team import Team
+
+from junkie_cli.core.settings import Settings, load_settings
+from junkie_cli.core.team.models import CallLog, Patience, TeamModels, build_models, record_calls
+
+IMPATIENT = Patience(connect=2, read=5, total=10, retries=0)
+
+
+def make_settings(folder: Path, **environment: str) -> Settings:
+    """Settings from these variables alone."""
+    (folder / ".env").touch(mode=0o600)
+    return load_settings(environ={"HOME": str(folder), **environment}, cwd=folder)
+
+
+@asynccontextmanager
+async def team_models(
+    folder: Path, environment: dict[str, str], *, offline: bool = False, patience: Patience | None = IMPATIENT
+) -> AsyncIterator[TeamModels]:
+    """The models of these settings; without retries unless `patience` says otherwise."""
+    models = build_models(
+        make_settings(folder, **environment), offline=offline, patience=patience, memory_patience=patience
+    )
+    try:
+        yield models
+    finally:
+        await models.close()
+
+
+class Turn:
+    """One streamed turn of a team: its events, the text that reached the screen, and the calls that were made."""
+
+    def __init__(self, log: CallLog) -> None:
+        self.log = log
+        self.events: list[Any] = []
+
+    @property
+    def streamed(self) -> str:
+        return "".join(event.content or "" for event in self.events if event.event == "TeamRunContent")
+
+    @property
+    def reasoning(self) -> str:
+        thoughts = (getattr(event, "reasoning_content", None) for event in self.events)
+        return "".join(
+            thought
+            for event, thought in zip(self.events, thoughts, strict=False)
+            if thought and event.event == "TeamRunContent"
+        )
+
+    @property
+    def last(self) -> Any:
+        return self.events[-1]
+
+
+async def take_turn(models: TeamModels, message: str = "hi", *, tools: Iterable[Any] = (), **arguments: Any) -> Turn:
+    """Ask a team without database, memory and telemetry argument of its own; everything else is agno's default."""
+    team = Team(members=[], model=models.main, tools=list(tools), **arguments)
+    with record_calls() as log:
+        turn = Turn(log)
+        async for event in team.arun(message, stream=True, stream_events=True, user_id="ada", session_id="one"):
+            turn.events.append(event)
+    return turn
+
+
+async def extract(models: TeamModels, message: str = "My name is Ada", known: Iterable[tuple[str, str]] = ()) -> str:
+    """Run agno's memory manager once over `message`, with the memories (id, text) that are there already."""
+    from agno.memory import MemoryManager
+
+    manager = MemoryManager(model=models.memory)
+    existing = [{"memory_id": memory_id, "memory": text} for memory_id, text in known]
+    said = [Message(role="user", content=message)]
+    return await manager.acreate_or_update_memories(said, existing, "ada", _NoStore())  # type: ignore[arg-type]
+
+
+class _NoStore:
+    """Takes what the memory tools write; the real store is tested with the storage."""
+
+    def upsert_user_memory(self, memory: Any) -> Any:
+        return memory
+
+    def delete_user_memory(self, memory_id: str, user_id: str) -> None:
+        return None
