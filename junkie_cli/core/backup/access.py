@@ -1,0 +1,210 @@
+"""Who owns the objects of a schema and who may use them: read from a live schema, given to a restored one.
+
+A restore makes its objects as whoever restores; the bot may be somebody else. So owners, grants and default
+privileges are recorded in the manifest (role names only), and given back afterwards, as far as the roles are there
+and the restoring role may hand things over. Where an old schema is being replaced, its own state comes first.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.schema import quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+SCHEMA, TABLE, SEQUENCE, ROUTINE, TYPE = "SCHEMA", "TABLE", "SEQUENCE", "ROUTINE", "TYPE"
+_DEFAULT_KINDS = {"r": "TABLES", "S": "SEQUENCES", "f": "ROUTINES", "T": "TYPES"}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A privilege on an object, or on one of its columns; an empty grantee is PUBLIC."""
+
+    kind: str
+    name: str
+    column: str
+    grantee: str
+    privilege: str
+    grantable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns an object. Names are without their schema, a routine's with its argument types."""
+
+    kind: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultGrant:
+    """What `role`'s future objects of a kind (`TABLES`, ...) in the schema grant to `grantee`."""
+
+    role: str
+    kind: str
+    grantee: str
+    privilege: str
+    grantable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Owners, grants and default privileges of one schema."""
+
+    owners: tuple[Owner, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    defaults: tuple[DefaultGrant, ...] = ()
+
+    def entries(self) -> tuple[tuple[str, ...], ...]:
+        """As rows of text, for the manifest."""
+        owners = [("owner", owner.kind, owner.name, owner.role) for owner in self.owners]
+        grants = [("grant", g.kind, g.name, g.column, g.grantee, g.privilege, str(g.grantable)) for g in self.grants]
+        defaults = [("default", d.role, d.kind, d.grantee, d.privilege, str(d.grantable)) for d in self.defaults]
+        return (*owners, *grants, *defaults)
+
+    @classmethod
+    def from_entries(cls, entries: Iterable[tuple[str, ...]]) -> "Access":
+        """The inverse of `entries`. Raises ValueError or TypeError for rows that are none."""
+        rows = list(entries)
+        return cls(
+            tuple(Owner(*row[1:]) for row in rows if row[0] == "owner"),
+            tuple(Grant(row[1], row[2], row[3], row[4], row[5], row[6] == "True") for row in rows if row[0] == "grant"),
+            tuple(
+                DefaultGrant(row[1], row[2], row[3], row[4], row[5] == "True") for row in rows if row[0] == "default"
+            ),
+        )
+
+    def over(self, other: "Access") -> "Access":
+        """This access, and the other's for objects that this one does not know."""
+        known = {(owner.kind, owner.name) for owner in self.owners}
+        return Access(
+            self.owners + tuple(o for o in other.owners if (o.kind, o.name) not in known),
+            self.grants + tuple(g for g in other.grants if (g.kind, g.name) not in known),
+            self.defaults if known else other.defaults,
+        )
+
+
+_OBJECTS = """
+WITH objects(kind, name, owner, acl, tied) AS (
+  SELECT 'SCHEMA', '', nspowner, nspacl, false FROM pg_namespace WHERE nspname = $1
+  UNION ALL
+  SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname, c.relowner, c.relacl,
+    EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+              AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  UNION ALL
+  SELECT 'ROUTINE', quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner,
+    p.proacl, false
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1
+  UNION ALL
+  SELECT 'TYPE', t.typname, t.typowner, t.typacl, false
+    FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
+    WHERE n.nspname = $1 AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c'))
+"""
+_OWNERS = _OBJECTS + "SELECT kind, name, pg_get_userbyid(owner) FROM objects WHERE NOT tied ORDER BY 1, 2"
+_GRANTS = (
+    _OBJECTS
+    + """
+SELECT kind, name, '', CASE WHEN x.grantee = 0 THEN '' ELSE pg_get_userbyid(x.grantee) END, x.privilege_type,
+  x.is_grantable FROM objects CROSS JOIN LATERAL aclexplode(acl) x WHERE acl IS NOT NULL AND x.grantee <> owner
+UNION ALL
+SELECT 'TABLE', c.relname, a.attname, CASE WHEN x.grantee = 0 THEN '' ELSE pg_get_userbyid(x.grantee) END,
+  x.privilege_type, x.is_grantable
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  CROSS JOIN LATERAL aclexplode(a.attacl) x WHERE n.nspname = $1 AND a.attacl IS NOT NULL AND NOT a.attisdropped
+ORDER BY 1, 2, 3, 4, 5
+"""
+)
+_DEFAULTS = """
+SELECT pg_get_userbyid(d.defaclrole), d.defaclobjtype::text,
+  CASE WHEN x.grantee = 0 THEN '' ELSE pg_get_userbyid(x.grantee) END, x.privilege_type, x.is_grantable
+FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace CROSS JOIN LATERAL aclexplode(d.defaclacl) x
+WHERE n.nspname = $1 ORDER BY 1, 2, 3, 4
+"""
+
+
+async def read(connection: "asyncpg.Connection[Any]", schema: str) -> Access:
+    """The access of `schema` now; empty when there is no such schema. Runs in the caller's transaction."""
+    defaults = await connection.fetch(_DEFAULTS, schema)
+    return Access(
+        tuple(Owner(*row) for row in await connection.fetch(_OWNERS, schema)),
+        tuple(Grant(*row) for row in await connection.fetch(_GRANTS, schema)),
+        tuple(DefaultGrant(row[0], _DEFAULT_KINDS[row[1]], *row[2:]) for row in defaults if row[1] in _DEFAULT_KINDS),
+    )
+
+
+async def give(connection: "asyncpg.Connection[Any]", schema: str, wanted: Access) -> list[str]:
+    """Give `schema` this access inside the caller's transaction; what could not be given, for people.
+
+    Objects and roles that are not there are passed over: a missing role is told once.
+    """
+    import asyncpg
+
+    roles = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+    there = {(owner.kind, owner.name) for owner in (await read(connection, schema)).owners}
+    there |= {(SEQUENCE, row[0]) for row in await connection.fetch(_SEQUENCES, schema)}
+    missing: dict[str, None] = {}
+    refused: dict[str, None] = {}
+    for named, key, statement in _statements(schema, wanted):
+        absent = [role for role in named if role and role not in roles]
+        if absent or (key and key not in there):
+            missing.update(dict.fromkeys(absent))
+            continue
+        try:
+            async with connection.transaction():
+                await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError:
+            refused[statement] = None
+    told = [
+        f"there is no role {role} here: what it owned or was granted belongs to the restoring role" for role in missing
+    ]
+    return told + [f"not allowed here, have an owner or superuser do it: {statement}" for statement in refused]
+
+
+_SEQUENCES = """
+SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = $1 AND relkind = 'S'
+"""
+
+
+def _statements(schema: str, wanted: Access) -> Iterator[tuple[tuple[str, ...], tuple[str, str] | None, str]]:
+    """(roles named, object concerned, statement); grants before owners, while the restoring role still owns all."""
+    opened = {(grant.kind, grant.name) for grant in wanted.grants if not grant.column}
+    for kind, name in sorted(opened):
+        if kind in {ROUTINE, TYPE}:  # the kinds on which PUBLIC has rights unless they are taken away
+            yield (), (kind, name), f"REVOKE ALL ON {kind} {_object(schema, kind, name)} FROM PUBLIC"
+    for grant in wanted.grants:
+        column = f" ({quoted(grant.column)})" if grant.column else ""
+        yield (
+            (grant.grantee,),
+            (grant.kind, grant.name),
+            f"GRANT {grant.privilege}{column} ON {grant.kind} {_object(schema, grant.kind, grant.name)}"
+            f" TO {_role(grant.grantee)}{_option(grant.grantable)}",
+        )
+    for default in wanted.defaults:
+        yield (
+            (default.role, default.grantee),
+            None,
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(default.role)} IN SCHEMA {quoted(schema)}"
+            f" GRANT {default.privilege} ON {default.kind} TO {_role(default.grantee)}{_option(default.grantable)}",
+        )
+    for owner in sorted(wanted.owners, key=lambda owner: owner.kind == SCHEMA):
+        target = _object(schema, owner.kind, owner.name)
+        yield (owner.role,), (owner.kind, owner.name), f"ALTER {owner.kind} {target} OWNER TO {quoted(owner.role)}"
+
+
+def _object(schema: str, kind: str, name: str) -> str:
+    if kind == SCHEMA:
+        return quoted(schema)
+    return f"{quoted(schema)}.{name if kind == ROUTINE else quoted(name)}"
+
+
+def _role(name: str) -> str:
+    return quoted(name) if name else "PUBLIC"
+
+
+def _option(grantable: bool) -> str:
+    return " WITH GRANT OPTION" if grantable else ""

@@ -1,0 +1,158 @@
+"""What lies in a backup folder: its backups, newest first, and what each is worth.
+
+Reading needs no lock and no database. A file whose size and time are those of its naming is taken at its word; any
+other is hashed again. Only `verify` reads every byte each time.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from junkie_cli.core.backup import files
+from junkie_cli.core.backup import manifest as manifests
+from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.errors import BackupError, NotFoundError
+
+VERIFIED = "verified"
+UNVERIFIED = "unverified"
+DAMAGED = "damaged"
+UNKNOWN = "unknown"
+_MAGIC = b"PGDMP"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A dump in the folder. `status` is `verified`, `unverified`, `damaged` or `unknown` (no readable manifest).
+
+    `problem` says why it is not verified; `bytes` is the file's size now, 0 when it is gone.
+    """
+
+    path: Path
+    made_at: datetime
+    bytes: int
+    status: str
+    manifest: Manifest | None
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether it may be restored: complete, unaltered, with its manifest."""
+        return self.status in {VERIFIED, UNVERIFIED}
+
+
+async def scan(folder: Path) -> list[Entry]:
+    """All dumps of `folder`, newest first; empty when the folder is not there. Raises BackupError if it is unreadable.
+
+    Dumps are files with a manifest, or named `*.dump`; runs under way are not listed.
+    """
+    entries = [await inspect(folder / name) for name in _dumps(folder) if not files.is_unfinished(folder / name)]
+    return sorted(entries, key=lambda entry: (entry.made_at, entry.path.name), reverse=True)
+
+
+def _dumps(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    with files.translate_errors(f"cannot read {folder}"):
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    named = {name.removesuffix(manifests.SUFFIX) for name in names if _names_dump(folder, name)}
+    return named | {name for name in names if name.endswith(files.DUMP_SUFFIX)}
+
+
+def _names_dump(folder: Path, name: str) -> bool:
+    if not name.endswith(manifests.SUFFIX):
+        return False
+    try:
+        return manifests.load(folder / name).file == name.removesuffix(manifests.SUFFIX)
+    except BackupError:
+        return name.endswith(files.DUMP_SUFFIX + manifests.SUFFIX)
+
+
+async def inspect(path: Path, *, thorough: bool = False) -> Entry:
+    """Judge one dump file; `thorough` reads all of it whatever its time says.
+
+    Raises NotFoundError when neither the file nor a manifest of it is there.
+    """
+    manifest, problem = _manifest_of(path)
+    info = _stat(path)
+    if info is None:
+        if manifest is None:
+            raise NotFoundError(f"no backup {path}", hint="see: junkie backup list")
+        return Entry(path, manifest.started_at, 0, DAMAGED, manifest, "the dump file is gone")
+    if manifest is None:
+        made_at = datetime.fromtimestamp(info.st_mtime, UTC)
+        return Entry(path, made_at, info.st_size, UNKNOWN, None, _foreign(path) or problem)
+    unchanged = info.st_mtime_ns == manifest.modified_ns and not thorough
+    problem = await _damage(path, manifest, info.st_size, unchanged)
+    status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
+    reason = problem or manifest.unverified_because
+    return Entry(path, manifest.started_at, info.st_size, status, manifest, reason)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _manifest_of(path: Path) -> tuple[Manifest | None, str]:
+    manifest_path = manifests.path_for(path)
+    if not manifest_path.exists():
+        return None, "it has no manifest"
+    try:
+        return manifests.load(manifest_path), ""
+    except BackupError:
+        return None, "its manifest cannot be read"
+
+
+def _foreign(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return "" if file.read(len(_MAGIC)) == _MAGIC else "it is not a dump in pg_dump's custom format"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+
+
+async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool) -> str:
+    if size != manifest.bytes:
+        return f"it has {size} bytes, not {manifest.bytes} as its manifest says"
+    if unchanged:
+        return ""
+    try:
+        return "" if await files.sha256(path) == manifest.sha256 else "its content is not what its manifest says"
+    except BackupError as error:
+        return error.message
+
+
+async def find(name: str, folder: Path) -> Path:
+    """The dump that the user means: a path, a name in the folder, or `latest` (the newest that is good).
+
+    Raises NotFoundError when there is none.
+    """
+    if name == "latest":
+        for entry in await scan(folder):
+            if entry.good:
+                return entry.path
+        raise NotFoundError(f"no backup in {folder}", hint="make one with: junkie backup")
+    if path := _named(name, folder):
+        return path
+    raise NotFoundError(f"no backup {name}", hint="see: junkie backup list")
+
+
+def _named(name: str, folder: Path) -> Path | None:
+    for path in (Path(name).expanduser(), folder / name):
+        if path.is_file() or manifests.path_for(path).is_file():
+            return path.absolute()
+    return None
+
+
+async def require_good(path: Path) -> Entry:
+    """Read the whole file and return its entry. Raises BackupError (exit 5) unless it is exactly what was made."""
+    entry = await inspect(path, thorough=True)
+    if entry.good:
+        return entry
+    hint = "use another backup: junkie backup list"
+    if entry.status == UNKNOWN:
+        hint = "bring its manifest (the .json file made with it) beside it; without one nothing can be proven"
+    raise BackupError(f"{path} cannot be trusted: {entry.problem}", hint=hint, code=f"backup_{entry.status}")

@@ -1,0 +1,148 @@
+"""What stops a backup, or is said of it: another cluster, a shrunken database, no room, a failing pg_dump."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from junkie_cli.core.backup import files
+from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
+from junkie_cli.core.backup.process import Finished
+from junkie_cli.core.backup.source import Source
+from junkie_cli.core.backup.voice import sized
+from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
+from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS
+
+if TYPE_CHECKING:
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.settings import Settings
+
+_TELLING = frozenset({MEMORIES, SESSIONS, RUNS})
+_ENOUGH_TO_TELL = 20  # rows; below that, halving one table is everyday life
+_LOST = (
+    "server closed the connection",
+    "connection to server",
+    "could not receive data",
+    "could not send data",
+    "terminating connection",
+    "no connection to the server",
+    "ssl syscall error",
+    "ssl error",
+    "pqgetcopydata() failed",
+    "connection timed out",
+    "the database system is",
+)
+
+
+def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> None:
+    """Raise BackupError when the folder's newest backup is of another database cluster."""
+    last = next((entry.manifest for entry in entries if entry.manifest), None)
+    if allowed or last is None or not (last.origin.system_identifier and origin.system_identifier):
+        return
+    if last.origin.system_identifier != origin.system_identifier:
+        raise BackupError(
+            f"{entries[0].path.parent} holds backups of another PostgreSQL server ({last.origin.label}),"
+            f" this is {origin.label}",
+            hint="check POSTGRES_URL; if the server was really replaced, say --new-database, or use another folder: -o",
+            code="backup_other_cluster",
+        )
+
+
+def last_good(entries: Iterable[Entry], origin: Origin) -> Manifest | None:
+    """The newest good backup of the same job."""
+    good = (entry.manifest for entry in entries if entry.good and entry.manifest)
+    return next((manifest for manifest in good if manifest.origin.job == origin.job), None)
+
+
+def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableContent], *, allowed: bool) -> None:
+    """Raise BackupError when the database has lost more than half of its rows since the last backup.
+
+    Judged over all tables together and for memories, sessions and runs alone; our own tables empty by themselves.
+    """
+    last = last_good(entries, origin)
+    if allowed or last is None:
+        return
+    before, now = _rows(last.tables), _rows(tables)
+    pairs = [("the database", sum(before.values()), sum(now.values()))]
+    pairs += [(name, rows, now.get(name, 0)) for name, rows in before.items() if name in _TELLING]
+    for name, rows, left in pairs:
+        if left * 2 < rows and (name == "the database" or rows >= _ENOUGH_TO_TELL):
+            raise BackupError(
+                f"{name} had {rows} rows at the last backup ({last.file}) and has {left} now",
+                hint="if that is how it should be, say --allow-shrink; older backups are untouched",
+                code="backup_shrunk",
+            )
+
+
+def _rows(tables: Sequence[TableContent]) -> dict[str, int]:
+    return {table.name: table.rows for table in tables if table.table not in OWN_TABLES}
+
+
+def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
+    """Raise BackupError when the dump will hardly fit: 1.25 x the last one, or half of the tables' size (measured)."""
+    last = last_good(entries, source.origin)
+    needed = int(last.bytes * 1.25) if last else source.bytes // 2
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BackupError(
+            f"there is not enough room in {folder}: about {sized(needed)} needed, {sized(free)} free",
+            hint="free some space, prune (junkie backup prune), use another folder (-o), or say --no-space-check",
+            code="backup_no_space",
+        )
+
+
+def own_disk(folder: Path, settings: "Settings", database: "Database", target: Path | None) -> str:
+    """A note when the default folder lies on the disk of the database itself; empty, too, after the first backup."""
+    chosen = target is not None or not settings.is_default("JUNKIE_BACKUP_DIR")
+    if chosen or any(folder.glob(f"*{files.DUMP_SUFFIX}")) or not database.embedded:
+        return ""
+    try:
+        same = folder.stat().st_dev == settings.data_dir.stat().st_dev
+    except OSError:
+        return ""
+    if not same:
+        return ""
+    return (
+        f"{folder} is on the same disk as the database: it protects from mistakes, not from the loss of the disk;"
+        " set JUNKIE_BACKUP_DIR to another disk, or copy the files elsewhere"
+    )
+
+
+def dump_failure(ended: Finished, partial: Path, source: Source) -> JunkieError:
+    """Why pg_dump failed, in our words."""
+    said = ended.stderr.lower()
+    if _is_full(said, partial, ended.exit_code):
+        return files.no_space(f"the dump could not be written to {partial.parent}")
+    if any(words in said for words in _LOST):
+        return DatabaseError(
+            f"the connection to {source.origin.label} was lost in the middle of the dump",
+            hint="no backup was made, older ones are untouched; look at the server and the network, and try again",
+            code="database_lost",
+        )
+    if "permission denied" in said:
+        return DatabaseError(
+            f"role {source.url.role} lacks a right that the dump needs: {ended.words}",
+            hint="have the owner GRANT it; junkie doctor --only database.rights names what is missing",
+            code="database_rights",
+        )
+    if "lock table" in said or "lock timeout" in said:
+        return BackupError(
+            "a table was locked by another session for too long",
+            hint="let that session end (a migration, a LOCK TABLE), and run the backup again",
+            code="backup_table_locked",
+        )
+    return BackupError(
+        f"pg_dump failed: {ended.words}",
+        hint="no backup was made, older ones are untouched; behind a pooler, use the direct connection",
+        code="backup_dump_failed",
+    )
+
+
+def _is_full(said: str, partial: Path, exit_code: int) -> bool:
+    if any(os.strerror(number).lower() in said for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+        return True
+    # A full disk can swallow pg_dump's own complaint; SIGXFSZ (25) is the limit of `ulimit -f`.
+    return exit_code == -25 or (not said.strip() and shutil.disk_usage(partial.parent).free < 1 << 16)

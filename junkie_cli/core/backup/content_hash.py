@@ -1,0 +1,72 @@
+"""Row count and content hash of a table: the same number for the same rows on every server.
+
+Each row's text is hashed by itself (md5, its first 64 bits) and the hashes are summed, so that the order of rows does
+not matter; a lost, added or altered row changes the sum, and the count goes with it. What decides how a value is
+written as text is fixed for the transaction, and text of other encodings is hashed as UTF-8.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.schema import quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "lc_monetary": "C",
+    "xmlbinary": "base64",
+    "search_path": "pg_catalog",
+    "row_security": "off",
+}
+_AS_IT_IS = frozenset({"UTF8", "SQL_ASCII"})
+
+
+def settings_sql() -> str:
+    """Statements that fix how values are written, for the rest of the transaction."""
+    return "".join(f"SET LOCAL {name} = '{value}';\n" for name, value in SETTINGS.items())
+
+
+def table_sql(schema: str, table: str, *, encoding: str) -> str:
+    """A query for one row, (rows bigint, sum numeric), of a table in a database of `encoding`."""
+    row = "(junkie_row.*)::text"
+    text = row if encoding in _AS_IT_IS else f"convert_to({row}, 'UTF8')"
+    return (
+        f"SELECT count(*), coalesce(sum(('x' || left(md5({text}), 16))::bit(64)::bigint::numeric), 0)"
+        f" FROM ONLY {quoted(schema)}.{quoted(table)} AS junkie_row"
+    )
+
+
+def shown(total: int) -> str:
+    """The sum as it is stored and compared: 16 hexadecimal digits."""
+    return f"{total % 2**64:016x}"
+
+
+async def read(connection: "asyncpg.Connection[Any]", schema: str, table: str, *, encoding: str) -> tuple[int, str]:
+    """(rows, hash) of a table; the settings of `settings_sql` must be in force in this transaction."""
+    row = await connection.fetchrow(table_sql(schema, table, encoding=encoding))
+    assert row is not None
+    return row[0], shown(int(row[1]))
+
+
+def check_sql(expected: Sequence[tuple[str, str, int, str]], *, encoding: str) -> str:
+    """A statement that fails unless each (schema, table, rows, hash) is exactly so; settings as for `read`."""
+    checks = "".join(_one_check(*table, encoding=encoding) for table in expected)
+    return f"DO $junkie$ DECLARE rows bigint; total numeric; BEGIN\n{checks}END $junkie$;\n"
+
+
+def _one_check(schema: str, table: str, rows: int, digits: str, *, encoding: str) -> str:
+    query = table_sql(schema, table, encoding=encoding).replace(" FROM ONLY", " INTO rows, total FROM ONLY", 1)
+    name = f"{schema}.{table}".replace("'", "''").replace("%", "%%")
+    # mod() of numeric keeps the sign, so 2^64 is added before the digits are compared.
+    value = "mod(mod(total, 18446744073709551616) + 18446744073709551616, 18446744073709551616)"
+    return (
+        f"{query};\n"
+        f"IF rows <> {rows} THEN RAISE EXCEPTION 'junkie: {name} has % rows, not {rows}', rows; END IF;\n"
+        f"IF {value} <> {int(digits, 16)} THEN RAISE EXCEPTION 'junkie: {name} has other content'; END IF;\n"
+    )

@@ -1,0 +1,280 @@
+"""One backup, from the database to a named file: leads the run and decides what stops it.
+
+Order matters: everything that can fail is tried before the dump (rights, tools, codec, room, scratch server), the
+source is let go as soon as the dump is written, and the final name comes after the proof. Whatever goes wrong
+in between leaves the folder as it was.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli import __version__
+from junkie_cli.core.backup import catalogue, checks, files, lock, process, proof, script, tools
+from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.manifest import Manifest, TableContent
+from junkie_cli.core.backup.prune import prune_job
+from junkie_cli.core.backup.retention import Policy
+from junkie_cli.core.backup.source import Source, count_and_hash, lock_tables, open_source
+from junkie_cli.core.backup.tools import Compression, Tools
+from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.errors import BackupError, DatabaseError
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.settings import Settings
+    from junkie_cli.core.url import DatabaseUrl
+
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for a table that another session has locked, before the backup fails."""
+STALL_TIMEOUT = 600.0
+"""Seconds in which pg_dump may write nothing, before it is given up."""
+_FLOOR = 2e6  # bytes a second below which hashing is taken for hung
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOptions:
+    """How a backup is to be made; times are in seconds. `target` is a folder or a file, None for the settings'."""
+
+    target: Path | None = None
+    keep: Policy = field(default_factory=Policy)
+    verify: bool = True
+    require_verified: bool = False
+    verify_into: "DatabaseUrl | None" = None
+    compress: str | None = None
+    pg_bin: Path | None = None
+    wait_lock: float = 0
+    lock_timeout: float = LOCK_TIMEOUT
+    stall_timeout: float = STALL_TIMEOUT
+    allow_shrink: bool = False
+    new_database: bool = False
+    whole_database: bool = False
+    check_space: bool = True
+    reason: str = "backup"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """A finished backup: where it is, what its manifest says, and which older ones retention removed."""
+
+    path: Path
+    manifest: Manifest
+    pruned: tuple[Path, ...]
+
+
+async def make_backup(
+    database: "Database", settings: "Settings", options: BackupOptions, voice: Voice = SILENT
+) -> BackupResult:
+    """Back `database` up into the folder of `options`, prove it, and prune by its policy.
+
+    Raises LockedError when another run is at work there, DatabaseError when the database cannot be read, BackupError
+    for everything else; the folder then holds what it held before.
+    """
+    folder, name = files.resolve_target(options.target, settings.backup_dir)
+    files.prepare_folder(folder)
+    async with lock.hold(folder, wait=options.wait_lock, purpose="junkie backup") as descriptor:
+        files.sweep(folder)
+        run = _Run(database, settings.schema, options, voice, folder, name, descriptor, await catalogue.scan(folder))
+        path, manifest = await run.go(checks.own_disk(folder, settings, database, options.target))
+        pruned = await prune_job(folder, manifest.origin.job, options.keep, protect=path.name)
+    return BackupResult(path, manifest, tuple(pruned))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What was settled before the dump: tools, codec, and the scratch server or why there is none."""
+
+    tools: Tools
+    compression: Compression
+    scratch: proof.Scratch | None
+    unprovable: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    database: "Database"
+    schema: str
+    options: BackupOptions
+    voice: Voice
+    folder: Path
+    name: str | None
+    lock: int
+    entries: Sequence[Entry]
+
+    async def go(self, told_once: str) -> tuple[Path, Manifest]:
+        """Make the backup; its path and manifest."""
+        started_at, began = datetime.now(UTC), time.monotonic()
+        self.voice.progress(f"reading {self.database.label}")
+        async with self._source() as (connection, source), self._plan(source) as plan:
+            self._tell(source, plan, told_once)
+            final = (
+                self.folder / self.name
+                if self.name
+                else files.free_name(self.folder, source.origin.database, started_at)
+            )
+            partial = files.create_partial(final)
+            try:
+                tables = await self._dump(connection, source, plan, partial)
+                checks.shrunk(self.entries, source.origin, tables, allowed=self.options.allow_shrink)
+                manifest = await self._examine(final, source, plan, tables, started_at)
+                manifest = await self._prove(partial, manifest, plan, _needs(source))
+                manifest = replace(manifest, seconds=round(time.monotonic() - began, 3))
+                files.commit(final, manifest)
+            finally:
+                files.discard(final)
+        return final, manifest
+
+    @asynccontextmanager
+    async def _source(self) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
+        async with open_source(
+            self.database,
+            self.schema,
+            whole_database=self.options.whole_database,
+            lock_timeout=self.options.lock_timeout,
+        ) as (connection, source):
+            checks.same_cluster(self.entries, source.origin, allowed=self.options.new_database)
+            yield connection, source
+
+    @asynccontextmanager
+    async def _plan(self, source: Source) -> AsyncIterator[_Plan]:
+        available = await tools.discover(self.options.pg_bin)
+        chosen = await tools.choose(available, source.origin.server_version, source.url)
+        compression = await tools.compression(chosen, self.options.compress)
+        if self.options.check_space:
+            checks.room(self.folder, self.entries, source)
+        if not self.options.verify:
+            yield _Plan(chosen, compression, None, "the proof was switched off (--no-verify)")
+            return
+        if not any(found.folder == chosen.folder for found in available):
+            available = [*available, chosen]
+        self.voice.progress("starting a scratch server for the proof")
+        others = available if self.options.pg_bin is None else [*available, *await tools.discover(None)]
+        try:
+            async with proof.open_scratch(
+                others,
+                dumped_with=chosen.major,
+                into=self.options.verify_into,
+                room=3 * source.bytes,
+                fallback=self.folder,
+            ) as scratch:
+                reason = await proof.lacking(scratch, _needs(source))
+                yield _Plan(chosen, compression, None if reason else scratch, reason)
+        except proof.Unprovable as unprovable:
+            yield _Plan(chosen, compression, None, unprovable.reason)
+
+    def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
+        """Say before the dump what the operator must know of it. Raises BackupError when proof is required."""
+        if told_once:
+            self.voice.note(told_once)
+        if warning := tools.mismatch(plan.tools, source.origin.server_version):
+            self.voice.warn(warning)
+        if source.left_out:
+            shown = ", ".join(source.left_out[:10]) + (", ..." if len(source.left_out) > 10 else "")
+            self.voice.note(f"not in this backup: {shown} (outside schema {self.schema}; --whole-database takes them)")
+        if not plan.unprovable:
+            return
+        if self.options.require_verified:
+            raise BackupError(
+                f"this backup cannot be proven: {plan.unprovable}",
+                hint="name a server that can with --verify-into URL, or leave out --require-verified",
+                code="backup_unprovable",
+            )
+        tell = self.voice.warn if self.options.verify else self.voice.note
+        tell(f"this backup will be listed as unverified: {plan.unprovable}")
+
+    async def _dump(
+        self, connection: "asyncpg.Connection[Any]", source: Source, plan: _Plan, partial: Path
+    ) -> tuple[TableContent, ...]:
+        await lock_tables(connection, source, self.options.lock_timeout)
+        patience = max(self.options.stall_timeout, source.bytes / _FLOOR)
+        try:
+            async with asyncio.timeout(patience + self.options.lock_timeout), asyncio.TaskGroup() as group:
+                hashed = group.create_task(count_and_hash(connection, source, self.voice))
+                group.create_task(self._run_pg_dump(source, plan, partial))
+            return hashed.result()
+        except* (BackupError, DatabaseError) as failed:
+            raise _clearest(failed) from None
+
+    async def _run_pg_dump(self, source: Source, plan: _Plan, partial: Path) -> None:
+        arguments: list[str | Path] = [plan.tools.pg_dump, "-Fc", "-Z", plan.compression.argument, "-f", partial, "-w"]
+        arguments += ["--no-sync", f"--snapshot={source.snapshot}"]
+        arguments += [f"--lock-wait-timeout={int(self.options.lock_timeout * 1000)}"]
+        if not self.options.whole_database:
+            arguments += ["-n", _pattern(self.schema), "--strict-names"]
+            arguments += ["-e", "*"] if source.extensions and plan.tools.major >= 14 else []
+
+        def written() -> int:
+            size = partial.stat().st_size
+            self.voice.progress(f"dumping {self.database.label}: {sized(size)} written")
+            return size
+
+        ended = await process.run(
+            [*arguments, "-d", process.connection_option(source.url)],
+            env=process.environment(source.url),
+            lock=self.lock,
+            watch=process.Watch(stall=self.options.stall_timeout, progress=written),
+        )
+        if ended.exit_code != 0:
+            raise checks.dump_failure(ended, partial, source)
+
+    async def _examine(
+        self, final: Path, source: Source, plan: _Plan, tables: tuple[TableContent, ...], started_at: datetime
+    ) -> Manifest:
+        partial = files.partial_of(final)
+        files.sync_file(partial)
+        proof.check_missing_data(await script.list_contents(partial, plan.tools), tables)
+        self.voice.progress(f"reading the file back ({sized(partial.stat().st_size)})")
+        digest = await files.sha256(partial)
+        info = partial.stat()
+        return Manifest(
+            file=final.name,
+            bytes=info.st_size,
+            sha256=digest,
+            modified_ns=info.st_mtime_ns,
+            started_at=started_at,
+            seconds=0,
+            origin=source.origin,
+            pg_dump_version=plan.tools.version,
+            compression=plan.compression.label,
+            junkie_version=__version__,
+            tables=tables,
+            extensions=source.extensions,
+            collations=source.collations,
+            roles=source.roles,
+            access=source.access.entries(),
+            left_out=source.left_out,
+            reason=self.options.reason,
+            unverified_because=plan.unprovable,
+        )
+
+    async def _prove(self, partial: Path, manifest: Manifest, plan: _Plan, needs: proof.Needs) -> Manifest:
+        if plan.scratch is None:
+            return manifest
+        self.voice.progress(f"restoring into a scratch PostgreSQL {plan.scratch.version} and comparing every table")
+        await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock)
+        if await files.sha256(partial) != manifest.sha256:
+            raise BackupError(
+                "the file changed while it was being proven", hint="check the disk", code="backup_damaged"
+            )
+        return manifest.proven(at=datetime.now(UTC), by=plan.scratch.version)
+
+
+def _clearest(failed: "BaseExceptionGroup[BaseException]") -> BaseException:
+    """Of the failures of pg_dump and of the hashing beside it, the one that says why; a lost connection hits both."""
+    return min(failed.exceptions, key=lambda error: not isinstance(error, DatabaseError))
+
+
+def _needs(source: Source) -> proof.Needs:
+    return proof.Needs(source.origin, source.extensions, source.collations, source.roles)
+
+
+def _pattern(schema: str) -> str:
+    """The schema's name as a pattern of pg_dump that matches nothing else."""
+    return '"' + schema.replace('"', '""') + '"'

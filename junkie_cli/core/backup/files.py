@@ -1,0 +1,213 @@
+"""Files of a backup folder: nothing bears a final name before it is complete, proven and on the disk.
+
+A dump is written as `.NAME.junkie-partial`; at the end the manifest gets its name, then the dump (never over another
+file), each synced with its folder. Whoever dies in between leaves files that `sweep` recognises: it removes
+those, under the folder's lock, and nothing else.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from junkie_cli.core.backup import manifest as manifests
+from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.errors import BackupError
+
+DUMP_SUFFIX = ".dump"
+PARTIAL_SUFFIX = ".junkie-partial"
+_CHUNK = 4 << 20  # bytes hashed between two chances for the event loop
+
+
+def partial_of(final: Path) -> Path:
+    """The name under which `final` is written until it is complete."""
+    return final.with_name(f".{final.name}{PARTIAL_SUFFIX}")
+
+
+@contextmanager
+def translate_errors(what: str) -> Iterator[None]:
+    """Turn the operating system's errors into BackupError, in the operator's words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise no_space(what) from error
+        raise BackupError(
+            f"{what}: {error.strerror}", hint="check the folder's owner, permissions and disk", code="backup_folder"
+        ) from error
+
+
+def no_space(what: str) -> BackupError:
+    """The failure of a full disk."""
+    return BackupError(
+        f"{what}: the disk is full; older backups are untouched",
+        hint="free some space, prune (junkie backup prune) or name another folder with -o",
+        code="backup_no_space",
+    )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make `folder` (0700) if it is not there. Raises BackupError when it cannot be used."""
+    with translate_errors(f"cannot use {folder} as the backup folder"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BackupError(
+            f"cannot write in {folder}", hint="check its owner and permissions, or use -o", code="backup_folder"
+        )
+
+
+def resolve_target(target: Path | None, default: Path) -> tuple[Path, str | None]:
+    """The folder to back up into, and the file's name if the user named one.
+
+    A path that is a folder, or that has no suffix, is a folder.
+    """
+    if target is None:
+        return default, None
+    if target.is_dir() or not target.suffix:
+        return target.absolute(), None
+    return target.absolute().parent, target.name
+
+
+def free_name(folder: Path, database: str, at: datetime) -> Path:
+    """A final name that nobody has: the database's name and the time in UTC; call it under the lock."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in database)[:60] or "database"
+    stem = f"junkie-{safe}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    for number in range(1, 1000):
+        path = folder / (stem + (f"-{number}" if number > 1 else "") + DUMP_SUFFIX)
+        if not path.exists() and not manifests.path_for(path).exists():
+            return path
+    raise BackupError(f"no free file name in {folder}", hint="look at the clock of this machine", code="backup_folder")
+
+
+def create_partial(final: Path) -> Path:
+    """Create the empty partial file of `final`, readable by its owner alone.
+
+    Raises BackupError when `final` is taken, or the file cannot be made.
+    """
+    if final.exists() or manifests.path_for(final).exists():
+        raise BackupError(
+            f"{final} is there already", hint="name another file; a backup is never overwritten", code="backup_exists"
+        )
+    partial = partial_of(final)
+    with translate_errors(f"cannot write {partial}"):
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
+    return partial
+
+
+def sync_file(path: Path) -> None:
+    """Force the file's content to the disk."""
+    with translate_errors(f"cannot write {path} to the disk"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems cannot; a disk error can
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def commit(final: Path, manifest: Manifest) -> None:
+    """Give the finished, synced partial file of `final` its name, with its manifest. Never replaces a file.
+
+    Killed at any point, this leaves no backup or the whole one: a manifest whose dump is still partial is swept.
+    """
+    with translate_errors(f"cannot name {final}"):
+        manifest_path = manifests.path_for(final)
+        _write_synced(partial_of(manifest_path), manifests.to_text(manifest))
+        _rename_new(partial_of(manifest_path), manifest_path)
+        _sync_folder(final.parent)
+        _rename_new(partial_of(final), final)
+        _sync_folder(final.parent)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)  # the one rename of the standard library that refuses an existing name
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        if target.exists():  # a file system without hard links: the folder's lock keeps other runs out
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.rename(target)
+        return
+    source.unlink()
+
+
+def rewrite_manifest(dump: Path, manifest: Manifest) -> None:
+    """Replace the manifest of `dump` in one step; call it under the lock."""
+    path = manifests.path_for(dump)
+    with translate_errors(f"cannot write {path}"):
+        partial_of(path).unlink(missing_ok=True)
+        _write_synced(partial_of(path), manifests.to_text(manifest))
+        partial_of(path).replace(path)
+        _sync_folder(path.parent)
+
+
+def discard(final: Path) -> None:
+    """Remove what an unfinished run has written for `final`; never fails, never touches a finished backup."""
+    with suppress(OSError):
+        if not final.exists() and partial_of(final).exists():
+            manifests.path_for(final).unlink(missing_ok=True)
+        partial_of(manifests.path_for(final)).unlink(missing_ok=True)
+        partial_of(final).unlink(missing_ok=True)
+
+
+def remove(dump: Path) -> None:
+    """Remove a backup, dump and manifest. Killed in between, the rest is swept by the next run."""
+    with translate_errors(f"cannot remove {dump}"):
+        dump.rename(partial_of(dump))
+        manifests.path_for(dump).unlink(missing_ok=True)
+        partial_of(dump).unlink()
+        _sync_folder(dump.parent)
+
+
+def is_unfinished(final: Path) -> bool:
+    """Whether a run was, or is, between naming the manifest and naming the dump `final`."""
+    return partial_of(final).exists() and not final.exists()
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what dead runs left in `folder`, and say what; call it under the lock."""
+    swept = []
+    with translate_errors(f"cannot clear {folder}"):
+        for partial in sorted(folder.glob(f".*{PARTIAL_SUFFIX}")):
+            final = folder / partial.name[1 : -len(PARTIAL_SUFFIX)]
+            manifest = manifests.path_for(final)
+            if not final.exists() and manifest.exists():
+                manifest.unlink()
+            partial.unlink()
+            swept.append(partial)
+    return swept
+
+
+async def sha256(path: Path) -> str:
+    """SHA-256 of the whole file, as hexadecimal digits. Raises BackupError when it cannot be read."""
+    digest = hashlib.sha256()
+    with translate_errors(f"cannot read {path}"), path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            await asyncio.sleep(0)
+    return digest.hexdigest()

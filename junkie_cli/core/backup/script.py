@@ -1,0 +1,194 @@
+"""Restoring a dump file: pg_restore writes it as a script, psql runs it, in one transaction with what we add.
+
+One way for every restore, the proof in a scratch server included, so that what is proven is what will be done. The
+script form has three gains over letting pg_restore connect: statements of ours run in the same transaction, the
+`SET transaction_timeout` that servers before 17 refuse can be left out, and COMMIT is sent only when pg_restore has
+read the file to its end without complaint.
+"""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from junkie_cli.core.backup import process
+from junkie_cli.core.backup.tools import Tools
+from junkie_cli.core.errors import BackupError
+
+if TYPE_CHECKING:
+    from junkie_cli.core.url import DatabaseUrl
+
+_HEAD = 1 << 16  # bytes; the SET lines stand at the very beginning
+_CHUNK = 1 << 20
+_NEW_SETTING = re.compile(rb"^SET transaction_timeout = 0;\n", re.MULTILINE)
+_RESTORE_OPTIONS = (
+    "--no-owner",
+    "--no-privileges",
+    "--no-tablespaces",
+    "--no-publications",
+    "--no-subscriptions",
+    "--no-security-labels",
+)
+# These quote what a row holds after the colon.
+_QUOTING = re.compile(r"((?:invalid|malformed|out of range|too long)[^:]*): .*")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """An archive's table of contents, one line an entry, as `pg_restore --list` prints it."""
+
+    lines: tuple[str, ...]
+
+    def holds_data_of(self, schema: str, table: str) -> bool:
+        """Whether the rows of a table are in the archive."""
+        wanted = f" TABLE DATA {_one_line(schema)} {_one_line(table)} "
+        return any(wanted in line for line in self.lines)
+
+    def without(self, unwanted: Callable[[str], bool]) -> "Contents":
+        """The entries of which `unwanted`, given the text after the numbers, says no."""
+        return Contents(tuple(line for line in self.lines if not unwanted(line.split(" ", 3)[-1])))
+
+
+def _one_line(name: str) -> str:
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+def unwanted_extensions(keep: Sequence[str]) -> Callable[[str], bool]:
+    """For `Contents.without`: entries of extensions that nothing in the dump needs, and comments on any extension.
+
+    Only an extension's owner may comment on it, and one that is not needed may not exist at the target.
+    """
+
+    def unwanted(entry: str) -> bool:
+        if entry.startswith("COMMENT - EXTENSION "):
+            return True
+        return entry.startswith("EXTENSION - ") and entry.removeprefix("EXTENSION - ").strip() not in keep
+
+    return unwanted
+
+
+async def list_contents(archive: Path, tools: Tools) -> Contents:
+    """The archive's table of contents. Raises BackupError when pg_restore cannot read it."""
+    listed = await process.run(
+        [tools.pg_restore, "--list", archive], env=process.environment(), capture=True, watch=process.Watch(60)
+    )
+    if listed.exit_code != 0:
+        raise BackupError(
+            f"{archive} cannot be read by pg_restore of {tools}: {listed.words}",
+            hint="use another backup, or newer tools with --pg-bin",
+            code="backup_unreadable",
+        )
+    text = listed.stdout.decode("utf-8", "replace")
+    return Contents(tuple(line for line in text.splitlines() if line and not line.startswith(";")))
+
+
+async def apply(
+    archive: Path,
+    contents: Contents,
+    *,
+    tools: Tools,
+    url: "DatabaseUrl",
+    server_major: int,
+    before: str = "",
+    after: str = "",
+    lock: int | None = None,
+    deadline: float | None = None,
+) -> None:
+    """Restore the entries of `contents` into `url`, between the statements `before` and `after`, in one transaction.
+
+    `deadline` is in seconds, for the whole. Raises BackupError; the database is then as it was.
+    """
+    with tempfile.TemporaryFile() as listing:
+        listing.write("".join(f"{line}\n" for line in contents.lines).encode())
+        listing.seek(0)
+        try:
+            async with asyncio.timeout(deadline):
+                async with _pair(archive, listing.fileno(), tools, url, lock) as (reader, writer):
+                    await _pass_on(reader, writer, server_major, before, after)
+        except TimeoutError:
+            raise BackupError(
+                f"the restore was given up after {deadline:g} seconds",
+                hint="look at what else runs on the server; nothing was changed",
+                code="backup_timeout",
+            ) from None
+
+
+@asynccontextmanager
+async def _pair(
+    archive: Path, listing: int, tools: Tools, url: "DatabaseUrl", lock: int | None
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.subprocess.Process]]:
+    read: list[str | Path] = [tools.pg_restore, *_RESTORE_OPTIONS, "-L", f"/dev/fd/{listing}", "-f", "-", archive]
+    write: list[str | Path] = [tools.psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"]
+    write += ["-f", "-", "-d", process.connection_option(url)]
+    async with (
+        process.start(read, env=process.environment(), stdout=process.PIPE, inherit=(listing, lock)) as reader,
+        process.start(
+            write, env=process.environment(url), stdin=process.PIPE, stdout=process.DEVNULL, inherit=(lock,)
+        ) as writer,
+    ):
+        yield reader, writer
+
+
+async def _pass_on(
+    reader: asyncio.subprocess.Process,
+    writer: asyncio.subprocess.Process,
+    server_major: int,
+    before: str,
+    after: str,
+) -> None:
+    complaints = asyncio.gather(process.read_tail(reader.stderr), process.read_tail(writer.stderr))
+    read_code: int | None = None
+    with suppress(BrokenPipeError, ConnectionResetError):  # psql has ended early, and says why
+        await _send(writer, f"BEGIN;\nSET client_min_messages = warning;\n{before}".encode())
+        await _copy_script(reader, writer, server_major)
+        read_code = await reader.wait()
+        if read_code == 0:
+            await _send(writer, f"{after}\nCOMMIT;\n".encode())
+    assert writer.stdin is not None
+    writer.stdin.close()
+    write_code = await writer.wait()
+    if read_code is None:
+        await process.end(reader)
+    said_reader, said_writer = await complaints
+    if read_code:
+        raise BackupError(
+            f"pg_restore could not read the file: {process.Finished(read_code, b'', said_reader).words}",
+            hint="it is damaged: use another backup",
+            code="backup_damaged",
+        )
+    if write_code or read_code is None:
+        raise _refusal(process.Finished(write_code, b"", said_writer))
+
+
+def _refusal(ended: process.Finished) -> BackupError:
+    words = re.sub(r"psql:<stdin>:\d+: ", "", ended.words)
+    words = _QUOTING.sub(r"\1", words)
+    return BackupError(
+        f"the restore was refused: {words}",
+        hint="nothing was changed",
+        code="backup_differs" if "junkie: " in words else "restore_refused",
+    )
+
+
+async def _copy_script(
+    reader: asyncio.subprocess.Process, writer: asyncio.subprocess.Process, server_major: int
+) -> None:
+    assert reader.stdout is not None
+    head = b""
+    while len(head) < _HEAD and (piece := await reader.stdout.read(_CHUNK)):
+        head += piece
+    if server_major < 17:
+        head = _NEW_SETTING.sub(b"", head, count=1)
+    await _send(writer, head)
+    while piece := await reader.stdout.read(_CHUNK):
+        await _send(writer, piece)
+
+
+async def _send(writer: asyncio.subprocess.Process, piece: bytes) -> None:
+    assert writer.stdin is not None
+    writer.stdin.write(piece)
+    await writer.stdin.drain()

@@ -1,0 +1,261 @@
+"""The database being backed up, as one snapshot sees it: what a dump will hold, and whether it can be taken.
+
+Everything is read in one read-only transaction whose snapshot pg_dump is given too, so that counts and hashes are
+those of the dump however busy the database is.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.backup import access, content_hash
+from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
+from junkie_cli.core.backup.voice import Voice, sized
+from junkie_cli.core.database import close_connection, open_connection, translate_errors
+from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.schema import inspect, quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.url import DatabaseUrl
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """A table that the dump will hold; `bytes` is its size without indexes."""
+
+    schema: str
+    table: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the dump will hold. `collations` are those of the operating system or ICU that its columns use."""
+
+    url: "DatabaseUrl"
+    origin: Origin
+    snapshot: str
+    tables: tuple[SourceTable, ...]
+    extensions: tuple[Extension, ...]
+    collations: tuple[str, ...]
+    roles: tuple[str, ...]
+    access: access.Access
+    left_out: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all tables, without indexes."""
+        return sum(table.bytes for table in self.tables)
+
+
+@asynccontextmanager
+async def open_source(
+    database: "Database", schema: str, *, whole_database: bool, lock_timeout: float
+) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
+    """Open a snapshot of `database` and read what a dump of `schema` (or of everything) will hold.
+
+    `lock_timeout` is in seconds. Raises DatabaseError, and BackupError when there is nothing to dump or a right to
+    read it is missing.
+    """
+    url, connection = await open_pinned(database.url)
+    try:
+        with translate_errors(url):
+            state = await inspect(connection, schema)
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                await connection.execute(_limits(connection.get_server_version().major, lock_timeout))
+                origin = await _origin(connection, database.label, schema, state.generation, whole_database)
+                yield connection, await _read(connection, url, origin)
+    finally:
+        await close_connection(connection)
+
+
+async def open_pinned(url: "DatabaseUrl") -> "tuple[DatabaseUrl, asyncpg.Connection[Any]]":
+    """Connect, and return the URL of the one host that answered: pg_dump must meet the same server, or no snapshot."""
+    failures: list[DatabaseError] = []
+    for host in url.hosts:
+        one = replace(url, hosts=(host,))
+        try:
+            return one, await open_connection(one)
+        except DatabaseError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _limits(major: int, lock_timeout: float) -> str:
+    limits = {
+        "statement_timeout": 0,
+        "idle_in_transaction_session_timeout": 0,
+        "lock_timeout": int(lock_timeout * 1000),
+    }
+    if major >= 17:
+        limits["transaction_timeout"] = 0
+    return "".join(f"SET LOCAL {name} = {value};" for name, value in limits.items()) + content_hash.settings_sql()
+
+
+_ORIGIN = """
+SELECT current_database() AS database, current_setting('server_version') AS server_version,
+  (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()) AS encoding,
+  has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AS may_identify
+"""
+
+
+async def _origin(
+    connection: "asyncpg.Connection[Any]", label: str, schema: str, generation: str, whole: bool
+) -> Origin:
+    row = await connection.fetchrow(_ORIGIN)
+    assert row is not None
+    identifier = ""
+    if row["may_identify"]:
+        identifier = await connection.fetchval("SELECT system_identifier::text FROM pg_control_system()")
+    return Origin(label, row["database"], schema, whole, identifier, row["server_version"], row["encoding"], generation)
+
+
+_TABLES = """
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind, pg_table_size(c.oid) AS bytes,
+  n.nspname = $1 OR $2 AS wanted, c.relrowsecurity AND row_security_active(c.oid) AS hidden,
+  has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
+    ELSE has_table_privilege(c.oid, 'SELECT') END AS readable
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'S') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+# Whose objects stand on a member of an extension: those of the schema, or all that are in no extension themselves.
+_EXTENSIONS = """
+WITH wanted(class, object) AS (
+  SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE nspname = $1 OR $2
+  UNION ALL
+  SELECT 'pg_type'::regclass, t.oid FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace WHERE nspname = $1 OR $2
+  UNION ALL
+  SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = $1 OR $2
+  UNION ALL
+  SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k JOIN pg_namespace n ON n.oid = connamespace
+    WHERE nspname = $1 OR $2
+  UNION ALL
+  SELECT x.class, x.object FROM (
+    SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef UNION ALL
+    SELECT 'pg_rewrite'::regclass, oid, ev_class FROM pg_rewrite UNION ALL
+    SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger UNION ALL
+    SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy) x(class, object, relation)
+  JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = $1 OR $2)
+SELECT e.extname AS name, n.nspname AS schema, e.extversion AS version, EXISTS (
+  SELECT FROM pg_depend member
+  JOIN pg_depend d ON d.refclassid = member.classid AND d.refobjid = member.objid AND d.deptype IN ('n', 'a')
+  JOIN wanted w ON w.class = d.classid AND w.object = d.objid
+  WHERE member.refclassid = 'pg_extension'::regclass AND member.refobjid = e.oid AND member.deptype = 'e'
+    AND NOT EXISTS (SELECT FROM pg_depend own WHERE own.classid = d.classid AND own.objid = d.objid
+                      AND own.deptype = 'e')) AS needed
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
+"""
+
+_COLLATIONS = """
+SELECT DISTINCT co.collname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN LATERAL (
+  SELECT attcollation FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+  UNION SELECT unnest(indcollation::oid[]) FROM pg_index WHERE indrelid = c.oid) used(id) ON true
+JOIN pg_collation co ON co.oid = used.id JOIN pg_namespace cn ON cn.oid = co.collnamespace
+WHERE (n.nspname = $1 OR $2 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
+  AND cn.nspname = 'pg_catalog' AND co.collname NOT IN ('default', 'C', 'POSIX') ORDER BY 1
+"""
+
+_ROLES = """
+SELECT DISTINCT r.rolname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL unnest(p.polroles) role(id)
+JOIN pg_roles r ON r.oid = role.id WHERE n.nspname = $1 OR $2 ORDER BY 1
+"""
+
+
+async def _read(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl", origin: Origin) -> Source:
+    scope = (origin.schema, origin.whole_database)
+    found = await connection.fetch(_TABLES, *scope)
+    wanted = [row for row in found if row["wanted"]]
+    _check_readable(wanted, url.role)
+    tables = tuple(SourceTable(row["schema"], row["name"], row["bytes"]) for row in wanted if row["kind"] == "r")
+    if not tables:
+        raise BackupError(
+            f"there is nothing to back up: database {origin.database} has no table"
+            + ("" if origin.whole_database else f" in schema {origin.schema}"),
+            hint="check POSTGRES_URL and JUNKIE_SCHEMA: is this the database that the bot writes to?",
+            code="backup_empty",
+        )
+    extensions = [Extension(**dict(row)) for row in await connection.fetch(_EXTENSIONS, *scope)]
+    return Source(
+        url,
+        origin,
+        await connection.fetchval("SELECT pg_export_snapshot()"),
+        tables,
+        tuple(extension for extension in extensions if extension.name != "plpgsql"),
+        tuple(row[0] for row in await connection.fetch(_COLLATIONS, *scope)),
+        tuple(row[0] for row in await connection.fetch(_ROLES, *scope)),
+        await access.read(connection, origin.schema),
+        tuple(f"{row['schema']}.{row['name']}" for row in found if row["kind"] == "r" and not row["wanted"]),
+    )
+
+
+def _check_readable(rows: "list[asyncpg.Record]", role: str) -> None:
+    unreadable = [f"{row['schema']}.{row['name']}" for row in rows if not row["readable"]]
+    if unreadable:
+        raise DatabaseError(
+            f"role {role} may not read {', '.join(unreadable[:5])}, so a backup would not be whole",
+            hint=f"have the owner say: GRANT USAGE ON SCHEMA ... TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA ... TO"
+            f" {role}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA ... TO {role}",
+            code="database_rights",
+        )
+    hidden = [f"{row['schema']}.{row['name']}" for row in rows if row["hidden"]]
+    if hidden:
+        raise DatabaseError(
+            f"row security hides rows of {', '.join(hidden[:5])} from role {role}, so a backup would not be whole",
+            hint="back up as the tables' owner, or as a role with BYPASSRLS",
+            code="database_rights",
+        )
+
+
+async def lock_tables(connection: "asyncpg.Connection[Any]", source: Source, lock_timeout: float) -> None:
+    """Take the locks that pg_dump will take, so that a table held by somebody is known before a child waits for it.
+
+    Raises BackupError, naming who holds it, after `lock_timeout` seconds.
+    """
+    import asyncpg
+
+    names = ", ".join(f"ONLY {quoted(table.schema)}.{quoted(table.table)}" for table in source.tables)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+    except asyncpg.LockNotAvailableError:
+        holders = await connection.fetch(_HOLDERS, [table.table for table in source.tables])
+        told = "; ".join(f"process {row['pid']} ({row['name'] or 'unnamed'}) on {row['table']}" for row in holders)
+        raise BackupError(
+            f"a table was locked by another session for {lock_timeout:g} seconds" + (f": {told}" if told else ""),
+            hint="let that session end (a migration, a LOCK TABLE), and run the backup again",
+            code="backup_table_locked",
+        ) from None
+
+
+_HOLDERS = """
+SELECT l.pid, a.application_name AS name, c.relname AS table FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database
+  WHERE datname = current_database()) AND c.relname = ANY($1::text[]) ORDER BY 1, 3 LIMIT 5
+"""
+
+
+async def count_and_hash(
+    connection: "asyncpg.Connection[Any]", source: Source, voice: Voice
+) -> tuple[TableContent, ...]:
+    """Count and hash every table in the source's snapshot."""
+    contents = []
+    for table in source.tables:
+        own = table.schema == source.origin.schema
+        name = table.table if own else f"{table.schema}.{table.table}"
+        voice.progress(f"counting and hashing {name} ({sized(table.bytes)})")
+        rows, digits = await content_hash.read(connection, table.schema, table.table, encoding=source.origin.encoding)
+        contents.append(TableContent(name, table.schema, table.table, rows, digits))
+    return tuple(contents)

@@ -1,0 +1,215 @@
+"""Choosing pg_dump, pg_restore and psql: the server's own major version where there is one, never an older one.
+
+An older pg_dump refuses a newer server; a newer one dumps an older server well, but what belongs to it (pg_restore)
+says things that the older server does not understand (`script` knows the way round). So: same major first, else the
+next newer with a warning. Among equals the one that can do what the URL (TLS) and the compression ask.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from junkie_cli.core import embedded
+from junkie_cli.core.backup import process
+from junkie_cli.core.errors import BackupError, UsageError
+
+if TYPE_CHECKING:
+    from junkie_cli.core.url import DatabaseUrl
+
+_NAMES = ("pg_dump", "pg_restore", "psql")
+_SYSTEM_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/libexec/postgresql*",
+    "/usr/local/pgsql/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
+_METHODS = ("none", "gzip", "lz4", "zstd")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """A folder with pg_dump, pg_restore and psql of one version; `source` says where it was found, for people."""
+
+    folder: Path
+    version: str
+    source: str
+
+    @property
+    def major(self) -> int:
+        """The major version, for example 17."""
+        return major_of(self.version)
+
+    @property
+    def pg_dump(self) -> Path:
+        """Path of pg_dump."""
+        return self.folder / "pg_dump"
+
+    @property
+    def pg_restore(self) -> Path:
+        """Path of pg_restore."""
+        return self.folder / "pg_restore"
+
+    @property
+    def psql(self) -> Path:
+        """Path of psql."""
+        return self.folder / "psql"
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server of this version can be started from the folder."""
+        return all((self.folder / name).is_file() for name in ("initdb", "postgres"))
+
+    def __str__(self) -> str:
+        return f"PostgreSQL {self.version} ({self.source})"
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """`argument` is what this pg_dump takes for -Z; `label` is how people write it (`zstd:3`)."""
+
+    argument: str
+    label: str
+
+
+def major_of(version: str) -> int:
+    """The major version in a version text such as `17.10`, `15.18 (Debian ...)` or `18beta1`; 0 when there is none."""
+    found = re.match(r"\d+", version)
+    return int(found[0]) if found else 0
+
+
+async def discover(pg_bin: Path | None) -> list[Tools]:
+    """The tools of this machine, bundled ones first, then PATH, then the system's folders; or those of `pg_bin` alone.
+
+    Raises BackupError when `pg_bin` does not hold them.
+    """
+    if pg_bin is not None:
+        if found := await _look(pg_bin, "--pg-bin"):
+            return [found]
+        raise BackupError(
+            f"{pg_bin} does not hold a pg_dump, pg_restore and psql that run here",
+            hint="name the folder they are in, such as /usr/lib/postgresql/17/bin",
+            code="backup_tools",
+        )
+    looked = [await _look(folder, source) for folder, source in _folders()]
+    return [tools for tools in looked if tools]
+
+
+def _folders() -> list[tuple[Path, str]]:
+    folders = [(embedded.bin_dir(), "bundled")]
+    folders += [(Path(part), "PATH") for part in os.environ.get("PATH", "").split(os.pathsep) if part]
+    folders += [(Path(path), path) for pattern in _SYSTEM_FOLDERS for path in sorted(glob(pattern), reverse=True)]  # noqa: PTH207
+    unique: dict[Path, str] = {}
+    for folder, source in folders:
+        unique.setdefault(folder, source)
+    return list(unique.items())
+
+
+async def _look(folder: Path, source: str) -> Tools | None:
+    paths = [folder / name for name in _NAMES]
+    # Debian's /usr/bin/pg_dump is a wrapper that picks a version by rules of its own; the real ones are found beside.
+    if not all(os.access(path, os.X_OK) for path in paths) or paths[0].resolve().name == "pg_wrapper":
+        return None
+    try:
+        said = await process.run([paths[0], "--version"], env=process.environment(), capture=True)
+    except BackupError:
+        return None
+    found = re.search(r"\) (\S+)", said.stdout.decode("utf-8", "replace"))
+    return Tools(folder, found[1], source) if found else None
+
+
+async def choose(available: Sequence[Tools], server_version: str, url: "DatabaseUrl") -> Tools:
+    """The tools to use with a server. Raises BackupError (exit 5), saying what to install, when none fits."""
+    major = major_of(server_version)
+    usable = [tools for tools in available if tools.major >= major and await _has_tls_for(tools, url)]
+    if not usable:
+        raise _none_fits(available, major)
+    nearest = min(tools.major for tools in usable)
+    equals = [tools for tools in usable if tools.major == nearest]
+    for tools in equals:
+        if await _can_compress(tools, "zstd:3"):
+            return tools
+    return equals[0]
+
+
+def _none_fits(available: Sequence[Tools], major: int) -> BackupError:
+    enough = [tools for tools in available if tools.major >= major]
+    if enough:
+        problem = f"{enough[0]} is built without what this URL asks for (TLS)"
+    elif available:
+        newest = max(available, key=lambda tools: tools.major)
+        problem = f"the newest pg_dump here is {newest}, and an older one cannot dump a newer server"
+    else:
+        problem = "there is no pg_dump here"
+    return BackupError(
+        f"the server is PostgreSQL {major}: {problem}",
+        hint=f"install its client (Debian, Ubuntu: postgresql-client-{major}; Fedora, RHEL: postgresql{major};"
+        f" Alpine: postgresql{major}-client; macOS: brew install postgresql@{major}), or name its folder with --pg-bin",
+        code="backup_tools",
+    )
+
+
+def mismatch(tools: Tools, server_version: str) -> str:
+    """What the operator must know when the tools are newer than the server; empty when they match."""
+    major = major_of(server_version)
+    if tools.major == major:
+        return ""
+    return (
+        f"the server is PostgreSQL {major}, dumped with {tools} for want of its own pg_dump: pg_restore {tools.major}"
+        f" alone cannot restore this into PostgreSQL {major}, junkie restore can; installing postgresql-client-{major}"
+        " makes both work"
+    )
+
+
+async def _has_tls_for(tools: Tools, url: "DatabaseUrl") -> bool:
+    """Whether this build understands the URL's TLS settings; asked of a host that is not there."""
+    wanted = {name: value for name, value in url.libpq_environment().items() if name.startswith(("PGSSL", "PGCHANNEL"))}
+    if not wanted:
+        return True
+    said = await _probe(tools, ["-Fc"], wanted)
+    return not ("not compiled in" in said or "invalid" in said)
+
+
+async def _can_compress(tools: Tools, argument: str) -> bool:
+    said = await _probe(tools, ["-Fc", "-Z", argument], {})
+    return "compress" not in said
+
+
+async def _probe(tools: Tools, arguments: Sequence[str], variables: dict[str, str]) -> str:
+    """What pg_dump says to `arguments` before it fails to connect: option errors come first (measured)."""
+    nowhere = {"PGHOST": "/nonexistent", "PGUSER": "nobody", "PGDATABASE": "nobody"}
+    ended = await process.run(
+        [tools.pg_dump, *arguments, "-w", "-f", os.devnull], env=process.environment() | variables | nowhere
+    )
+    return ended.stderr
+
+
+async def compression(tools: Tools, wanted: str | None) -> Compression:
+    """How to compress: `wanted` (METHOD or METHOD:DETAIL), else zstd level 3, else gzip level 1.
+
+    Raises UsageError for a method that there is not, BackupError for one that these tools are built without.
+    """
+    if wanted is None:
+        return Compression("zstd:3", "zstd:3") if await _can_compress(tools, "zstd:3") else _spelled(tools, "gzip:1")
+    if wanted.partition(":")[0] not in _METHODS:
+        raise UsageError(f"--compress {wanted}: no such method", hint=f"one of {', '.join(_METHODS)}, as in zstd:3")
+    spelled = _spelled(tools, wanted)
+    if not await _can_compress(tools, spelled.argument):
+        raise BackupError(
+            f"pg_dump of {tools} cannot compress with {wanted}",
+            hint="use --compress gzip:1, or another pg_dump with --pg-bin",
+            code="backup_compression",
+        )
+    return spelled
+
+
+def _spelled(tools: Tools, label: str) -> Compression:
+    method, _, detail = label.partition(":")
+    if tools.major >= 16 or method not in {"none", "gzip"}:
+        return Compression(label, label)
+    return Compression("0" if method == "none" else detail or "6", label)  # before 16, -Z takes gzip's level alone
