@@ -569,9 +569,26 @@ def _while_connecting(error: Exception, url: DatabaseUrl, host: Host, budget: fl
             return tell(error, url, host, budget)
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
         return _closed_early(host)
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        return _misconfigured(error)
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError | UnicodeError):
         return _not_postgres(error, host)
     return error
+
+
+def _misconfigured(error: Any) -> DatabaseError:
+    """asyncpg refuses its arguments: a TLS file that it looks for by default is missing, or a PG... variable is off."""
+    if "root certificate" in str(error):
+        return DatabaseError(
+            "there is no certificate authority to verify the server's certificate with (~/.postgresql/root.crt)",
+            hint="add sslrootcert=FILE to POSTGRES_URL, or sslrootcert=system for a certificate that browsers accept",
+            code="database_tls",
+        )
+    return DatabaseError(
+        "the settings of the connection cannot be used",
+        hint="look at the parameters of POSTGRES_URL, and at variables that begin with PG",
+        code="database_error",
+    )
 
 
 def _closed_early(host: Host) -> DatabaseError:

@@ -13,7 +13,6 @@ psql). They disagree on what a URL may say, so it is parsed here once, by libpq'
 import os
 import pwd
 import re
-import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,8 @@ SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "sslmode": SSL_MODES,
     "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": ("TLSv1.2", "TLSv1.3"),
+    "ssl_max_protocol_version": ("TLSv1.2", "TLSv1.3"),
     "target_session_attrs": SESSION_ATTRS,
     "channel_binding": ("disable", "prefer", "require"),
     "gssencmode": ("disable", "prefer"),  # asyncpg has no GSSAPI encryption: require cannot be kept
@@ -339,6 +340,8 @@ class DatabaseUrl:
 
 def system_certificates() -> str | None:
     """The file with the certificate authorities that this system trusts, or None when there is none."""
+    import ssl  # 6 ms, for which no command should pay that has no use for it
+
     for path in (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_SYSTEM_CERTIFICATES):
         if path and Path(path).is_file():
             return path

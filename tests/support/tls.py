@@ -100,15 +100,6 @@ def _general(names: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def _usage(**wanted: bool) -> x509.KeyUsage:
-    names = [
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    ]
-    return x509.KeyUsage(**{name: wanted.get(name, False) for name in names})
+    usual = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    special = ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{name: wanted.get(name, False) for name in (*usual, *special)})
