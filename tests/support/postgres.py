@@ -15,7 +15,7 @@ _numbers = count(1)
 
 def execute(server: ScratchServer, sql: str, database: str = "postgres") -> list[tuple[str | None, ...]]:
     """Run SQL as the server's superuser, without a driver or an event loop; rows as text."""
-    return wire.ask(str(server.socket_dir), sql, user=USER, database=database, port=server.port, timeout=60).rows
+    return wire.ask(str(server.socket_dir), sql, user=USER, database=database, port=server.port, timeout=60)
 
 
 @contextmanager

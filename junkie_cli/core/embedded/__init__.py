@@ -4,7 +4,6 @@ The server belongs to a data folder, listens on a socket only, and is shared by 
 A keeper process of its own (keeper.py) starts it and stops it a while after its last client has left.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +24,10 @@ def __getattr__(name: str) -> object:
 
 
 def exists(data_dir: Path) -> bool:
-    """Whether an embedded database was made in `data_dir`, running or not."""
-    return os.path.lexists(data_dir / "data")
+    """Whether an embedded database was made in `data_dir`, running or not; true where this user may not look."""
+    from junkie_cli.core.embedded import client
+
+    return client.exists(client.absolute(data_dir))
 
 
 def bin_dir() -> Path:
@@ -36,7 +37,7 @@ def bin_dir() -> Path:
     """
     from junkie_cli.core.embedded.client import programs
 
-    return programs() / "bin"
+    return programs()
 
 
 async def ensure_running(

@@ -21,9 +21,11 @@ from pathlib import Path
 from junkie_cli.core.errors import DatabaseError
 
 ACCOUNTS = ("junkie", "postgres", "nobody")
-# What may lie in a data folder: everything of ours, and what a file system of its own brings.
-OURS = ("data", "new-data", "run", "start.lock", "keeper.lock", "server.lock", "server.log", "lost+found")
-NEEDED_PROGRAMS = ("postgres", "initdb")
+NEW_DATA = "new-data-"
+START_LOCK, KEEPER_LOCK, LOG = "start.lock", "keeper.lock", "server.log"
+# What may lie in a data folder before it is known as ours: what a start that was broken off, and file systems, leave.
+OURS = frozenset({"data", "run", START_LOCK, KEEPER_LOCK, LOG, "lost+found", ".snapshot", ".DS_Store"})
+PROGRAMS = ("postgres", "initdb")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -42,7 +44,7 @@ class Place:
 
     `folder` is its path for people and clients, `path` the one to use here (they differ under closed parents), `fd`
     the descriptor that the latter rests on and that every child must inherit, `programs` the folder that holds
-    `bin/postgres`.
+    `postgres` and `initdb`.
     """
 
     folder: str
@@ -51,9 +53,17 @@ class Place:
     account: Account
     programs: str
 
-    def at(self, *names: str) -> str:
+    def at(self, name: str) -> str:
         """A path inside the folder."""
-        return "/".join((self.path, *names))
+        return f"{self.path}/{name}"
+
+    def outside(self, path: str) -> str:
+        """A path inside the folder, as other processes reach it."""
+        return self.folder + path[len(self.path) :] if self.contains(path) else path
+
+    def contains(self, path: str) -> bool:
+        """Whether a path, as used here, lies inside the folder."""
+        return path.startswith(f"{self.path}/")
 
     @property
     def inherited(self) -> tuple[int, ...]:
@@ -93,80 +103,84 @@ def service_account() -> Account:
 def open_data_folder(folder: str, programs: str, cache: str) -> Place:
     """Make `folder` when it is missing, become its owner's user, and see to readable programs.
 
-    As root this process is the unprivileged user afterwards, for good. Raises DatabaseError.
+    As root this process is the unprivileged user afterwards, for good. `cache` is where programs are copied that this
+    user cannot read. Raises DatabaseError.
     """
     try:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(folder, OPEN_FOLDER)
     except OSError as error:
-        raise unusable(folder, error) from None
+        raise _not_opened(folder, error) from None
     if os.geteuid() != 0:
-        return _own_folder(folder, fd, programs)
-    account = _owner_for_root(folder, fd)
-    return _become(account, folder, fd, programs, cache)
+        owner = account_of(os.geteuid())
+        if os.fstat(fd).st_uid != owner.uid:
+            raise not_yours(folder, os.fstat(fd).st_uid, owner.uid)
+    else:
+        owner = _owner_for_root(fd)
+    _take(folder, fd, owner)
+    return _as_owner(owner, folder, fd, programs, cache)
 
 
 def open_scratch_folder(folder: str, programs: str, cache: str) -> Place:
     """As `open_data_folder`, for a new and empty folder that this process has just made."""
     fd = os.open(folder, OPEN_FOLDER)
-    if os.geteuid() != 0:
-        return _own_folder(folder, fd, programs)
-    account = service_account()
-    os.fchown(fd, account.uid, account.gid)
-    return _become(account, folder, fd, programs, cache)
+    owner = account_of(os.geteuid()) if os.geteuid() else service_account()
+    _take(folder, fd, owner)
+    return _as_owner(owner, folder, fd, programs, cache)
 
 
-def _own_folder(folder: str, fd: int, programs: str) -> Place:
-    info = os.fstat(fd)
-    if info.st_uid != os.geteuid():
-        raise not_yours(folder, info.st_uid, os.geteuid())
-    _refuse_foreign(folder, os.listdir(fd))
-    if info.st_mode & 0o077:
-        os.fchmod(fd, 0o700)
-    os.close(fd)
-    return Place(folder, folder, None, account_of(os.geteuid()), programs)
-
-
-def _owner_for_root(folder: str, fd: int) -> Account:
-    """The user who is to run the server: the folder's owner; a root-owned folder that is ours is handed over."""
-    info = os.fstat(fd)
-    if info.st_uid != 0:
-        return account_of(info.st_uid)
-    _refuse_foreign(folder, os.listdir(fd))
-    account = _owner_of_data(fd) or service_account()
-    os.fchown(fd, account.uid, account.gid)
-    os.fchmod(fd, 0o700)
-    return account
-
-
-def _owner_of_data(fd: int) -> Account | None:
+def _not_opened(folder: str, error: OSError) -> DatabaseError:
     try:
-        uid = os.stat("data", dir_fd=fd, follow_symlinks=False).st_uid
+        owner = Path(folder).stat().st_uid
     except OSError:
-        return None
-    return account_of(uid) if uid else None
+        return unusable(folder, error)
+    return not_yours(folder, owner, os.geteuid()) if owner != os.geteuid() else unusable(folder, error)
 
 
-def _refuse_foreign(folder: str, names: Iterable[str]) -> None:
-    """A folder with other things in it is somebody's home or mount point: its mode and owner are not ours to set."""
-    if not set(names) <= set(OURS):
+def _owner_for_root(fd: int) -> Account:
+    """The user who is to run the server: the owner of the folder, or of the data in it, when that is not root."""
+    uid = os.fstat(fd).st_uid
+    if uid == 0:
+        try:
+            uid = os.stat("data", dir_fd=fd, follow_symlinks=False).st_uid
+        except OSError:
+            return service_account()
+    return account_of(uid) if uid else service_account()
+
+
+def _take(folder: str, fd: int, owner: Account) -> None:
+    """Make the folder the owner's alone. One with other things in it is a home or a mount point: not ours to change."""
+    names = os.listdir(fd)
+    if START_LOCK not in names and not all(_is_ours(name) for name in names):
         raise DatabaseError(
             f"{folder} holds other files than the embedded database",
             hint="name an empty or a new folder with JUNKIE_DATA_DIR",
             code="embedded_folder",
         )
+    info = os.fstat(fd)
+    if info.st_uid != owner.uid:
+        os.fchown(fd, owner.uid, owner.gid)
+    if info.st_mode & 0o077:
+        os.fchmod(fd, 0o700)
 
 
-def _become(account: Account, folder: str, fd: int, programs: str, cache: str) -> Place:
-    """Turn root into `account`, for good; unreadable programs are copied while this process still may."""
-    os.initgroups(account.name, account.gid)
-    with _acting_as(account):
-        readable = _usable(programs)
+def _is_ours(name: str) -> bool:
+    return name in OURS or name.startswith(NEW_DATA)
+
+
+def _as_owner(owner: Account, folder: str, fd: int, programs: str, cache: str) -> Place:
+    """Turn root into `owner`, for good; programs it cannot read are copied while this process still may."""
+    if os.geteuid() != 0:
+        os.close(fd)
+        return Place(folder, folder, None, owner, programs)
+    os.initgroups(owner.name, owner.gid)
+    with _acting_as(owner):
+        readable = _usable(Path(programs))
     if not readable:
-        programs = _copy(programs, cache)
-    os.setgid(account.gid)
-    os.setuid(account.uid)
-    return _reach(account, folder, fd, programs)
+        programs = str(_copy(Path(programs).parent, Path(cache)) / "bin")
+    os.setgid(owner.gid)
+    os.setuid(owner.uid)
+    return _reach(owner, folder, fd, programs)
 
 
 @contextmanager
@@ -180,51 +194,61 @@ def _acting_as(account: Account) -> Iterator[None]:
         os.setegid(0)
 
 
-def _usable(programs: str) -> bool:
-    bin_files = [f"{programs}/bin/{name}" for name in NEEDED_PROGRAMS]
-    folders = [f"{programs}/{name}" for name in ("bin", "lib", "share")]
-    return all(os.access(path, os.R_OK | os.X_OK, effective_ids=True) for path in bin_files + folders)
+def _usable(programs: Path) -> bool:
+    """Whether this user can run the programs and read their libraries."""
+    paths: Iterable[Path] = [programs / name for name in PROGRAMS]
+    folders = [path for path in (programs.parent / "lib", programs.parent / "share") if os.path.lexists(path)]
+    return all(os.access(path, os.R_OK | os.X_OK, effective_ids=True) for path in [*paths, *folders])
 
 
-def _reach(account: Account, folder: str, fd: int, programs: str) -> Place:
-    """The folder by its path where the user may walk there, else by the descriptor that root opened."""
-    try:
-        by_path = os.stat(folder)
-        if os.path.samestat(by_path, os.fstat(fd)):
-            os.close(fd)
-            return Place(folder, folder, None, account, programs)
-    except OSError:
-        pass
-    path = f"/proc/self/fd/{fd}"
-    if not os.path.isdir(path):
-        raise DatabaseError(
-            f"the user {account.name}, who runs the embedded PostgreSQL for root, cannot reach {folder}",
-            hint="name a folder that is reachable for everybody with JUNKIE_DATA_DIR, such as /var/lib/junkie",
-            code="embedded_unreachable",
-        )
-    os.set_inheritable(fd, True)
-    return Place(folder, path, fd, account, programs)
-
-
-def _copy(programs: str, cache: str) -> str:
+def _copy(installation: Path, cache: Path) -> Path:
     """Copy the programs to a root-owned folder that everybody may read, once; its name is given when complete."""
-    if _usable(cache):
-        return cache
-    half = f"{cache}.new-{os.getpid()}"
+    half = cache.with_name(f"{cache.name}.new-{os.getpid()}")
     try:
-        Path(cache).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        shutil.copytree(programs, half, ignore=shutil.ignore_patterns("*.a"))
-        for parent, folders, names in os.walk(half):
-            for name in (".", *folders, *names):
-                path = os.path.join(parent, name)
-                os.chmod(path, os.stat(path).st_mode | (0o555 if os.access(path, os.X_OK) else 0o444))
-        os.rename(half, cache)
+        if cache.is_dir():
+            return cache
+        _readable_parent(cache.parent)
+        shutil.copytree(installation, half, ignore=shutil.ignore_patterns("*.a"))
+        for path in (half, *half.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o555 if os.access(path, os.X_OK) else 0o444))
+        half.rename(cache)
     except OSError as error:
-        if not _usable(cache):
-            raise unusable(cache, error) from None
+        if not cache.is_dir():  # else another process was quicker
+            raise unusable(str(cache), error) from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return cache
+
+
+def _readable_parent(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+    if folder.stat().st_uid != 0 or folder.is_symlink():
+        raise not_yours(str(folder), folder.stat().st_uid, 0)
+
+
+def _reach(owner: Account, folder: str, fd: int, programs: str) -> Place:
+    """The folder by its path where the user may walk there, else by the descriptor that root opened."""
+    if _same(folder, fd):
+        os.close(fd)
+        return Place(folder, folder, None, owner, programs)
+    path = f"/proc/self/fd/{fd}"
+    if not _same(path, fd):
+        raise DatabaseError(
+            f"the user {owner.name}, who runs the embedded PostgreSQL for root, cannot reach {folder}",
+            hint="name a folder that everybody can reach with JUNKIE_DATA_DIR, such as /var/lib/junkie",
+            code="embedded_unreachable",
+        )
+    os.set_inheritable(fd, True)
+    return Place(folder, path, fd, owner, programs)
+
+
+def _same(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(Path(path).stat(), os.fstat(fd))
+    except OSError:
+        return False
 
 
 def not_yours(folder: str, owner: int, user: int) -> DatabaseError:
@@ -236,20 +260,18 @@ def not_yours(folder: str, owner: int, user: int) -> DatabaseError:
     )
 
 
-def unusable(folder: str, error: Exception) -> DatabaseError:
+def unusable(folder: str, error: OSError) -> DatabaseError:
     """The sentence for a folder that cannot be made, read or written."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(folder)
-    if number == errno.ENAMETOOLONG:
+    if error.errno == errno.ENAMETOOLONG:
         return DatabaseError(
             f"the path of the data folder is too long: {len(os.fsencode(folder))} bytes",
             hint="name a shorter one with JUNKIE_DATA_DIR",
             code="embedded_path",
         )
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return DatabaseError(
-        f"{folder} cannot be used for the embedded database: {reason}",
+        f"{folder} cannot be used for the embedded database: {error.strerror or error}",
         hint="mend it, or name another folder with JUNKIE_DATA_DIR",
         code="embedded_folder",
     )
@@ -274,4 +296,4 @@ def _name(uid: int) -> str:
 def clean_environment() -> dict[str, str]:
     """What the server's programs get to see: no PG* variable that would steer them, and none of our keys."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "ICU_DATA") if name in os.environ}
-    return {"PATH": os.defpath, **kept, "LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "utf-8"}
+    return {"PATH": os.defpath, **kept, "LC_ALL": "C", "LANG": "C"}

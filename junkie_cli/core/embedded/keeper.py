@@ -3,7 +3,7 @@
 Started as a program of its own (`python -I -S -c BOOT KIND ORDER`) by whoever needs the server, detached from it, and
 free of everything that is not in the standard library: it outlives the command, its terminal and its systemd unit.
 It tells its starter how things go by JSON lines on stdout: `{"progress": TEXT}`, then `{"ready": {...}}` or
-`{"error": {"message", "hint", "code"}}`. Locks in the data folder (see cluster.py):
+`{"error": {"message", "hint", "code"}}`. Locks in the data folder, beside the server's own (cluster.py):
 
 - `start.lock`: held while the server is started or stopped. Clients hold it shared, and touch it, while they look
   whether a server runs: one that is about to stop waits for them, and they for one that is stopping.
@@ -15,149 +15,135 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
-import socket
 import stat
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from junkie_cli.core.embedded import account, wire
-from junkie_cli.core.embedded.account import Place
+from junkie_cli.core.embedded import wire
+from junkie_cli.core.embedded.account import KEEPER_LOCK, LOG, START_LOCK, Place, open_data_folder, unusable
 from junkie_cli.core.embedded.cluster import (
-    KEEPER_LOCK,
     PAUSE,
-    START_LOCK,
     START_WAIT,
     Cluster,
-    locked,
     open_lock,
+    start_lock,
     trim_log,
     try_lock,
 )
-from junkie_cli.core.embedded.cluster import LOG as SERVER_LOG
 from junkie_cli.core.errors import DatabaseError, JunkieError
 
 SOCKET_PATH_LIMIT = 100  # bytes; the systems' own limits are 104 (macOS) and 108 (Linux)
 LONGEST_PAUSE = 10.0  # seconds between two counts of clients
-PORT_TRIES = 5
+HEIR_WAIT = 2.0  # seconds for a keeper that is just leaving
+
+Order = Mapping[str, Any]
 
 
 class Report:
     """The pipe to the starter; a starter that has gone is no reason to stop."""
 
     def __init__(self) -> None:
-        self.fd: int | None = os.dup(1)
+        self._fd: int | None = os.dup(1)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.close(null)
 
-    def send(self, **line: Any) -> None:
-        """Write one line."""
-        if self.fd is not None:
+    def _send(self, **line: Any) -> None:
+        if self._fd is not None:
             with contextlib.suppress(OSError):
-                os.write(self.fd, json.dumps(line).encode() + b"\n")
-
-    def close(self) -> None:
-        """Nothing more is told."""
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+                os.write(self._fd, json.dumps(line).encode() + b"\n")
 
     def progress(self, text: str) -> None:
         """Tell people what takes long."""
-        self.send(progress=text)
+        self._send(progress=text)
 
-    def failed(self, error: Exception) -> None:
-        """Tell the sentence of what went wrong."""
-        if not isinstance(error, JunkieError):
-            error = DatabaseError(f"the keeper of the embedded PostgreSQL failed: {error!r}", code="embedded_keeper")
-        self.send(error={"message": error.message, "hint": error.hint, "code": error.code})
+    def ready(self, **what: Any) -> None:
+        """Tell the good news; nothing more follows."""
+        self._send(ready=what)
         self.close()
 
+    def failed(self, error: Exception) -> None:
+        """Tell the sentence of what went wrong; nothing more follows."""
+        if not isinstance(error, JunkieError):
+            error = DatabaseError(f"the keeper of the embedded PostgreSQL failed: {error!r}", code="embedded_keeper")
+        self._send(error={"message": error.message, "hint": error.hint, "code": error.code})
+        self.close()
 
-def main(kind: str, order: str) -> None:
-    """Carry out an order: `keep` (start, and stay), `stop`, or `scratch` (the order comes as a line on stdin)."""
+    def close(self) -> None:
+        """Let the starter go."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def main(kind: str, text: str) -> None:
+    """Carry out an order, detached from the starter: `keep` (start the server and stay with it) or `stop`."""
     os.umask(0o077)
     os.chdir("/")
-    if kind == "keep":
-        if os.fork():
-            os._exit(0)
-        os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    run({"keep": keep, "stop": stop}[kind], json.loads(text))
+
+
+def run(work: Callable[[Order, Report], None], order: Order) -> None:
+    """Do `work`, and report what it raises."""
     report = Report()
     try:
-        {"keep": keep, "stop": stop, "scratch": scratch}[kind](json.loads(order or _line_of_stdin()), report)
+        work(order, report)
+    except OSError as error:
+        report.failed(unusable(order["folder"], error))
     except Exception as error:
         report.failed(error)
     finally:
         report.close()
 
 
-def _line_of_stdin() -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        more = os.read(0, 1 << 16)
-        if not more:
-            break
-        line += more
-    return line
-
-
-def keep(order: Mapping[str, Any], report: Report) -> None:
+def keep(order: Order, report: Report) -> None:
     """See to a running server, say so, and look after it until its last client has left."""
-    place = account.open_data_folder(order["folder"], order["programs"], order["cache"])
-    cluster = Cluster(place, place.at("run"))
-    watch = open_lock(place.at(KEEPER_LOCK), place.folder)
+    cluster = Cluster(open_data_folder(order["folder"], order["programs"], order["cache"]))
+    place = cluster.place
 
     def waiting() -> None:
-        report.progress("waiting for another junkie that starts or stops the embedded database...")
+        report.progress("waiting for another junkie, which starts or stops the embedded database...")
 
-    with locked(place.at(START_LOCK), place.folder, on_wait=waiting):
+    with start_lock(place.at(START_LOCK), place.folder, on_wait=waiting):
+        watch = open_lock(place.at(KEEPER_LOCK))
         _ensure(cluster, order, report)
         mine = try_lock(watch)
-    report.send(ready={"socket": _for_clients(cluster)})
-    report.close()
+    report.ready(socket=place.outside(cluster.socket_folder))
     if mine or _inherit(watch):
         look_after(cluster, float(order["linger"]))
 
 
-def _inherit(watch: int) -> bool:
-    """Wait a moment for a keeper that is just leaving, or for a client that is just looking."""
-    for _ in range(200):
-        if try_lock(watch):
-            return True
-        time.sleep(2 * PAUSE)
-    return False
+def stop(order: Order, report: Report) -> None:
+    """Stop the server now, whoever uses it."""
+    cluster = Cluster(open_data_folder(order["folder"], order["programs"], order["cache"]))
+    with start_lock(cluster.place.at(START_LOCK), cluster.place.folder):
+        cluster.stop(signal.SIGINT)
+    report.ready()
 
 
-def _for_clients(cluster: Cluster) -> str:
-    return _outside(cluster.place, cluster.socket_folder)
+# --- starting ---------------------------------------------------------------------------------------------------------
 
 
-def _outside(place: Place, path: str) -> str:
-    """A path as other processes reach it."""
-    return place.folder + path[len(place.path) :] if path.startswith(place.path) else path
-
-
-def _ensure(cluster: Cluster, order: Mapping[str, Any], report: Report) -> None:
+def _ensure(cluster: Cluster, order: Order, report: Report) -> None:
     """Meet the running server, or create what is missing and start it. Under the start lock."""
     if _settle(cluster):
         return
+    cluster.clear_half_made()
     if not cluster.exists:
         if not order["create"]:
             raise no_database(cluster.place.folder)
         report.progress("creating the embedded database...")
-        cluster.create(hba=())
-    cluster.write_access(cluster.data, ())
-    cluster.socket_folder = _socket_folder(cluster.place, order["short"])
-
-    def slow() -> None:
-        report.failed(_still_starting(cluster.place.folder))
-
-    cluster.start(options={"listen_addresses": ""}, on_slow=slow)
+        cluster.create(arguments=["--data-checksums"])
+    cluster.write_access(cluster.data)
+    cluster.socket_folder = make_socket_folder(cluster.place, order["short"])
+    cluster.start({"listen_addresses": ""}, on_slow=lambda: report.failed(_still_starting(cluster.place.folder)))
 
 
 def _settle(cluster: Cluster) -> bool:
@@ -166,9 +152,7 @@ def _settle(cluster: Cluster) -> bool:
     while not cluster.is_ready():
         if not cluster.is_alive():
             return False
-        pid_file = cluster.pid_file()
-        folder = (pid_file and pid_file.socket_folder) or cluster.place.at("run")
-        if pid_file and pid_file.status == "ready" and not os.path.exists(wire.socket_path(folder)):
+        if cluster.lost_socket():
             cluster.stop(signal.SIGTERM)
             return False
         if time.monotonic() - begun > START_WAIT:
@@ -180,8 +164,8 @@ def _settle(cluster: Cluster) -> bool:
 def no_database(folder: str) -> DatabaseError:
     """The sentence for a data folder without a database."""
     return DatabaseError(
-        f"there is no database yet: POSTGRES_URL is not set, and {folder} holds no embedded database",
-        hint="set POSTGRES_URL, or make one with: junkie chat",
+        f"there is no database yet: POSTGRES_URL is not set, and no embedded PostgreSQL is in {folder}",
+        hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat",
         code="database_none",
     )
 
@@ -189,28 +173,29 @@ def no_database(folder: str) -> DatabaseError:
 def _still_starting(folder: str) -> DatabaseError:
     return DatabaseError(
         f"the embedded PostgreSQL in {folder} is still starting, perhaps repairing itself after a crash",
-        hint=f"try again in a minute; {folder}/{SERVER_LOG} says how far it is",
+        hint=f"try again in a minute; {folder}/{LOG} says how far it is",
         code="embedded_starting",
     )
 
 
-def _socket_folder(place: Place, short: str) -> str:
-    """Make the folder of the socket: inside the data folder, or a short path elsewhere that is provably ours."""
-    own = place.at("run")
+def make_socket_folder(place: Place, short: str) -> str:
+    """The folder of the socket: inside the data folder, or a short path elsewhere that is provably ours.
+
+    `short` is a path in /tmp with `{uid}` in it. Clients learn from the server's `postmaster.pid` which one it is.
+    """
+    own = Path(place.at("run"))
     if _fits(f"{place.folder}/run"):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(own, 0o700)
-        return own
+        own.mkdir(mode=0o700, exist_ok=True)
+        return str(own)
     short = short.replace("{uid}", str(os.geteuid()))
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    candidates = [f"{runtime}/{os.path.basename(short)}"] if _is_private(runtime) else []
+    candidates = [f"{runtime}/{Path(short).name}"] if _is_private(runtime) else []
     for path in [*candidates, short, f"{short}-{os.urandom(4).hex()}"]:
-        if not _fits(path):
-            continue
-        with contextlib.suppress(OSError):
-            os.mkdir(path, 0o700)
-        if _is_private(path):
-            return path
+        if _fits(path):
+            with contextlib.suppress(OSError):
+                Path(path).mkdir(mode=0o700)
+            if _is_private(path):
+                return path
     raise DatabaseError(
         f"the path {place.folder} is too long for a socket, and no short folder of our own can be made in /tmp",
         hint="name a shorter folder with JUNKIE_DATA_DIR",
@@ -219,7 +204,7 @@ def _socket_folder(place: Place, short: str) -> str:
 
 
 def _fits(folder: str) -> bool:
-    return len(os.fsencode(wire.socket_path(folder))) < SOCKET_PATH_LIMIT
+    return len(os.fsencode(wire.socket_path(folder))) < SOCKET_PATH_LIMIT and "\n" not in folder
 
 
 def _is_private(path: str) -> bool:
@@ -231,35 +216,59 @@ def _is_private(path: str) -> bool:
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077
 
 
+# --- staying ----------------------------------------------------------------------------------------------------------
+
+
+def _inherit(watch: int) -> bool:
+    """Whether this process becomes the keeper: wait a moment for one that is just leaving, or a client just looking."""
+    begun = time.monotonic()
+    while not try_lock(watch):
+        if time.monotonic() - begun > HEIR_WAIT:
+            return False
+        time.sleep(2 * PAUSE)
+    return True
+
+
 def look_after(cluster: Cluster, linger: float) -> None:
     """Stay until the server has gone, or has had no client for `linger` seconds and was stopped."""
-    wake = _wake_on_child()
-    pause = min(max(linger / 3, 0.02), LONGEST_PAUSE)
+    wake = wake_on_child()
+    pause = min(max(linger / 3, 4 * PAUSE), LONGEST_PAUSE)
     used, met = time.monotonic(), 0
     while True:
-        select.select([wake], [], [], pause)
+        running = cluster.is_alive()
+        wait_for(wake, timeout=pause if running else 4 * PAUSE)
         try:
-            if _is_used(cluster) or met != _met(cluster):
+            if running and (_is_used(cluster) or met != _met(cluster)):
                 used, met = time.monotonic(), _met(cluster)
-            elif (time.monotonic() - used >= linger or not cluster.is_alive()) and _leave(cluster, met):
+            elif (not running or time.monotonic() - used >= linger) and _leave(cluster, met):
                 return
-            trim_log(cluster.place.at(SERVER_LOG))
-        except (OSError, DatabaseError):
-            return cluster.abandon()  # the data folder is gone
+            trim_log(cluster.place.at(LOG))
+        except OSError:  # the data folder is gone
+            cluster.abandon()
+            return
 
 
-def _wake_on_child() -> int:
+def wake_on_child() -> int:
     """A descriptor that becomes readable when the server ends."""
     receive, send = os.pipe()
+    os.set_blocking(receive, False)
     os.set_blocking(send, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(send, warn_on_full_buffer=False)
     return receive
 
 
+def wait_for(wake: int, *others: int, timeout: float | None = None) -> list[int]:
+    """Wait until the server ends, one of the `others` can be read or `timeout` seconds have gone; which of them."""
+    ready, _, _ = select.select([wake, *others], [], [], timeout)
+    if wake in ready:
+        os.read(wake, 1024)
+    return [fd for fd in ready if fd != wake]
+
+
 def _met(cluster: Cluster) -> int:
-    """Changes whenever a client meets the server."""
-    return os.stat(cluster.place.at(START_LOCK)).st_mtime_ns
+    """A number that changes whenever a client meets the server."""
+    return Path(cluster.place.at(START_LOCK)).stat().st_mtime_ns
 
 
 def _is_used(cluster: Cluster) -> bool:
@@ -272,120 +281,16 @@ def _is_used(cluster: Cluster) -> bool:
 
 def _leave(cluster: Cluster, met: int) -> bool:
     """Stop the server unless somebody came; whether this keeper is done. Nobody can start or meet it meanwhile."""
-    fd = open_lock(cluster.place.at(START_LOCK), cluster.place.folder)
+    lock = open_lock(cluster.place.at(START_LOCK), create=False)
     try:
-        if not try_lock(fd) or met != _met(cluster) or _is_used(cluster):
+        if not try_lock(lock):
+            return False
+        if cluster.is_alive() and (met != _met(cluster) or _is_used(cluster)):
             return False
         cluster.stop(signal.SIGTERM)
-        if not cluster.socket_folder.startswith(cluster.place.path):
+        if not cluster.place.contains(cluster.socket_folder):
             with contextlib.suppress(OSError):
-                os.rmdir(cluster.socket_folder)
+                Path(cluster.socket_folder).rmdir()
         return True
     finally:
-        os.close(fd)
-
-
-def stop(order: Mapping[str, Any], report: Report) -> None:
-    """Stop the server now, whoever uses it."""
-    place = account.open_data_folder(order["folder"], order["programs"], order["cache"])
-    cluster = Cluster(place, place.at("run"))
-    with locked(place.at(START_LOCK), place.folder):
-        cluster.stop(signal.SIGINT)
-    report.send(ready={})
-
-
-def scratch(order: Mapping[str, Any], report: Report) -> None:
-    """Run a throw-away server until stdin ends, that is until the starter has closed it or died; leave nothing."""
-    folder = _new_folder(order["parent"])
-    supervisor = os.geteuid() == 0 and os.fork()
-    if supervisor:
-        # Only root may remove the folder itself when its parent belongs to root; everything in it goes before.
-        report.close()
-        os.waitpid(supervisor, 0)
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
-        return
-    place = account.open_scratch_folder(folder, order["programs"], order["cache"])
-    try:
-        _run_scratch(place, order, report)
-    finally:
-        shutil.rmtree(place.path, ignore_errors=True)
-
-
-def _new_folder(parent: str) -> str:
-    folder = f"{parent}/junkie-scratch-{os.urandom(6).hex()}"
-    try:
-        os.mkdir(folder, 0o700)
-    except OSError as error:
-        raise account.unusable(parent, error) from None
-    return folder
-
-
-def _run_scratch(place: Place, order: Mapping[str, Any], report: Report) -> None:
-    cluster = Cluster(place, place.at("run"))
-    cluster.socket_folder = _socket_folder(place, f"/tmp/{os.path.basename(place.folder)}")  # noqa: S108
-    try:
-        cluster.create(hba=order["hba"], arguments=order["initdb"], tuning=SCRATCH, database=None)
-        for name, text in order["files"].items():
-            with open(f"{cluster.data}/{name}", "wb") as file:
-                file.write(bytes.fromhex(text))
-        _start_scratch(cluster, order)
-        if order["password"]:
-            _set_password(cluster, order["password"])
-        assert cluster.child is not None
-        socket_folder = _for_clients(cluster)
-        report.send(ready={"socket": socket_folder, "port": cluster.port, "pid": cluster.child.pid})
-        report.close()
-        wake = _wake_on_child()
-        while cluster.child.poll() is None and not _ended(wake):
-            pass
-    finally:
-        cluster.abandon()
-        if not cluster.socket_folder.startswith(place.path):
-            shutil.rmtree(cluster.socket_folder, ignore_errors=True)
-
-
-def _start_scratch(cluster: Cluster, order: Mapping[str, Any]) -> None:
-    """Start on the named port or a free one, which another program may have taken since it was found."""
-    for left in reversed(range(PORT_TRIES)):
-        cluster.port = order["port"] or _free_port()
-        try:
-            return cluster.start(options={"listen_addresses": "", **order["settings"]})
-        except DatabaseError as error:
-            if order["port"] or not left or "Address already in use" not in error.hint:
-                raise
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _set_password(cluster: Cluster, password: str) -> None:
-    quoted = password.replace("'", "''")
-    sql = f"SET standard_conforming_strings = on; ALTER ROLE junkie PASSWORD '{quoted}'"
-    wire.ask(cluster.socket_folder, sql, user="junkie", database="postgres", port=cluster.port)
-
-
-def _ended(wake: int) -> bool:
-    """Wait for something to happen; whether stdin has ended."""
-    ready, _, _ = select.select([0, wake], [], [])
-    if wake in ready:
-        os.read(wake, 1024)
-    return 0 in ready and not os.read(0, 1024)
-
-
-# Speed before safety: what is lost with this server was only lent to it.
-SCRATCH: Mapping[str, str] = {
-    "shared_buffers": "32MB",
-    "max_connections": "100",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "min_wal_size": "32MB",
-    "max_wal_size": "1GB",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-}
+        os.close(lock)

@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from junkie_cli.core.embedded.client import keeper_command, keeper_environment, order_for, programs, ready_or_raise
+from junkie_cli.core.embedded.client import (
+    absolute,
+    keeper_command,
+    keeper_environment,
+    order_for,
+    programs,
+    ready_or_raise,
+)
 from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl
@@ -22,7 +29,7 @@ class ScratchServer:
     when one is given; it listens on a socket only, unless `settings` names `listen_addresses`: then on `port`, a free
     one by default. `hba` lines come before the rule that lets in root and the server's own user by socket; `files`
     are put into its data folder, names to bytes, readable for the server (certificates); `initdb` are more arguments
-    for initdb. As root it is run by an unprivileged user.
+    for initdb; `bin_dir` names another installation's programs. As root it is run by an unprivileged user.
 
     `with` and `async with` start and stop it. Raises DatabaseError when it does not start.
     """
@@ -37,11 +44,11 @@ class ScratchServer:
         initdb: Sequence[str] = (),
         password: str = "",
         port: int = 0,
+        bin_dir: Path | None = None,
     ) -> None:
-        folder = str((parent or Path(tempfile.gettempdir())).absolute())
         self._order: dict[str, Any] = order_for(
-            folder,
-            parent=folder,
+            absolute(parent or Path(tempfile.gettempdir())),
+            foreign=False,
             settings=dict(settings or {}),
             hba=list(hba),
             files={name: data.hex() for name, data in (files or {}).items()},
@@ -49,6 +56,9 @@ class ScratchServer:
             password=password,
             port=port,
         )
+        self.bin_dir = programs() if bin_dir is None else bin_dir
+        if self.bin_dir != programs():
+            self._order |= {"programs": str(self.bin_dir), "foreign": True}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         self.socket_dir = Path()
@@ -59,15 +69,10 @@ class ScratchServer:
         """The address of its database `postgres`, by socket."""
         return DatabaseUrl.socket(str(self.socket_dir), user=USER, database="postgres", port=self.port)
 
-    @property
-    def bin_dir(self) -> Path:
-        """Where its programs lie."""
-        return programs() / "bin"
-
     def start(self) -> "ScratchServer":
         """Start it, in about half a second. Raises DatabaseError."""
         self._process = subprocess.Popen(
-            keeper_command("scratch", None),
+            keeper_command("scratch_keeper"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

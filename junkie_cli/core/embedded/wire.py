@@ -7,8 +7,6 @@ Peer and trust authentication only. https://www.postgresql.org/docs/current/prot
 
 import socket
 import struct
-import sys
-from typing import NamedTuple
 
 PROTOCOL = 196608  # 3.0
 SOCKET_NAME = ".s.PGSQL.{port}"
@@ -21,13 +19,6 @@ class WireError(Exception):
     def __init__(self, message: str, sqlstate: str = "") -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
-
-
-class Answer(NamedTuple):
-    """Rows as text (None for NULL), and the process id of the server that answered, None where the system hides it."""
-
-    rows: list[tuple[str | None, ...]]
-    server_pid: int | None
 
 
 def socket_path(folder: str, port: int = PORT) -> str:
@@ -46,25 +37,17 @@ def knock(folder: str, port: int = PORT, *, timeout: float = 2) -> bool:
     return True
 
 
-def ask(folder: str, sql: str, *, user: str, database: str, port: int = PORT, timeout: float = 10) -> Answer:
+def ask(
+    folder: str, sql: str, *, user: str, database: str, port: int = PORT, timeout: float = 10
+) -> list[tuple[str | None, ...]]:
     """Run `sql`, one statement or several, and return the rows. Raises WireError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(socket_path(folder, port))
-            return Answer(_converse(connection, sql, user, database), peer_pid(connection))
+            return _converse(connection, sql, user, database)
         except OSError as error:
             raise WireError(str(error)) from None
-
-
-def peer_pid(connection: socket.socket) -> int | None:
-    """The process that listens at the other end, as the kernel knows it; None where it cannot be asked."""
-    if sys.platform == "linux":
-        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int(struct.unpack("iII", data)[0])
-    if sys.platform == "darwin":
-        return int(struct.unpack("i", connection.getsockopt(0, 2, 4))[0])  # SOL_LOCAL, LOCAL_PEERPID
-    return None
 
 
 def _converse(connection: socket.socket, sql: str, user: str, database: str) -> list[tuple[str | None, ...]]:

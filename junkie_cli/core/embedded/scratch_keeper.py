@@ -1,0 +1,124 @@
+"""The process beside a scratch server: runs it as long as its starter lives, and leaves nothing behind.
+
+The starter holds the other end of our stdin. The kernel closes that end when the starter dies, by whatever signal, so
+reading the end of stdin is being told to go. The order comes there too, on a first line: it may hold a password.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from junkie_cli.core.embedded import wire
+from junkie_cli.core.embedded.account import Place, clean_environment, open_scratch_folder
+from junkie_cli.core.embedded.cluster import MAJOR, USER, Cluster
+from junkie_cli.core.embedded.keeper import Order, Report, make_socket_folder, run, wait_for, wake_on_child
+from junkie_cli.core.errors import DatabaseError
+
+PORT_TRIES = 5
+# Speed before safety: what is lost with this server was only lent to it.
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "max_connections": "100",
+    "shared_buffers": "32MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "min_wal_size": "32MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+def main() -> None:
+    """Carry out the order that comes on stdin."""
+    os.umask(0o077)
+    os.chdir("/")
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(0, 1 << 16)
+        if not more:
+            return
+        line += more
+    run(scratch, json.loads(line))
+
+
+def scratch(order: Order, report: Report) -> None:
+    """Run a throw-away server until stdin ends."""
+    folder = f"{order['folder']}/junkie-scratch-{os.urandom(6).hex()}"
+    Path(folder).mkdir(mode=0o700)
+    worker = os.fork() if os.geteuid() == 0 else 0
+    if worker:
+        # Only root can remove the folder itself when its parent is root's; the worker removes what is in it.
+        report.close()
+        os.waitpid(worker, 0)
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
+        return
+    place = open_scratch_folder(folder, order["programs"], order["cache"])
+    try:
+        _run(place, order, report)
+    finally:
+        shutil.rmtree(place.path, ignore_errors=True)
+
+
+def _run(place: Place, order: Order, report: Report) -> None:
+    cluster = Cluster(place, major=_major(place.programs) if order["foreign"] else MAJOR)
+    cluster.socket_folder = make_socket_folder(place, f"/tmp/{Path(place.folder).name}")  # noqa: S108  checked there
+    try:
+        cluster.create(hba=order["hba"], arguments=["--no-sync", *order["initdb"]], tuning={}, database=None)
+        for name, content in order["files"].items():
+            Path(cluster.data, name).write_bytes(bytes.fromhex(content))
+        _start(cluster, order)
+        if order["password"]:
+            _set_password(cluster, order["password"])
+        assert cluster.child is not None
+        wake = wake_on_child()
+        report.ready(socket=place.outside(cluster.socket_folder), port=cluster.port, pid=cluster.child.pid)
+        while cluster.is_alive() and not (wait_for(wake, 0) and not os.read(0, 1024)):
+            pass
+    finally:
+        cluster.abandon()
+        if not place.contains(cluster.socket_folder):
+            shutil.rmtree(cluster.socket_folder, ignore_errors=True)
+
+
+def _major(programs: str) -> str:
+    try:
+        words = [f"{programs}/postgres", "--version"]
+        done = subprocess.run(words, capture_output=True, text=True, env=clean_environment(), check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DatabaseError(f"{programs}/postgres does not run: {error}", code="embedded_programs") from None
+    found = re.search(r"\) (\d+)", done.stdout)
+    return found[1] if found else MAJOR
+
+
+def _start(cluster: Cluster, order: Order) -> None:
+    """Start on the named port or a free one, which another program may have taken since it was found."""
+    for left in reversed(range(PORT_TRIES)):
+        cluster.port = order["port"] or _free_port()
+        try:
+            cluster.start({**SETTINGS, **order["settings"]})
+        except DatabaseError as error:
+            if order["port"] or not left or "Address already in use" not in error.hint:
+                raise
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _set_password(cluster: Cluster, password: str) -> None:
+    quoted = password.replace("'", "''")
+    sql = f"SET standard_conforming_strings = on; ALTER ROLE {USER} PASSWORD '{quoted}'"
+    wire.ask(cluster.socket_folder, sql, user=USER, database="postgres", port=cluster.port)
