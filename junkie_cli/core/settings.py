@@ -111,13 +111,17 @@ def _text(value: str) -> str:
     return value
 
 
+def _quoted(value: str) -> str:
+    return repr(value if len(value) <= 40 else value[:40] + "...")
+
+
 def _number(low: float, high: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
         if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", value.strip()):
-            raise ValueError(f"must be a number, not {value!r}")
+            raise ValueError(f"must be a number, not {_quoted(value)}")
         number = float(value)
         if not low <= number <= high:
-            raise ValueError(f"must lie between {low:g} and {high:g}, not {value!r}")
+            raise ValueError(f"must lie between {low:g} and {high:g}, not {_quoted(value)}")
         return number
 
     return parse
@@ -126,10 +130,10 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", value.strip()):
-            raise ValueError(f"must be a whole number, not {value!r}")
+            raise ValueError(f"must be a whole number, not {_quoted(value)}")
         number = int(value)
         if not low <= number <= high:
-            raise ValueError(f"must lie between {low} and {high}, not {value!r}")
+            raise ValueError(f"must lie between {low} and {high}, not {_quoted(value)}")
         return number
 
     return parse
@@ -141,7 +145,7 @@ def _boolean(value: str) -> bool:
         return True
     if word in {"false", "0", "no", "off"}:
         return False
-    raise ValueError(f"must be true or false, not {value!r}")
+    raise ValueError(f"must be true or false, not {_quoted(value)}")
 
 
 def _web_address(value: str) -> str:

@@ -213,8 +213,13 @@ def test_width_is_that_of_columns() -> None:
         "שָׁלוֹם",
         "مرحبا",
         "ไทยภาษา",
-    ]
-    + ["e\u0301\u0323", "👩‍🚀 👍🏽 ❤️ 🏳️‍🌈", "😀🚀🎉", "→ ✓ ★ … “ ”", "€ £ ½ °", "─│█▌"],
+        "e\u0301\u0323",
+        "👩‍🚀 👍🏽 ❤️ 🏳️‍🌈",
+        "😀🚀🎉",
+        "→ ✓ ★ … “ ”",
+        "€ £ ½ °",
+        "─│█▌",
+    ],
 )
 def test_cells_are_as_wide_as_terminals_draw_them(text: str) -> None:
     from wcwidth import wcwidth
