@@ -1,6 +1,8 @@
 """`junkie memories`: see, search, correct, move and clear what is remembered."""
 
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from junkie_cli.output import (
     print_line,
     print_record,
     print_rows,
+    progress,
     require_confirmation,
     warn,
 )
@@ -72,6 +75,10 @@ def _owner(user: str | None, no_owner: bool) -> str | None:
     if user and no_owner:
         raise UsageError("--user and --no-owner exclude each other", hint="give one of them")
     return "" if no_owner else user
+
+
+def _count(number: int) -> str:
+    return "1 memory" if number == 1 else f"{number} memories"
 
 
 def _tell_next(cursor: str | None) -> None:
@@ -186,11 +193,11 @@ def delete(
         return _print_would_go(found, as_json=as_json)
     for memory in found:
         note(f"{memory.user_id or '(nobody)'}: {memory.memory[:200]}")
-    require_confirmation(f"delete {len(ids)} memories?", yes=yes)
+    require_confirmation(f"delete {_count(len(ids))}?", yes=yes)
     done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
     if as_json:
         return print_json({"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo})
-    print_line(f"deleted {len(done.memories)} memories")
+    print_line(f"deleted {_count(len(done.memories))}")
     return _tell_undo(done.undo)
 
 
@@ -198,7 +205,7 @@ def _print_would_go(found: "tuple[Memory, ...]", *, as_json: bool) -> None:
     if as_json:
         return print_json({"would_delete": len(found), "memories": [asdict(memory) for memory in found]})
     print_rows(_COLUMNS, found)
-    return note(f"{len(found)} memories would be deleted; nothing was changed")
+    return note(f"{_count(len(found))} would be deleted; nothing was changed")
 
 
 @app.command(epilog="Example: junkie memories clear -u ada --expect 12")
@@ -222,14 +229,14 @@ def clear(
     owner = _whom_to_clear(_owner(user, no_owner), all_users)
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
-    preview = invocation().run(memories.preview_clear(settings, owner))
+    preview = invocation().run(memories.preview_clear(settings, owner, expect=expect))
     if dry_run:
         return _print_clear_preview(preview, as_json=as_json)
     if preview.before:
         _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
     done = invocation().run(memories.clear_memories(settings, owner, undo=not no_undo, expect=expect))
     if done.remaining:
-        warn(f"{done.remaining} memories were written by another program meanwhile: stop it and run this again")
+        warn(f"{_count(done.remaining)} came back, written by another program meanwhile: stop it and run this again")
     if as_json:
         return print_json(asdict(done))
     return _print_cleared(preview, done.deleted, done.undo)
@@ -266,20 +273,20 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
     from junkie_cli.core.database import label
 
     whom = "everybody" if preview.user_id is None else preview.user_id or "nobody"
-    note(f"{preview.before} memories of {whom} in {label(invocation().settings())}, among them:")
+    note(f"{_count(preview.before)} of {whom} in {label(invocation().settings())}, among them:")
     for memory in preview.samples:
         note(f"  {memory.memory[:200]}")
     kept = f"kept for undo for {preview.undo_days} days" if keeps and preview.undo_days else "no copy is kept: final"
     note(kept)
     if preview.user_id is None:
         return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
-    return require_confirmation(f"clear {preview.before} memories of {whom}?", yes=yes)
+    return require_confirmation(f"clear {_count(preview.before)} of {whom}?", yes=yes)
 
 
 def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> None:
     if not preview.before and not deleted:
         return _tell_nothing_to_clear(preview)
-    print_line(f"deleted {deleted} memories")
+    print_line(f"deleted {_count(deleted)}")
     return _tell_undo(undo)
 
 
@@ -302,12 +309,12 @@ def undo(
         conflicts = [asdict(conflict) for conflict in done.conflicts]
         print_json({"undone": done.undone, "conflicts": conflicts, "batch": done.batch})
     else:
-        print_line(f"undone: {done.undone} memories are as before")
+        print_line(f"{_count(done.undone)} put back")
     for conflict in done.conflicts:
         warn(f"{conflict.memory_id} was changed again since and is left alone")
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
     if done.conflict_count:
-        warn(f"{done.conflict_count} memories were changed again since and are left alone")
+        warn(f"{_count(done.conflict_count)} changed changed again since and are left alone")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -366,6 +373,61 @@ def _switch_history(on: bool, *, as_json: bool) -> None:
     if as_json:
         return print_json({"others": on, "before": was_on})
     return print_line(f"changes by other programs are {'recorded' if on else 'not recorded'}")
+
+
+@app.command(epilog="Example: junkie memories export -u ada -o ada.jsonl")
+def export(
+    user: UserOption = None,
+    no_owner: NoOwnerOption = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write memories as JSON Lines, every column, complete or not at all."""
+    from junkie_cli.core import memories
+
+    if as_json and output is None:
+        raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
+    owner, settings = _owner(user, no_owner), invocation().settings()
+    with progress("exporting", unit="memories") as shown:
+        done = invocation().run(
+            memories.export_memories(
+                settings, owner, path=output, write=sys.stdout.buffer.write, on_progress=shown.reach
+            )
+        )
+    if as_json:
+        return print_json({"path": str(done.path), "memories": done.memories})
+    return note(_NOTHING_YET if done.table_missing else f"exported {_count(done.memories)}")
+
+
+@app.command("import", epilog="Example: junkie memories import ada.jsonl --dry-run")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, as export writes them.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the file's version where both differ.")] = False,
+    even_erased: Annotated[bool, typer.Option("--even-erased", help="Bring erased people back, too.")] = False,
+    dry_run: DryRunOption = False,
+    no_undo: NoUndoOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add the memories of a file: all of it, or nothing."""
+    from junkie_cli.core import memories
+
+    with progress("importing", unit="lines") as shown:
+        done = invocation().run(
+            memories.import_memories(
+                invocation().settings(),
+                file,
+                overwrite=overwrite,
+                dry_run=dry_run,
+                undo=not no_undo,
+                even_erased=even_erased,
+                on_progress=shown.reach,
+            )
+        )
+    if as_json:
+        return print_json(asdict(done))
+    would = "would be " if dry_run else ""
+    print_line(f"{done.added} {would}added, {done.updated} {would}updated, {done.unchanged} unchanged")
+    return _tell_undo(done.undo) if done.added + done.updated and not dry_run else None
 
 
 @app.command(epilog="Example: junkie memories pending --json")

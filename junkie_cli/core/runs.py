@@ -53,8 +53,9 @@ def _old_column(state: SchemaState, data: bool, sessions: str) -> str:
     if state.has(RUNS):
         unmoved = f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = ({run} ->> 'run_id'))"
     return (
-        f"SELECT s.session_id, {run} ->> 'run_id', coalesce({run} ->> 'user_id', s.user_id), {run} ->> 'parent_run_id',"
-        f" {run} ->> 'status', ({run} ->> 'created_at')::numeric::bigint, e.position - 1000000000{payload}"
+        f"SELECT s.session_id, {run} ->> 'run_id' AS run_id, coalesce({run} ->> 'user_id', s.user_id) AS user_id,"
+        f" {run} ->> 'parent_run_id' AS parent_run_id, {run} ->> 'status' AS status,"
+        f" ({run} ->> 'created_at')::numeric::bigint AS created_at, e.position - 1000000000 AS position{payload}"
         f" FROM {state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {sessions}{unmoved}"
     )
 

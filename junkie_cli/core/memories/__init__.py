@@ -11,6 +11,8 @@ from junkie_cli.core.memories.changing import (
     preview_clear,
     preview_delete,
 )
+from junkie_cli.core.memories.exporting import Exported, export_memories
+from junkie_cli.core.memories.importing import Imported, import_memories
 from junkie_cli.core.memories.listing import MemoryDetail, MemoryFilter, MemoryPage, get_memory, list_memories
 from junkie_cli.core.memories.model import Memory
 from junkie_cli.core.memories.pending import list_pending
@@ -32,8 +34,10 @@ __all__ = [
     "ClearPreview",
     "Cleared",
     "Conflict",
+    "Exported",
     "Found",
     "HistoryPage",
+    "Imported",
     "Memory",
     "MemoryDetail",
     "MemoryFilter",
@@ -43,7 +47,9 @@ __all__ = [
     "clear_memories",
     "delete_memories",
     "edit_memory",
+    "export_memories",
     "get_memory",
+    "import_memories",
     "list_history",
     "list_memories",
     "list_pending",

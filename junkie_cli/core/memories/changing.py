@@ -155,8 +155,11 @@ async def _find_all(
     return tuple(found[memory_id] for memory_id in wanted)
 
 
-async def preview_clear(settings: Settings, user_id: str | None) -> ClearPreview:
-    """What `clear_memories` would delete now; `user_id` None is everybody, "" what belongs to nobody."""
+async def preview_clear(settings: Settings, user_id: str | None, *, expect: int | None = None) -> ClearPreview:
+    """What `clear_memories` would delete now; `user_id` None is everybody, "" what belongs to nobody.
+
+    Raises UsageError `unexpected_count` as `clear_memories` does.
+    """
     async with connect(settings) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         database = await connection.fetchval("SELECT current_database()")
@@ -165,6 +168,7 @@ async def preview_clear(settings: Settings, user_id: str | None) -> ClearPreview
         if state.has(MEMORIES):
             before = await _count(connection, state, user_id)
             samples = await _newest(connection, state, user_id) if before else ()
+        _require_count(before, expect)
         nearest = await owners.nearest(connection, state, user_id) if user_id and not before else ()
         return ClearPreview(user_id, database, before, samples, undo_days, not state.has(MEMORIES), nearest)
 

@@ -1,0 +1,100 @@
+"""Memories out, as JSON Lines: one row a line with every column as stored, streamed by COPY in flat memory.
+
+COPY's CSV form with a quote and a delimiter that JSON never contains passes each line through as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core import schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.files import complete_file
+from junkie_cli.core.query import Where, count_of
+from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+UNQUOTED = {"format": "csv", "delimiter": "\x02", "quote": "\x01"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """How many memories were written, and to which file (None: to the caller's stream)."""
+
+    memories: int
+    path: Path | None
+    table_missing: bool = False
+
+
+async def export_memories(
+    settings: Settings,
+    user_id: str | None = None,
+    *,
+    path: Path | None = None,
+    write: Callable[[bytes], Any] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write all memories, or one user's ("": nobody's): to `path` or, in pieces, to `write`.
+
+    The file is complete or not there at all. `on_progress` gets lines written and the planner's guess of all.
+    Raises FileError.
+    """
+    if path is not None:
+        with complete_file(path) as file:
+            return await _export(settings, user_id, path, file.write, on_progress)
+    assert write is not None
+    return await _export(settings, user_id, None, write, on_progress)
+
+
+async def _export(
+    settings: Settings,
+    user_id: str | None,
+    path: Path | None,
+    write: Callable[[bytes], Any],
+    on_progress: Callable[[int, int], None] | None,
+) -> Exported:
+    async with connect(settings, read_only=True) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        if not state.has(MEMORIES):
+            return Exported(0, path, table_missing=True)
+        where = Where().owned_by("m.user_id", user_id)
+        query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
+        guess = max(int(state.tables[MEMORIES].rows), 0) if user_id is None else 0
+        count = await copy_lines(
+            connection, query, where.arguments, write, lambda done: on_progress and on_progress(done, guess)
+        )
+    return Exported(count, path)
+
+
+def one_line(document: str, state: SchemaState) -> str:
+    """SQL of a JSON document as one line. json columns (agno 2.2) keep white space as written, newlines too."""
+    if state.generation != "2.2":
+        return document
+    return f"translate({document}::text, E'\\n\\r', '  ')"
+
+
+async def copy_lines(
+    connection: "asyncpg.Connection[Any]",
+    query: str,
+    arguments: list[Any],
+    write: Callable[[bytes], Any],
+    on_progress: Callable[[int], Any],
+) -> int:
+    """Copy the lines that `query` selects to `write`, and return how many there were, as the server counted them."""
+    done = 0
+
+    async def take(piece: bytes) -> None:
+        nonlocal done
+        write(piece)
+        done += piece.count(b"\n")
+        on_progress(done)
+
+    status = await connection.copy_from_query(query, *arguments, output=take, **UNQUOTED)
+    if count_of(status) != done:
+        raise DatabaseError(f"the server sent {done} lines, but counts {count_of(status)}", hint="try again")
+    return done

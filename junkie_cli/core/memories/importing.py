@@ -1,0 +1,334 @@
+"""Memories in, from JSON Lines as `export` writes them: all lines are right and all fit, or nothing is imported.
+
+Data flows file -> each line checked as it is streamed by COPY into a temporary table -> compared with what is stored
+-> inserted with its history. One transaction, flat memory.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core import journal, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.files import told
+from junkie_cli.core.memories.exporting import UNQUOTED
+from junkie_cli.core.query import count_of
+from junkie_cli.core.schema import HISTORY, MEMORIES, OWN_VERSIONS, TOMBSTONES, SchemaState, quoted, without_nul
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
+_TIMES = ("created_at", "updated_at")
+_KNOWN = frozenset({"memory_id", "memory", "topics", *_TEXTS, *_TIMES})
+_NAMED_LINES = 10
+_PIECE = 1 << 18  # bytes sent at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or with `dry_run` would do. `undo` is the batch that takes it back."""
+
+    read: int
+    added: int
+    updated: int
+    unchanged: int
+    undo: str | None
+    dry_run: bool
+
+
+async def import_memories(
+    settings: Settings,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    undo: bool = True,
+    even_erased: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> Imported:
+    """Add the memories of a JSON Lines file; those that are there already, the same in all that a line says, stay.
+
+    A line whose id is stored with another content is a conflict, unless `overwrite`; with another owner always. Raises
+    UsageError naming lines or ids, FileError when the file cannot be read; nothing is imported then.
+    """
+    with told(path):
+        file = path.open("rb")
+    with file:
+        async with connect(settings, create=True) as connection:
+            await schema.ensure_memories_table(connection, settings.schema)
+            state = await schema.prepare(connection, settings.schema)
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                lines = _Lines(path, file, state, on_progress)
+                await _stage(connection, lines)
+                await _refuse_erased(connection, state, even_erased)
+                await _refuse_conflicts(connection, state, overwrite)
+                keeps = undo and journal.records_history(state, settings.history_days)
+                done = await _merge(connection, state, lines.read, str(uuid4()) if keeps else None)
+                if keeps:
+                    await journal.prune_history(connection, state, settings.history_days)
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await (transaction.rollback() if dry_run else transaction.commit())
+    return Imported(lines.read, *done[:3], undo=None if dry_run else done[3], dry_run=dry_run)
+
+
+# --- checking lines ---------------------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """The lines of a file, checked as they stream. After the last one `check` names those that are wrong."""
+
+    def __init__(self, path: Path, file: Any, state: SchemaState, on_progress: Callable[[int], None] | None) -> None:
+        self.read = 0
+        self._path = path
+        self._file = file
+        self._columns = frozenset(state.tables[MEMORIES].columns)
+        self._on_progress = on_progress
+        self._bad: list[str] = []
+        self._bad_count = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The lines in COPY's form, each with its number before it."""
+        piece = bytearray()
+        with told(self._path):
+            for number, line in enumerate(self._file, 1):
+                checked = self._checked(number, line)
+                if checked is None:
+                    continue
+                piece += b"%d\x02%b\n" % (number, checked)
+                self.read += 1
+                if len(piece) > _PIECE:
+                    yield bytes(piece)
+                    piece.clear()
+                    if self._on_progress:
+                        self._on_progress(self.read)
+        if not self._bad_count:
+            yield bytes(piece)
+
+    def _checked(self, number: int, line: bytes) -> bytes | None:
+        text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
+        if not text:
+            return None
+        try:
+            row = json.loads(text, parse_constant=_refuse_constant)
+            problem = _problem(row, self._columns)
+            if problem is None:
+                return _storable(row, text)
+        except UnicodeError:
+            problem = "is not UTF-8, or has half a character"
+        except (ValueError, RecursionError):
+            problem = "is not JSON"
+        self._bad_count += 1
+        if self._bad_count <= _NAMED_LINES:
+            self._bad.append(f"line {number} {problem}")
+        return None
+
+    def check(self) -> None:
+        """Raise UsageError naming the bad lines, the first ten of them."""
+        if self._bad_count:
+            more = f"; and {self._bad_count - _NAMED_LINES} more" if self._bad_count > _NAMED_LINES else ""
+            raise UsageError(
+                f"{'; '.join(self._bad)}{more}", hint="mend the file; nothing was imported", code="import_bad_line"
+            )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _problem(row: Any, columns: frozenset[str]) -> str | None:
+    """What is wrong with a parsed line, said after `line N`; None when it can be stored."""
+    if not isinstance(row, dict):
+        return "is not an object"
+    if not isinstance(row.get("memory_id"), str) or not row["memory_id"]:
+        return "has no memory_id"
+    if row.get("memory") is None:
+        return "has no memory"
+    return next(_problems(row, columns), None)
+
+
+def _problems(row: Mapping[str, Any], columns: frozenset[str]) -> Iterator[str]:
+    topics = row.get("topics")
+    if topics is not None and not (isinstance(topics, list) and all(isinstance(topic, str) for topic in topics)):
+        yield "has topics that are not a list of texts"
+    for name in row.keys() - _KNOWN - columns:
+        yield f"has a field that no memory has: {name[:40]}"
+    for name in (row.keys() & _KNOWN) - columns:
+        if row[name] is not None:
+            yield f"has {name}, which this database (agno 2.2) cannot hold"
+    for name in _TEXTS:
+        if row.get(name) is not None and not isinstance(row[name], str):
+            yield f"has a {name} that is not a text"
+    for name in _TIMES:
+        if row.get(name) is not None and (type(row[name]) is not int or not -(2**63) <= row[name] < 2**63):
+            yield f"has a {name} that is not a whole number of seconds"
+
+
+def _storable(row: dict[str, Any], text: bytes) -> bytes:
+    """The line as jsonb takes it. Only agno 2.2 could store \\u0000: it is left out, as every newer one does."""
+    if b"\\u0000" in text:
+        row = _without_nul(row)
+    elif b"\\ud" not in text.lower():
+        return text.replace(b"\r", b" ")
+    return json.dumps(row, ensure_ascii=False).encode()
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    return {name: _without_nul(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+# --- staging and merging ----------------------------------------------------------------------------------------------
+
+
+async def _stage(connection: "asyncpg.Connection[Any]", lines: _Lines) -> None:
+    await connection.execute(
+        "CREATE TEMP TABLE junkie_import (line bigint, row jsonb,"
+        " memory_id text GENERATED ALWAYS AS (row ->> 'memory_id') STORED) ON COMMIT DROP"
+    )
+    await connection.copy_to_table(
+        "junkie_import", schema_name="pg_temp", source=lines.pieces(), columns=["line", "row"], **UNQUOTED
+    )
+    lines.check()
+    await connection.execute("ANALYZE pg_temp.junkie_import")
+    await _refuse_doubles(connection)
+
+
+async def _refuse_doubles(connection: "asyncpg.Connection[Any]") -> None:
+    """The same line twice counts once; two lines with one id and another content are a fault of the file."""
+    doubles = await connection.fetch(
+        "SELECT array_agg(line ORDER BY line) AS lines, count(DISTINCT row) AS contents FROM pg_temp.junkie_import"
+        " GROUP BY memory_id HAVING count(*) > 1"
+    )
+    different = [double["lines"] for double in doubles if double["contents"] > 1][:_NAMED_LINES]
+    if different:
+        named = "; ".join(f"line {lines[1]} has the memory_id of line {lines[0]}" for lines in different)
+        raise UsageError(named, hint="mend the file; nothing was imported", code="import_bad_line")
+    again = [line for double in doubles for line in double["lines"][1:]]
+    await connection.execute("DELETE FROM pg_temp.junkie_import WHERE line = ANY($1::bigint[])", again)
+
+
+async def _refuse_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, even_erased: bool) -> None:
+    """No erased person comes back by an old file; an erasure that is under way waits for us, and finds our rows."""
+    if even_erased or not state.may("SELECT", TOMBSTONES) or not state.may("SELECT", OWN_VERSIONS):
+        return
+    if state.may("DELETE", TOMBSTONES):
+        await connection.execute(f"LOCK TABLE {state.qualified(TOMBSTONES)} IN SHARE MODE")
+    row = await connection.fetchrow(
+        "SELECT count(*) AS users, min(line) AS line FROM (SELECT row ->> 'user_id' AS user_id, min(line) AS line"
+        f" FROM pg_temp.junkie_import GROUP BY 1) u JOIN {state.qualified(TOMBSTONES)} t ON t.user_hash ="
+        f" (SELECT encode(sha256(convert_to(value || u.user_id, 'UTF8')), 'hex') FROM {state.qualified(OWN_VERSIONS)}"
+        " WHERE name = 'salt')"
+    )
+    if row["users"]:
+        raise UsageError(
+            f"{row['users']} of its users were erased (the first is in line {row['line']}); nothing was imported",
+            hint="leave their lines out, or bring them back with --even-erased",
+            code="import_erased",
+        )
+
+
+async def _refuse_conflicts(connection: "asyncpg.Connection[Any]", state: SchemaState, overwrite: bool) -> None:
+    await connection.execute(
+        f"SELECT 1 FROM {state.qualified(MEMORIES)} m JOIN pg_temp.junkie_import i USING (memory_id) FOR UPDATE OF m"
+    )
+    other_owner = "coalesce(m.user_id, '') <> coalesce(i.row ->> 'user_id', '')"
+    conflict = other_owner if overwrite else f"({other_owner} OR NOT {_same(state)})"
+    rows = await connection.fetch(
+        f"SELECT i.line, i.memory_id, {other_owner} AS other_owner, count(*) OVER () AS total"
+        f" FROM pg_temp.junkie_import i JOIN {state.qualified(MEMORIES)} m USING (memory_id) WHERE {conflict}"
+        f" ORDER BY i.line LIMIT {_NAMED_LINES}"
+    )
+    if not rows:
+        return
+    named = "; ".join(
+        f"line {row['line']}: {row['memory_id']} {'has another owner' if row['other_owner'] else 'says something else'}"
+        for row in rows
+    )
+    only_owners = all(row["other_owner"] for row in rows)
+    raise UsageError(
+        f"{rows[0]['total']} conflicts with what is stored; nothing was imported: {named}",
+        hint="an owner never changes" if only_owners else "to take the file's version of them: --overwrite",
+        code="import_conflict",
+    )
+
+
+def _same(state: SchemaState) -> str:
+    """SQL: the stored row `m` says what the line `i.row` says, in every field that the line has."""
+    stored = {
+        name: f"({without_nul(f'm.{quoted(name)}')})::jsonb" if kind == "json" else f"to_jsonb(m.{quoted(name)})"
+        for name, kind in state.tables[MEMORIES].columns.items()
+        if name != "memory_id"
+    }
+    tests = [
+        f"(NOT i.row ? '{name}' OR i.row -> '{name}' = coalesce({value}, 'null'))" for name, value in stored.items()
+    ]
+    return f"({' AND '.join(tests)})"
+
+
+async def _merge(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, read: int, batch: str | None
+) -> tuple[int, int, int, str | None]:
+    """Insert what is new, overwrite what differs: (added, updated, unchanged, batch)."""
+    await journal.mark_writer(connection, "junkie")
+    updated = count_of(await connection.execute(_update(state, batch), *([batch] if batch else [])))
+    added = count_of(await connection.execute(_insert(state, batch), *([batch] if batch else [])))
+    return added, updated, read - added - updated, batch if added or updated else None
+
+
+def _update(state: SchemaState, batch: str | None) -> str:
+    memories = state.qualified(MEMORIES)
+    kept = {"memory_id", "user_id"}
+    values = ", ".join(
+        f"{quoted(name)} = CASE WHEN i.row ? '{name}' THEN r.{quoted(name)} ELSE m.{quoted(name)} END"
+        for name in state.tables[MEMORIES].columns
+        if name not in kept
+    )
+    if batch is None:
+        return (
+            f"UPDATE {memories} m SET {values} FROM pg_temp.junkie_import i,"
+            f" jsonb_populate_record(NULL::{memories}, i.row) r WHERE m.memory_id = i.memory_id AND NOT {_same(state)}"
+        )
+    return (
+        f"WITH old AS MATERIALIZED (SELECT m.memory_id, row_to_json(m) AS row FROM {memories} m"
+        f" JOIN pg_temp.junkie_import i USING (memory_id) WHERE NOT {_same(state)}),"
+        f" new AS (UPDATE {memories} m SET {values} FROM old, pg_temp.junkie_import i,"
+        f" jsonb_populate_record(NULL::{memories}, i.row) r"
+        " WHERE m.memory_id = old.memory_id AND i.memory_id = old.memory_id"
+        " RETURNING m.memory_id, m.user_id, row_to_json(m) AS row)"
+        f" INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before, after)"
+        " SELECT $1::text::uuid, 'junkie', 'updated', new.memory_id, new.user_id, old.row, new.row"
+        " FROM new JOIN old USING (memory_id)"
+    )
+
+
+def _insert(state: SchemaState, batch: str | None) -> str:
+    memories = state.qualified(MEMORIES)
+    columns = list(state.tables[MEMORIES].columns)
+    now = "extract(epoch FROM now())::bigint"
+    made = {"created_at": f"coalesce(r.created_at, r.updated_at, {now})", "updated_at": "r.updated_at"}
+    insert = (
+        f"INSERT INTO {memories} AS m ({', '.join(quoted(name) for name in columns)})"
+        f" SELECT {', '.join(made.get(name, 'r.' + quoted(name)) for name in columns)} FROM pg_temp.junkie_import i,"
+        f" jsonb_populate_record(NULL::{memories}, i.row) r"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {memories} o WHERE o.memory_id = i.memory_id)"
+    )
+    if batch is None:
+        return insert
+    return (
+        f"WITH new AS ({insert} RETURNING m.memory_id, m.user_id, row_to_json(m) AS row)"
+        f" INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, after)"
+        " SELECT $1::text::uuid, 'junkie', 'added', memory_id, user_id, row FROM new"
+    )
