@@ -91,15 +91,17 @@ class Lookups:
         """The user's sessions with the team, newest first."""
         runs = self.state.qualified(RUNS)
         mine = "r.session_id = s.session_id AND r.user_id = $1 AND r.parent_run_id IS NULL"
-        newest = "coalesce(s.updated_at, s.created_at) DESC, s.session_id"
+        # agno's times are whole seconds: within one, the row written by the later transaction is the newer.
+        newest = "coalesce(s.updated_at, s.created_at) DESC, s.written, s.session_id"
         async with self._reading() as connection:
             rows = await connection.fetch(
                 "SELECT s.session_id, s.session_data ->> 'session_name' AS name,"
                 " coalesce(s.updated_at, s.created_at) AS at,"
                 f" (SELECT count(*) FROM {runs} r WHERE {mine}) AS runs,"
                 f" (SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1) AS first_words"
-                f" FROM (SELECT * FROM {self.state.qualified(SESSIONS)} s WHERE user_id = $1 AND session_type = 'team'"
-                f" ORDER BY {newest} LIMIT $2) s ORDER BY {newest}",
+                f" FROM (SELECT s.*, age(s.xmin) AS written FROM {self.state.qualified(SESSIONS)} s"
+                " WHERE user_id = $1 AND session_type = 'team'"
+                f" ORDER BY {newest.replace('s.written', 'age(s.xmin)')} LIMIT $2) s ORDER BY {newest}",
                 user_id,
                 limit,
             )

@@ -69,7 +69,18 @@ class Records(Lookups):
     # -- reading -------------------------------------------------------------------------------------------------------
 
     async def begin(self, user_id: str, session_id: str, message: str, reading: Reading) -> Turn:
-        """Read what the turn needs. Raises NotFoundError for somebody else's session, DatabaseError."""
+        """Read what the turn needs. Raises NotFoundError for somebody else's session, DatabaseError.
+
+        A connection that is lost here has done nothing yet: it is tried once more.
+        """
+        try:
+            return await self._begin(user_id, session_id, message, reading)
+        except DatabaseError as error:
+            if error.code != "database_lost":
+                raise
+        return await self._begin(user_id, session_id, message, reading)
+
+    async def _begin(self, user_id: str, session_id: str, message: str, reading: Reading) -> Turn:
         limit = max(1, reading.history_runs)  # one even for none: an extraction needs the words that were answered
         limits = (LONGEST_MEMORY + 1, MOST_MEMORIES) if reading.memory_budget else ()
         async with self._reading() as connection:

@@ -107,6 +107,7 @@ def build_team(
         # True would replace $user_id and {...} in what the user and the memories say.
         resolve_in_context=False,
         markdown=True,
+        add_name_to_context=True,
         add_datetime_to_context=True,
         datetime_format="%A, %d %B %Y, %H:%M",  # to the minute: a provider's prompt cache stays useful
         tool_call_limit=MOST_TOOL_CALLS,
