@@ -1,0 +1,61 @@
+"""Where `junkie chat` begins: who talks, with what, and in which of its two manners."""
+
+import sys
+
+from junkie_cli.conversation.opening import Options, require_user
+from junkie_cli.core.settings import Settings
+from junkie_cli.invocation import Invocation
+from junkie_cli.look import is_terminal
+
+
+def talk(options: Options, invocation: Invocation) -> None:
+    """Hold the conversation that `options` ask for. Raises JunkieError, and Terminated when the terminal is gone."""
+    if options.message is None and not invocation.json and _person_sits_here():
+        _converse(options, invocation)
+    else:
+        _answer(options, invocation)
+
+
+def _person_sits_here() -> bool:
+    return is_terminal(sys.stdin) and (is_terminal(sys.stdout) or is_terminal(sys.stderr))
+
+
+def _converse(options: Options, invocation: Invocation) -> None:
+    settings, options = _prepare(options, invocation)
+    from junkie_cli.conversation.loop import Loop
+
+    invocation.run(Loop(settings, options, quiet=invocation.quiet).run())
+
+
+def _answer(options: Options, invocation: Invocation) -> None:
+    from junkie_cli.conversation.json_lines import JsonView
+    from junkie_cli.conversation.one_shot import answer, make_view
+    from junkie_cli.conversation.standard_input import read_message
+
+    view = make_view(invocation)
+    if isinstance(view, JsonView):
+        invocation.error_document = view.failure
+    options.check()
+    message = read_message(options.message, view.note)
+    settings, options = _prepare(options, invocation)
+    if isinstance(view, JsonView):
+        view.user_id = settings.user
+    invocation.run(answer(settings, options, message, view, interactive=invocation.interactive))
+
+
+def _prepare(options: Options, invocation: Invocation) -> tuple[Settings, Options]:
+    """The settings, and a provider: asked for when none is set and a person can be asked."""
+    options.check()
+
+    def load(values: dict[str, str]) -> Settings:
+        return invocation.settings(**{"JUNKIE_USER": options.user, "CUSTOM_MODEL": options.model, **values})
+
+    settings = load({})
+    require_user(settings)
+    from junkie_cli.core.team.endpoints import is_configured
+
+    if options.offline or is_configured(settings) or not invocation.interactive:
+        return settings, options
+    from junkie_cli.conversation.first_run import choose_provider
+
+    return choose_provider(settings, options, load)

@@ -1,0 +1,101 @@
+"""A turn as JSON Lines: one object an event, the last one always `done`, whatever happens before."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from junkie_cli.conversation.notices import Notices
+from junkie_cli.core.chat import AnswerComplete, ChatEvent, Delta, Done, Failed, Memory, Reasoning, Tool, Warning
+from junkie_cli.core.errors import JunkieError
+from junkie_cli.output import print_json
+
+
+class JsonView:
+    """Prints the events of one turn. `failure` makes the last line of a turn that did not come to its end."""
+
+    def __init__(self, notices: Notices, user_id: str | None = None) -> None:
+        self.session_id: str | None = None
+        """The session, once it is known."""
+        self.user_id = user_id
+        self._notices = notices
+        self._answer = ""
+        self._done = False
+
+    def busy(self, what: str, hint: str = "") -> None:
+        """Nothing: a program waits."""
+
+    def show(self, event: ChatEvent) -> None:
+        """Print the next event of the turn."""
+        match event:
+            case Delta(text):
+                self._answer += text
+                print_json({"event": "delta", "text": text})
+            case Reasoning(text):
+                print_json({"event": "reasoning", "text": text})
+            case Tool(name, status):
+                print_json({"event": "tool", "name": name, "status": status})
+            case Memory(action, memory_id, memory):
+                print_json({"event": "memory", "action": action, "memory_id": memory_id, "memory": memory})
+            case Warning(message):
+                self.warn(message)
+            case Done():
+                self._finish(event)
+            case Failed() | AnswerComplete():
+                pass  # `done` says it
+
+    def announce(self, message: str) -> None:
+        """Tell it to the program, and to a person who looks at stderr."""
+        print_json({"event": "warning", "message": message})
+        self._notices.announce(message)
+
+    def note(self, message: str) -> None:
+        """Tell a person, if one looks at stderr."""
+        self._notices.note(message)
+
+    def warn(self, message: str) -> None:
+        """Tell it to the program, and to a person who looks at stderr."""
+        print_json({"event": "warning", "message": message})
+        self._notices.warn(message)
+
+    def settle(self) -> None:
+        """Nothing: nothing is being drawn."""
+
+    def broken(self, why: str) -> None:
+        """Nothing: `done` says it."""
+
+    def failure(self, error: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The last line for `error`; None when the last line was printed already."""
+        if self._done:
+            return None
+        self._done = True
+        return _done(self.session_id, None, self.user_id, self._answer, None, error)
+
+    def _finish(self, event: Done) -> None:
+        self._done = True
+        usage = asdict(event.usage) if event.usage else None
+        last = _done(event.session_id, event.run_id, event.user_id, event.answer, usage, _told(event.error))
+        print_json({**last, "complete": event.complete})
+
+
+def _done(
+    session_id: str | None,
+    run_id: str | None,
+    user_id: str | None,
+    answer: str,
+    usage: Mapping[str, int] | None,
+    error: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    last = {
+        "event": "done",
+        "session_id": session_id,
+        "run_id": run_id,
+        "user_id": user_id,
+        "answer": answer,
+        "complete": False,
+        "usage": usage,
+    }
+    return last if error is None else {**last, "error": error}
+
+
+def _told(error: JunkieError | None) -> Mapping[str, Any] | None:
+    return None if error is None else {"code": error.code, "message": error.message, "hint": error.hint}

@@ -1,0 +1,39 @@
+"""The keyboard while no prompt waits: what is typed then is kept for the next prompt and not shown twice."""
+
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_INPUT, _LOCAL = 0, 3  # places in the list of termios
+
+
+@contextmanager
+def typed_ahead() -> Iterator[None]:
+    """Keep typed keys in the terminal's queue without echo; Ctrl-C still interrupts."""
+    descriptor = sys.stdin.fileno()
+    try:
+        before = termios.tcgetattr(descriptor)
+    except termios.error:  # the terminal was closed
+        yield
+        return
+    quiet = [list(part) if isinstance(part, list) else part for part in before]
+    # No carriage return becomes a newline, which at the prompt is another key than Enter.
+    quiet[_INPUT] = before[_INPUT] & ~termios.ICRNL
+    quiet[_LOCAL] = before[_LOCAL] & ~(termios.ECHO | termios.ICANON)
+    with suppress(termios.error):
+        termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def is_gone() -> bool:
+    """Whether the terminal behind stdin was closed."""
+    try:
+        termios.tcgetattr(sys.stdin.fileno())
+    except termios.error:
+        return True
+    return False

@@ -1,0 +1,341 @@
+"""The conversation loop: a person types, the team answers, memories are made while the next line is being typed.
+
+The prompt is on the screen first; agno is loaded and the database opened behind it. One turn runs at a time; when its
+answer is whole the prompt comes back, and the extraction of memories goes on above it.
+"""
+
+import asyncio
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from junkie_cli.conversation.actions import Actions, help_lines, short
+from junkie_cli.conversation.keyboard import is_gone, typed_ahead
+from junkie_cli.conversation.notices import Notices
+from junkie_cli.conversation.opening import Options, announcements, open_conversation
+from junkie_cli.conversation.prompt import Prompt
+from junkie_cli.conversation.screen import main_screen
+from junkie_cli.conversation.signs import sign
+from junkie_cli.conversation.slash import Misspelt, Run, Say, parse
+from junkie_cli.conversation.turns import Turn
+from junkie_cli.conversation.view import PlainView, TerminalView, View
+from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Warning
+from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.settings import Settings
+from junkie_cli.invocation import Terminated
+from junkie_cli.text import shown
+
+_CHOICES = 50  # completions offered of one kind
+_MOVES = frozenset({"new", "resume", "user"})  # commands that must not pull the session from under a turn
+
+
+class Loop:
+    """One process' conversation with a person at a terminal."""
+
+    def __init__(self, settings: Settings, options: Options, *, quiet: bool = False) -> None:
+        self._settings = settings
+        self._options = options
+        self._quiet = quiet
+        self._screen = main_screen()
+        self._notices = Notices(self._screen, quiet=quiet)
+        self._prompt = Prompt(self._screen.stream, self._screen.look, self._choices)
+        self._opening: asyncio.Task[Conversation | None] | None = None
+        self._turn: Turn | None = None
+        self._stop: Callable[[], object] | None = None
+        self._waiting_view: View | None = None
+        self._draft = ""
+        self._trouble_told = False
+        self._choices_known: dict[str, list[tuple[str, str]]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Talk until the person leaves. Raises Terminated when the terminal is gone."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
+        self._prompt.belongs_to(self._settings.user)
+        if not self._quiet:
+            self._greet()
+        for announcement in announcements(self._settings, self._options):
+            self._notices.announce(announcement)
+        self._opening = asyncio.create_task(self._open())
+        try:
+            while (line := await self._read()) is not None and await self._obey(line):
+                pass
+            await self._memories_made("Ctrl-C leaves at once")
+            self._say_goodbye()
+        finally:
+            await self._close()
+
+    # Opening
+
+    def _greet(self) -> None:
+        look = self._screen.look
+        model = "rehearsal model" if self._options.offline else self._settings.custom_model
+        rest = f" {sign(look, 'separator')} ".join(["", shown(self._settings.user), shown(model), "/help"])
+        self._screen.print(look.styled("junkie", "bold") + look.styled(rest, "dim"))
+
+    async def _open(self) -> Conversation | None:
+        """Open the conversation and tell what it stands on, or why it cannot be opened."""
+        loop = asyncio.get_running_loop()
+
+        def progress(message: str) -> None:
+            loop.call_soon_threadsafe(self._tell_soon, message)  # it may come from a thread
+
+        drawing = asyncio.create_task(asyncio.to_thread(_load_drawing))
+        try:
+            conversation = await open_conversation(
+                self._settings,
+                self._options,
+                ask=self._ask,
+                on_progress=progress,
+            )
+            await self._tell_opened(conversation)
+        except JunkieError as error:
+            await self._prompt.above(partial(self._notices.error, error))
+            return None
+        finally:
+            await drawing
+        return conversation
+
+    async def _ask(self, question: str) -> bool:
+        if self._waiting_view is not None:
+            self._waiting_view.settle()
+        return await self._prompt.ask(question)
+
+    def _tell_soon(self, message: str) -> None:
+        task = asyncio.create_task(self._prompt.above(lambda: self._notices.note(message)))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell_opened(self, conversation: Conversation) -> None:
+        status = await conversation.status()
+        continued = self._options.session is not None or self._options.continue_latest
+        last = await self._actions(conversation).last_exchange() if continued else []
+        remembered = f"{status.memories:,} {'memory' if status.memories == 1 else 'memories'}"
+        if status.pending:
+            remembered += f", {status.pending:,} pending"
+        session = f"{'session' if continued else 'new session'} {short(conversation.session_id)}"
+        facts = f" {sign(self._screen.look, 'separator')} ".join([remembered, session, status.database])
+
+        def tell() -> None:
+            if status.database:
+                self._notices.note(facts)
+            for note in conversation.notes:
+                self._notices.announce(note)
+            self._screen.print(*last)
+
+        await self._prompt.above(tell)
+
+    async def _ready(self) -> Conversation | None:
+        """The conversation, once it is open; an opening that failed before is tried again."""
+        if self._opening is None or (self._opening.done() and self._opening.result() is None):
+            self._opening = asyncio.create_task(self._open())
+        view = self._waiting_view = self._view()
+        with self._stoppable(self._opening.cancel):
+            if not self._opening.done():
+                view.busy("starting")
+            await asyncio.wait({self._opening})
+        view.settle()
+        self._waiting_view = None
+        if self._opening.cancelled():
+            self._opening = None
+            return None
+        return self._opening.result()
+
+    # A line
+
+    async def _read(self) -> str | None:
+        """The next line; None when the person leaves. Raises Terminated when the terminal is gone."""
+        draft, self._draft = self._draft, ""
+        self._choices_known.clear()
+        try:
+            return await self._prompt.read(draft)
+        except EOFError:
+            if is_gone():
+                raise Terminated(signal.SIGHUP) from None
+            return None
+        finally:
+            self._screen.blank = self._screen.after_text = False
+            self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        """Say once when typed lines cannot be kept."""
+        trouble = self._prompt.history.trouble if self._prompt.history else ""
+        if trouble and not self._trouble_told:
+            self._trouble_told = True
+            self._notices.note(f"typed lines are not kept: {trouble}")
+
+    async def _obey(self, line: str) -> bool:
+        """Do what `line` asks for; False when it asks to leave."""
+        asked = parse(line.encode("utf-8", "replace").decode().replace("\x00", ""))
+        if isinstance(asked, Run) and asked.command.name == "exit":
+            return False
+        if asked is not None:
+            self._screen.separate()
+        with typed_ahead():
+            match asked:
+                case Say(text):
+                    await self._say(text, line)
+                case Misspelt(advice):
+                    self._notices.warn(advice)
+                case Run(command, argument):
+                    await self._act(command.name, argument)
+        return True
+
+    async def _say(self, text: str, line: str) -> None:
+        conversation = await self._ready()
+        if conversation is None:
+            self._draft = line
+            return
+        await self._memories_made("Ctrl-C goes on without waiting")
+        view = self._view()
+        view.busy("thinking")
+        turn = self._turn = Turn(conversation, text, view, self._after_answer)
+        with self._stoppable(turn.stop):
+            await turn.answered()
+        view.settle()
+        if turn.stopped:
+            self._notices.note("stopped; what was said so far is kept")
+        elif turn.done and turn.done.error:
+            self._notices.error(turn.done.error)
+
+    async def _after_answer(self, event: ChatEvent) -> None:
+        """Tell, above the next prompt, what the making of memories brings."""
+        match event:
+            case Memory(action="pending"):
+                waiting = await self._pending()
+                await self._prompt.above(lambda: self._notices.memory(event, waiting))
+            case Memory():
+                await self._prompt.above(lambda: self._notices.memory(event))
+            case Warning(message):
+                await self._prompt.above(lambda: self._notices.warn(message))
+            case Done(error=JunkieError() as error):
+                await self._prompt.above(lambda: self._notices.error(error))
+
+    async def _pending(self) -> int:
+        conversation = self._opened()
+        try:
+            return (await conversation.status()).pending if conversation else 0
+        except JunkieError:
+            return 0
+
+    async def _memories_made(self, hint: str) -> None:
+        """Wait, visibly, until the memories of the last turn are made; Ctrl-C leaves them pending."""
+        turn = self._turn
+        if turn is None:
+            return
+        if not turn.running:
+            await turn.over()
+            return
+        view = self._view()
+        with self._stoppable(turn.stop):
+            view.busy("saving memories", hint)
+            await turn.over()
+        view.settle()
+        if turn.stopped:
+            self._notices.memory(Memory("pending", None, None))
+
+    async def _act(self, name: str, argument: str) -> None:
+        if name == "help":
+            self._screen.print(*help_lines(self._screen.look, self._screen.columns))
+            return
+        conversation = await self._ready()
+        if conversation is None:
+            return
+        if name in _MOVES:
+            await self._memories_made("Ctrl-C goes on without waiting")
+        before = conversation.user_id
+        work = asyncio.ensure_future(self._actions(conversation).run(name, argument))
+        with self._stoppable(work.cancel):
+            await asyncio.wait({work})
+        if work.cancelled():
+            self._notices.note("stopped")
+            return
+        try:
+            self._screen.print(*work.result())
+        except JunkieError as error:
+            self._notices.error(error)
+        if conversation.user_id != before:
+            self._prompt.belongs_to(conversation.user_id)
+
+    def _actions(self, conversation: Conversation) -> Actions:
+        return Actions(conversation, self._screen.look, self._screen.columns)
+
+    async def _choices(self, name: str) -> list[tuple[str, str]]:
+        """What can complete `/forget` and `/resume`; nothing before the database is open."""
+        conversation = self._opened()
+        if conversation is None:
+            return []
+        if name not in self._choices_known:
+            try:
+                self._choices_known[name] = await _choices_of(conversation, name)
+            except JunkieError:
+                return []  # the command itself will say why
+        return self._choices_known[name]
+
+    # Stopping and leaving
+
+    def _view(self) -> View:
+        if self._screen.look.motion and self._screen.stream is sys.stdout:
+            return TerminalView(self._screen, self._notices)
+        return PlainView(sys.stdout, self._notices)
+
+    @contextmanager
+    def _stoppable(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Ctrl-C calls `stop` meanwhile."""
+        self._stop = stop
+        try:
+            with typed_ahead():
+                yield
+        finally:
+            self._stop = None
+
+    def _interrupted(self) -> None:
+        if self._stop is not None:
+            self._stop()
+        elif self._prompt.waiting:
+            self._prompt.interrupt()
+
+    def _say_goodbye(self) -> None:
+        """How to go on with this session, when something was said in it that is kept."""
+        conversation = self._opened()
+        if self._turn is None or conversation is None or not self._options.database:
+            return
+        other = conversation.user_id != self._settings.user or self._options.user is not None
+        again = "junkie chat -c" + (f" -u {shlex.quote(conversation.user_id)}" if other else "")
+        self._notices.note(f"session {short(conversation.session_id)}: {again} goes on with it")
+
+    def _opened(self) -> Conversation | None:
+        """The conversation when it is open now."""
+        if self._opening is None or not self._opening.done() or self._opening.cancelled():
+            return None
+        return self._opening.result()
+
+    async def _close(self) -> None:
+        """Give everything back, whatever is still under way; Ctrl-C ends even that."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        if self._turn is not None and self._turn.running:
+            self._turn.stop()
+            await self._turn.over()
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+        conversation = self._opened()
+        if conversation is not None:
+            await conversation.close()
+
+
+async def _choices_of(conversation: Conversation, name: str) -> list[tuple[str, str]]:
+    if name == "forget":
+        return [(short(memory.memory_id), memory.memory) for memory in (await conversation.memories())[:_CHOICES]]
+    sessions = await conversation.sessions(_CHOICES)
+    return [(short(session.session_id), session.name or session.first_words) for session in sessions]
+
+
+def _load_drawing() -> None:
+    """Load what draws Markdown, behind the prompt: a tenth of a second that nobody should wait for."""
+    from junkie_cli.conversation import markdown
+
+    markdown.MarkdownStream.warm_up()

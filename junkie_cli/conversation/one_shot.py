@@ -1,0 +1,101 @@
+"""One question, one answer: for pipes and scripts. The answer alone on stdout, or JSON Lines with `--json`."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+from junkie_cli.conversation.json_lines import JsonView
+from junkie_cli.conversation.notices import Notices
+from junkie_cli.conversation.opening import Options, announcements, open_conversation
+from junkie_cli.conversation.screen import main_screen
+from junkie_cli.conversation.view import PlainView, TerminalView, View
+from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done
+from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.settings import Settings
+from junkie_cli.invocation import Invocation
+from junkie_cli.output import unwritable
+
+
+async def answer(settings: Settings, options: Options, message: str, view: View, *, interactive: bool) -> None:
+    """Answer `message`, make its memories, and end. Raises the error that the turn ended with."""
+    for announcement in announcements(settings, options):
+        view.announce(announcement)
+    view.busy("starting")
+    try:
+        conversation = await open_conversation(
+            settings, options, ask=_asking(view) if interactive else None, on_progress=_from_any_thread(view.note)
+        )
+        async with conversation:
+            done = await _turn(conversation, message, view)
+    finally:
+        view.settle()
+    if done.error is not None:
+        raise done.error
+
+
+async def _turn(conversation: Conversation, message: str, view: View) -> Done:
+    """Hold the turn to its end, even when nobody reads the answer any more: what was said is to be remembered."""
+    if isinstance(view, JsonView):
+        view.session_id = conversation.session_id
+    for note in conversation.notes:
+        view.announce(note)
+    view.busy("thinking")
+    lost: Exception | None = None
+    answered = False
+    ended: Done | None = None
+    try:
+        async for event in conversation.send(message):
+            answered = answered or isinstance(event, AnswerComplete)
+            ended = event if isinstance(event, Done) else None
+            if lost is None:
+                lost = _show(view, event)
+    except asyncio.CancelledError:
+        view.broken("memory pending: it is tried again later" if answered else "the answer is incomplete")
+        raise
+    if lost is not None:
+        raise lost
+    assert ended is not None  # it is the last event of every turn
+    return ended
+
+
+def _show(view: View, event: ChatEvent) -> Exception | None:
+    """Show `event`; what kept it from being written, a reader that left say."""
+    try:
+        view.show(event)
+        if isinstance(event, AnswerComplete):
+            view.busy("saving memories")
+    except OSError as error:
+        return unwritable(error)
+    except JunkieError as error:
+        return error
+    return None
+
+
+def _asking(view: View) -> Callable[[str], Awaitable[bool]]:
+    async def ask(question: str) -> bool:
+        from junkie_cli.conversation.prompt import ask_yes_or_no
+
+        view.settle()
+        return await ask_yes_or_no(question)
+
+    return ask
+
+
+def _from_any_thread(tell: Callable[[str], None]) -> Callable[[str], None]:
+    loop = asyncio.get_running_loop()
+
+    def tell_soon(message: str) -> None:
+        loop.call_soon_threadsafe(tell, message)
+
+    return tell_soon
+
+
+def make_view(invocation: Invocation) -> View:
+    """JSON Lines, a terminal's Markdown or plain text: whatever stdout is for."""
+    screen = main_screen()
+    notices = Notices(screen, quiet=invocation.quiet)
+    if invocation.json:
+        return JsonView(notices)
+    if screen.stream is sys.stdout and screen.look.motion:
+        return TerminalView(screen, notices)
+    return PlainView(sys.stdout, notices)

@@ -1,0 +1,104 @@
+"""The terminal while an answer streams: final lines above, and below them a few live lines that are drawn anew.
+
+Final lines are written once and for ever; only the live region is ever touched again, and of it only what changed, in
+one write per picture. So nothing flickers and the scrollback holds each line once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from junkie_cli.conversation.signs import write
+from junkie_cli.look import SMALLEST, Look, columns_of, plain, rows_of
+from junkie_cli.text import width
+
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # one picture at once, where the terminal knows how; ignored elsewhere
+_CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
+
+
+class Screen:
+    """A stream that lines are printed to, with a live region at its end where the terminal can move its cursor."""
+
+    def __init__(self, stream: TextIO, look: Look | None = None) -> None:
+        self.stream = stream
+        self.look = Look.of(stream) if look is None else look
+        self.blank = True
+        """Whether the last line printed was empty: what comes next needs no other empty line before it."""
+        self.after_text = False
+        """Whether the last line printed belongs to an answer: what is not part of it is set apart."""
+        self._live: list[str] = []
+        self._columns = self.columns
+
+    @property
+    def columns(self) -> int:
+        """Columns to draw in: one less than there are, since terminals disagree about a full last column."""
+        try:
+            actual = os.get_terminal_size(self.stream.fileno()).columns or SMALLEST
+        except (OSError, ValueError):
+            actual = columns_of(self.stream)
+        return max(min(actual, columns_of(self.stream)), SMALLEST) - 1
+
+    @property
+    def rows(self) -> int:
+        """Rows that the live region may take."""
+        return max(rows_of(self.stream) - 1, 2)
+
+    def print(self, *lines: str) -> None:
+        """Print final lines above the live region."""
+        self.draw(lines, self._live)
+
+    def separate(self) -> None:
+        """Print an empty line unless the last one is empty."""
+        if not self.blank:
+            self.print("")
+
+    def clear(self) -> None:
+        """Take the live region away."""
+        self.draw((), ())
+
+    def draw(self, final: Sequence[str], live: Sequence[str]) -> None:
+        """Print `final` for ever and show `live` below it; of more than a screenful the end is shown."""
+        if final:
+            self.blank = not plain(final[-1]).strip()
+            self.after_text = False
+        if not self.look.motion:
+            if final:
+                write(self.stream, "".join(line + "\n" for line in final))
+            return
+        live = list(live)[-self.rows :]
+        if not final and live == self._live:
+            return
+        write(self.stream, self._picture(final, live))
+        self._live, self._columns = live, self.columns
+
+    def _picture(self, final: Sequence[str], live: Sequence[str]) -> str:
+        same = 0 if final or self._columns != self.columns else _same_head(self._live, live)
+        parts = [_BEGIN, self._to_row(same)]
+        parts += [line + _CLEAR_LINE + "\n" for line in final]
+        parts.append("\n".join(line + _CLEAR_LINE for line in live[same:]))
+        parts += [_CLEAR_BELOW, _END]
+        return "".join(parts)
+
+    def _to_row(self, row: int) -> str:
+        """From the end of the live region to the beginning of its row `row`."""
+        up = sum(self._height(line) for line in self._live[row:]) - 1
+        return f"\r\x1b[{up}A" if up > 0 else "\r"
+
+    def _height(self, line: str) -> int:
+        """Rows that a drawn line takes now: a terminal that was made narrower has folded it."""
+        return max(1, -(-width(plain(line)) // (self.columns + 1)))
+
+
+def _same_head(before: Sequence[str], after: Sequence[str]) -> int:
+    """How many first lines are the same; the last line of either is always drawn, as the cursor stands on it."""
+    most = min(len(before), len(after)) - 1
+    for index in range(max(most, 0)):
+        if before[index] != after[index]:
+            return index
+    return max(most, 0)
+
+
+def main_screen() -> Screen:
+    """The screen a person looks at: stdout where it is a terminal, else stderr."""
+    return Screen(sys.stdout if sys.stdout.isatty() else sys.stderr)

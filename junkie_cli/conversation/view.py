@@ -1,0 +1,274 @@
+"""How a turn looks while it happens: rendered on a terminal, as plain text in a pipe.
+
+Both views take the events of `core.chat` one by one. `TerminalView` draws Markdown on a `Screen`; `PlainView` writes
+the text as it comes. Notices go to stderr, which on a terminal is the same screen.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from junkie_cli.conversation.notices import Notices, folded
+from junkie_cli.conversation.screen import Screen
+from junkie_cli.conversation.signs import sign, write
+from junkie_cli.core.chat import AnswerComplete, ChatEvent, Delta, Done, Failed, Memory, Reasoning, Tool, Warning
+from junkie_cli.look import is_terminal
+from junkie_cli.text import Gate, cut, one_line
+
+if TYPE_CHECKING:
+    from junkie_cli.conversation.markdown import MarkdownStream
+
+_PICTURE_SECONDS = 0.04  # between two pictures of the live region: 25 a second look smooth
+_SPIN_SECONDS = 0.1
+_PATIENCE_SECONDS = 5  # after which the wait is shown in seconds
+_THOUGHT_LINES = 2
+_THOUGHT_CHARACTERS = 400
+
+
+class View(Protocol):
+    """What shows a turn."""
+
+    def busy(self, what: str, hint: str = "") -> None:
+        """Show that something takes its time; `hint` says what the person can do meanwhile."""
+
+    def show(self, event: ChatEvent) -> None:
+        """Take the next event of the turn."""
+
+    def announce(self, message: str) -> None:
+        """Tell something that is told every time, quiet or not."""
+
+    def note(self, message: str) -> None:
+        """Tell something beside the answer."""
+
+    def warn(self, message: str) -> None:
+        """Tell something that should not be missed."""
+
+    def settle(self) -> None:
+        """Finish what is being drawn: nothing moves until the next event."""
+
+    def broken(self, why: str) -> None:
+        """Say that the answer ends early; what there is of it stays."""
+
+
+class TerminalView:
+    """Streamed Markdown on a screen, with a quiet line that moves while there is nothing to read yet."""
+
+    def __init__(self, screen: Screen, notices: Notices) -> None:
+        self._screen = screen
+        self._notices = notices
+        self._gate, self._thought_gate = Gate(), Gate()
+        self._markdown: MarkdownStream | None = None
+        self._thought = ""
+        self._busy = self._hint = ""
+        self._since = 0.0
+        self._drawn_at = 0.0
+        self._cost = 0.0
+        self._later: asyncio.TimerHandle | None = None
+
+    def busy(self, what: str, hint: str = "") -> None:
+        """Show that something takes its time."""
+        self._hint = hint
+        if what != self._busy:
+            self._busy, self._since = what, time.monotonic()
+        self._draw()
+
+    def show(self, event: ChatEvent) -> None:
+        """Draw the next event of the turn."""
+        match event:
+            case Delta(text):
+                self._add(self._gate.feed(text))
+            case Reasoning(text):
+                self._think(self._thought_gate.feed(text))
+            case Tool(name, status):
+                self._tool(name, status)
+            case Warning(message):
+                self.warn(message)
+            case Memory():
+                self._tell(lambda: self._notices.memory(event))
+            case Failed():
+                self.broken("the answer is incomplete")
+            case AnswerComplete() | Done():
+                self.settle()
+
+    def announce(self, message: str) -> None:
+        """Tell something that is told every time."""
+        self._tell(lambda: self._notices.announce(message))
+
+    def note(self, message: str) -> None:
+        """Tell something beside the answer."""
+        self._tell(lambda: self._notices.note(message))
+
+    def warn(self, message: str) -> None:
+        """Tell something that should not be missed."""
+        self._tell(lambda: self._notices.warn(message))
+
+    def settle(self) -> None:
+        """Finish what is being drawn."""
+        self._finish_text()
+        self._busy = self._thought = ""
+        self._stop_clock()
+        self._screen.clear()
+
+    def broken(self, why: str) -> None:
+        """Say that the answer ends early; what there is of it stays."""
+        began = self._markdown is not None or self._screen.after_text
+        self.settle()
+        if began:
+            self._notices.note(why)
+
+    def _add(self, text: str) -> None:
+        if not text:
+            return
+        if self._markdown is None:
+            from junkie_cli.conversation.markdown import MarkdownStream
+
+            text = text.lstrip("\n")
+            if not text:
+                return
+            self._screen.separate()
+            self._markdown = MarkdownStream(self._screen.columns, self._screen.look)
+        self._busy = self._thought = ""
+        self._markdown.feed(text)
+        self._draw_soon()
+
+    def _think(self, text: str) -> None:
+        self._thought = (self._thought + text)[-_THOUGHT_CHARACTERS:]
+        self.busy("thinking")
+
+    def _tool(self, name: str, status: str) -> None:
+        name = one_line(name)
+        if status == "started":
+            self._finish_text()
+            self.busy(f"using {name}")
+            return
+        failed = " failed" if status == "failed" else ""
+        self._busy = "thinking"
+        self.note(f"{sign(self._notices.look, 'separator')} {name}{failed}")
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        self._finish_text()
+        tell()
+
+    def _finish_text(self) -> None:
+        if self._markdown is None:
+            return
+        rest = self._gate.flush()
+        self._markdown.feed(rest)
+        self._markdown.finish()
+        self._screen.draw(self._markdown.take(), ())
+        self._screen.after_text = True
+        self._markdown = None
+
+    # Drawing: at most one picture in _PICTURE_SECONDS, and never more than a third of the time
+
+    def _draw_soon(self) -> None:
+        wait = self._drawn_at + max(_PICTURE_SECONDS, 3 * self._cost) - time.monotonic()
+        if wait <= 0:
+            self._draw()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(wait, self._draw)
+
+    def _draw(self) -> None:
+        self._stop_clock()
+        began = time.monotonic()
+        final: list[str] = []
+        live: list[str] = []
+        if self._markdown is not None:
+            self._markdown.width = self._screen.columns
+            final, live = self._markdown.take(), self._markdown.open_lines()
+        if self._busy:
+            live = [*live, *self._busy_lines()]
+        self._screen.draw(final, live)
+        self._drawn_at = time.monotonic()
+        self._cost = self._drawn_at - began
+        if self._busy and self._screen.look.motion:
+            with suppress(RuntimeError):  # no loop runs: nothing can move either
+                self._later = asyncio.get_running_loop().call_later(_SPIN_SECONDS, self._draw)
+
+    def _busy_lines(self) -> list[str]:
+        look, columns = self._screen.look, self._screen.columns
+        waited = int(time.monotonic() - self._since)
+        frames = sign(look, "frames")
+        frame = frames[int(time.monotonic() / _SPIN_SECONDS) % len(frames)]
+        patient = waited >= _PATIENCE_SECONDS
+        words = f"{frame} {self._busy}" + (f" {waited} s" if patient else "")
+        hint = self._hint or ("Ctrl-C stops" if patient else "")
+        words += f" {sign(look, 'separator')} {hint}" if hint else ""
+        thought = folded(self._thought, columns - 2)[-_THOUGHT_LINES:] if self._thought.strip() else []
+        return [look.styled(cut(line, columns), "dim") for line in (words, *(f"  {line}" for line in thought))]
+
+    def _stop_clock(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
+
+class PlainView:
+    """The answer as it comes, on a stream that is no terminal; a moving line on stderr where that is one."""
+
+    def __init__(self, answer: TextIO, notices: Notices) -> None:
+        self._answer = answer
+        self._notices = notices
+        self._gate = Gate()
+        self._ends_with_newline = self._writable = True
+        self._began = False
+        self._wait = TerminalView(notices.screen, notices)
+
+    def busy(self, what: str, hint: str = "") -> None:
+        """Show that something takes its time."""
+        self._wait.busy(what, hint)
+
+    def show(self, event: ChatEvent) -> None:
+        """Write the next event of the turn."""
+        match event:
+            case Delta(text):
+                self._wait.settle()
+                self._write(self._gate.feed(text))
+            case AnswerComplete() | Done():
+                self.settle()
+            case Failed():
+                self.broken("the answer is incomplete")
+            case _:
+                if is_terminal(self._answer):
+                    self._end_line()
+                self._wait.show(event)
+
+    def announce(self, message: str) -> None:
+        """Tell something that is told every time."""
+        self._wait.announce(message)
+
+    def note(self, message: str) -> None:
+        """Tell something beside the answer."""
+        self._wait.note(message)
+
+    def warn(self, message: str) -> None:
+        """Tell something that should not be missed."""
+        self._wait.warn(message)
+
+    def settle(self) -> None:
+        """End the last line of the answer."""
+        self._wait.settle()
+        self._end_line()
+
+    def broken(self, why: str) -> None:
+        """Say that the answer ends early."""
+        self.settle()
+        if self._began:
+            self._notices.note(why)
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        self._began = True
+        self._ends_with_newline = text.endswith("\n")
+        if self._writable:
+            self._writable = False  # not again, should it fail now
+            write(self._answer, text)
+            self._writable = True
+
+    def _end_line(self) -> None:
+        self._write(self._gate.flush())
+        if not self._ends_with_newline:
+            self._write("\n")
