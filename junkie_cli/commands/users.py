@@ -1,0 +1,163 @@
+"""`junkie users`: who there is, and everything of one person: in a file, or gone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from junkie_cli.core.errors import ExitCode
+from junkie_cli.invocation import JsonOption, YesOption, invocation
+from junkie_cli.output import Column, note, print_json, print_line, print_rows, progress, require_confirmation, warn
+
+if TYPE_CHECKING:
+    from junkie_cli.core.users import Erased
+
+app = typer.Typer(name="users", help="Who there is; a person's data in a file; erasing a person.", no_args_is_help=True)
+
+_COLUMNS = (
+    Column("USER", lambda user: user.user_id, "id"),
+    Column("MEMORIES", lambda user: user.memories, "number"),
+    Column("SESSIONS", lambda user: user.sessions, "number"),
+    Column("RUNS", lambda user: user.runs, "number"),
+    Column("LAST ACTIVE", lambda user: user.last_active, "time"),
+)
+
+
+@app.command("list", epilog="Example: junkie users list -n 20")
+def list_(
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, help="How many to show at most.")] = 50,
+    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List users by id, with what each has; what belongs to nobody comes last."""
+    from junkie_cli.core import users
+
+    page = invocation().run(users.list_users(invocation().settings(), limit=limit, after=after))
+    if as_json:
+        return print_json({"users": [asdict(user) for user in page.users], "next": page.next})
+    print_rows(
+        _COLUMNS, page.users, empty="no users: agno has made no table yet" if page.tables_missing else "no users"
+    )
+    return note(f"there are more: --after {page.next}") if page.next else None
+
+
+@app.command(epilog="Example: junkie users export ada -o ada.jsonl")
+def export(
+    user: Annotated[str, typer.Argument(metavar="USER")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Written complete, or not at all.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything of a person to one JSON Lines file: all that erase would delete."""
+    from junkie_cli.core import users
+
+    with progress("exporting", unit="lines") as shown:
+        done = invocation().run(users.export_user(invocation().settings(), user, output, on_progress=shown.reach))
+    if as_json:
+        return print_json({"user_id": user, "path": str(done.path), "lines": done.lines})
+    return _print_counts(done.lines, f"nothing of {user} is there")
+
+
+@app.command(epilog="Example: junkie users erase ada --receipt ada-erased.json")
+def erase(
+    user: Annotated[str, typer.Argument(metavar="USER")],
+    yes: YesOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    receipt: Annotated[Path | None, typer.Option("--receipt", metavar="FILE", help="Write a receipt, 0600.")] = None,
+    whole_database: Annotated[
+        bool, typer.Option("--whole-database", help="Rows of this person outside the schema, too.")
+    ] = False,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, unattended.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a person for good: memories, own runs, own sessions, pending, history. There is no undo."""
+    from junkie_cli.core import database, users
+
+    settings = invocation().settings()
+    database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
+    if receipt:
+        users.check_receipt_path(receipt)
+    if dry_run or not yes:
+        preview = invocation().run(users.erase_user(settings, user, whole_database=whole_database, dry_run=True))
+        if dry_run or not preview.found:
+            return _report(preview, None, as_json=as_json)
+        _ask_to_erase(preview)
+    done = invocation().run(users.erase_user(settings, user, whole_database=whole_database))
+    return _report(done, receipt, as_json=as_json)
+
+
+def _ask_to_erase(preview: "Erased") -> None:
+    from junkie_cli.core.database import label
+
+    note(f"of {preview.user_id} in {label(invocation().settings())}:")
+    for table, count in preview.erased.items():
+        note(f"  {table}: {count}")
+    if preview.shared_sessions:
+        note(
+            f"  {preview.shared_sessions} sessions that others speak in too lose this person's runs, summary and state"
+        )
+    require_confirmation(f"erase {preview.user_id} for good? There is no undo.", yes=False)
+
+
+def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
+    from junkie_cli.core import users
+
+    backups = _backups() if done.found else []
+    if receipt and done.erased_at:
+        users.write_receipt(receipt, done, backups)
+    if as_json:
+        print_json(_document(done, backups, receipt if done.erased_at else None))
+    else:
+        _print_counts(done.erased, f"nothing of {done.user_id} is there")
+        _tell(done, backups)
+    for problem in done.problems:
+        warn(problem)
+    if done.remaining:
+        warn(f"{done.remaining} rows were written back by another program: stop the bot and run this again")
+    if done.problems or done.remaining:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | None) -> dict[str, Any]:
+    return {
+        "user_id": done.user_id,
+        "erased": done.erased,
+        "remaining": done.remaining,
+        "elsewhere": done.elsewhere,
+        "unsearchable": done.unsearchable,
+        "backups": backups,
+        "receipt": str(receipt) if receipt else None,
+    }
+
+
+def _backups() -> list[dict[str, Any]]:
+    """The backups in the folder; each was made before now, and holds whoever was there then."""
+    from junkie_cli.core.backup import catalogue
+
+    entries = invocation().run(catalogue.scan(invocation().settings().backup_dir))
+    return [{"path": str(entry.path), "made_at": entry.made_at, "expires": None} for entry in entries if entry.bytes]
+
+
+def _print_counts(counts: Mapping[str, int], empty: str) -> None:
+    rows = list(counts.items())
+    print_rows(
+        (Column("TABLE", lambda row: row[0], "id"), Column("ROWS", lambda row: row[1], "number")), rows, empty=empty
+    )
+
+
+def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
+    if not done.found:
+        if done.nearest:
+            note(f"did you mean {', '.join(done.nearest)}?")
+        return
+    print_line("nothing was changed: this would go" if done.dry_run else f"erased; {done.remaining} rows remain")
+    if done.shared_sessions:
+        note(f"{done.shared_sessions} sessions are shared: others' runs stay, and another speaker owns them")
+    for table, count in done.elsewhere.items():
+        state = "erased too" if done.whole_database else "outside the schema, untouched (--whole-database)"
+        note(f"{table}: {count} rows {state}")
+    for sentence in done.unsearchable:
+        note(f"not searched: {sentence}")
+    for backup in backups:
+        note(f"still holds this person until it is pruned: {backup['path']}")

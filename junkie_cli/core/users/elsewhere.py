@@ -1,0 +1,63 @@
+"""What a person has outside the schema: rows of the bot's own tables (`messages`, access lists, triggers, ...)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.query import count_of
+from junkie_cli.core.schema import quoted
+from junkie_cli.core.users.belongings import is_user
+
+if TYPE_CHECKING:
+    import asyncpg
+
+# Columns that hold whose row it is, in the bot's tables and in agno's.
+_OWNER_COLUMNS = ("user_id", "author_id")
+
+_FIND = """
+SELECT n.nspname AS schema, c.relname AS name, array_agg(a.attname::text) AS columns,
+  array_agg(format_type(a.atttypid, NULL)) AS kinds,
+  bool_and(has_schema_privilege(n.oid, 'USAGE')) AND bool_and(has_table_privilege(c.oid, 'SELECT')) AS readable
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attname = ANY($2::text[]) AND n.nspname <> $1
+  AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Rows by `schema.table`, and a sentence for each table that could not be read."""
+
+    counts: Mapping[str, int]
+    unreadable: tuple[str, ...]
+
+
+async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str, *, delete: bool) -> Elsewhere:
+    """Count this person's rows outside `schema`, or delete them, in the caller's transaction."""
+    counts: dict[str, int] = {}
+    unreadable = []
+    for table in await connection.fetch(_FIND, schema, list(_OWNER_COLUMNS)):
+        name = f"{table['schema']}.{table['name']}"
+        if not table["readable"]:
+            unreadable.append(f"{name}: this database user may not read it")
+            continue
+        source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
+        owned = " OR ".join(
+            _holds(column, kind, user_id) for column, kind in zip(table["columns"], table["kinds"], strict=True)
+        )
+        if delete:
+            count = count_of(await connection.execute(f"DELETE FROM {source} WHERE {owned}", user_id))
+        else:
+            count = await connection.fetchval(f"SELECT count(*) FROM {source} WHERE {owned}", user_id)
+        if count:
+            counts[name] = count
+    return Elsewhere(counts, tuple(unreadable))
+
+
+def _holds(column: str, kind: str, user_id: str) -> str:
+    """SQL: the column holds the user id. The bot keeps Discord's ids as bigint: compared as such, an index helps."""
+    if kind == "bigint" and user_id.isascii() and user_id.isdigit() and int(user_id) < 2**63:
+        return f"{quoted(column)} = $1::text::bigint"
+    return is_user(quoted(column), kind)

@@ -1,0 +1,364 @@
+"""Erasing a person: everything that is theirs, in one transaction, counted to zero, without touching others' words.
+
+Data flows: user id -> lock and tombstone (writers of ours wait, then refuse) -> own rows of every table -> own runs ->
+sessions nobody else spoke in -> shared sessions, stripped and passed on -> recount -> ledger -> commit -> count again.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core import journal, owners, prompt_history, runs, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
+from junkie_cli.core.files import told
+from junkie_cli.core.query import count_of
+from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.users import belongings, elsewhere
+from junkie_cli.core.users.belongings import OLD_RUNS
+from junkie_cli.core.users.ledger import Erasure, complete_ledger_file, read_ledger
+
+if TYPE_CHECKING:
+    import asyncpg
+
+PROMPT_HISTORY = "prompt history"
+_SCOPE = "pg_temp.junkie_erase"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure did, or with `dry_run` would do.
+
+    `erased` counts rows by table (`agent_sessions.runs`: runs inside agno 2's column; `prompt history`: files).
+    `remaining` is what was counted after the commit: rows that other programs wrote meanwhile. `elsewhere` counts rows
+    outside the schema, which are erased too when `whole_database`. `problems` are sentences about what did not work
+    after the commit. `erased_at` is None when nothing was found, or nothing was done.
+    """
+
+    user_id: str
+    erased: Mapping[str, int]
+    shared_sessions: int
+    remaining: int
+    elsewhere: Mapping[str, int]
+    whole_database: bool
+    unsearchable: tuple[str, ...]
+    nearest: tuple[str, ...]
+    server_version: str
+    database: str
+    erased_at: datetime | None
+    dry_run: bool
+    problems: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> int:
+        """How many rows and files were this person's."""
+        return sum(self.erased.values()) + (sum(self.elsewhere.values()) if self.whole_database else 0)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One erasure under way, in one transaction."""
+
+    connection: "asyncpg.Connection[Any]"
+    state: SchemaState
+    user_id: str
+    erased: dict[str, int] = field(default_factory=dict)
+    shared_sessions: int = 0
+
+    async def count(self, table: str, statement: str) -> None:
+        """Run a statement about $1, which it must name, and add its row count to `table`."""
+        done = count_of(await self.connection.execute(statement, self.user_id))
+        self.erased[table] = self.erased.get(table, 0) + done
+
+    async def run(self) -> None:
+        """Delete, strip and pass on; leaves the counts in this object."""
+        await journal.mark_writer(self.connection, "erase")
+        if self.state.has(SESSIONS):
+            await self._sessions()
+        for table in belongings.own_tables(self.state):
+            await self.count(table.name, f"DELETE FROM {self.state.qualified(table.name)} WHERE {table.condition}")
+
+    async def _sessions(self) -> None:
+        await self.connection.execute(
+            f"CREATE TEMP TABLE junkie_erase ON COMMIT DROP AS SELECT * FROM {belongings.sessions(self.state)} c",
+            self.user_id,
+        )
+        sessions = self.state.qualified(SESSIONS)
+        mine = f"SELECT c.session_id FROM {_SCOPE} c WHERE NOT c.shared"
+        if self.state.has(RUNS):
+            await self._runs()
+        if self.state.has_runs_column:
+            await self._old_runs()
+        for name, table in self.state.tables.items():
+            if "session_id" in table.columns and "user_id" not in table.columns:
+                rows = f"DELETE FROM {self.state.qualified(name)} t WHERE t.session_id::text IN ({mine})"
+                await self.count(name, f"{rows} AND $1::text IS NOT NULL")
+        await self.count(SESSIONS, f"DELETE FROM {sessions} s WHERE s.session_id IN ({mine}) AND $1::text IS NOT NULL")
+        await self._pass_on()
+
+    async def _runs(self) -> None:
+        """Own runs, and the runs they began. Before sessions, whose deletion would look for each of theirs."""
+        table = self.state.qualified(RUNS)
+        await self.connection.execute(
+            "CREATE TEMP TABLE junkie_erase_runs ON COMMIT DROP AS"
+            f" SELECT r.run_id FROM {table} r WHERE {belongings.own_runs(self.state, _SCOPE)}",
+            self.user_id,
+        )
+        own = "SELECT o.run_id FROM pg_temp.junkie_erase_runs o"
+        scope = f"SELECT c.session_id FROM {_SCOPE} c"
+        await self.count(
+            RUNS,
+            f"DELETE FROM {table} r WHERE $1::text IS NOT NULL AND (r.run_id IN ({own})"
+            f" OR r.session_id IN ({scope}) AND r.parent_run_id IN ({own}))",
+        )
+
+    async def _old_runs(self) -> None:
+        """Own runs are taken out of the arrays of shared sessions; other sessions go whole."""
+        sessions, kind = self.state.qualified(SESSIONS), self.state.column_type(SESSIONS, "runs")
+        elements = runs.elements(self.state, "s.runs")
+        own = belongings.own_run(self.state)
+        self.erased[OLD_RUNS] = await self.connection.fetchval(
+            f"SELECT count(*) FROM {sessions} s JOIN {_SCOPE} c USING (session_id), LATERAL {elements} WHERE {own}",
+            self.user_id,
+        )
+        await self.connection.execute(
+            f"UPDATE {sessions} s SET runs = (SELECT coalesce({kind}_agg(e.run ORDER BY e.position), '[]')"
+            f" FROM {elements} WHERE NOT {own}) FROM {_SCOPE} c"
+            f" WHERE c.session_id = s.session_id AND c.shared AND {kind}_typeof(s.runs) = 'array'",
+            self.user_id,
+        )
+
+    async def _pass_on(self) -> None:
+        columns = self.state.tables[SESSIONS].columns
+        changes = ["user_id = CASE WHEN s.user_id = $1::text THEN c.heir ELSE s.user_id END"]
+        if "summary" in columns:
+            changes.append("summary = NULL")
+        if "session_data" in columns:
+            changes.append(f"session_data = {belongings.stripped(self.state, 'session_data')}")
+        done = await self.connection.execute(
+            f"UPDATE {self.state.qualified(SESSIONS)} s SET {', '.join(changes)} FROM {_SCOPE} c"
+            " WHERE c.session_id = s.session_id AND c.shared",
+            self.user_id,
+        )
+        self.shared_sessions = count_of(done)
+
+
+# --- one person -------------------------------------------------------------------------------------------------------
+
+
+async def erase_user(
+    settings: Settings, user_id: str, *, whole_database: bool = False, dry_run: bool = False
+) -> Erased:
+    """Erase a person for good: no undo, no copy. With `dry_run` all is done, counted and rolled back.
+
+    A person who is not found at all leaves no trace, and similar ids are named. Raises UsageError for an empty id,
+    DatabaseError when anything is left when all is counted again: nothing is changed then.
+    """
+    if not user_id:
+        raise UsageError("whom? nothing was changed", hint="what belongs to nobody: junkie memories clear --no-owner")
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.schema)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            done = await _erase(connection, state, user_id, whole_database, dry_run)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        if dry_run or not done.found:
+            await transaction.rollback()
+            nearest = () if done.found else await owners.nearest(connection, state, user_id)
+            return replace(done, erased_at=None, nearest=nearest)
+        await transaction.commit()
+        async with connection.transaction():
+            remaining = await _remaining(connection, state, user_id)
+        problems = await _after(settings, connection, state, user_id)
+    return replace(done, remaining=remaining, problems=problems)
+
+
+async def _erase(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, whole_database: bool, dry_run: bool
+) -> Erased:
+    erased_at = await _mark_erased(connection, state, user_id)
+    work = _Work(connection, state, user_id)
+    await work.run()
+    outside = await elsewhere.find(connection, state.schema, user_id, delete=whole_database)
+    counts = {table: count for table, count in work.erased.items() if count}
+    if prompt_history.history_file(user_id).exists():
+        counts[PROMPT_HISTORY] = 1
+    remaining = await _remaining(connection, state, user_id)
+    if remaining:
+        raise DatabaseError(
+            f"{remaining} rows of this person are still there after erasing; nothing was changed",
+            hint="a trigger or a rule may write them back: look at the tables' triggers",
+            code="erase_incomplete",
+        )
+    if state.may("INSERT", ERASURES):
+        await _write_ledger(connection, state, user_id, erased_at, counts)
+    return Erased(
+        user_id,
+        counts,
+        work.shared_sessions,
+        remaining,
+        outside.counts,
+        whole_database,
+        (*_UNSEARCHABLE, *outside.unreadable),
+        (),
+        str(connection.get_settings().server_version),
+        await connection.fetchval("SELECT current_database()"),
+        erased_at,
+        dry_run,
+    )
+
+
+_UNSEARCHABLE = (
+    "other people's runs and memories that quote or mention this person: they name no owner of the words",
+    "metadata of shared sessions, which the bot's program fills",
+    "exports, logs and copies that were made outside the database",
+)
+
+
+async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> datetime:
+    """Lock the user alone and leave the tombstone first: imports and turns of ours wait for it, then see it."""
+    await connection.execute(journal.LOCK_ALONE, journal.lock_name(state, user_id))
+    erased_at = await journal.database_time(connection)
+    if state.may("INSERT", TOMBSTONES):
+        await connection.execute(
+            f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) SELECT {_hash('$1::text')}, $2"
+            f" FROM {state.qualified(OWN_VERSIONS)} v WHERE v.name = 'salt'"
+            " ON CONFLICT (user_hash) DO UPDATE SET erased_at = excluded.erased_at",
+            user_id,
+            erased_at,
+        )
+    return erased_at
+
+
+def _hash(user_id: str) -> str:
+    return f"encode(sha256(convert_to(v.value || {user_id}, 'UTF8')), 'hex')"
+
+
+async def _write_ledger(
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    user_id: str,
+    erased_at: datetime,
+    counts: Mapping[str, int],
+) -> None:
+    await connection.execute(
+        f"INSERT INTO {state.qualified(ERASURES)} (erasure_id, user_hash, erased_at, counts)"
+        f" SELECT $1::text::uuid, {_hash('$2::text')}, $3, $4::text::json FROM {state.qualified(OWN_VERSIONS)} v"
+        " WHERE v.name = 'salt'",
+        str(uuid4()),
+        user_id,
+        erased_at,
+        json.dumps(counts),
+    )
+
+
+async def _remaining(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> int:
+    """Rows and runs of this person in the schema, by the same definitions that erase them."""
+    parts = [
+        f"(SELECT count(*) FROM {state.qualified(table.name)} WHERE {table.condition})"
+        for table in belongings.own_tables(state)
+    ]
+    if state.has(SESSIONS):
+        parts.append(f"(SELECT count(*) FROM {state.qualified(SESSIONS)} s WHERE s.user_id = $1::text)")
+    if state.has(RUNS):
+        parts.append(f"(SELECT count(*) FROM {state.qualified(RUNS)} r WHERE r.user_id = $1::text)")
+    if state.has_runs_column:
+        elements = runs.elements(state, "s.runs")
+        parts.append(
+            f"(SELECT count(*) FROM {state.qualified(SESSIONS)} s, LATERAL {elements}"
+            f" WHERE {belongings.own_run(state)})"
+        )
+    return int(await connection.fetchval(f"SELECT {' + '.join(parts)}", user_id)) if parts else 0
+
+
+async def _after(
+    settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
+) -> tuple[str, ...]:
+    """What follows the commit: the file with typed lines, and the ledger beside the backups."""
+    problems = []
+    try:
+        with told(prompt_history.history_file(user_id)):
+            prompt_history.erase_history(user_id)
+    except JunkieError as error:
+        problems.append(f"the lines typed in chat are still there: {error.message}")
+    if not state.has(ERASURES):
+        problems.append("no tombstone was left: this database user cannot make the junkie tables")
+    try:
+        complete_ledger_file(settings.backup_dir, await read_ledger(connection, state))
+    except JunkieError as error:
+        problems.append(f"the ledger beside the backups lacks this erasure, run erase again: {error.message}")
+    return tuple(problems)
+
+
+# --- after a restore --------------------------------------------------------------------------------------------------
+
+
+async def apply_erasures(
+    connection: "asyncpg.Connection[Any]", schema_name: str, ledger: Iterable[Erasure], *, after: datetime | None = None
+) -> dict[str, Mapping[str, int]]:
+    """Erase again, in restored data, everybody whom `ledger` names (erased later than `after`, when given).
+
+    Runs in the caller's transaction, or one of its own. Each person gets a tombstone with this schema's salt. Returns
+    what was erased by user id and table; people who are not in the data are not in it.
+    """
+    wanted = [erasure for erasure in ledger if after is None or erasure.erased_at > after]
+    if not wanted:
+        return {}
+    async with schema.transaction(connection):
+        state = await schema.prepare(connection, schema_name)
+        done: dict[str, Mapping[str, int]] = {}
+        for user_id in await _named_in(connection, state, wanted):
+            await _mark_erased(connection, state, user_id)
+            work = _Work(connection, state, user_id)
+            await work.run()
+            await connection.execute("DROP TABLE IF EXISTS pg_temp.junkie_erase, pg_temp.junkie_erase_runs")
+            done[user_id] = {table: count for table, count in work.erased.items() if count}
+        await _keep_ledger(connection, state, wanted)
+    return done
+
+
+async def _named_in(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> list[str]:
+    """The user ids in the data whose hash the ledger holds; each id is hashed once for each salt."""
+    sources = [f"SELECT user_id::text FROM {state.qualified(table.name)}" for table in belongings.own_tables(state)]
+    if state.has(SESSIONS):
+        sources += [
+            f"SELECT user_id FROM {state.qualified(SESSIONS)}",
+            f"SELECT r.user_id FROM {runs.table(state)} r",
+        ]
+    if not sources:
+        return []
+    rows = await connection.fetch(
+        f"SELECT DISTINCT i.user_id FROM ({' UNION '.join(sources)}) i(user_id)"
+        " CROSS JOIN (SELECT DISTINCT salt FROM unnest($1::text[]) salt) s"
+        " JOIN unnest($1::text[], $2::text[]) l(salt, hash) ON l.salt = s.salt"
+        " AND l.hash = encode(sha256(convert_to(s.salt || i.user_id, 'UTF8')), 'hex') WHERE i.user_id <> ''",
+        [erasure.salt for erasure in wanted],
+        [erasure.user_hash for erasure in wanted],
+    )
+    return [row["user_id"] for row in rows]
+
+
+async def _keep_ledger(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> None:
+    """The restored schema knows the later erasures too, where its salt is theirs."""
+    if not state.may("INSERT", ERASURES):
+        return
+    salt = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'salt'")
+    same = [erasure for erasure in wanted if erasure.salt == salt]
+    await connection.executemany(
+        f"INSERT INTO {state.qualified(ERASURES)} (erasure_id, user_hash, erased_at, counts)"
+        " VALUES ($1::text::uuid, $2, $3, '{}') ON CONFLICT DO NOTHING",
+        [(erasure.erasure_id, erasure.user_hash, erasure.erased_at) for erasure in same],
+    )
+    await connection.executemany(
+        f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) VALUES ($1, $2)"
+        " ON CONFLICT (user_hash) DO UPDATE SET erased_at = greatest(excluded.erased_at,"
+        f" {state.qualified(TOMBSTONES)}.erased_at)",
+        [(erasure.user_hash, erasure.erased_at) for erasure in same],
+    )

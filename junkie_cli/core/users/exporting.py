@@ -1,0 +1,117 @@
+"""A person's data in one JSON Lines file: everything that erasing would delete, complete or not at all.
+
+Each line is `{"table": TABLE, "row": {...}}`; runs inside agno 2's column are lines of `agent_sessions.runs`, and of
+a session that others speak in too only what is about this person is written.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from junkie_cli.core import prompt_history, runs, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.files import complete_file, told
+from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.users import belongings
+from junkie_cli.core.users.erasing import PROMPT_HISTORY
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_PREFETCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedUser:
+    """What was written where: lines by table."""
+
+    user_id: str
+    path: Path
+    lines: Mapping[str, int]
+
+
+async def export_user(
+    settings: Settings, user_id: str, path: Path, *, on_progress: Callable[[int], None] | None = None
+) -> ExportedUser:
+    """Write everything of a person to `path`, in one snapshot of the database. Raises UsageError, FileError."""
+    if not user_id:
+        raise UsageError("whose data?", hint="what belongs to nobody: junkie memories export --no-owner")
+    with complete_file(path) as file:
+        counts: dict[str, int] = {}
+        # Not from a replica, which may lag: what is handed to a person is whole.
+        async with (
+            connect(settings) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            state = await schema.inspect(connection, settings.schema)
+            for table, query in _queries(state):
+                await _write(connection, file, table, query, user_id, counts, on_progress)
+        for line in _typed(user_id):
+            _write_line(file, PROMPT_HISTORY, json.dumps({"line": line}), counts)
+    return ExportedUser(user_id, path, counts)
+
+
+def _queries(state: SchemaState) -> Iterator[tuple[str, str]]:
+    """Table and SQL of its rows as JSON text."""
+    for table in belongings.own_tables(state):
+        source = state.qualified(table.name)
+        yield table.name, f"SELECT row_to_json(t)::text AS row FROM {source} t WHERE {table.condition}"
+    if not state.has(SESSIONS):
+        return
+    sessions, scope = state.qualified(SESSIONS), belongings.sessions(state)
+    own = ("session_id", "user_id", "session_data", "summary")
+    shared = ", ".join(f"s.{name}" for name in own if state.has_column(SESSIONS, name))
+    yield (
+        SESSIONS,
+        f"SELECT row_to_json(s)::text AS row FROM {sessions} s JOIN {scope} c USING (session_id) WHERE NOT c.shared",
+    )
+    yield (
+        SESSIONS,
+        f"SELECT row_to_json(t)::text AS row FROM (SELECT {shared} FROM {sessions} s JOIN {scope} c USING (session_id)"
+        " WHERE c.shared) t",
+    )
+    if state.has(RUNS):
+        yield (
+            RUNS,
+            f"SELECT row_to_json(r)::text AS row FROM {state.qualified(RUNS)} r"
+            f" WHERE {belongings.own_runs(state, scope)}",
+        )
+    if state.has_runs_column:
+        yield (
+            belongings.OLD_RUNS,
+            f"SELECT json_build_object('session_id', s.session_id, 'run', e.run)::text AS row FROM {sessions} s"
+            f" JOIN {scope} c USING (session_id), LATERAL {runs.elements(state, 's.runs')}"
+            f" WHERE c.shared AND {belongings.own_run(state)}",
+        )
+
+
+async def _write(
+    connection: "asyncpg.Connection[Any]",
+    file: BinaryIO,
+    table: str,
+    query: str,
+    user_id: str,
+    counts: dict[str, int],
+    on_progress: Callable[[int], None] | None,
+) -> None:
+    async for row in connection.cursor(query, user_id, prefetch=_PREFETCH):
+        _write_line(file, table, row["row"], counts)
+        if on_progress:
+            on_progress(sum(counts.values()))
+
+
+def _write_line(file: BinaryIO, table: str, row: str, counts: dict[str, int]) -> None:
+    text = row.replace("\n", " ").replace("\r", " ")  # raw line ends stand between JSON's tokens only
+    file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode())
+    counts[table] = counts.get(table, 0) + 1
+
+
+def _typed(user_id: str) -> list[str]:
+    """The lines typed in chat on this machine."""
+    path = prompt_history.history_file(user_id)
+    with told(path):
+        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []

@@ -1,0 +1,82 @@
+"""The ledger of erasures: in the schema and in a file beside the backups, so that a restore can apply them again.
+
+It holds no user id, only its hash with a salt: who has the backup can tell whether somebody in it was erased, and
+nobody can read from the ledger who that was.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.files import append_line, told
+from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, SchemaState, transaction
+
+if TYPE_CHECKING:
+    import asyncpg
+
+FILE_NAME = "erasures.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erasure: `user_hash` is the sha256 of `salt` and the user id, in hex; `erased_at` is the server's, in UTC."""
+
+    erasure_id: str
+    schema: str
+    salt: str
+    user_hash: str
+    erased_at: datetime
+
+
+async def read_ledger(connection: "asyncpg.Connection[Any]", state: SchemaState) -> list[Erasure]:
+    """The erasures that the schema's own table knows, oldest first; empty where it is not."""
+    if not state.may("SELECT", ERASURES) or not state.may("SELECT", OWN_VERSIONS):
+        return []
+    async with transaction(connection):
+        rows = await connection.fetch(
+            "SELECT e.erasure_id::text AS erasure_id, v.value AS salt, e.user_hash, e.erased_at"
+            f" FROM {state.qualified(ERASURES)} e JOIN {state.qualified(OWN_VERSIONS)} v ON v.name = 'salt'"
+            " ORDER BY e.erased_at, e.erasure_id"
+        )
+    return [Erasure(row["erasure_id"], state.schema, row["salt"], row["user_hash"], row["erased_at"]) for row in rows]
+
+
+def read_ledger_file(folder: Path) -> list[Erasure]:
+    """The erasures in the file of a backup folder, oldest first; empty when there is none.
+
+    A last line that was cut by a crash is passed over. Raises FileError when the file cannot be read.
+    """
+    path = folder / FILE_NAME
+    with told(path):
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines()
+    found = [erasure for line in lines if (erasure := _parsed(line)) is not None]
+    return sorted({erasure.erasure_id: erasure for erasure in found}.values(), key=lambda erasure: erasure.erased_at)
+
+
+def _parsed(line: str) -> Erasure | None:
+    try:
+        entry = json.loads(line)
+        erased_at = datetime.fromisoformat(entry["erased_at"])
+        return Erasure(entry["erasure_id"], entry["schema"], entry["salt"], entry["user_hash"], erased_at)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def complete_ledger_file(folder: Path, known: Iterable[Erasure]) -> None:
+    """Append what the file lacks of `known`. Raises FileError."""
+    there = {erasure.erasure_id for erasure in read_ledger_file(folder)}
+    for erasure in known:
+        if erasure.erasure_id not in there:
+            line = {
+                "erasure_id": erasure.erasure_id,
+                "schema": erasure.schema,
+                "salt": erasure.salt,
+                "user_hash": erasure.user_hash,
+                "erased_at": erasure.erased_at.isoformat(),
+            }
+            append_line(folder / FILE_NAME, json.dumps(line).encode())

@@ -1,0 +1,118 @@
+"""Who there is: user ids in order, with what each has and when they were last active. Pages by keyset."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core import owners, runs, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.query import decode_cursor, encode_cursor, moment
+from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user with counts; `user_id` None stands for what belongs to nobody.
+
+    `sessions` are those the user owns or spoke in, `runs` the user's own. `last_active` (UTC) is the newest time of
+    a memory, a run or a session of theirs.
+    """
+
+    user_id: str | None
+    memories: int
+    sessions: int
+    runs: int
+    last_active: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """Users by id, what belongs to nobody last; `next` is the cursor of the page after, None on the last."""
+
+    users: tuple[User, ...]
+    next: str | None
+    tables_missing: bool = False
+
+
+async def list_users(settings: Settings, *, limit: int = 50, after: str | None = None) -> UserPage:
+    """One page of users. Raises UsageError for a cursor that is not one."""
+    start = decode_cursor(after, str)[0] if after else None
+    async with connect(settings, read_only=True) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        tables = [table for table in (MEMORIES, SESSIONS, RUNS) if state.has(table)]
+        if not tables:
+            return UserPage((), None, tables_missing=True)
+        ids = await _ids(connection, state, tables, start, limit + 1)
+        users = await _counted(connection, state, ids[:limit])
+        nobody = await _nobody(connection, state) if len(ids) <= limit else None
+    if len(ids) > limit or (nobody and len(ids) == limit):
+        return UserPage(tuple(users), encode_cursor([ids[limit - 1]]))
+    return UserPage((*users, nobody) if nobody else tuple(users), None)
+
+
+async def _ids(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[str], start: str | None, count: int
+) -> list[str]:
+    sources = [owners.distinct_ids(state, table, "$1::text", str(count)) for table in tables]
+    if state.has_runs_column:
+        sources.append(
+            f"(SELECT DISTINCT user_id FROM {runs.table(state)} r WHERE user_id > coalesce($1::text, '')"
+            f" ORDER BY user_id LIMIT {count})"
+        )
+    rows = await connection.fetch(
+        f"SELECT user_id FROM ({' UNION '.join(sources)}) ids ORDER BY user_id LIMIT {count}", start
+    )
+    return [row["user_id"] for row in rows]
+
+
+async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]) -> list[User]:
+    """Counts of these users only; each source is read once."""
+    if not ids:
+        return []
+    rows = await connection.fetch(_counts(state, "user_id = ANY($1::text[])", "user_id"), ids)
+    found = {row["user_id"]: row for row in rows}
+    return [_user(user_id, found[user_id]) for user_id in ids]
+
+
+async def _nobody(connection: "asyncpg.Connection[Any]", state: SchemaState) -> User | None:
+    """What belongs to nobody, None when that is nothing."""
+    row = await connection.fetchrow(_counts(state, "(user_id IS NULL OR user_id = '')", "''::text"))
+    user = None if row is None else _user(None, row)
+    return user if user and (user.memories or user.sessions or user.runs) else None
+
+
+def _user(user_id: str | None, row: Any) -> User:
+    return User(user_id, row["memories"], row["sessions"], row["runs"], moment(row["last_active"]))
+
+
+def _counts(state: SchemaState, condition: str, key: str) -> str:
+    nothing = "SELECT NULL::text AS user_id, NULL::bigint AS n, NULL::bigint AS at WHERE false"
+    memories = nothing
+    if state.has(MEMORIES):
+        memories = (
+            f"SELECT {key} AS user_id, count(*) AS n, max(updated_at) AS at FROM {state.qualified(MEMORIES)}"
+            f" WHERE {condition} GROUP BY 1"
+        )
+    owned = "SELECT NULL::text AS user_id, NULL::text AS session_id, NULL::bigint AS at WHERE false"
+    if state.has(SESSIONS):
+        owned = (
+            f"SELECT {key} AS user_id, session_id::text AS session_id, coalesce(updated_at, created_at) AS at"
+            f" FROM {state.qualified(SESSIONS)} WHERE {condition}"
+        )
+    return (
+        f"WITH m AS ({memories}), owned AS ({owned}),"
+        f" spoken AS MATERIALIZED (SELECT {key} AS user_id, session_id::text AS session_id, parent_run_id, created_at"
+        f" FROM {runs.table(state)} r WHERE {condition}),"
+        " r AS (SELECT user_id, count(*) FILTER (WHERE parent_run_id IS NULL) AS n, max(created_at) AS at"
+        " FROM spoken GROUP BY 1),"
+        " s AS (SELECT user_id, count(DISTINCT session_id) AS n, max(at) AS at FROM"
+        " (SELECT user_id, session_id, at FROM owned UNION ALL SELECT user_id, session_id, NULL FROM spoken) u"
+        " GROUP BY 1)"
+        " SELECT user_id, coalesce(m.n, 0) AS memories, coalesce(s.n, 0) AS sessions, coalesce(r.n, 0) AS runs,"
+        " greatest(m.at, s.at, r.at) AS last_active"
+        " FROM m FULL JOIN s USING (user_id) FULL JOIN r USING (user_id)"
+    )
