@@ -416,14 +416,17 @@ def confirm_typed(question: str, expected: str, *, given: str | None = None, opt
         raise DeclinedError("that is not the name: nothing was changed")
 
 
-def ask(question: str, *, default: str = "", hidden: bool = False) -> str:
+def ask(question: str, *, default: str = "", shown_default: str | None = None, hidden: bool = False) -> str:
     """Ask for a line; `default` for an empty one. `hidden` shows nothing of what is typed, for keys and passwords.
+
+    `shown_default` is what stands in the brackets when that is not the default itself; empty: no brackets.
 
     Raises UsageError where nobody can be asked, DeclinedError at the end of the input (Ctrl-D).
     """
     if not invocation().interactive:
         raise UsageError("nobody can be asked here", hint="run it in a terminal")
-    prompt = f"{shown(question)}{f' [{one_line(default)}]' if default else ''}: "
+    offered = one_line(default if shown_default is None else shown_default)
+    prompt = f"{shown(question)}{f' [{offered}]' if offered else ''}: "
     answer = _read_hidden(prompt) if hidden else _read_line(prompt)
     if not answer.endswith("\n"):
         raise DeclinedError("nothing was changed")

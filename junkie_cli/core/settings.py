@@ -515,7 +515,15 @@ def _check_folders(settings: Settings) -> None:
 
 def shown_value(settings: Settings, variable: Variable) -> str:
     """The value of `variable` as people may see it: secrets redacted, passwords in URLs masked."""
-    value = getattr(settings, variable.field)
+    return _seen(variable, getattr(settings, variable.field))
+
+
+def seen_value(name: str, text: str) -> str:
+    """As `shown_value`, for a good value of the variable `name` that is still text."""
+    return _seen(BY_NAME[name], BY_NAME[name].parse(text) if text else "")
+
+
+def _seen(variable: Variable, value: Any) -> str:
     if value is None or value == "":
         return ""
     if variable.secret:

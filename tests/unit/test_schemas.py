@@ -1,0 +1,98 @@
+"""The shapes that scripts rely on: each a valid JSON Schema, strict, and part of the wheel."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.support.schemas import names, schema, validate
+
+ROOT = Path(__file__).parents[2]
+
+# Every --json of the command line, as its documentation lists them.
+COMMANDS = """error chat.event memories.list memories.show memories.search memories.add memories.edit memories.delete
+memories.clear memories.undo memories.history memories.history.switch memories.export memories.export.line
+memories.import memories.pending memories.retry memories.learn memories.learn.line users.list users.export users.erase
+sessions.list sessions.show sessions.delete stats backup backup.list backup.verify backup.prune restore doctor
+config.show config.path"""
+OPEN = {"restore", "memories.export.line", "memories.history"}  # hold whole rows, or what is not fixed
+
+MEMORY = {
+    "memory_id": "m1",
+    "user_id": None,
+    "memory": "likes tea",
+    "topics": ["drink"],
+    "input": None,
+    "agent_id": None,
+    "team_id": "hero-team",
+    "created_at": None,
+    "updated_at": "2025-11-23T16:30:12.123456Z",
+}
+
+
+def test_every_shape_is_written_down() -> None:
+    assert set(names()) == set(COMMANDS.split())
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_is_a_valid_schema(name: str) -> None:
+    Draft202012Validator.check_schema(schema(name))
+    assert schema(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema(name)["$id"] == f"urn:junkie:{name}"
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - OPEN))
+def test_objects_are_closed(name: str) -> None:
+    for node in objects(schema(name)):
+        assert "additionalProperties" in node, node
+        assert node["additionalProperties"] is not True
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if node.get("type") == "object":
+            yield node
+        for value in node.values():
+            yield from objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from objects(value)
+
+
+def test_documents_are_told_apart() -> None:
+    validate({"memories": [MEMORY], "next": None}, "memories.list")
+    validate({"error": {"code": "usage", "message": "no", "hint": ""}}, "error")
+    for wrong in (
+        {"memories": [MEMORY]},
+        {"memories": [MEMORY | {"extra": 1}], "next": None},
+        {"memories": [MEMORY | {"updated_at": "2025-11-23 16:30:12"}], "next": None},
+        {"memories": [MEMORY | {"updated_at": "2025-11-23T16:30:12+00:00"}], "next": None},
+    ):
+        with pytest.raises(AssertionError, match=re.escape("this is not memories.list")):
+            validate(wrong, "memories.list")
+
+
+def test_chat_events() -> None:
+    validate({"event": "delta", "text": "Hi"}, "chat.event")
+    validate({"event": "memory", "action": "pending", "memory_id": None, "memory": None}, "chat.event")
+    done = {"session_id": "s", "run_id": "r", "user_id": "u", "answer": "Hi", "complete": True, "usage": None}
+    validate({"event": "done", **done}, "chat.event")
+    validate({"event": "done", **done, "error": {"code": "c", "message": "m", "hint": "h"}}, "chat.event")
+    for wrong in ({"event": "other"}, {"event": "delta"}, {"event": "done", **done, "usage": {}}):
+        with pytest.raises(AssertionError):
+            validate(wrong, "chat.event")
+
+
+def test_the_schemas_are_in_the_wheel(tmp_path: Path) -> None:
+    build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    made = subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if name.startswith("junkie_cli/schemas/")}
+    assert packed == {f"junkie_cli/schemas/{name}.json" for name in names()}
