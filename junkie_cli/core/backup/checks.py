@@ -39,7 +39,7 @@ _LOST = (
 
 def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> None:
     """Raise BackupError when the folder's newest backup is of another database cluster."""
-    last = next((entry.manifest for entry in entries if entry.manifest), None)
+    last = next((entry.manifest for entry in entries if entry.manifest and entry.manifest.reason == "backup"), None)
     if allowed or last is None or not (last.origin.system_identifier and origin.system_identifier):
         return
     if last.origin.system_identifier != origin.system_identifier:

@@ -36,6 +36,8 @@ LOCK_TIMEOUT = 60.0
 """Seconds to wait for a table that another session has locked, before the backup fails."""
 STALL_TIMEOUT = 600.0
 """Seconds in which pg_dump may write nothing, before it is given up."""
+BEFORE_RESTORE = "before a restore"
+"""Why a restore makes a backup; such ones do not decide which server a folder belongs to."""
 _FLOOR = 2e6  # bytes a second below which hashing is taken for hung
 
 

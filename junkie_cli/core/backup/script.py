@@ -93,6 +93,7 @@ async def apply(
     tools: Tools,
     url: "DatabaseUrl",
     server_major: int,
+    only_schema: str | None = None,
     before: str = "",
     after: str = "",
     lock: int | None = None,
@@ -100,14 +101,16 @@ async def apply(
 ) -> None:
     """Restore the entries of `contents` into `url`, between the statements `before` and `after`, in one transaction.
 
-    `deadline` is in seconds, for the whole. Raises BackupError; the database is then as it was.
+    `only_schema` takes the objects of one schema out of them, without the schema itself. `deadline` is in seconds, for
+    the whole. Raises BackupError; the database is then as it was.
     """
     with tempfile.TemporaryFile() as listing:
         listing.write("".join(f"{line}\n" for line in contents.lines).encode())
         listing.seek(0)
         try:
             async with asyncio.timeout(deadline):
-                async with _pair(archive, listing.fileno(), tools, url, lock) as (reader, writer):
+                read = _reading(archive, listing.fileno(), tools, only_schema)
+                async with _pair(read, listing.fileno(), tools, url, lock) as (reader, writer):
                     await _pass_on(reader, writer, server_major, before, after)
         except TimeoutError:
             raise BackupError(
@@ -117,11 +120,15 @@ async def apply(
             ) from None
 
 
+def _reading(archive: Path, listing: int, tools: Tools, only_schema: str | None) -> list[str | Path]:
+    chosen = [] if only_schema is None else ["-n", only_schema]  # a plain name here, not a pattern as for pg_dump
+    return [tools.pg_restore, *_RESTORE_OPTIONS, *chosen, "-L", f"/dev/fd/{listing}", "-f", "-", archive]
+
+
 @asynccontextmanager
 async def _pair(
-    archive: Path, listing: int, tools: Tools, url: "DatabaseUrl", lock: int | None
+    read: list[str | Path], listing: int, tools: Tools, url: "DatabaseUrl", lock: int | None
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.subprocess.Process]]:
-    read: list[str | Path] = [tools.pg_restore, *_RESTORE_OPTIONS, "-L", f"/dev/fd/{listing}", "-f", "-", archive]
     write: list[str | Path] = [tools.psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"]
     write += ["-f", "-", "-d", process.connection_option(url)]
     async with (

@@ -213,3 +213,18 @@ def _spelled(tools: Tools, label: str) -> Compression:
     if tools.major >= 16 or method not in {"none", "gzip"}:
         return Compression(label, label)
     return Compression("0" if method == "none" else detail or "6", label)  # before 16, -Z takes gzip's level alone
+
+
+async def choose_for_restore(
+    available: Sequence[Tools], dumped_with: int, server_version: str, url: "DatabaseUrl"
+) -> Tools:
+    """The tools to restore with: not older than the pg_dump that wrote the file, as near to the server as can be.
+
+    Raises BackupError (exit 5), saying what to install, when none can read the file.
+    """
+    major = major_of(server_version)
+    readers = [tools for tools in available if tools.major >= dumped_with and await _has_tls_for(tools, url)]
+    if not readers:
+        raise _none_fits(available, dumped_with)
+    newer = [tools for tools in readers if tools.major >= major]
+    return min(newer, key=lambda tools: tools.major) if newer else max(readers, key=lambda tools: tools.major)

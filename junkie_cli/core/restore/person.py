@@ -1,0 +1,256 @@
+"""Restoring one person: what a backup holds of them, beside what the database holds, and what would be done.
+
+A plan is made first and holds all that is to be written, so that it can be shown; carrying it out is `person_write`.
+Nobody else's rows are written: of a shared session only this person's runs come back, and a session that is made
+anew for them carries no summary of what others said.
+"""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.backup import catalogue, proof, tools
+from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.tools import major_of
+from junkie_cli.core.backup.verify import needs_of
+from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.database import close_connection, open_connection, translate_errors
+from junkie_cli.core.errors import BackupError, NotFoundError
+from junkie_cli.core.restore import erasures, rows
+from junkie_cli.core.restore.rows import Row, Run, Sides
+from junkie_cli.core.restore.target import open_target
+from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.settings import Settings
+    from junkie_cli.core.url import DatabaseUrl
+
+ADD, CHANGE, LEAVE = "added", "changed", "left alone"
+_EXPANSION = 12  # see verify
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the backup and what becomes of it. `data` is the row as JSON text, `session_id` that of a run."""
+
+    table: str
+    id: str
+    action: str
+    why: str
+    data: str
+    session_id: str = ""
+    run_data: str = ""
+
+    @property
+    def text(self) -> str:
+        """A memory's words, for people; empty for other rows."""
+        if self.table != MEMORIES:
+            return ""
+        memory = json.loads(self.data).get("memory")
+        return memory if isinstance(memory, str) else json.dumps(memory)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPlan:
+    """What restoring `user_id` will do, memories first, then sessions, then runs."""
+
+    path: Path
+    user_id: str
+    label: str
+    items: tuple[Item, ...]
+
+    def to_do(self) -> tuple[Item, ...]:
+        """The items that are written."""
+        return tuple(item for item in self.items if item.action != LEAVE)
+
+    def counts(self) -> list[tuple[str, int, int, int]]:
+        """(table, added, changed, left alone) of each table."""
+        tables = dict.fromkeys(item.table for item in self.items)
+        count = Counter((item.table, item.action) for item in self.items)
+        return [(table, count[table, ADD], count[table, CHANGE], count[table, LEAVE]) for table in tables]
+
+
+async def plan(
+    path: Path,
+    user_id: str,
+    database: "Database",
+    settings: "Settings",
+    *,
+    replace_data: bool,
+    even_erased: bool = False,
+    pg_bin: Path | None = None,
+    verify_into: "DatabaseUrl | None" = None,
+    voice: Voice = SILENT,
+) -> PersonPlan:
+    """Restore the backup into a scratch server and compare this person's rows with the database; nothing is touched.
+
+    With `replace_data` rows that differ are to become the backup's. Raises BackupError when the file cannot be
+    trusted or restored, when its generation does not fit, or when the person was erased and not `even_erased`;
+    NotFoundError when the backup holds nothing of this person.
+    """
+    if not even_erased:
+        await _refuse_erased(path, user_id, database, settings)
+    entry = await catalogue.require_good(path)
+    manifest = entry.manifest
+    assert manifest is not None
+    available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
+    dumped_with = major_of(manifest.pg_dump_version)
+    try:
+        async with proof.open_scratch(
+            available,
+            dumped_with=dumped_with,
+            into=verify_into,
+            room=_EXPANSION * manifest.bytes,
+            fallback=settings.backup_dir,
+        ) as scratch:
+            if reason := await proof.lacking(scratch, needs_of(manifest)):
+                raise proof.Unprovable(reason)
+            voice.progress(f"restoring {path.name} ({sized(entry.bytes)}) into a scratch PostgreSQL {scratch.version}")
+            async with proof.restored(scratch, path, needs_of(manifest), manifest.tables) as copy:
+                voice.progress(f"comparing what is there of {user_id}")
+                items = await _compare(copy, manifest, database, settings, user_id, replace_data)
+    except proof.Unprovable as unprovable:
+        raise BackupError(
+            f"one person's rows are taken from a copy in a scratch server, and {unprovable.reason}",
+            hint="name a server that can take the copy with --verify-into URL",
+            code="backup_unprovable",
+        ) from None
+    if not items:
+        raise NotFoundError(f"the backup holds nothing of user {user_id}", hint="see who it holds in an older one")
+    return PersonPlan(path, user_id, database.label, tuple(items))
+
+
+async def _refuse_erased(path: Path, user_id: str, database: "Database", settings: "Settings") -> None:
+    async with open_target(database) as (_, connection):
+        state = await inspect(connection, settings.schema)
+        async with connection.transaction():
+            await erasures.refuse_erased(connection, state, user_id, path, settings)
+
+
+async def _compare(
+    copy: "DatabaseUrl",
+    manifest: Manifest,
+    database: "Database",
+    settings: "Settings",
+    user_id: str,
+    replace_data: bool,
+) -> list[Item]:
+    source = await open_connection(copy)
+    try:
+        with translate_errors(copy):
+            async with open_target(database) as (_, target), source.transaction(), target.transaction():
+                sides = Sides(await inspect(source, manifest.origin.schema), await inspect(target, settings.schema))
+                _check_generations(sides)
+                return [item async for item in _items(source, target, sides, user_id, replace_data)]
+    finally:
+        await close_connection(source)
+
+
+def _check_generations(sides: Sides) -> None:
+    source, target = sides.source, sides.target
+    if target.generation == "none":
+        raise BackupError(
+            f"there are no tables of agno in schema {target.schema} yet, so nothing to restore one person into",
+            hint="restore the whole backup, or talk first: junkie chat",
+            code="restore_generation",
+        )
+    if source.has(RUNS) and not target.has(RUNS) and target.has(SESSIONS):
+        raise BackupError(
+            f"the backup holds runs as agno 3 keeps them, and the database is of agno {target.generation}",
+            hint="bring the database up first: junkie doctor --fix schema.version",
+            code="restore_generation",
+        )
+
+
+async def _items(
+    source: "asyncpg.Connection[Any]",
+    target: "asyncpg.Connection[Any]",
+    sides: Sides,
+    user_id: str,
+    replace_data: bool,
+) -> AsyncIterator[Item]:
+    if sides.source.has(MEMORIES) and sides.target.has(MEMORIES):
+        found = await rows.of_user(source, sides, MEMORIES, user_id)
+        there = await rows.by_id(target, sides, sides.target, MEMORIES, [row.id for row in found])
+        for row in found:
+            yield _judge(MEMORIES, row, there.get(row.id), user_id, replace_data)
+    if sides.source.has(SESSIONS) and sides.target.has(SESSIONS):
+        spoken = await rows.runs_of_user(source, sides.source, user_id)
+        for item in await _sessions(source, target, sides, user_id, spoken, replace_data):
+            yield item
+        present = await rows.runs_by_id(target, sides.target, [run.id for run in spoken])
+        for run in spoken:
+            yield _judge_run(run, present.get(run.id), user_id, replace_data and sides.target.has(RUNS))
+
+
+def _judge(table: str, row: Row, there: Row | None, user_id: str, replace_data: bool) -> Item:
+    if there is None:
+        return Item(table, row.id, ADD, "not there", row.data)
+    if there.owner != user_id:
+        return Item(table, row.id, LEAVE, "belongs to another user now", row.data)
+    if there.data == row.data:
+        return Item(table, row.id, LEAVE, "the same", row.data)
+    if replace_data:
+        return Item(table, row.id, CHANGE, "takes the backup's version", row.data)
+    return Item(table, row.id, LEAVE, "changed since; --replace takes the backup's version", row.data)
+
+
+def _judge_run(run: Run, there: Run | None, user_id: str, replace_data: bool) -> Item:
+    pair = None if there is None else Row(there.id, there.owner, there.data)
+    judged = _judge(RUNS, Row(run.id, run.owner, run.data), pair, user_id, replace_data)
+    return Item(RUNS, run.id, judged.action, judged.why, run.row, run.session_id, run.data)
+
+
+async def _sessions(
+    source: "asyncpg.Connection[Any]",
+    target: "asyncpg.Connection[Any]",
+    sides: Sides,
+    user_id: str,
+    spoken: Sequence[Run],
+    replace_data: bool,
+) -> list[Item]:
+    own = await rows.of_user(source, sides, SESSIONS, user_id)
+    ids = list(dict.fromkeys([row.id for row in own] + [run.session_id for run in spoken]))
+    found = await rows.by_id(source, sides, sides.source, SESSIONS, ids)
+    there = await rows.by_id(target, sides, sides.target, SESSIONS, ids)
+    shared = await rows.shared_sessions(source, sides.source, user_id, ids)
+    return list(_judged_sessions(ids, found, there, shared, user_id, replace_data))
+
+
+def _judged_sessions(
+    ids: Sequence[str],
+    found: dict[str, Row],
+    there: dict[str, Row],
+    shared: set[str],
+    user_id: str,
+    replace_data: bool,
+) -> Iterator[Item]:
+    for session_id in ids:
+        if session_id not in found:
+            continue
+        row = found[session_id]
+        if session_id in there and (session_id in shared or row.owner != user_id):
+            yield Item(SESSIONS, session_id, LEAVE, "shared with others: only runs are added", row.data)
+            continue
+        item = _judge(SESSIONS, row, there.get(session_id), user_id, replace_data)
+        if item.action == ADD and (session_id in shared or row.owner != user_id):
+            item = Item(SESSIONS, session_id, ADD, "shared: without summary and state", _bare(row.data, user_id))
+        yield item
+
+
+def _bare(data: str, user_id: str) -> str:
+    """A shared session as it is made anew for one person: nothing in it of what others said."""
+    row = json.loads(data)
+    emptied = {name: None for name in ("summary", "session_data", "metadata") if name in row}
+    return json.dumps(row | emptied | {"user_id": user_id})
+
+
+def old_runs_column(state: SchemaState) -> bool:
+    """Whether this database keeps runs inside its sessions only, as agno 2 does."""
+    return state.has_runs_column and not state.has(RUNS)

@@ -1,0 +1,182 @@
+"""Carrying out a person's plan: one transaction, re-read before it is committed, memories open to undo."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core import journal, runs
+from junkie_cli.core.backup.dump import BEFORE_RESTORE, BackupOptions, make_backup
+from junkie_cli.core.backup.voice import SILENT, Voice
+from junkie_cli.core.errors import BackupError
+from junkie_cli.core.restore import erasures
+from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_runs_column
+from junkie_cli.core.restore.rows import KEYS
+from junkie_cli.core.restore.target import open_target
+from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, prepare, quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PersonResult:
+    """What was done: (table, added, changed, left alone), the batch with which memories can be undone, and the backup
+    that was made because rows were to be overwritten.
+    """
+
+    plan: PersonPlan
+    counts: tuple[tuple[str, int, int, int], ...]
+    batch: str | None
+    safety_backup: Path | None
+
+
+async def carry_out(
+    planned: PersonPlan,
+    database: "Database",
+    settings: "Settings",
+    *,
+    even_erased: bool = False,
+    wait_lock: float = 0,
+    voice: Voice = SILENT,
+) -> PersonResult:
+    """Write the plan's rows in one transaction, after a backup when any row is overwritten.
+
+    Raises BackupError, having changed nothing, when the database changed since the plan was made, and ErasedError
+    when the person was erased, unless `even_erased`.
+    """
+    safety = None
+    if any(item.action == CHANGE for item in planned.items):
+        voice.progress("backing up what is there")
+        options = BackupOptions(wait_lock=wait_lock, allow_shrink=True, new_database=True, reason=BEFORE_RESTORE)
+        safety = (await make_backup(database, settings, options, voice)).path
+    async with open_target(database) as (_, connection):
+        state = await prepare(connection, settings.schema)
+        began = await journal.database_time(connection)
+        async with connection.transaction():
+            if even_erased:
+                await erasures.take_back(connection, state, planned.user_id)
+            await journal.guard_user(connection, state, planned.user_id, began=began if even_erased else None)
+            await journal.mark_writer(connection, "junkie")
+            batch = str(uuid4()) if journal.records_history(state, settings.history_days) else None
+            for item in planned.to_do():
+                if item.table == RUNS and old_runs_column(state):
+                    continue
+                await _write(connection, state, planned.user_id, item, batch)
+            if old_runs_column(state):
+                await _append_runs(connection, state, planned)
+            await _check(connection, state, planned)
+    touched_memories = any(item.table == MEMORIES for item in planned.to_do())
+    return PersonResult(planned, tuple(planned.counts()), batch if touched_memories else None, safety)
+
+
+async def _write(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, item: Item, batch: str | None
+) -> None:
+    table, key = state.qualified(item.table), KEYS[item.table]
+    columns = await _columns_in(connection, state, item)
+    names = ", ".join(quoted(name) for name in columns)
+    values = f"SELECT {names} FROM json_populate_record(NULL::{table}, $1::text::json)"
+    if item.action == ADD:
+        sql = (
+            f"INSERT INTO {table} ({names}) {values} ON CONFLICT DO NOTHING RETURNING row_to_json({_name(table)})::text"
+        )
+        after = await connection.fetchval(sql, item.data)
+        before = None
+    else:
+        sql = f"SELECT row_to_json(t)::text FROM {table} t WHERE {key} = $1 AND user_id = $2 FOR UPDATE"
+        before = await connection.fetchval(sql, item.id, user_id)
+        sql = (
+            f"UPDATE {table} t SET ({names}) = ({values}) WHERE {key} = $2 AND user_id = $3"
+            " RETURNING row_to_json(t)::text"
+        )
+        after = await connection.fetchval(sql, item.data, item.id, user_id)
+    if after is None:
+        raise _changed_meanwhile(item)
+    if item.table == MEMORIES and batch:
+        await _record(connection, state, user_id, item, batch, before, after)
+
+
+def _name(qualified: str) -> str:
+    return qualified.rpartition(".")[2]
+
+
+async def _columns_in(connection: "asyncpg.Connection[Any]", state: SchemaState, item: Item) -> Sequence[str]:
+    """The columns that the row brings; the others take their defaults."""
+    brought = await connection.fetch("SELECT json_object_keys($1::text::json)", item.data)
+    known: Mapping[str, str] = state.tables[item.table].columns
+    return [row[0] for row in brought if row[0] in known]
+
+
+async def _record(
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    user_id: str,
+    item: Item,
+    batch: str,
+    before: str | None,
+    after: str,
+) -> None:
+    await connection.execute(
+        f"INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before, after)"
+        " VALUES ($1::text::uuid, 'junkie', $2, $3, $4, $5::text::json, $6::text::json)",
+        batch,
+        "added" if item.action == ADD else "updated",
+        item.id,
+        user_id,
+        before,
+        after,
+    )
+
+
+async def _append_runs(connection: "asyncpg.Connection[Any]", state: SchemaState, planned: PersonPlan) -> None:
+    """agno 2: the runs go into their session's array, in the order of time; those that are there stay as they are."""
+    kind = state.column_type(SESSIONS, "runs")
+    by_session: dict[str, list[Item]] = {}
+    for item in planned.to_do():
+        if item.table == RUNS:
+            by_session.setdefault(item.session_id, []).append(item)
+    for session_id, items in by_session.items():
+        element = state.safe_json("e.run", SESSIONS, "runs")
+        done = await connection.execute(
+            f"UPDATE {state.qualified(SESSIONS)} s SET runs = (SELECT {kind}_agg(e.run ORDER BY"
+            f" ({element} ->> 'created_at')::numeric NULLS FIRST, e.part, e.position) FROM ("
+            f"SELECT run, 1 AS part, position FROM {runs.elements(state, 's.runs')} UNION ALL"
+            f" SELECT run, 2, position FROM {kind}_array_elements($2::text::{kind}) WITH ORDINALITY n(run, position)"
+            ") e) WHERE s.session_id = $1",
+            session_id,
+            "[" + ", ".join(item.run_data for item in items) + "]",
+        )
+        if done != "UPDATE 1":
+            raise _changed_meanwhile(items[0])
+
+
+async def _check(connection: "asyncpg.Connection[Any]", state: SchemaState, planned: PersonPlan) -> None:
+    """Re-read, before anything is said to be done."""
+    for table in {item.table for item in planned.to_do()}:
+        if table == RUNS and old_runs_column(state):
+            continue
+        wanted = [item.id for item in planned.to_do() if item.table == table]
+        found = await connection.fetchval(
+            f"SELECT count(*) FROM {state.qualified(table)} WHERE {KEYS[table]} = ANY($1::text[]) AND user_id = $2",
+            wanted,
+            planned.user_id,
+        )
+        if found != len(wanted):
+            raise BackupError(
+                f"{found} of {len(wanted)} rows of {table} were found again; nothing was changed",
+                hint="a trigger or a rule keeps them out: look at the table",
+                code="restore_incomplete",
+            )
+
+
+def _changed_meanwhile(item: Item) -> BackupError:
+    return BackupError(
+        f"{item.table} {item.id} changed while the restore was being planned; nothing was changed",
+        hint="run the restore again",
+        code="restore_conflict",
+    )

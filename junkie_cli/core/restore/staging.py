@@ -1,0 +1,120 @@
+"""The staging schema: where a restored schema stands, complete and checked, before it takes its place.
+
+pg_dump's script names the schema it came from. So, inside the script's own transaction, a schema of that name is
+moved aside first and moved back last: others never see anything but the old one. The swap is another, short one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.backup.manifest import TableContent
+from junkie_cli.core.errors import BackupError
+from junkie_cli.core.schema import quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_STAGED = "_restoring_[0-9]{8}T[0-9]{6}Z$"
+_NAME_BYTES = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The schema that is restored, where it is staged, and where an old one of its name goes."""
+
+    schema: str
+    staging: str
+    aside: str
+
+
+def names(schema: str, at: datetime) -> Names:
+    """Names for a restore of `schema` that begins now."""
+    stamp = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    return Names(schema, _suffixed(schema, f"_restoring_{stamp}"), _suffixed(schema, f"_before_{stamp}"))
+
+
+def _suffixed(name: str, suffix: str) -> str:
+    return name.encode()[: _NAME_BYTES - len(suffix)].decode("utf-8", "ignore") + suffix
+
+
+def before_sql(found: Names, *, exists: bool, create: bool, extension_schemas: Sequence[str]) -> str:
+    """What the restore's transaction begins with; `create` when the archive's entries do not make the schema."""
+    statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)};" for name in extension_schemas]
+    if exists:
+        statements.append(f"ALTER SCHEMA {quoted(found.schema)} RENAME TO {quoted(found.aside)};")
+    if create:
+        statements.append(f"CREATE SCHEMA {quoted(found.schema)};")
+    return "\n".join(statements) + "\n"
+
+
+def after_sql(found: Names, check: str, *, exists: bool) -> str:
+    """What it ends with: the comparison with the manifest, then the move into staging."""
+    statements = [
+        check,
+        f"ALTER SCHEMA {quoted(found.schema)} RENAME TO {quoted(found.staging)};",
+    ]
+    if exists:
+        statements.append(f"ALTER SCHEMA {quoted(found.aside)} RENAME TO {quoted(found.schema)};")
+    return "\n".join(statements)
+
+
+async def leftovers(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Staging schemas that killed restores left."""
+    async with connection.transaction():
+        rows = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname ~ $1", _STAGED)
+    return [row[0] for row in rows]
+
+
+async def drop(connection: "asyncpg.Connection[Any]", staging: str) -> None:
+    """Remove a staging schema with all that is in it."""
+    async with connection.transaction():
+        await connection.execute(f"DROP SCHEMA IF EXISTS {quoted(staging)} CASCADE")
+
+
+async def lock_out_writers(connection: "asyncpg.Connection[Any]", schema: str, seconds: float) -> None:
+    """In the caller's transaction: wait for the schema's writers to end, and keep new ones waiting; readers go on.
+
+    Raises BackupError after `seconds`.
+    """
+    import asyncpg
+
+    rows = await connection.fetch(_TABLES, schema)
+    await connection.execute(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+    try:
+        for row in rows:
+            await connection.execute(f"LOCK TABLE {quoted(schema)}.{quoted(row[0])} IN EXCLUSIVE MODE")
+    except asyncpg.LockNotAvailableError:
+        raise BackupError(
+            f"a session kept table {schema}.{row[0]} busy for {seconds:g} seconds; nothing was changed",
+            hint="stop the bot for a moment, or let that session end, and try again",
+            code="restore_table_locked",
+        ) from None
+
+
+_TABLES = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
+"""
+
+
+async def put_in_place(connection: "asyncpg.Connection[Any]", found: Names, *, keep_old: bool) -> None:
+    """In the caller's transaction: the staged schema takes its name; an old one moves aside, or goes when empty."""
+    exists = await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = $1", found.schema)
+    if exists and keep_old:
+        await connection.execute(f"ALTER SCHEMA {quoted(found.schema)} RENAME TO {quoted(found.aside)}")
+    elif exists:
+        await connection.execute(f"DROP SCHEMA {quoted(found.schema)}")
+    await connection.execute(f"ALTER SCHEMA {quoted(found.staging)} RENAME TO {quoted(found.schema)}")
+
+
+async def count(
+    connection: "asyncpg.Connection[Any]", schema: str, tables: Sequence[TableContent]
+) -> list[tuple[str, int]]:
+    """(name, rows) of tables of `schema`, in the caller's transaction."""
+    counted = []
+    for table in tables:
+        rows = await connection.fetchval(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.table)}")
+        counted.append((table.name, int(rows)))
+    return counted

@@ -1,0 +1,122 @@
+"""The database that a restore goes to: what is in it, and whether it can take the backup."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.source import open_pinned
+from junkie_cli.core.backup.verify import needs_of
+from junkie_cli.core.database import close_connection, translate_errors
+from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.schema import quoted, transaction
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.url import DatabaseUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database as found. `schemas` are its occupied schemas; `rows` the planner's figures of the wanted schema."""
+
+    url: "DatabaseUrl | None"
+    label: str
+    version: str
+    schemas: tuple[str, ...]
+    schema_exists: bool
+    tables: tuple[tuple[str, int], ...]
+    outside_dependents: tuple[str, ...]
+
+    def occupied(self, schema: str) -> bool:
+        """Whether anything is in `schema`."""
+        return schema in self.schemas
+
+
+@asynccontextmanager
+async def open_target(database: "Database") -> "AsyncIterator[tuple[DatabaseUrl, asyncpg.Connection[Any]]]":
+    """A connection to the target, and the URL of the one host that answered, for psql. Raises DatabaseError."""
+    url, connection = await open_pinned(database.url)
+    try:
+        with translate_errors(url):
+            yield url, connection
+    finally:
+        await close_connection(connection)
+
+
+_OCCUPIED = """
+SELECT n.nspname FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND EXISTS (
+  SELECT FROM (
+    SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_class UNION ALL
+    SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc UNION ALL
+    SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type) o(class, id, namespace)
+  WHERE o.namespace = n.oid AND NOT EXISTS (SELECT FROM pg_depend d
+    WHERE d.classid = o.class AND d.objid = o.id AND d.deptype IN ('e', 'i')))
+ORDER BY 1
+"""
+_TABLES = """
+SELECT c.relname, greatest(c.reltuples, 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
+"""
+# Views and foreign keys of other schemas hold on to the old tables when these are renamed aside.
+_DEPENDENTS = """
+SELECT DISTINCT other.nspname || '.' || dependent.relname FROM pg_depend d
+JOIN pg_class used ON used.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
+JOIN pg_namespace own ON own.oid = used.relnamespace AND own.nspname = $1
+JOIN (SELECT 'pg_rewrite'::regclass AS class, oid, ev_class AS relation FROM pg_rewrite UNION ALL
+      SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint) x ON x.class = d.classid AND x.oid = d.objid
+JOIN pg_class dependent ON dependent.oid = x.relation
+JOIN pg_namespace other ON other.oid = dependent.relnamespace AND other.nspname <> $1 ORDER BY 1
+"""
+
+
+async def look(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl | None", label: str, schema: str) -> Target:
+    """Read what is in the target."""
+    async with transaction(connection):
+        return Target(
+            url,
+            label,
+            await connection.fetchval("SELECT current_setting('server_version')"),
+            tuple(row[0] for row in await connection.fetch(_OCCUPIED)),
+            bool(await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = $1", schema)),
+            tuple((row[0], row[1]) for row in await connection.fetch(_TABLES, schema)),
+            tuple(row[0] for row in await connection.fetch(_DEPENDENTS, schema)),
+        )
+
+
+async def exact_rows(connection: "asyncpg.Connection[Any]", schema: str, tables: Sequence[str]) -> dict[str, int]:
+    """Rows of each table now."""
+    async with connection.transaction():
+        return {
+            table: await connection.fetchval(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table)}")
+            for table in tables
+        }
+
+
+async def check_fit(connection: "asyncpg.Connection[Any]", manifest: Manifest, schema: str) -> None:
+    """Raise when the target lacks what the backup needs, or the role may not make a schema there."""
+    async with connection.transaction():
+        available = {row[0] for row in await connection.fetch("SELECT name FROM pg_available_extensions")}
+        collations = {row[0] for row in await connection.fetch("SELECT collname FROM pg_collation")}
+        may_create = await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')")
+        owner = await connection.fetchval(
+            "SELECT NOT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = $1", schema
+        )
+    missing = [f"extension {found.name}" for found in needs_of(manifest).needed_extensions]
+    missing = [name for name in missing if name.removeprefix("extension ") not in available]
+    missing += [f"collation {name}" for name in manifest.collations if name not in collations]
+    if missing:
+        raise BackupError(
+            f"the target server lacks {', '.join(missing)}, which this backup needs",
+            hint="install it on the server, or restore into another one with --into URL",
+            code="restore_lacks",
+        )
+    if not may_create or owner:
+        raise DatabaseError(
+            f"this role may not {'replace' if owner else 'make'} schema {schema}",
+            hint="restore as the schema's owner with the right to CREATE in the database, or as a superuser",
+            code="database_rights",
+        )

@@ -1,0 +1,280 @@
+"""Restoring a whole backup: planned first, so that a person can be asked, then done in one go."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.backup import access, catalogue, dump, proof, script, tools
+from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.dump import BackupOptions
+from junkie_cli.core.backup.manifest import Manifest, TableContent
+from junkie_cli.core.backup.tools import Tools, major_of
+from junkie_cli.core.backup.verify import needs_of
+from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.core.restore import erasures, staging
+from junkie_cli.core.restore.target import Target, check_fit, exact_rows, look, open_target
+from junkie_cli.core.schema import inspect, quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.database import Database
+    from junkie_cli.core.settings import Settings
+
+LOCK_TIMEOUT = 30.0
+"""Seconds to wait for writers of the old schema before the swap is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholePlan:
+    """What a restore will do. `existing` are tables and rows that move aside; `everything` when all schemas come back.
+
+    `left_alone` are schemas of the backup that are not restored, because the target has data of its own.
+    """
+
+    entry: Entry
+    manifest: Manifest
+    target: Target
+    schema: str
+    tables: tuple[TableContent, ...]
+    existing: tuple[tuple[str, int], ...]
+    replaces: bool
+    everything: bool
+    left_alone: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeResult:
+    """A finished restore: what is there now, where the old schema went, and how many erased people were kept out."""
+
+    path: Path
+    label: str
+    schema: str
+    tables: tuple[tuple[str, int], ...]
+    aside: str
+    safety_backup: Path | None
+    erased_again: int
+    warnings: tuple[str, ...]
+
+
+async def plan(path: Path, database: "Database", settings: "Settings", *, replace_data: bool) -> WholePlan:
+    """Read the whole file and look at the target; nothing is touched.
+
+    Raises BackupError when the file cannot be trusted, or does not go with what is in the target.
+    """
+    entry = await catalogue.require_good(path)
+    manifest = entry.manifest
+    assert manifest is not None
+    schema = manifest.origin.schema
+    _check_schema(manifest, settings)
+    async with open_target(database) as (url, connection):
+        target = await look(connection, url, database.label, schema)
+        await check_fit(connection, manifest, schema)
+        generation = (await inspect(connection, schema)).generation
+        existing = await exact_rows(connection, schema, [name for name, _ in target.tables])
+    occupied = target.occupied(schema)
+    if occupied and not replace_data:
+        rows = sum(existing.values())
+        raise BackupError(
+            f"schema {schema} of {target.label} is not empty: {len(existing)} tables, {rows} rows",
+            hint="--replace backs it up and moves it aside first; --into URL restores elsewhere",
+            code="restore_not_empty",
+        )
+    _check_generation(manifest, generation, occupied=occupied)
+    everything = manifest.origin.whole_database and not target.schemas
+    own = tuple(table for table in manifest.tables if everything or table.schema == schema)
+    left = () if everything else tuple(sorted({table.schema for table in manifest.tables} - {schema}))
+    warnings = [f"{name} goes on using the old tables: make it anew" for name in target.outside_dependents]
+    return WholePlan(
+        entry, manifest, target, schema, own, tuple(existing.items()), occupied, everything, left, tuple(warnings)
+    )
+
+
+async def plan_into_new(path: Path, settings: "Settings") -> WholePlan:
+    """What a restore into an embedded database that is yet to be made will do. Raises BackupError as `plan`."""
+    entry = await catalogue.require_good(path)
+    manifest = entry.manifest
+    assert manifest is not None
+    _check_schema(manifest, settings)
+    target = Target(None, f"a new embedded PostgreSQL in {settings.data_dir}", "", (), False, (), ())
+    whole = manifest.origin.whole_database
+    return WholePlan(entry, manifest, target, manifest.origin.schema, manifest.tables, (), False, whole, (), ())
+
+
+def _check_schema(manifest: Manifest, settings: "Settings") -> None:
+    schema = manifest.origin.schema
+    if schema != settings.schema:
+        raise BackupError(
+            f"this backup holds schema {schema}, and JUNKIE_SCHEMA is {settings.schema}",
+            hint=f"set JUNKIE_SCHEMA={schema} to restore it",
+            code="restore_other_schema",
+        )
+
+
+def _check_generation(manifest: Manifest, generation: str, *, occupied: bool) -> None:
+    """A backup of an older agno must not take the place of a newer one's tables: whoever writes there is that newer."""
+    order = ("none", "2.2", "2.3", "3")
+    before = manifest.origin.generation
+    if occupied and order.index(before) < order.index(generation) and before != "none":
+        raise BackupError(
+            f"the backup holds tables of agno {before}, and the database those of agno {generation}, which its bot and"
+            " chat now write to: replacing them would take it back a generation",
+            hint="restore it into an empty database (--into URL), bring it up there with junkie doctor --fix"
+            " schema.version, then back that up and restore it here",
+            code="restore_generation",
+        )
+
+
+async def restore(
+    planned: WholePlan,
+    database: "Database",
+    settings: "Settings",
+    *,
+    pg_bin: Path | None = None,
+    wait_lock: float = 0,
+    voice: Voice = SILENT,
+) -> WholeResult:
+    """Do what was planned: a backup of what is there, the staged restore, the erasures, the swap.
+
+    Raises BackupError or DatabaseError; the database is then as it was.
+    """
+    chosen = await _tools(planned, pg_bin)
+    found = staging.names(planned.schema, datetime.now(UTC))
+    async with open_target(database) as (_, connection):  # kept open: an embedded server stays while it has a client
+        safety = await _safety_backup(planned, database, settings, pg_bin, wait_lock, voice)
+        for leftover in await staging.leftovers(connection):
+            await staging.drop(connection, leftover)
+        voice.progress(f"restoring {planned.entry.path.name} ({sized(planned.entry.bytes)})")
+        await _stage(planned, found, chosen)
+        voice.progress("putting it in place")
+        result = await _put_in_place(planned, found, database, settings)
+    return replace(result, safety_backup=safety)
+
+
+async def _put_in_place(
+    planned: WholePlan, found: staging.Names, database: "Database", settings: "Settings"
+) -> WholeResult:
+    """On a connection of its own: the first has been idle for as long as the restore took."""
+    async with open_target(database) as (_, connection):
+        try:
+            result = await _swap(connection, planned, found, settings)
+        except BaseException:
+            with suppress(JunkieError):
+                await staging.drop(connection, found.staging)
+            raise
+        await _analyze(connection, planned)
+        return result
+
+
+async def _tools(planned: WholePlan, pg_bin: Path | None) -> Tools:
+    available = await tools.discover(pg_bin)
+    dumped_with = major_of(planned.manifest.pg_dump_version)
+    assert planned.target.url is not None
+    return await tools.choose_for_restore(available, dumped_with, planned.target.version, planned.target.url)
+
+
+async def _safety_backup(
+    planned: WholePlan,
+    database: "Database",
+    settings: "Settings",
+    pg_bin: Path | None,
+    wait_lock: float,
+    voice: Voice,
+) -> Path | None:
+    if not planned.replaces or not planned.existing:
+        return None
+    voice.progress("backing up what is there")
+    options = BackupOptions(
+        pg_bin=pg_bin, wait_lock=wait_lock, allow_shrink=True, new_database=True, reason=dump.BEFORE_RESTORE
+    )
+    return (await dump.make_backup(database, settings, options, voice)).path
+
+
+async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools) -> None:
+    needs = needs_of(planned.manifest)
+    assert planned.target.url is not None
+    contents = await script.list_contents(planned.entry.path, chosen)
+    proof.check_missing_data(contents, planned.tables)
+    keep = [extension.name for extension in needs.needed_extensions]
+    only = None if planned.everything or not planned.manifest.origin.whole_database else planned.schema
+    schemas = (
+        [extension.schema for extension in needs.needed_extensions] if only else proof.schemas_of_extensions(needs)
+    )
+    await script.apply(
+        planned.entry.path,
+        contents.without(script.unwanted_extensions(keep)),
+        tools=chosen,
+        url=planned.target.url,
+        server_major=major_of(planned.target.version),
+        only_schema=only,
+        before=staging.before_sql(
+            found,
+            exists=planned.target.schema_exists,
+            create=only is not None,
+            extension_schemas=[name for name in schemas if name not in {planned.schema, "pg_catalog", "public"}],
+        ),
+        after=staging.after_sql(
+            found, proof.check_sql(planned.manifest.origin, planned.tables), exists=planned.target.schema_exists
+        ),
+    )
+
+
+async def _swap(
+    connection: "asyncpg.Connection[Any]", planned: WholePlan, found: staging.Names, settings: "Settings"
+) -> WholeResult:
+    """The one transaction that others see: erased people taken out, the old schema aside, the new one in its place."""
+    recorded = access.Access.from_entries(planned.manifest.access)
+    async with connection.transaction():
+        await staging.lock_out_writers(connection, found.schema, LOCK_TIMEOUT)
+        still = await look(connection, None, planned.target.label, found.schema)
+        if still.occupied(found.schema) and not planned.replaces:
+            raise BackupError(
+                f"schema {found.schema} was filled by somebody else meanwhile; nothing was changed",
+                hint="look at what is there, and use --replace if it may go",
+                code="restore_not_empty",
+            )
+        erased = await erasures.apply(connection, found, planned.entry.path, settings)
+        own = [table for table in planned.tables if table.schema == found.schema]
+        counted = await staging.count(connection, found.staging, own)
+        _check_counts(own, counted, erased)
+        live = await access.read(connection, found.schema)
+        await staging.put_in_place(connection, found, keep_old=planned.replaces)
+        warnings = await access.give(connection, found.schema, live.over(recorded))
+    others = [(table.name, table.rows) for table in planned.tables if table.schema != found.schema]
+    return WholeResult(
+        planned.entry.path,
+        planned.target.label,
+        found.schema,
+        tuple(counted + others),
+        found.aside if planned.replaces else "",
+        None,
+        erased,
+        (*planned.warnings, *warnings),
+    )
+
+
+def _check_counts(wanted: Sequence[TableContent], counted: Sequence[tuple[str, int]], erased: int) -> None:
+    """Before the swap: what is staged is what the manifest says; only erasures may have made it less."""
+    for table, (_, rows) in zip(wanted, counted, strict=True):
+        if rows != table.rows and not erased:
+            raise BackupError(
+                f"{table.name} has {rows} rows after the restore, and {table.rows} in the backup; nothing was changed",
+                hint="try again; if it happens again, verify the backup: junkie backup verify FILE",
+                code="backup_differs",
+            )
+
+
+async def _analyze(connection: "asyncpg.Connection[Any]", planned: WholePlan) -> None:
+    """Give the planner its figures at once; a restore stands without them."""
+    import asyncpg
+
+    for table in planned.tables:
+        try:
+            await connection.execute(f"ANALYZE {quoted(table.schema)}.{quoted(table.table)}")
+        except asyncpg.PostgresError:
+            return
