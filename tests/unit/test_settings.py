@@ -76,6 +76,18 @@ def test_defaults_are_those_of_the_documentation(home: Path) -> None:
     }
 
 
+def test_the_example_names_every_variable_with_its_default(home: Path) -> None:
+    example = Path(__file__).parents[2] / ".env.example"
+    values = {name: value for name, (value, _) in read_env_file(example, {}).values.items()}
+    assert values == DEFAULTS | {"JUNKIE_USER": "", "JUNKIE_DATA_DIR": "", "JUNKIE_BACKUP_DIR": ""}
+    copied = load_settings(env_file=example, environ={"HOME": str(home)})
+    assert [getattr(copied, variable.field) for variable in VARIABLES] == [
+        getattr(load(home), variable.field) for variable in VARIABLES
+    ]
+    for lines_of_history in ("5  short chats", "10  a balance", "20+  long projects"):
+        assert lines_of_history in example.read_text()
+
+
 def test_folders_of_root_and_of_people_differ(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_root", lambda: True)
     assert (load(home).data_dir, load(home).backup_dir) == (Path("/var/lib/junkie"), Path("/var/backups/junkie"))
