@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class User:
     """A user with counts; `user_id` None stands for what belongs to nobody.
 
-    `sessions` are those the user owns or spoke in, `runs` the user's own. `last_active` (UTC) is the newest time of
+    `sessions` are those the user owns or spoke in, `runs` the user's own
+    stored runs, those of team members for them included. `last_active` (UTC) is the newest time of
     a memory, a run or a session of theirs.
     """
 
@@ -105,9 +106,9 @@ def _counts(state: SchemaState, condition: str, key: str) -> str:
         )
     return (
         f"WITH m AS ({memories}), owned AS ({owned}),"
-        f" spoken AS MATERIALIZED (SELECT {key} AS user_id, session_id::text AS session_id, parent_run_id, created_at"
+        f" spoken AS MATERIALIZED (SELECT {key} AS user_id, session_id::text AS session_id, created_at"
         f" FROM {runs.table(state)} r WHERE {condition}),"
-        " r AS (SELECT user_id, count(*) FILTER (WHERE parent_run_id IS NULL) AS n, max(created_at) AS at"
+        " r AS (SELECT user_id, count(*) AS n, max(created_at) AS at"
         " FROM spoken GROUP BY 1),"
         " s AS (SELECT user_id, count(DISTINCT session_id) AS n, max(at) AS at FROM"
         " (SELECT user_id, session_id, at FROM owned UNION ALL SELECT user_id, session_id, NULL FROM spoken) u"

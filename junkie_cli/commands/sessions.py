@@ -1,0 +1,87 @@
+"""`junkie sessions`: which there are, what was said in one, and deleting one."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from junkie_cli.core.errors import ExitCode
+from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
+from junkie_cli.output import Column, note, print_json, print_line, print_rows, require_confirmation, warn
+
+app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
+
+_COLUMNS = (
+    Column("SESSION", lambda session: session.session_id, "id"),
+    Column("NAME", lambda session: session.name),
+    Column("USERS", lambda session: session.users),
+    Column("RUNS", lambda session: session.runs, "number"),
+    Column("CREATED", lambda session: session.created_at, "time"),
+    Column("UPDATED", lambda session: session.updated_at, "time"),
+)
+_SAID = (
+    Column("AT", lambda line: line[0].at, "time"),
+    Column("WHO", lambda line: line[0].user_id if line[1].role == "user" else line[1].role),
+    Column("SAID", lambda line: line[1].content),
+    Column("STATUS", lambda line: line[0].status),
+    Column("RUN", lambda line: line[0].run_id, "id"),
+)
+
+
+@app.command("list", epilog="Example: junkie sessions list -u ada")
+def list_(
+    user: UserOption = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, help="How many to show at most.")] = 50,
+    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List sessions, the latest first; with -u those that the user owns or spoke in."""
+    from junkie_cli.core import sessions
+
+    page = invocation().run(sessions.list_sessions(invocation().settings(), user, limit=limit, after=after))
+    if as_json:
+        return print_json({"sessions": [asdict(session) for session in page.sessions], "next": page.next})
+    empty = "no sessions: agno has not made its table in this schema yet" if page.table_missing else "no sessions"
+    print_rows(_COLUMNS, page.sessions, empty=empty)
+    return note(f"there are more: --after {page.next}") if page.next else None
+
+
+@app.command(epilog="Example: junkie sessions show channel-7")
+def show(session_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
+    """Show what was said in a session, oldest first, without the program's own instructions."""
+    from junkie_cli.core import sessions
+
+    found = invocation().run(sessions.get_runs(invocation().settings(), session_id))
+    if as_json:
+        return print_json({"session_id": session_id, "runs": [asdict(run) for run in found]})
+    lines = [(run, message) for run in found for message in run.messages]
+    return print_rows(_SAID, lines, empty="nothing was said in it")
+
+
+@app.command(epilog="Example: junkie sessions delete c1")
+def delete(
+    session_id: Annotated[str, typer.Argument(metavar="ID")],
+    yes: YesOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a session with everybody's runs, for good. Memories stay. There is no undo."""
+    from junkie_cli.core import sessions
+
+    settings = invocation().settings()
+    if dry_run or not yes:
+        preview = invocation().run(sessions.delete_session(settings, session_id, dry_run=True))
+        told = ", ".join(f"{count} {table}" for table, count in preview.deleted.items())
+        note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
+        if dry_run:
+            return print_json({"session_id": session_id, "would_delete": preview.deleted}) if as_json else None
+        require_confirmation(f"delete session {session_id} for good? There is no undo.", yes=False)
+    done = invocation().run(sessions.delete_session(settings, session_id))
+    if as_json:
+        print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
+    else:
+        print_line(f"deleted session {session_id}")
+    if done.remaining:
+        warn("a turn that was under way wrote it back: run this again")
+        raise typer.Exit(ExitCode.FAILED)
+    return None

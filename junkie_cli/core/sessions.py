@@ -1,0 +1,240 @@
+"""Sessions: pages, one with what was said in it, and deleting one for good. Plain SQL through asyncpg."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core import runs, schema
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.query import Where, count_of, decode_cursor, encode_cursor, moment
+from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+# Memories outlive the session that they were taken from, whatever columns a later agno gives them.
+_KEPT = frozenset({MEMORIES, HISTORY})
+
+# What a session says, without the instructions that the program gave.
+_SHOWN_ROLES = frozenset({"user", "assistant", "tool"})
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session: `users` are those who spoke in it and its owner, `runs` counts its stored runs,
+    those of team members included. Times are UTC.
+    """
+
+    session_id: str
+    name: str | None
+    users: tuple[str, ...]
+    runs: int
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Sessions, the latest first; `next` is the cursor of the page after, None on the last."""
+
+    sessions: tuple[Session, ...]
+    next: str | None
+    table_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one side said. Anything but text (images, say) is told as JSON."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A turn of a session: `user_id` is who spoke; `status` is agno's word (COMPLETED, ERROR, CANCELLED, ...)."""
+
+    run_id: str
+    user_id: str | None
+    status: str | None
+    at: datetime | None
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDeleted:
+    """What a deletion did, or would do: rows by table (`agent_sessions.runs`: runs inside agno 2's column)."""
+
+    session_id: str
+    users: tuple[str, ...]
+    deleted: Mapping[str, int]
+    remaining: int
+
+
+async def list_sessions(
+    settings: Settings, user_id: str | None = None, *, limit: int = 50, after: str | None = None
+) -> SessionPage:
+    """One page of sessions, all or those that a user owns or spoke in ("": nobody). Raises UsageError for a cursor."""
+    async with connect(settings, read_only=True) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        if not state.has(SESSIONS):
+            return SessionPage((), None, table_missing=True)
+        rows = await _rows(connection, state, user_id, limit + 1, after)
+        spoken = await _spoken(connection, state, [row["session_id"] for row in rows[:limit]])
+    found = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in rows[:limit])
+    cursor = encode_cursor([rows[limit - 1]["at"], rows[limit - 1]["session_id"]]) if len(rows) > limit else None
+    return SessionPage(found, cursor)
+
+
+async def _rows(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, count: int, after: str | None
+) -> list[Any]:
+    where = Where()
+    if after:
+        where.add("(coalesce(s.updated_at, s.created_at), s.session_id) < ({}, {})", *decode_cursor(after, int, str))
+    if user_id is not None:
+        where.add(_of_user(state, where, user_id))
+    name = f"{state.safe_json('s.session_data', SESSIONS, 'session_data')} ->> 'session_name'"
+    return list(
+        await connection.fetch(
+            f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at,"
+            " coalesce(s.updated_at, s.created_at) AS at"
+            f" FROM {state.qualified(SESSIONS)} s WHERE {where.sql}"
+            f" ORDER BY coalesce(s.updated_at, s.created_at) DESC, s.session_id DESC LIMIT {where.argument(count)}",
+            *where.arguments,
+        )
+    )
+
+
+def _of_user(state: SchemaState, where: Where, user_id: str) -> str:
+    owned, spoke = (Where(*where.arguments).owned_by(column, user_id) for column in ("o.user_id", "r.user_id"))
+    where.arguments[:] = owned.arguments
+    return (
+        f"s.session_id IN (SELECT o.session_id FROM {state.qualified(SESSIONS)} o WHERE {owned.sql}"
+        f" UNION SELECT r.session_id FROM {runs.table(state)} r WHERE {spoke.sql})"
+    )
+
+
+async def _spoken(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]
+) -> dict[str, tuple[list[str], int]]:
+    """Who spoke in these sessions, and how many runs each has; only their runs are read."""
+    table = runs.table(state, sessions="s.session_id = ANY($1::text[])")
+    rows = await connection.fetch(
+        "SELECT session_id, array_agg(DISTINCT user_id) FILTER (WHERE user_id <> '') AS users,"
+        f" count(*) AS runs FROM {table} r GROUP BY session_id",
+        ids,
+    )
+    return {row["session_id"]: (row["users"] or [], row["runs"]) for row in rows}
+
+
+def _session(row: Mapping[str, Any], speakers: list[str], count: int) -> Session:
+    users = tuple(sorted({*speakers, *([row["user_id"]] if row["user_id"] else [])}))
+    return Session(row["session_id"], row["name"], users, count, moment(row["created_at"]), moment(row["updated_at"]))
+
+
+async def get_runs(settings: Settings, session_id: str) -> tuple[Run, ...]:
+    """What was said in a session, oldest first; runs of members inside a turn are part of it. Raises NotFoundError."""
+    async with connect(settings, read_only=True) as connection, connection.transaction():
+        state = await schema.inspect(connection, settings.schema)
+        await _require(connection, state, session_id)
+        table = runs.table(state, data=True, sessions="s.session_id = $1::text")
+        rows = await connection.fetch(
+            f"SELECT run_id, user_id, status, created_at, data FROM {table} r WHERE parent_run_id IS NULL"
+            " ORDER BY created_at NULLS FIRST, position",
+            session_id,
+        )
+    return tuple(
+        Run(row["run_id"], row["user_id"], row["status"], moment(row["created_at"]), _messages(json.loads(row["data"])))
+        for row in rows
+    )
+
+
+async def _require(connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str) -> None:
+    found = None
+    if state.has(SESSIONS):
+        query = f"SELECT 1 FROM {state.qualified(SESSIONS)} WHERE session_id = $1"
+        found = await connection.fetchval(query, session_id)
+    if found is None:
+        raise NotFoundError(f"no session {session_id}", hint="see: junkie sessions list")
+
+
+def _messages(run: Any) -> tuple[Message, ...]:
+    """The messages of a stored run: its own, without instructions and without what it repeats from earlier runs."""
+    stored = run.get("messages") if isinstance(run, dict) else None
+    own = [
+        Message(message["role"], _said(message.get("content")))
+        for message in (stored if isinstance(stored, list) else [])
+        if isinstance(message, dict) and message.get("role") in _SHOWN_ROLES and not message.get("from_history")
+    ]
+    if own or not isinstance(run, dict):
+        return tuple(own)
+    asked = (run.get("input") or {}).get("input_content") if isinstance(run.get("input"), dict) else None
+    sides = (("user", asked), ("assistant", run.get("content")))
+    return tuple(Message(role, _said(content)) for role, content in sides if content is not None)
+
+
+def _said(content: Any) -> str:
+    text = content if isinstance(content, str) else "" if content is None else json.dumps(content, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+async def delete_session(settings: Settings, session_id: str, *, dry_run: bool = False) -> SessionDeleted:
+    """Delete a session with everybody's runs in it, and its pending extractions; memories stay. Final: no undo.
+
+    With `dry_run` all is done, counted and rolled back. `remaining` is counted after the commit: what another program
+    wrote meanwhile. Raises NotFoundError.
+    """
+    async with connect(settings) as connection:
+        state = await schema.inspect(connection, settings.schema)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await _require(connection, state, session_id)
+            users, _ = (await _spoken(connection, state, [session_id])).get(session_id, ([], 0))
+            deleted = await _delete(connection, state, session_id)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await (transaction.rollback() if dry_run else transaction.commit())
+        remaining = 0
+        if not dry_run:
+            async with connection.transaction():
+                remaining = await _left(connection, state, session_id)
+    return SessionDeleted(session_id, tuple(users), {name: n for name, n in deleted.items() if n}, remaining)
+
+
+async def _delete(connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str) -> dict[str, int]:
+    sessions = state.qualified(SESSIONS)
+    await connection.execute(f"SELECT 1 FROM {sessions} WHERE session_id = $1 FOR UPDATE", session_id)
+    deleted: dict[str, int] = {}
+    if state.has_runs_column:
+        elements = runs.elements(state, "s.runs")
+        deleted[f"{SESSIONS}.runs"] = await connection.fetchval(
+            f"SELECT count(*) FROM {sessions} s, LATERAL {elements} WHERE s.session_id = $1", session_id
+        )
+    for table in _dependent(state):
+        status = await connection.execute(
+            f"DELETE FROM {state.qualified(table)} WHERE session_id::text = $1::text", session_id
+        )
+        deleted[table] = count_of(status)
+    return deleted
+
+
+def _dependent(state: SchemaState) -> list[str]:
+    """Tables that name a session, runs first and the sessions' own last, as their foreign keys want it."""
+    rank = {RUNS: 0, SESSIONS: 2}
+    named = [name for name, table in state.tables.items() if "session_id" in table.columns and name not in _KEPT]
+    return sorted(named, key=lambda name: (rank.get(name, 1), name))
+
+
+async def _left(connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str) -> int:
+    counts = [
+        f"(SELECT count(*) FROM {state.qualified(table)} WHERE session_id::text = $1::text)"
+        for table in _dependent(state)
+    ]
+    return int(await connection.fetchval(f"SELECT {' + '.join(counts)}", session_id))
