@@ -180,9 +180,7 @@ async def test_without_memory_none_go_in_and_none_come_out(database: DatabaseUrl
 
 async def test_without_a_database_history_holds_within_the_process_and_nothing_is_kept(model: ModelServer) -> None:
     async with talking(settings_for(None, model), database=False) as conversation:
-        assert conversation.notes == (
-            "[DB] No POSTGRES_URL configured - sessions and memories will not persist!",
-        )
+        assert conversation.notes == ("[DB] No POSTGRES_URL configured - sessions and memories will not persist!",)
         first = (await say(conversation, "My name is Ada.")).ok()
         (await say(conversation, "And I like tea.")).ok()
         assert [content for _, content in model.main_requests[-1].history] == ["My name is Ada.", first.answer]
@@ -211,7 +209,9 @@ async def test_the_commands_of_a_conversation(database: DatabaseUrl, model: Mode
         (await say(conversation, "Good.")).ok()
         entry = await conversation.remember("User owns a cat")
         assert [found.memory for found in await conversation.memories("CAT")] == ["User owns a cat"]
-        assert (await conversation.memories())[0].memory_id == entry.memory_id or len(await conversation.memories()) == 2
+        assert (await conversation.memories())[0].memory_id == entry.memory_id or len(
+            await conversation.memories()
+        ) == 2
         assert (await conversation.forget(entry.memory_id[:8])).memory == "User owns a cat"
         with pytest.raises(NotFoundError):
             await conversation.forget(entry.memory_id)
@@ -279,7 +279,9 @@ async def test_the_model_can_search_what_this_user_said_and_nobody_else(
             Text("There it is."),
         )
         (await say(conversation, "What did I tell you?")).ok()
-    results = "\n".join(str(message["content"]) for message in model.main_requests[-1].messages if message["role"] == "tool")
+    results = "\n".join(
+        str(message["content"]) for message in model.main_requests[-1].messages if message["role"] == "tool"
+    )
     assert "at the zoo" in results
     assert "User likes the walrus" in results
     assert '"user_id": "ada"' in results

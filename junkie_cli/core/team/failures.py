@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import Any
 
@@ -94,7 +95,7 @@ def parse_retry_after(value: str | None) -> float | None:
             seconds = parsedate_to_datetime(value).timestamp() - time()
         except ValueError:
             return None
-    return max(0.0, seconds) if seconds < float("inf") else None
+    return max(0.0, seconds) if isfinite(seconds) else None
 
 
 def _refused(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
@@ -301,7 +302,7 @@ def _tls(error: ssl.SSLError, choice: Choice) -> ModelError:
     return ModelError(
         f"no safe connection to {choice.endpoint.label}: {reason}",
         hint=f"check that {choice.endpoint.url_variable} begins with the right http:// or https://; a private "
-        "authority goes into SSL_CERT_FILE",
+        "authority goes into SSL_CERT_FILE, a bare container lacks the package ca-certificates",
         code="provider_tls",
     )
 

@@ -23,6 +23,7 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.core.team import failures, guard
 from junkie_cli.core.team.endpoints import COMPOUND, Choice, Endpoint, choose
 from junkie_cli.core.team.failures import ModelError
+from junkie_cli.core.team.thinking import ThoughtSplitter
 
 # Answers that cannot be read end in one of these, wherever in agno or openai the shape was first missed.
 _UNREADABLE = (ValueError, AttributeError, TypeError, KeyError, IndexError)
@@ -241,6 +242,7 @@ class ProviderModel(OpenAILike):
         call = self._begin()
         request = self._request(messages, response_format, tools, tool_choice, run_response, compress_tool_results)
         request |= {"stream": True, "stream_options": {"include_usage": True}}
+        thoughts = ThoughtSplitter()
         with self._told(call, messages):
             metrics: Any = assistant_message.metrics
             metrics.start_timer()
@@ -249,8 +251,10 @@ class ProviderModel(OpenAILike):
                 call.status = stream.response.status_code
                 async for chunk in stream:
                     _take_chunk(call, chunk)
-                    yield self._parse_provider_response_delta(chunk)
+                    yield _split(self._parse_provider_response_delta(chunk), thoughts)
             metrics.stop_timer()
+            yield _split(ModelResponse(), thoughts, at_end=True)
+            call.has_text &= thoughts.has_text
             if not call.closed and not _is_event_stream(stream.response):
                 raise failures.garbage(call.choice)
             self._judge(call)
@@ -332,6 +336,16 @@ def _plain_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 def _said(messages: Iterable[Message]) -> list[str]:
     return [message.content for message in messages if isinstance(message.content, str)]
+
+
+def _split(response: ModelResponse, thoughts: ThoughtSplitter, *, at_end: bool = False) -> ModelResponse:
+    """Move what the model thinks aloud from the text of a piece to its reasoning."""
+    if at_end or isinstance(response.content, str):
+        piece = thoughts.end() if at_end else thoughts.feed(response.content or "")
+        response.content = piece.text or None
+        if piece.thought:
+            response.reasoning_content = piece.thought
+    return response
 
 
 def _is_event_stream(response: httpx2.Response) -> bool:
@@ -458,6 +472,8 @@ def build_models(
     memory_patience = memory_patience or Patience(connect=5, read=20, total=20, retries=min(1, settings.agent_retries))
     main = _model(choices.main, clients, patience, "main", _sampling(settings, choices.main))
     memory = _model(choices.memory, clients, memory_patience, "memory", _memory_arguments(settings, choices.memory))
+    for choice in (choices.main, choices.memory):
+        clients.get(choice.endpoint)  # loading the TLS context takes 23 ms: now, not between a message and its answer
     return TeamModels(main, memory, clients, choices.main, choices.memory, settings)
 
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from agno.db.base import SessionType
 from agno.db.postgres import AsyncPostgresDb
 from agno.run.agent import RunOutput
 from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from junkie_cli.core.team.values import MemoryEntry
 
@@ -100,10 +100,10 @@ def _refusal(name: str) -> Callable[..., Any]:
 class TeamDatabase(AsyncPostgresDb):
     """The `db` of every team. Holds no connection: what it gives and takes is the turn's."""
 
-    def __init__(self, engine: AsyncEngine, schema: str) -> None:
+    def __init__(self, schema: str) -> None:
         super().__init__(
             id="junkie",  # the default is derived from the URL
-            db_engine=engine,
+            db_engine=create_async_engine("postgresql+asyncpg://", creator=_refuse_to_connect),
             db_schema=schema,
             session_table="agent_sessions",
             memory_table="user_memories",
@@ -137,5 +137,8 @@ class TeamDatabase(AsyncPostgresDb):
         return 0
 
     async def close(self) -> None:
-        """Give the engine's connections back."""
-        await self.db_engine.dispose()
+        """Nothing: there is no connection."""
+
+
+def _refuse_to_connect() -> NoReturn:
+    raise PermissionError("agno's storage has no connection of its own")

@@ -1,22 +1,30 @@
-"""Making agno's tables, once: by agno's own definitions, under a lock, and only after the server has answered.
+"""Making agno's tables, once: by agno's own definitions, under a lock, wholly or not at all.
 
 Agno would make each table at its first write, where a race between two processes loses the write in silence, and
-where a server that is away at that moment spoils the instance for good. So it is done here, when a chat is opened,
-by an instance that lives no longer than this.
+where a server that is away at that moment spoils the instance for good. So it is done here, when a chat is opened, by
+an instance that lives no longer than this. It works on the one connection that holds the lock, inside its transaction:
+behind a pooler there may be no second one.
 """
+
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agno.db.postgres import AsyncPostgresDb
 from agno.db.postgres.engine import create_async_postgres_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import StaticPool
 
 from junkie_cli.core import schema as schemas
-from junkie_cli.core.database import Database, engine_options, translate_errors
+from junkie_cli.core.database import Database, close_connection, translate_errors
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.schema import SchemaState
-from junkie_cli.core.team.connections import STATEMENT_TIMEOUT, Connections
+from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.values import TablesNeededError
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
 
 _KINDS = {
     schemas.SESSIONS: "sessions",
@@ -26,17 +34,7 @@ _KINDS = {
 }
 
 
-def make_engine(database: Database) -> AsyncEngine:
-    """SQLAlchemy's engine for agno: opens a connection only when a table is made, and logs no parameters."""
-    options = engine_options(database.url, statement_timeout=STATEMENT_TIMEOUT)
-    return create_async_postgres_engine(
-        database.url.sqlalchemy(), poolclass=NullPool, hide_parameters=True, pool_pre_ping=False, **options
-    )
-
-
-async def ensure_tables(
-    connections: Connections, engine: AsyncEngine, schema: str, *, may_add_tables: bool
-) -> SchemaState:
+async def ensure_tables(connections: Connections, schema: str, *, may_add_tables: bool) -> SchemaState:
     """The state of a schema that a team can work on, with agno's tables and ours made where they are missing.
 
     Raises DatabaseError `schema_old` for tables of agno 2.2, in which memories cannot be kept, TablesNeededError when
@@ -46,7 +44,7 @@ async def ensure_tables(
         state = await schemas.inspect(connection, schema)
     _check(state, connections.database, may_add_tables)
     if state.tables_agno_3_adds():
-        state = await _make(connections, engine, schema)
+        state = await _made(connections, schema)
     if not state.has_own_tables:
         state = await _add_own(connections, state)
     return state
@@ -66,35 +64,57 @@ def _check(state: SchemaState, database: Database, may_add_tables: bool) -> None
         raise TablesNeededError(missing, database.label)
 
 
-async def _make(connections: Connections, engine: AsyncEngine, schema: str) -> SchemaState:
-    async with connections.transaction() as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
-        state = await schemas.inspect(connection, schema)
-        for attempt in (1, 2):
-            try:
-                await _create(engine, state)
-                break
-            except SQLAlchemyError as error:
-                # Somebody who does not know our lock, the bot say, may be making the same table at this moment.
+async def _made(connections: Connections, schema: str) -> SchemaState:
+    try:
+        return await _make(connections, schema)
+    except DatabaseError:
+        # Somebody who does not know our lock, the bot say, may have been making the same tables at this moment.
+        return await _make(connections, schema)
+
+
+async def _make(connections: Connections, schema: str) -> SchemaState:
+    connection = await connections.open()
+    try:
+        with translate_errors(connections.database.url):
+            # The isolation that SQLAlchemy asks for: its transactions are savepoints in this one.
+            async with connection.transaction(isolation="read_committed"):
+                await connection.execute(
+                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}"
+                )
                 state = await schemas.inspect(connection, schema)
-                if attempt == 2 and state.tables_agno_3_adds():
-                    raise _translated(error, connections.database) from None
-        return await schemas.inspect(connection, schema)
+                if not state.exists:  # agno does not quote the name
+                    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schemas.quoted(schema)}")
+                await _create(connection, state, connections.database)
+                return await schemas.inspect(connection, schema)
+    finally:
+        await close_connection(connection)  # SQLAlchemy has set codecs on it
 
 
-async def _create(engine: AsyncEngine, state: SchemaState) -> None:
-    if not state.exists:  # agno does not quote the name
-        async with engine.begin() as connection:
-            await connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schemas.quoted(state.schema)}")
+async def _create(connection: "Connection", state: SchemaState, database: Database) -> None:
     maker = AsyncPostgresDb(
-        db_engine=engine,
+        db_engine=_engine_on(connection),
         db_schema=state.schema,
         session_table=schemas.SESSIONS,
         memory_table=schemas.MEMORIES,
         create_schema=False,
     )
-    for table in state.tables_agno_3_adds():
-        await maker._get_table(_KINDS[table], create_table_if_not_found=True)
+    try:
+        for table in state.tables_agno_3_adds():
+            await maker._get_table(_KINDS[table], create_table_if_not_found=True)
+    except SQLAlchemyError as error:
+        raise _translated(error, database) from None
+
+
+def _engine_on(connection: "Connection") -> AsyncEngine:
+    """SQLAlchemy's engine over this one connection, which it neither opens nor closes; it logs no parameters."""
+
+    async def this_one(**_: Any) -> "Connection":
+        return connection
+
+    arguments = {"async_creator_fn": this_one, "prepared_statement_cache_size": 0}
+    return create_async_postgres_engine(
+        "postgresql+asyncpg://", connect_args=arguments, poolclass=StaticPool, hide_parameters=True, pool_pre_ping=False
+    )
 
 
 def _translated(error: SQLAlchemyError, database: Database) -> DatabaseError:

@@ -161,7 +161,7 @@ class TeamCache:
         if team is None:
             team = self._teams[user_id] = self._build(user_id)
         self._teams.move_to_end(user_id)
-        await self._evict()
+        await self._evict(but=user_id)
         return team
 
     @asynccontextmanager
@@ -175,14 +175,11 @@ class TeamCache:
             team.turns -= 1
             await self._evict()
 
-    async def _evict(self) -> None:
-        idle = [team for team in self._teams.values() if not team.turns]
-        newest = next(reversed(self._teams), None)
-        while len(self._teams) > self._limit and idle:
-            team = idle.pop(0)
-            if team.user_id != newest:
-                del self._teams[team.user_id]
-                await team.close()
+    async def _evict(self, but: str | None = None) -> None:
+        idle = [team for team in self._teams.values() if not team.turns and team.user_id != but]
+        for team in idle[: max(0, len(self._teams) - self._limit)]:
+            del self._teams[team.user_id]
+            await team.close()
 
     async def close(self) -> None:
         """Close every team."""

@@ -1,0 +1,143 @@
+"""The team's tools without a team: arithmetic that ends, and plain text among a prompt's tags."""
+
+import json
+import math
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.team.memory import plain_line, plain_text
+from junkie_cli.core.team.records import tokens, within_budget
+from junkie_cli.core.team.tools import BioTools, BoundedCalculatorTools, is_prime
+from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry
+
+CALCULATOR = BoundedCalculatorTools()
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (CALCULATOR.add(2, 3), 5),
+        (CALCULATOR.subtract(2, 3), -1),
+        (CALCULATOR.multiply(1.5, 4), 6),
+        (CALCULATOR.divide(1, 4), 0.25),
+        (CALCULATOR.exponentiate(2, 10), 1024),
+        (CALCULATOR.square_root(49), 7),
+        (CALCULATOR.factorial(0), 1),
+        (CALCULATOR.factorial(20), math.factorial(20)),
+        (CALCULATOR.factorial(1000), math.factorial(1000)),
+        (CALCULATOR.is_prime(97), True),
+        (CALCULATOR.is_prime(-7), False),
+        (CALCULATOR.is_prime(2**61 - 1), True),
+        (CALCULATOR.is_prime(100_000_000_000_031 * 3), False),
+    ],
+)
+def test_results(answer: str, result: float) -> None:
+    assert json.loads(answer)["result"] == result
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CALCULATOR.divide(1, 0),
+        CALCULATOR.add(1e308, 1e308),
+        CALCULATOR.multiply(math.inf, 0),
+        CALCULATOR.subtract(math.inf, math.inf),
+        CALCULATOR.exponentiate(10, 400),
+        CALCULATOR.exponentiate(-8, 0.5),
+        CALCULATOR.exponentiate(0, -1),
+        CALCULATOR.square_root(-1),
+        CALCULATOR.square_root(math.nan),
+        CALCULATOR.factorial(-1),
+        CALCULATOR.factorial(1001),
+        CALCULATOR.factorial(400_000_000),
+        CALCULATOR.is_prime(10**30),
+    ],
+)
+def test_what_has_no_result_is_an_error_in_words(answer: str) -> None:
+    found = json.loads(answer, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert set(found) == {"operation", "error"}
+
+
+@given(st.integers(0, 20_000))
+def test_primes(n: int) -> None:
+    assert is_prime(n) == (n > 1 and all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
+
+
+# Strong pseudoprimes to many bases (OEIS A014233).
+@pytest.mark.parametrize("n", [2047, 1373653, 25326001, 3215031751, 2152302898747, 341550071728321])
+def test_no_pseudoprime_passes(n: int) -> None:
+    assert not is_prime(n)
+
+
+@given(st.text())
+def test_no_text_opens_or_closes_a_tag(text: str) -> None:
+    assert not set("<>") & set(plain_text(text))
+    assert len(plain_text(text)) == len(text)
+    assert "\n" not in plain_line(text)
+
+
+@given(st.lists(st.text(max_size=60), max_size=30), st.integers(0, 200))
+def test_the_budget_is_kept_and_used_newest_first(texts: list[str], budget: int) -> None:
+    memories = [MemoryEntry(str(n), text.encode(errors="replace").decode(), (), None) for n, text in enumerate(texts)]
+    taken = within_budget(memories, budget)
+    assert list(taken) == memories[: len(taken)]
+    assert sum(tokens(memory.memory) for memory in taken) <= budget
+    if len(taken) < len(memories):
+        assert sum(tokens(memory.memory) for memory in memories[: len(taken) + 1]) > budget
+
+
+class Knows:
+    """What is known of the users asked for, who are kept in `asked`."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.asked: set[str] = set()
+        self._away = away
+
+    def _ask(self, user_id: str) -> None:
+        self.asked.add(user_id)
+        if self._away:
+            raise DatabaseError("the server db.internal is away")
+
+    async def counts(self, user_id: str) -> Counts:
+        self._ask(user_id)
+        return Counts(2, 1, 0, datetime(2026, 1, 2, tzinfo=UTC))
+
+    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
+        self._ask(user_id)
+        return [MemoryEntry("m1", f"{text} {limit}", (), None)]
+
+    async def exchanges(
+        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
+    ) -> list[Exchange]:
+        self._ask(user_id)
+        return [Exchange("r1", None, "COMPLETED", "x" * 1000, "yes")]
+
+
+async def test_bio_tools_ask_for_their_own_user_alone() -> None:
+    knows = Knows()
+    tools = BioTools("ada", knows, memory=True)
+    details = json.loads(await tools.get_user_details())
+    assert details == {"user_id": "ada", "memories": 2, "sessions": 1, "first_seen": "2026-01-02"}
+    assert json.loads(await tools.search_my_memories("tea")) == {"memories": ["tea 10"]}
+    [said] = json.loads(await tools.search_my_history("tea"))["exchanges"]
+    assert len(said["user"]) == 500
+    assert knows.asked == {"ada"}
+    functions = {**tools.functions, **tools.async_functions}
+    assert sorted(functions) == ["get_user_details", "search_my_history", "search_my_memories"]
+    for function in functions.values():
+        function.process_entrypoint()
+        assert "user" not in str(function.parameters.get("properties", {}).keys())
+
+
+async def test_without_memory_there_is_nothing_to_search_in_it() -> None:
+    tools = BioTools("ada", Knows(), memory=False)
+    assert sorted({**tools.functions, **tools.async_functions}) == ["get_user_details", "search_my_history"]
+
+
+async def test_why_something_cannot_be_read_is_not_for_the_provider() -> None:
+    answer = await BioTools("ada", Knows(away=True), memory=True).search_my_memories("tea")
+    assert json.loads(answer) == {"error": "this cannot be read at the moment"}
