@@ -240,7 +240,8 @@ def _cell(value: Any, kind: str, look: Look) -> str:
 
 def _whole(value: Any, kind: str, look: Look) -> str:
     if isinstance(value, datetime):
-        return f"{figures.local(value)} ({figures.ago(value)})"
+        at, age = figures.local(value), figures.ago(value)
+        return at if at.startswith(age) else f"{at} ({age})"
     if isinstance(value, str):
         return shown(value)
     return _cell(value, kind, look) if not isinstance(value, list | tuple) else shown(_plain(value))

@@ -85,7 +85,8 @@ class Activity:
         frames = look.symbol("frames")
         title = one_line(self.title)
         pieces = [f"{frames[self._frame % len(frames)]} {title}", *(self._counts(elapsed) if self._counted else ())]
-        pieces.append(figures.clock(elapsed))
+        if not self.total:
+            pieces.append(figures.clock(elapsed))
         while width("  ".join(pieces)) > columns and len(pieces) > 1:
             pieces.pop()
         room = columns - width("  ".join(pieces)) - 2
@@ -101,7 +102,7 @@ class Activity:
             return [f"{written(self.done)}{unit}", f"{written(round(rate))}/s"]
         pieces = [f"{min(self.done / self.total, 1):.0%}", f"{written(self.done)} of {written(self.total)}{unit}"]
         if rate:
-            pieces += [f"{written(round(rate))}/s", f"{figures.clock(max(self.total - self.done, 0) / rate)} left"]
+            pieces += [f"{written(round(rate))}/s", f"ETA {figures.clock(max(self.total - self.done, 0) / rate)}"]
         return pieces
 
     def _bar(self, look: Look, columns: int) -> str:
