@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 from markdown_it.tree import SyntaxTreeNode
 from rich import box  # noqa: TID253 - this module is loaded behind the prompt
 from rich.cells import chop_cells  # noqa: TID253
+from rich.color import ColorSystem  # noqa: TID253
 from rich.console import Console  # noqa: TID253
+from rich.segment import Segment  # noqa: TID253
 from rich.style import Style  # noqa: TID253
 from rich.syntax import ANSISyntaxTheme, Syntax  # noqa: TID253
 from rich.table import Table  # noqa: TID253
@@ -59,7 +61,7 @@ class BlockRenderer:
     def __init__(self, width: int, look: Look) -> None:
         self._width = width
         self._look = look
-        self._console = _console(look.colour)
+        self._console = _console()
 
     def block(self, node: SyntaxTreeNode, source: Sequence[str], *, number: int | None = None) -> list[str]:
         """The lines of a top-level block; `source` is what it was parsed from, `number` a list's first number."""
@@ -85,11 +87,15 @@ class BlockRenderer:
     def _ansi(self, line: Text) -> str:
         line.rstrip()
         line.end = ""
-        drawn = []
-        for segment in self._console.render(line):
-            style = segment.style
-            drawn.append(style.render(segment.text, legacy_windows=False) if style else segment.text)
-        return "".join(drawn) if self._look.styles else line.plain
+        if not self._look.styles:
+            return line.plain
+        return "".join(self._styled(segment) for segment in self._console.render(line))
+
+    def _styled(self, segment: Segment) -> str:
+        if segment.style is None:
+            return segment.text
+        style = segment.style if self._look.colour else segment.style.without_color
+        return style.render(segment.text, color_system=ColorSystem.STANDARD)
 
     # Blocks: each gives lines that fit into `width`
 
@@ -268,15 +274,6 @@ def _justify(cell: SyntaxTreeNode) -> "JustifyMethod":
 
 
 @lru_cache
-def _console(colour: bool) -> Console:
-    return Console(
-        file=StringIO(),
-        force_terminal=True,
-        color_system="standard",
-        no_color=not colour,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        width=PROSE_COLUMNS,
-    )
+def _console() -> Console:
+    """What rich wants for measuring; nothing is ever printed through it."""
+    return Console(file=StringIO(), markup=False, emoji=False, highlight=False, width=PROSE_COLUMNS)

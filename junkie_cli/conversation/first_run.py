@@ -5,108 +5,114 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from junkie_cli.conversation.opening import Options
-from junkie_cli.core.errors import DeclinedError, SettingsError
+from junkie_cli.core import setup
+from junkie_cli.core.errors import ProviderError, SettingsError
 from junkie_cli.core.settings import Settings, xdg_dir
-from junkie_cli.output import ask, note, warn
+from junkie_cli.output import ask, note, warn, working
+from junkie_cli.progress import say
+from junkie_cli.text import shown
 
-_GROQ_KEY = re.compile(r"gsk_[A-Za-z0-9]{20,}")
-_TRIES = 3
-_LOCAL_URL = "http://localhost:11434/v1"
-_PATIENCE_SECONDS = 2.0
-_OFFERED = 8  # models named
-
-_WAYS = """\
-No model is set up yet. Three ways to go on:
-
-  1  Groq            paste a key; one is free at https://console.groq.com/keys
-  2  local server    Ollama, vLLM, llama.cpp: whatever speaks the OpenAI protocol
-  3  rehearsal       a small model built in: no key, no network, not clever
-"""
+T = TypeVar("T")
 
 Load = Callable[[dict[str, str]], Settings]
 """Loads the settings anew, with these values by variable name as if they were options."""
 
+_GROQ_KEY = re.compile(r"gsk_[A-Za-z0-9]{16,}")
+_TRIES = 3
+_LOCAL_URL = "http://localhost:11434/v1"
+_PATIENCE_SECONDS = 4.0
+_NAMED = 8  # models
+
+_WAYS = f"""
+No model is set up yet. Three ways to go on:
+
+  1  Groq          paste a key; one is free at {setup.GROQ_KEYS_PAGE}
+  2  local server  Ollama, vLLM, llama.cpp: whatever speaks the OpenAI protocol
+  3  rehearsal     a small model built in: no key, no network, not clever
+"""
+
 
 def choose_provider(settings: Settings, options: Options, load: Load) -> tuple[Settings, Options]:
-    """Ask which model is to answer, and go on with that; saved in a `.env` only when the person agrees.
+    """Ask which model is to answer, and go on with that; kept in a `.env` only when the person agrees.
 
-    Raises DeclinedError when no way is chosen.
+    Raises DeclinedError at Ctrl-D, and SettingsError or ProviderError when no answer will do.
     """
-    note(_WAYS)
-    for _ in range(_TRIES):
-        match ask("Which one, 1, 2 or 3"):
-            case "1":
-                return _with(_groq(), settings, load), options
-            case "2":
-                return _with(_local(), settings, load), options
-            case "3":
-                note("")
-                return settings, replace(options, offline=True)
-        note("type 1, 2 or 3, and Enter; Ctrl-C leaves")
-    raise DeclinedError("no model was chosen", hint="--offline talks to the rehearsal model")
+    say(shown(_WAYS) + "\n")
+    way = _until_good(_way)
+    if way == "3":
+        note("")
+        return settings, replace(options, offline=True)
+    values = _until_good(lambda: _groq(settings)) if way == "1" else _until_good(_local)
+    chosen = load(values)
+    _offer_to_keep(settings, values)
+    note("")
+    return chosen, options
 
 
-def _groq() -> dict[str, str]:
-    for _ in range(_TRIES):
-        key = ask("Groq key (it is not shown)", hidden=True)
-        if _GROQ_KEY.fullmatch(key):
-            return {"GROQ_API_KEY": key}
-        note("that is no Groq key: one begins with gsk_ and goes on with letters and digits")
-    raise DeclinedError("no key was given", hint="make one at https://console.groq.com/keys")
+def _way() -> str:
+    way = ask("Which one: 1, 2 or 3")
+    if way not in {"1", "2", "3"}:
+        raise SettingsError("that is none of the three", hint="type 1, 2 or 3, then Enter; Ctrl-C leaves")
+    return way
+
+
+def _groq(settings: Settings) -> dict[str, str]:
+    key = ask("Groq key (nothing shows while you paste)", hidden=True)
+    if not _GROQ_KEY.fullmatch(key):
+        raise SettingsError(
+            "that is no Groq key", hint="one begins with gsk_ and goes on with letters and digits; paste it whole"
+        )
+    _models(settings.groq_base_url, key)
+    return {"GROQ_API_KEY": key}
 
 
 def _local() -> dict[str, str]:
-    url = ask("Its address", default=_LOCAL_URL).rstrip("/")
-    key = ask("Its key, empty for none (it is not shown)", hidden=True)
-    models = _models_at(url, key)
+    url = setup.checked_value("CUSTOM_PROVIDER", ask("Its address", default=_LOCAL_URL))
+    if url == "groq":
+        raise SettingsError("that is Groq, not a local server", hint=f"an address such as {_LOCAL_URL}")
+    key = setup.checked_value("CUSTOM_PROVIDER_API_KEY", ask("Its key (Enter for none)", hidden=True))
+    models = _models(url, key)
     if models:
-        more = f" and {len(models) - _OFFERED} more" if len(models) > _OFFERED else ""
-        note(f"it has {', '.join(models[:_OFFERED])}{more}")
-    else:
-        warn("nothing answers there yet; start the server before the first message")
+        note(f"It has {', '.join(models[:_NAMED])}{' and more' if len(models) > _NAMED else ''}.")
     model = ask("Model", default=models[0] if models else "")
     if not model:
-        raise DeclinedError("no model was named", hint="--offline talks to the rehearsal model")
-    chosen = {"CUSTOM_PROVIDER": url, "CUSTOM_MODEL": model}
-    return chosen | {"CUSTOM_PROVIDER_API_KEY": key} if key else chosen
+        raise SettingsError("no model was named", hint="such as the server lists it, llama3.2 say")
+    found = {"CUSTOM_PROVIDER": url, "CUSTOM_MODEL": model}
+    return found | {"CUSTOM_PROVIDER_API_KEY": key} if key else found
 
 
-def _models_at(url: str, key: str) -> list[str]:
-    """The models that a server names, none when it does not answer."""
-    import json
-    from urllib.request import Request, urlopen
-
-    if not url.startswith(("http://", "https://")):
-        return []
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+def _models(url: str, key: str) -> tuple[str, ...]:
+    """The models there. Raises ProviderError when the key is refused; a server that is not up yet may come later."""
     try:
-        with urlopen(Request(f"{url}/models", headers=headers), timeout=_PATIENCE_SECONDS) as response:  # noqa: S310
-            return [str(model["id"]) for model in json.load(response)["data"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        with working("asking the provider"):
+            return setup.check_key(url, key, timeout=_PATIENCE_SECONDS)
+    except ProviderError as error:
+        if error.code == "provider_key":
+            raise
+        warn(f"{error.message}: going on unchecked")
+        return ()
 
 
-def _with(values: dict[str, str], settings: Settings, load: Load) -> Settings:
-    chosen = load(values)  # first: a bad value is refused before it is saved
+def _offer_to_keep(settings: Settings, values: dict[str, str]) -> None:
     path = settings.env_file or xdg_dir("CONFIG", os.environ) / "junkie" / ".env"
-    if ask(f"Keep this in {path}, readable by you alone? yes or no", default="yes").lower() in {"y", "yes"}:
-        save(path, values)
-        note(f"saved in {path}; junkie config show tells what is in force")
-    note("")
-    return chosen
+    if ask(f"Keep this in {_homely(path)}, for your eyes only? yes or no", default="yes").lower() in {"y", "yes"}:
+        setup.write_env_values(path, values)
 
 
-def save(path: Path, values: dict[str, str]) -> None:
-    """Set variables in a `.env`, leaving its other lines alone; the file is 0600 from then on. Raises SettingsError."""
-    from dotenv import set_key
+def _homely(path: Path) -> str:
+    home = os.environ.get("HOME", "")
+    return f"~/{path.relative_to(home)}" if home and path.is_relative_to(home) else str(path)
 
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        path.chmod(0o600)
-        for name, value in values.items():
-            set_key(path, name, value, quote_mode="auto")
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror}", hint="set the variables yourself") from None
+
+def _until_good(question: Callable[[], T]) -> T:
+    """Ask again when the answer will not do, but not for ever."""
+    for _ in range(_TRIES - 1):
+        try:
+            return question()
+        except (SettingsError, ProviderError) as error:
+            warn(error.message)
+            note(f"  {error.hint}")
+    return question()
