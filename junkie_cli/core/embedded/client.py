@@ -120,7 +120,7 @@ def meet(folder: str) -> str | None:
         if pid_file is None or pid_file.status != "ready" or not _has_keeper(folder):
             return None
         found = pid_file.socket_folder or f"{folder}/run"
-        return found if wire.knock(found) else None
+        return found if wire.takes_connections(found, user=USER, database=DATABASE) else None
     except OSError:
         return None
     finally:

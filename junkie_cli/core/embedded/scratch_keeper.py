@@ -14,9 +14,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from junkie_cli.core.embedded import wire
 from junkie_cli.core.embedded.account import Place, clean_environment, open_scratch_folder
-from junkie_cli.core.embedded.cluster import MAJOR, USER, Cluster
+from junkie_cli.core.embedded.cluster import MAJOR, PAUSE, USER, Cluster
 from junkie_cli.core.embedded.keeper import Order, Report, make_socket_folder, run, wait_for, wake_on_child
 from junkie_cli.core.errors import DatabaseError
 
@@ -65,28 +64,31 @@ def scratch(order: Order, report: Report) -> None:
     try:
         _run(place, order, report)
     finally:
-        shutil.rmtree(place.path, ignore_errors=True)
+        for path in Path(place.path).iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
 
 
 def _run(place: Place, order: Order, report: Report) -> None:
     cluster = Cluster(place, major=_major(place.programs) if order["foreign"] else MAJOR)
     cluster.socket_folder = make_socket_folder(place, f"/tmp/{Path(place.folder).name}")  # noqa: S108  checked there
     try:
-        cluster.create(hba=order["hba"], arguments=["--no-sync", *order["initdb"]], tuning={}, database=None)
+        statements = [_password(order["password"])] if order["password"] else []
+        arguments = ["--no-sync", *order["initdb"]]
+        cluster.create(hba=order["hba"], arguments=arguments, tuning={}, statements=statements)
         for name, content in order["files"].items():
             Path(cluster.data, name).write_bytes(bytes.fromhex(content))
         _start(cluster, order)
-        if order["password"]:
-            _set_password(cluster, order["password"])
         assert cluster.child is not None
         wake = wake_on_child()
         report.ready(socket=place.outside(cluster.socket_folder), port=cluster.port, pid=cluster.child.pid)
-        while cluster.is_alive() and not (wait_for(wake, 0) and not os.read(0, 1024)):
-            pass
+        while cluster.is_alive():
+            # A killed server's other processes follow it in a moment, of which the kernel sends no word.
+            if wait_for(wake, 0, timeout=None if cluster.child else PAUSE) and not os.read(0, 1024):
+                break
     finally:
         cluster.abandon()
-        if not place.contains(cluster.socket_folder):
-            shutil.rmtree(cluster.socket_folder, ignore_errors=True)
 
 
 def _major(programs: str) -> str:
@@ -118,7 +120,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _set_password(cluster: Cluster, password: str) -> None:
-    quoted = password.replace("'", "''")
-    sql = f"SET standard_conforming_strings = on; ALTER ROLE {USER} PASSWORD '{quoted}'"
-    wire.ask(cluster.socket_folder, sql, user=USER, database="postgres", port=cluster.port)
+def _password(password: str) -> str:
+    """The statement that sets it, on one line."""
+    quoted = password.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"ALTER ROLE {USER} PASSWORD E'{quoted}'"

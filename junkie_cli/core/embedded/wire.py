@@ -9,6 +9,7 @@ import socket
 import struct
 
 PROTOCOL = 196608  # 3.0
+OPERATOR_INTERVENTION = "57P"  # SQLSTATEs: starting up, shutting down, recovering
 SOCKET_NAME = ".s.PGSQL.{port}"
 PORT = 5432  # the number in a socket's name; each server has a folder of its own
 
@@ -26,21 +27,22 @@ def socket_path(folder: str, port: int = PORT) -> str:
     return f"{folder}/{SOCKET_NAME.format(port=port)}"
 
 
-def knock(folder: str, port: int = PORT, *, timeout: float = 2) -> bool:
-    """Whether some server listens on the socket in `folder`; a stale socket file does not count."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        try:
-            connection.connect(socket_path(folder, port))
-        except OSError:
-            return False
+def takes_connections(folder: str, *, user: str, database: str, port: int = PORT) -> bool:
+    """Whether a server answers on the socket in `folder` and lets clients in, or has let in as many as it can.
+
+    A stale socket file does not count, nor a server that starts, stops or recovers.
+    """
+    try:
+        ask(folder, "", user=user, database=database, port=port, timeout=2)
+    except WireError as error:
+        return bool(error.sqlstate) and not error.sqlstate.startswith(OPERATOR_INTERVENTION)
     return True
 
 
 def ask(
     folder: str, sql: str, *, user: str, database: str, port: int = PORT, timeout: float = 10
 ) -> list[tuple[str | None, ...]]:
-    """Run `sql`, one statement or several, and return the rows. Raises WireError."""
+    """Run `sql`, one statement, several or none, and return the rows. Raises WireError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
@@ -55,9 +57,11 @@ def _converse(connection: socket.socket, sql: str, user: str, database: str) -> 
     start = struct.pack("!i", PROTOCOL) + b"\0".join(word.encode() for word in words) + b"\0"
     connection.sendall(struct.pack("!i", len(start) + 4) + start)
     _rows(connection)
-    query = sql.encode() + b"\0"
-    connection.sendall(b"Q" + struct.pack("!i", len(query) + 4) + query)
-    rows = _rows(connection)
+    rows = []
+    if sql:
+        query = sql.encode() + b"\0"
+        connection.sendall(b"Q" + struct.pack("!i", len(query) + 4) + query)
+        rows = _rows(connection)
     connection.sendall(b"X\0\0\0\4")
     return rows
 
@@ -74,7 +78,7 @@ def _rows(connection: socket.socket) -> list[tuple[str | None, ...]]:
         elif kind == b"E":
             raise _refusal(body)
         elif kind == b"R" and body[:4] != b"\0\0\0\0":
-            raise WireError("the server asks for a password")
+            raise WireError("the server asks for a password", "28P01")
 
 
 def _message(connection: socket.socket) -> tuple[bytes, bytes]:

