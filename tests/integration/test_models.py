@@ -43,6 +43,17 @@ async def test_thoughts_are_kept_apart_from_the_answer(tmp_path: Path, field: st
     assert turn.log.calls[0].has_reasoning
 
 
+async def test_thoughts_in_the_text_are_kept_apart_too(tmp_path: Path) -> None:
+    async with (
+        ModelServer(Text("<think>she wants tea</think>\n\nTea, Ada?"), Text("<think>nothing else</think>")) as server,
+        team_models(tmp_path, server.environment()) as models,
+    ):
+        turn = await take_turn(models)
+        empty = await take_turn(models)
+    assert (turn.reasoning, turn.streamed, turn.last.content) == ("she wants tea", "Tea, Ada?", "Tea, Ada?")
+    assert empty.last.error_type == "provider_empty"
+
+
 async def test_tool_calls_in_pieces_are_run(tmp_path: Path) -> None:
     def add(a: int, b: int) -> int:
         """Add two numbers."""
@@ -121,6 +132,14 @@ async def test_each_provider_gets_its_own_key_and_model(tmp_path: Path) -> None:
             assert models.compound() is None
     assert [(r.key, r.model, r.is_memory) for r in local.requests] == [("local-secret", "scripted-model", False)]
     assert [(r.key, r.model, r.is_memory) for r in groq.requests] == [("gsk_secret", "openai/gpt-oss-120b", True)]
+
+
+async def test_a_server_without_a_key_does_not_get_groqs(tmp_path: Path) -> None:
+    async with ModelServer() as local, ModelServer() as groq:
+        environment = {"CUSTOM_PROVIDER": local.url, **groq.groq_environment(key="gsk_secret")}
+        async with team_models(tmp_path, environment) as models:
+            await take_turn(models)
+    assert [request.key for request in local.requests] == ["no-key"]
 
 
 async def test_without_a_groq_key_one_server_is_enough(tmp_path: Path) -> None:
@@ -238,6 +257,16 @@ async def test_calls_of_turns_at_once_are_kept_apart(tmp_path: Path) -> None:
         turns = await asyncio.gather(*(take_turn(models, f"word{number}") for number in range(4)))
     assert [turn.streamed for turn in turns] == [f"You said word{number}." for number in range(4)]
     assert [len(turn.log.calls) for turn in turns] == [1, 1, 1, 1]
+
+
+async def test_a_record_ends_where_it_says(tmp_path: Path) -> None:
+    async with ModelServer() as server, team_models(tmp_path, server.environment()) as models:
+        with record_calls() as outer:
+            with record_calls() as inner:
+                await models.main.aresponse([Message(role="user", content="one")])
+            await models.main.aresponse([Message(role="user", content="two")])
+        await models.main.aresponse([Message(role="user", content="three")])
+    assert (len(outer.calls), len(inner.calls)) == (1, 1)
 
 
 async def test_a_record_may_be_closed_from_elsewhere() -> None:

@@ -93,6 +93,14 @@ async def test_a_stream_that_is_no_answer(tmp_path: Path, case: str) -> None:
     assert turn.log.calls[0].status == 200
 
 
+async def test_a_connection_lost_after_the_last_word_costs_nothing(tmp_path: Path) -> None:
+    reply = CutStream("one two", after=2, reset=True, finished=True)
+    async with ModelServer(reply) as server, team_models(tmp_path, server.environment()) as models:
+        turn = await take_turn(models)
+    assert (turn.last.event, turn.last.content) == ("TeamRunCompleted", "one two")
+    assert turn.log.failure() is None
+
+
 async def test_an_error_inside_the_stream_keeps_its_kind(tmp_path: Path) -> None:
     error = 'data: {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}\n\n'
     async with (
@@ -285,10 +293,13 @@ async def test_a_wait_is_told_before_it_begins(tmp_path: Path) -> None:
     assert log.failure() is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
-async def test_what_would_fail_the_same_way_is_asked_once(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, ""), (401, ""), (403, ""), (404, ""), (413, ""), (422, ""), (429, "insufficient_quota")],
+)
+async def test_what_would_fail_the_same_way_is_asked_once(tmp_path: Path, status: int, code: str) -> None:
     async with (
-        ModelServer(HttpError(status)) as server,
+        ModelServer(HttpError(status, code=code)) as server,
         team_models(tmp_path, server.environment(), patience=retrying()) as models,
     ):
         await take_turn(models)
@@ -307,6 +318,15 @@ async def test_a_sentence_never_quotes_the_conversation(tmp_path: Path) -> None:
         assert failure is not None
         assert "doctor" not in failure.message
         assert ("temperature must be 1" in failure.message) is told
+
+
+async def test_a_sentence_never_holds_a_key(tmp_path: Path) -> None:
+    refusal = HttpError(400, "the key gsk_abcdefgh1234 cannot use this")
+    async with ModelServer(refusal) as server, team_models(tmp_path, server.environment()) as models:
+        turn = await take_turn(models)
+    failure = turn.log.failure()
+    assert failure is not None
+    assert failure.message.endswith(": the key ******** cannot use this")
 
 
 async def test_a_missing_key_is_asked_for_by_its_name(tmp_path: Path) -> None:

@@ -219,11 +219,15 @@ class HttpError(Reply):
 
 @dataclass
 class CutStream(Text):
-    """The connection ends after `after` pieces, without finish_reason and [DONE]; `reset` also breaks the framing."""
+    """The connection ends after `after` pieces, without finish_reason (unless `finished`) and without [DONE].
+
+    `reset` breaks the framing as well, as a killed server does.
+    """
 
     text: str = "one two three four five six"
     after: int = 3
     reset: bool = False
+    finished: bool = False
 
 
 @dataclass
@@ -511,6 +515,8 @@ async def _events(request: Request, reply: Text) -> AsyncIterator[str]:
     for delta in deltas:
         yield json.dumps(_chunk(request, delta))
     if isinstance(reply, CutStream):
+        if reply.finished:
+            yield json.dumps(_chunk(request, {}, reply.finish))
         return
     if isinstance(reply, StreamError):
         yield json.dumps({"error": {"message": reply.error, "type": "server_error", "code": "engine"}})
