@@ -321,12 +321,12 @@ async def test_a_sentence_never_quotes_the_conversation(tmp_path: Path) -> None:
 
 
 async def test_a_sentence_never_holds_a_key(tmp_path: Path) -> None:
-    refusal = HttpError(400, "the key gsk_abcdefgh1234 cannot use this")
+    refusal = HttpError(400, "local-key cannot use this, gsk_abcdefgh1234 can")
     async with ModelServer(refusal) as server, team_models(tmp_path, server.environment()) as models:
         turn = await take_turn(models)
     failure = turn.log.failure()
     assert failure is not None
-    assert failure.message.endswith(": the key ******** cannot use this")
+    assert failure.message.endswith(": ******** cannot use this, ******** can")
 
 
 async def test_a_missing_key_is_asked_for_by_its_name(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from junkie_cli.core.errors import ProviderError
 from junkie_cli.core.team.endpoints import Choice
 from junkie_cli.text import one_line
 
-_KEY_LIKE = re.compile(r"\b(?:gsk|sk|key|Bearer)[-_ ][\w*.-]{4,}", re.IGNORECASE)
+_KEY_LIKE = re.compile(r"\b(?:(?:gsk|sk|key)[-_]|Bearer )[\w*.-]{4,}", re.IGNORECASE)
 _TOO_LARGE = ("context_length", "context length", "context window", "too large", "too long", "maximum context")
 
 
@@ -153,7 +153,7 @@ def _key(_: Refusal, choice: Choice, __: Iterable[str]) -> ModelError:
 
 def _forbidden(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"{choice.endpoint.label} does not allow this (403){_words(refusal, said)}",
+        f"{choice.endpoint.label} does not allow this (403){_words(refusal, choice, said)}",
         hint=f"see whether the key of {choice.endpoint.key_variable} may use {choice.model}, and whether a proxy or "
         "the provider blocks this network",
         code="provider_forbidden",
@@ -172,7 +172,7 @@ def _not_found(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelEr
 
 def _no_model(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"{choice.endpoint.label} has no model {choice.model}{_words(refusal, said)}",
+        f"{choice.endpoint.label} has no model {choice.model}{_words(refusal, choice, said)}",
         hint=f"set {choice.model_variable} to a model that it offers",
         code="provider_model",
     )
@@ -180,7 +180,7 @@ def _no_model(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelErr
 
 def _too_large(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"the message with its history and memories is too large for {choice.model}{_words(refusal, said)}",
+        f"the message with its history and memories is too large for {choice.model}{_words(refusal, choice, said)}",
         hint="send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
         code="provider_too_large",
         retry_after=refusal.retry_after,
@@ -189,7 +189,7 @@ def _too_large(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelEr
 
 def _quota(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"the account at {choice.endpoint.label} has no credit left{_words(refusal, said)}",
+        f"the account at {choice.endpoint.label} has no credit left{_words(refusal, choice, said)}",
         hint="look at the account's billing, or use another key",
         code="provider_quota",
     )
@@ -218,7 +218,7 @@ def _unavailable(refusal: Refusal, choice: Choice, said: Iterable[str]) -> Model
 
 def _broke_off(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"{choice.endpoint.label} failed in the middle of the answer{_words(refusal, said)}",
+        f"{choice.endpoint.label} failed in the middle of the answer{_words(refusal, choice, said)}",
         hint="try again",
         code="provider_unavailable",
     )
@@ -242,7 +242,7 @@ def _tool_use_failed(refusal: Refusal, choice: Choice, _: Iterable[str]) -> Mode
 
 def _bad_request(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"{choice.endpoint.label} did not accept the request ({refusal.status}){_words(refusal, said)}",
+        f"{choice.endpoint.label} did not accept the request ({refusal.status}){_words(refusal, choice, said)}",
         hint=f"see whether {choice.model} takes temperature, top_p and tools",
         code="provider_bad_request",
     )
@@ -252,9 +252,12 @@ _Teller = Callable[[Refusal, Choice, Iterable[str]], ModelError]
 _BY_STATUS: dict[int, _Teller] = {401: _key, 403: _forbidden, 404: _not_found, 429: _rate_limited}
 
 
-def _words(refusal: Refusal, said: Iterable[str]) -> str:
+def _words(refusal: Refusal, choice: Choice, said: Iterable[str]) -> str:
     """The provider's own words as a part of a sentence: short, on one line, without keys; none that quote people."""
-    words = _KEY_LIKE.sub("********", one_line(refusal.words))
+    words = one_line(refusal.words)
+    if choice.endpoint.has_key:
+        words = words.replace(choice.endpoint.key, "********")
+    words = _KEY_LIKE.sub("********", words)
     if not words or words.startswith("<") or _quotes(words, said):
         return ""
     return f": {words[:197]}..." if len(words) > 200 else f": {words}"
