@@ -9,6 +9,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated
 
@@ -126,6 +127,13 @@ def _dress(command: Command) -> None:
         command.no_args_is_help = not command.invoke_without_command
         for inner in command.commands.values():
             _dress(inner)
+        command.epilog = command.epilog or _examples_of(command)
+
+
+def _examples_of(group: typer.core.TyperGroup) -> str:
+    """Examples for a group that gives none: the first one of each of its first commands."""
+    shown = [re.search(r"junkie [^\n]+", command.epilog or "") for command in group.commands.values()]
+    return "Examples:\n" + "\n".join([match[0] for match in shown if match][:3])
 
 
 def _show_version(value: bool) -> None:
@@ -197,5 +205,6 @@ def _option_hint(error: NoSuchOption, arguments: Sequence[str], hint: str) -> st
         value = " FILE" if error.option_name == "--env-file" else ""
         return f"write it before the command: junkie {error.option_name}{value} {arguments[0]} ..."
     if error.possibilities:
-        return f"did you mean {' or '.join(sorted(error.possibilities))}? {hint}"
+        likeness = {each: SequenceMatcher(None, error.option_name, each).ratio() for each in error.possibilities}
+        return f"did you mean {max(likeness, key=lambda each: likeness[each])}? {hint}"
     return hint

@@ -181,7 +181,10 @@ class Junkie:
             cwd=cwd or self.cwd,
             start_new_session=True,
         )
-        running = Running(arguments, process)
+        return self.adopt(Running(arguments, process))
+
+    def adopt(self, running: Running) -> Running:
+        """Have a process that was started elsewhere killed when the test ends."""
         self._running.append(running)
         return running
 
