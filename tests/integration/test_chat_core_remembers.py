@@ -129,6 +129,7 @@ async def test_what_does_not_fit_the_budget_is_left_out_and_told(database: Datab
         said = (await say(conversation, "Hello.")).ok()
         status = await conversation.status()
         used = conversation.why()
+        assert (await say(conversation, "Hello again.")).ok().warnings == []  # once is enough
     assert any(f"newest {len(used)} of 5000 memories" in warning for warning in said.warnings)
     assert status.memories == 5000
     assert status.memories_in_context == len(used)

@@ -146,6 +146,8 @@ async def test_tables_of_agno_2_get_company_only_when_allowed_and_are_heard(
         heard = [text for role, text in model.main_requests[-1].history if role == "user"]
         assert heard == [*earlier, "What do I drink?"]
         assert [exchange.message for exchange in await conversation.history()] == [*heard, "And now?"]
+        listed = {session.session_id: session for session in await conversation.sessions()}
+        assert (listed["c1"].first_words, listed["c1"].runs) == (earlier[0], len(earlier) + 2)
     assert await rows(database, "SELECT session_id, runs::text FROM ai.agent_sessions ORDER BY 1") == frozen
     assert [run["run_index"] for run in await runs(database)] == [len(earlier), len(earlier) + 1]
     assert set(caught.value.tables) == await tables(database) - before

@@ -33,6 +33,7 @@ class Conversation:
         self._turn: asyncio.Task[None] | None = None
         self._why: tuple[MemoryEntry, ...] = ()
         self._unstored: list[Unstored] = []
+        self._told_cap: set[str] = set()
         self.user_id = user_id
         self.session_id = session_id
         self.notes = notes
@@ -93,7 +94,7 @@ class Conversation:
         if self._turn is not None:
             raise UsageError("another turn is under way in this conversation")
         queue: asyncio.Queue[ChatEvent | None] = asyncio.Queue()
-        runner = TurnRunner(self._engine, queue.put_nowait)
+        runner = TurnRunner(self._engine, queue.put_nowait, tell_cap=self.user_id not in self._told_cap)
         task = self._turn = asyncio.create_task(self._run(runner, message, queue.put_nowait))
         task.add_done_callback(lambda _: queue.put_nowait(None))
         try:
@@ -119,6 +120,8 @@ class Conversation:
         await runner.run(self.user_id, self.session_id, message)
         if runner.turn is not None:
             self._why = runner.turn.memories
+            if runner.turn.memories_left_out:
+                self._told_cap.add(self.user_id)
 
     def stop(self) -> bool:
         """Stop the turn under way as Ctrl-C does; `send` goes on to its `Done`. False when there is none."""

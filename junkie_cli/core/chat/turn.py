@@ -41,6 +41,8 @@ STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 STORE_SECONDS = 15.0
 """No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
 
+# A write that was refused may have gone to a server that has just become a standby; the next connection tells.
+_WORTH_ONE_MORE = "database_readonly"
 _PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_dns"})
 # Failures that say nothing about the next request to the same provider.
 _ABOUT_THIS_ANSWER = frozenset(
@@ -64,11 +66,15 @@ class Unstored:
 
 
 class TurnRunner:
-    """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after."""
+    """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after.
 
-    def __init__(self, engine: TeamEngine, emit: Emit) -> None:
+    With `tell_cap` a warning tells that not all memories fit into the prompt.
+    """
+
+    def __init__(self, engine: TeamEngine, emit: Emit, *, tell_cap: bool) -> None:
         self._engine = engine
         self._emit = emit
+        self._tell_cap = tell_cap
         self._answer: list[str] = []
         self._error: JunkieError | None = None
         self._complete = False
@@ -100,7 +106,7 @@ class TurnRunner:
         self._emit(Failed(error))
 
     def _tell_left_out(self, turn: Turn) -> None:
-        if turn.memories_left_out:
+        if self._tell_cap and turn.memories_left_out:
             whole = len(turn.memories) + turn.memories_left_out
             self._emit(
                 Warning(
@@ -271,7 +277,8 @@ async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
             )
         except DatabaseError as error:
             late = asyncio.get_running_loop().time() > last_start
-            if pause is None or late or error.code not in _PASSING:
+            again = error.code in _PASSING or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
+            if pause is None or late or not again:
                 raise
         await asyncio.sleep(pause)
 

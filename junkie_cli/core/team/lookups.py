@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from junkie_cli.core import journal
 from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.journal import Pending, storable
+from junkie_cli.core.runs import elements
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, exchange, utc
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
 
 _SAID = "r.run_data #>> '{input,input_content}'"
+_OLD_SAID = "e.run #>> '{input,input_content}'"
 _ANSWERED = "r.run_data #>> '{content}'"
 
 
@@ -89,19 +91,16 @@ class Lookups:
 
     async def sessions(self, user_id: str, *, limit: int) -> list[SessionEntry]:
         """The user's sessions with the team, newest first."""
-        runs = self.state.qualified(RUNS)
-        mine = "r.session_id = s.session_id AND r.user_id = $1 AND r.parent_run_id IS NULL"
+        count, first_words = self._session_sql()
         # agno's times are whole seconds: within one, the row written by the later transaction is the newer.
-        newest = "coalesce(s.updated_at, s.created_at) DESC, s.written, s.session_id"
+        newest = "coalesce(o.updated_at, o.created_at) DESC, o.written, o.session_id"
         async with self._reading() as connection:
             rows = await connection.fetch(
-                "SELECT s.session_id, s.session_data ->> 'session_name' AS name,"
-                " coalesce(s.updated_at, s.created_at) AS at,"
-                f" (SELECT count(*) FROM {runs} r WHERE {mine}) AS runs,"
-                f" (SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1) AS first_words"
-                f" FROM (SELECT s.*, age(s.xmin) AS written FROM {self.state.qualified(SESSIONS)} s"
+                "SELECT o.session_id, o.session_data ->> 'session_name' AS name,"
+                f" coalesce(o.updated_at, o.created_at) AS at, {count} AS runs, {first_words} AS first_words"
+                f" FROM (SELECT o.*, age(o.xmin) AS written FROM {self.state.qualified(SESSIONS)} o"
                 " WHERE user_id = $1 AND session_type = 'team'"
-                f" ORDER BY {newest.replace('s.written', 'age(s.xmin)')} LIMIT $2) s ORDER BY {newest}",
+                f" ORDER BY {newest.replace('o.written', 'age(o.xmin)')} LIMIT $2) o ORDER BY {newest}",
                 user_id,
                 limit,
             )
@@ -109,6 +108,18 @@ class Lookups:
             SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], utc(row["at"]))
             for row in rows
         ]
+
+    def _session_sql(self) -> tuple[str, str]:
+        """SQL of how many runs user $1 has in session `o`, and of the first words said there."""
+        runs = self.state.qualified(RUNS)
+        mine = "r.session_id = o.session_id AND r.user_id = $1 AND r.parent_run_id IS NULL"
+        count = f"(SELECT count(*) FROM {runs} r WHERE {mine})"
+        first = f"(SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1)"
+        if not self.state.has_runs_column:
+            return count, first
+        old = f"{legacy(self.state, user='$1')} AND s.session_id = o.session_id"
+        old_first = f"(SELECT left({_OLD_SAID}, 200) FROM {old} ORDER BY e.position LIMIT 1)"
+        return f"(SELECT count(*) FROM {old}) + {count}", f"coalesce({old_first}, {first})"
 
     async def exchanges(
         self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
@@ -195,12 +206,15 @@ def check_owner(session_id: str | None, owner: str | None, kind: str | None, use
         )
 
 
-def legacy_array(state: SchemaState) -> str:
-    """SQL for the runs that agno 2 kept inside the row of session $1: one row, `runs` a jsonb array."""
+def legacy(state: SchemaState, *, user: str) -> str:
+    """SQL behind FROM: the runs `e.run` of `user` that agno 2 kept in the row of session `s`, and that did not move.
+
+    A run that names nobody was said by the session's owner.
+    """
     return (
-        "SELECT CASE jsonb_typeof(j.runs) WHEN 'array' THEN j.runs WHEN 'string' THEN (j.runs #>> '{}')::jsonb"
-        f" ELSE '[]'::jsonb END AS runs FROM (SELECT runs::jsonb AS runs FROM {state.qualified(SESSIONS)}"
-        " WHERE session_id = $1) j"
+        f"{state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE e.run ->> 'parent_run_id' IS NULL"
+        f" AND coalesce(e.run ->> 'user_id', s.user_id) = {user}"
+        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = e.run ->> 'run_id')"
     )
 
 
@@ -209,12 +223,8 @@ async def legacy_runs(
 ) -> list[dict[str, Any]]:
     """The last runs that agno 2 kept inside the session's row and that are in no row of their own, oldest first."""
     rows = await connection.fetch(
-        f"SELECT e.run::text AS run FROM ({legacy_array(state)}) old,"
-        " LATERAL jsonb_array_elements(old.runs) WITH ORDINALITY AS e(run, place)"
-        " WHERE e.run ->> 'parent_run_id' IS NULL AND coalesce(e.run ->> 'status', 'COMPLETED') = ANY($3::text[])"
-        " AND coalesce(e.run ->> 'user_id', $2) = $2"
-        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} r WHERE r.run_id = e.run ->> 'run_id')"
-        " ORDER BY e.place DESC LIMIT $4",
+        f"SELECT e.run::text AS run FROM {legacy(state, user='$2')} AND s.session_id = $1"
+        " AND coalesce(e.run ->> 'status', 'COMPLETED') = ANY($3::text[]) ORDER BY e.position DESC LIMIT $4",
         session_id,
         user_id,
         list(HEARD),

@@ -19,10 +19,11 @@ from agno.team._session import update_session_metrics
 from junkie_cli.core import journal
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.journal import MemoryChange, Pending
+from junkie_cli.core.runs import elements
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, answered, heard, to_json, without_prompt
-from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_array, legacy_runs, memory_entry
+from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memory_entry
 from junkie_cli.core.team.storage import Turn
 from junkie_cli.core.team.values import MemoryEntry
 
@@ -196,9 +197,12 @@ class Records(Lookups):
         )
 
     async def _next_index(self, connection: "Connection", session_id: str) -> int:
-        old = f"coalesce((SELECT jsonb_array_length(old.runs) FROM ({legacy_array(self.state)}) old), 0)"
+        first = "0"
+        if self.state.has_runs_column:  # behind the runs that agno 2 keeps there, should they be moved some day
+            old = f"{self.state.qualified(SESSIONS)} s, LATERAL {elements(self.state, 's.runs')}"
+            first = f"(SELECT count(*) FROM {old} WHERE s.session_id = $1)"
         index: int = await connection.fetchval(
-            f"SELECT greatest(coalesce(max(run_index) + 1, 0), {old if self.state.has_runs_column else '0'})"
+            f"SELECT greatest(coalesce(max(run_index) + 1, 0), {first})"
             f" FROM {self.state.qualified(RUNS)} WHERE session_id = $1",
             session_id,
         )
