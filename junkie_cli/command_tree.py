@@ -123,6 +123,8 @@ def _load(module: str) -> Mapping[str, Command]:
 
 def _dress(command: Command) -> None:
     command.context_class = TreeContext
+    # The first sentence whole: what is cut to one line explains nothing.
+    command.short_help = command.short_help or re.split(r"(?<=\.)\s|\n\n", command.help or "", maxsplit=1)[0]
     if isinstance(command, typer.core.TyperGroup):
         command.no_args_is_help = not command.invoke_without_command
         for inner in command.commands.values():

@@ -57,13 +57,15 @@ class Column:
     """A column of an answer: its title, how to get the cell from a row, and how it is laid out on a terminal.
 
     `kind` is `text` (may be cut to fit), `id` (never cut), `number`, `bytes` or `time` (datetime; relative on a
-    terminal, ISO-8601 UTC in a pipe). `null` is what stands for None in a pipe.
+    terminal, ISO-8601 UTC in a pipe). `null` is what stands for None in a pipe. Where a table does not fit, the `main`
+    column heads each row's paragraph: the widest text, unless one is named.
     """
 
     title: str
     get: Callable[[Any], Any]
     kind: str = "text"
     null: str = ""
+    main: bool = False
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -153,8 +155,9 @@ def _print_table(
         lines.append(_row(look, columns, [one_line(column.title) for column in columns], sizes, header=True))
         lines += [_row(look, columns, row, sizes) for row in cells]
     else:
+        main = _main(columns, cells)
         for row in cells:
-            lines += _paragraph(look, columns, row, room)
+            lines += _paragraph(look, columns, row, main, room)
     if footer:
         lines += ["", look.styled(cut(one_line(footer), room), "dim")]
     _page(lines)
@@ -205,16 +208,25 @@ def _row(
     return _GAP.join(pieces).rstrip(" ")
 
 
-def _paragraph(look: Look, columns: Sequence[Column], row: Sequence[str], room: int) -> list[str]:
-    """A row for a narrow terminal: its longest text on the first line, everything else below, nothing lost."""
+def _main(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int:
+    """The column that heads a paragraph."""
+    named = [i for i, column in enumerate(columns) if column.main]
     texts = [i for i, column in enumerate(columns) if column.kind == "text"]
-    main = max(texts, key=lambda i: width(row[i])) if texts else 0
-    details = [
-        f"{text} {one_line(column.title).lower()}" if column.kind in ("number", "bytes") else text
-        for i, (column, text) in enumerate(zip(columns, row, strict=True))
-        if i != main and text
-    ]
-    lines = [cut(row[main], room) if columns[main].kind == "text" else row[main]]
+    return max(named or texts or [0], key=lambda i: sum(width(row[i]) for row in cells))
+
+
+def _paragraph(look: Look, columns: Sequence[Column], row: Sequence[str], main: int, room: int) -> list[str]:
+    """A row for a narrow terminal: its main text on the first line, everything else below; only texts are cut."""
+    details = []
+    for i, (column, text) in enumerate(zip(columns, row, strict=True)):
+        if column.kind == "text":
+            text = cut(text, room - len(_GAP))
+        elif column.kind in ("number", "bytes"):
+            text = f"{text} {one_line(column.title).lower()}"
+        if i != main and text not in ("", look.symbol("none")):
+            details.append(text)
+    head = cut(row[main], room) if columns[main].kind == "text" else row[main]
+    lines = [_coloured(look, head, columns[main].kind)]
     joint, line = f" {look.symbol('separator')} ", ""
     for detail in details:
         longer = line + joint + detail if line else _GAP + detail

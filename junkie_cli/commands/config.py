@@ -34,9 +34,9 @@ def show(json: JsonOption = False) -> None:
         print_json(_document(settings))
         return
     columns = [
-        Column("Variable", lambda variable: variable.name, "id"),
-        Column("Value", lambda variable: shown_value(settings, variable) or None),
-        Column("From", lambda variable: str(settings.sources[variable.name])),
+        Column("VARIABLE", lambda variable: variable.name, "id", main=True),
+        Column("VALUE", lambda variable: shown_value(settings, variable) or None),
+        Column("FROM", lambda variable: str(settings.sources[variable.name])),
     ]
     print_rows(columns, VARIABLES, title="Settings", footer=_about_files(settings))
 

@@ -151,7 +151,7 @@ def screen(child: "pexpect.spawn[str]") -> str:
 
 def test_a_terminal_gets_a_table_in_colour(junkie: Junkie) -> None:
     text = screen(junkie.terminal("config", "show", columns=100))
-    assert text.startswith("\x1b[1mSettings\x1b[0m\n\n\x1b[1mVariable ")
+    assert text.startswith("\x1b[1mSettings\x1b[0m\n\n\x1b[1mVARIABLE ")
     assert "\x1b[36mMODEL_TEMPERATURE      \x1b[0m  0.3" in text
     assert "no .env here or above; junkie config init writes one" in text
 

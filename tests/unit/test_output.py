@@ -114,6 +114,12 @@ def test_numbers_keep_their_names_in_paragraphs(monkeypatch: pytest.MonkeyPatch)
     assert [plain(line) for line in lines] == ["u" * 59, "  1,234,567 memories · 1.5 kB size · 3 h ago"]
 
 
+def test_a_paragraph_is_headed_by_the_column_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (Column("NAME", lambda row: row[0], "id", main=True), Column("VALUE", lambda row: row[1]))
+    lines = drawn(monkeypatch, 40, columns, [("n" * 30, "v" * 25)])
+    assert [plain(line) for line in lines] == ["n" * 30, "  " + "v" * 25]
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 120, 200])
 def test_every_width_is_kept_and_ids_are_never_cut(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     rows = [
