@@ -6,11 +6,13 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from junkie_cli import text as gate
 from junkie_cli.text import Gate, cut, field, json_safe, one_line, pad, shown, unescape_field, width, wrap
+
+unhurried = settings(deadline=None)
 
 # Whatever a str can hold, with what is dangerous far more often than chance would have it.
 HOSTILE = (
@@ -61,6 +63,7 @@ def test_what_was_neutralised_can_be_read() -> None:
     assert shown("a\rb\r\nc\td") == "a\\rb\nc\td"
 
 
+@unhurried
 @given(anything)
 def test_nothing_in_any_text_can_act(text: str) -> None:
     for safe in (shown(text), one_line(text)):
@@ -78,6 +81,7 @@ def test_nothing_in_any_text_can_act(text: str) -> None:
     shown(text).encode("utf-8")
 
 
+@unhurried
 @given(anything, st.lists(st.integers(0, 60)))
 @example("\r\n", [1])
 @example("👩‍🚀❤️", [1, 2, 3])
@@ -135,6 +139,7 @@ def test_floods_of_marks_and_joiners_end() -> None:
     assert shown("👩" + "\u200d👩" * 100).count("\u200d") == 100 - 11
 
 
+@unhurried
 @given(anything)
 def test_fields_lose_nothing(text: str) -> None:
     safe = field(text)
@@ -148,6 +153,7 @@ def test_fields_are_escaped_as_copy_does() -> None:
     assert field("\x9b\u202e") == "\\xc2\\x9b\\xe2\\x80\\xae"
 
 
+@unhurried
 @given(
     st.recursive(
         st.one_of(anything, st.integers(), st.none()), lambda inner: st.lists(inner) | st.dictionaries(anything, inner)
@@ -161,6 +167,7 @@ def test_json_is_safe_and_loses_nothing(document: object) -> None:
     assert json.loads(safe) == json.loads(json.dumps(document))
 
 
+@unhurried
 @given(anything, st.integers(0, 40))
 def test_cut_text_fits_and_says_that_it_was_cut(text: str, columns: int) -> None:
     line = one_line(text)
@@ -170,6 +177,7 @@ def test_cut_text_fits_and_says_that_it_was_cut(text: str, columns: int) -> None
     assert width(pad(short, columns)) == columns
 
 
+@unhurried
 @given(anything, st.integers(2, 30))
 def test_wrapped_text_fits_and_loses_only_spaces_at_breaks(text: str, columns: int) -> None:
     safe = shown(text)
