@@ -52,29 +52,27 @@ def child(
     create: bool = True,
     linger: float = 30,
     sql: str = "",
-    user: str | None = None,
+    user: str | int | None = None,
     prefix: Sequence[str] = (),
     **options: Any,
 ) -> "subprocess.Popen[str]":
-    """A process that needs the server of `folder`; as `user` when one is named; `prefix` is a program that runs it."""
+    """A process that needs the server of `folder`, as `user` when one is named; `prefix` is a program that runs it."""
     order = json.dumps([str(folder), create, linger, sql])
     if user is None:
         words = [*prefix, sys.executable, "-c", CHILD, json.dumps([str(REPOSITORY)]), order]
         return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **options)
     words = [public_python(), "-I", "-c", CHILD, json.dumps([str(public_packages())]), order]
-    entry = pwd.getpwnam(user)
     environment = {"PATH": os.defpath, "HOME": "/nonexistent"} | options.pop("env", {})
     return subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        text=True,
-        user=entry.pw_uid,
-        group=entry.pw_gid,
-        extra_groups=[],
-        cwd="/",
-        env=environment,
-        **options,
+        words, stdout=subprocess.PIPE, text=True, cwd="/", env=environment, **identity(user), **options
     )
+
+
+def identity(user: str | int) -> dict[str, Any]:
+    """How subprocess is told to be `user`, by name or by a number that may have no name."""
+    entry = pwd.getpwnam(user) if isinstance(user, str) else None
+    uid, gid = (entry.pw_uid, entry.pw_gid) if entry else (user, user)
+    return {"user": uid, "group": gid, "extra_groups": []}
 
 
 def answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
@@ -190,10 +188,7 @@ def ordinary_user() -> str:
 
 
 def run_as(user: str, *words: str) -> subprocess.CompletedProcess[str]:
-    entry = pwd.getpwnam(user)
-    return subprocess.run(
-        words, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, text=True, cwd="/"
-    )
+    return subprocess.run(words, capture_output=True, text=True, cwd="/", **identity(user))
 
 
 def public_python() -> str:

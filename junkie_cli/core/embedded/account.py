@@ -210,6 +210,7 @@ def _copy(installation: Path, cache: Path) -> Path:
         if cache.is_dir():
             return cache
         _readable_parent(cache.parent)
+        _clear_half_copies(cache)
         shutil.copytree(installation, half, ignore=shutil.ignore_patterns("*.a"))
         for path in (half, *half.rglob("*")):
             path.chmod(path.stat().st_mode | (0o555 if os.access(path, os.X_OK) else 0o444))
@@ -228,6 +229,15 @@ def _readable_parent(folder: Path) -> None:
         folder.chmod(0o755)
     if folder.stat().st_uid != 0 or folder.is_symlink():
         raise not_yours(str(folder), folder.stat().st_uid, 0)
+
+
+def _clear_half_copies(cache: Path) -> None:
+    """Remove what copies left whose processes were killed."""
+    for path in cache.parent.glob(f"{cache.name}.new-*"):
+        try:
+            os.kill(int(path.name.rpartition("-")[2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _reach(owner: Account, folder: str, fd: int, programs: str) -> Place:
