@@ -1,5 +1,7 @@
 """`junkie demo`: the real commands one after another, on a throw-away database, with the rehearsal model."""
 
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -21,16 +23,41 @@ def demo() -> None:
     with Stage() as stage:
         for step in STEPS:
             _announce(step)
-            code = subprocess.run(
-                [sys.executable, "-m", "junkie_cli", *step.arguments],
-                env=stage.environment,
-                cwd=stage.folder,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            ).returncode
+            code = _run(step, stage)
             if code != ExitCode.OK:
                 raise typer.Exit(code)
     _say("\nThat was a throw-away database, and it is gone. Yours begins with: junkie chat", bold=False)
+
+
+def _run(step: Step, stage: Stage) -> int:
+    """Run one command as a person would see it: on this terminal, else on one of its own, copied to stdout."""
+    command = [sys.executable, "-m", "junkie_cli", *step.arguments]
+    if sys.stdout.isatty():
+        return subprocess.run(
+            command, env=stage.environment, cwd=stage.folder, stdin=subprocess.DEVNULL, check=False
+        ).returncode
+    ours, theirs = pty.openpty()
+    environment = {**stage.environment, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    with subprocess.Popen(
+        command, env=environment, cwd=stage.folder, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+    ) as child:
+        os.close(theirs)
+        _copy(ours)
+    return child.returncode
+
+
+def _copy(terminal: int) -> None:
+    """Copy what a terminal shows to stdout until its last program has left."""
+    with os.fdopen(terminal, "rb", buffering=0) as shown:
+        while True:
+            try:
+                piece = shown.read(65536)
+            except OSError:  # Linux' way of saying that the other end is closed
+                return
+            if not piece:
+                return
+            sys.stdout.write(piece.decode(errors="replace").replace("\r\n", "\n"))
+            sys.stdout.flush()
 
 
 def _announce(step: Step) -> None:
