@@ -23,18 +23,16 @@ def main() -> None:
         sys.stdout.write(f"junkie {__version__}\n")
         return
     _mend_streams()
-    code = run_command_line(sys.argv[1:])
+    code = run_command_line(sys.argv[1:], listen=True)
     _settle_stdout()
     sys.exit(code)
 
 
-def run_command_line(arguments: list[str]) -> int:
-    """Run `arguments`, tell any failure, and return the exit code."""
-    from junkie_cli.invocation import invocation
-
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    invocation().json = "--json" in options
+def run_command_line(arguments: list[str], *, listen: bool = False) -> int:
+    """Run `arguments`, tell any failure, and return the exit code; with `listen` SIGTERM and SIGHUP are failures."""
     try:
+        if listen:
+            _listen()
         code = _run(arguments)
         _flush()
     except BaseException as error:
@@ -42,11 +40,20 @@ def run_command_line(arguments: list[str]) -> int:
     return code
 
 
+def _listen() -> None:
+    from junkie_cli.invocation import end_by_signals
+
+    end_by_signals()
+
+
 def _run(arguments: list[str]) -> int:
     from typer import Exit
 
     from junkie_cli.command_tree import root_command
+    from junkie_cli.invocation import invocation
 
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    invocation().json = "--json" in options  # known before the command line is parsed, for errors in it
     root = root_command()
     if COMPLETION_VARIABLE in os.environ:
         root.main(arguments, prog_name="junkie", complete_var=COMPLETION_VARIABLE)
@@ -82,6 +89,7 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
 
     from junkie_cli.command_tree import usage_error
     from junkie_cli.core.errors import DeclinedError, JunkieError, UsageError
+    from junkie_cli.look import Look, plain
     from junkie_cli.output import print_error
     from junkie_cli.progress import say
 
@@ -89,7 +97,7 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, JunkieError):
         told = error
     elif isinstance(error, NoArgsIsHelpError):
-        say(error.message + "\n\n")
+        say((error.message if Look.of(sys.stderr).styles else plain(error.message)) + "\n\n")
         told = UsageError("a command is missing")
     elif isinstance(error, ClickException):
         told = usage_error(error, arguments)

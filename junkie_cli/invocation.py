@@ -88,6 +88,20 @@ class Terminated(BaseException):
         self.signal_number = signal_number
 
 
+def end_by_signals() -> None:
+    """From now on SIGTERM and SIGHUP raise Terminated, as Ctrl-C raises KeyboardInterrupt, so that all is cleaned up.
+
+    What the parent set to be ignored (nohup) stays ignored.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: object) -> None:
+    raise Terminated(number)
+
+
 async def _terminable(coroutine: Coroutine[Any, Any, T], ended_by: list[int]) -> T:
     import asyncio
 
@@ -101,9 +115,10 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], ended_by: list[int]) ->
 def _cancelled_by_signals(
     loop: "asyncio.AbstractEventLoop", task: "asyncio.Task[Any]", ended_by: list[int]
 ) -> Iterator[None]:
-    """SIGTERM and SIGHUP cancel `task`; what the parent set to be ignored (nohup) stays ignored."""
+    """SIGTERM and SIGHUP cancel `task`, unless they are ignored."""
     in_charge = threading.current_thread() is threading.main_thread()
-    handled = [number for number in _ENDING if in_charge and signal.getsignal(number) == signal.SIG_DFL]
+    before = {number: signal.getsignal(number) for number in _ENDING if in_charge}
+    handled = {number: handler for number, handler in before.items() if handler in (signal.SIG_DFL, _end)}
 
     def end(number: int) -> None:
         ended_by.append(number)
@@ -116,8 +131,9 @@ def _cancelled_by_signals(
     try:
         yield
     finally:
-        for number in handled:
+        for number, handler in handled.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 _current = Invocation()

@@ -91,15 +91,6 @@ class Settings:
         """Whether the variable `name` was set nowhere."""
         return self.sources[name].kind == "default"
 
-    def required_user(self) -> str:
-        """The user id to talk as. Raises SettingsError where the system knows no login name and none was set."""
-        if not self.user:
-            raise SettingsError(
-                "JUNKIE_USER is not set, and this process has no login name",
-                hint="set JUNKIE_USER, or give --user",
-            )
-        return self.user
-
 
 # --- values -----------------------------------------------------------------------------------------------------------
 # Each takes a text that is not empty and raises ValueError with words that read after the variable's name.

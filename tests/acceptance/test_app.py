@@ -116,6 +116,21 @@ def test_a_second_signal_does_not_wait(junkie: Junkie, number: signal.Signals) -
     assert running.wait(20).exit_code in (130, -number)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_terminal_is_left_as_it_was(junkie: Junkie, number: signal.Signals, code: int) -> None:
+    child = junkie.terminal("config", "init")
+    child.expect_exact("Model provider")
+    child.sendline("")
+    child.expect_exact("Key, not shown")
+    child.waitnoecho()
+    child.kill(number)
+    child.expect_exact("terminated")
+    assert child.getecho()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == code
+
+
 def test_with_json_the_end_is_a_document_too(junkie: Junkie) -> None:
     running = extra_commands.start(junkie, "boom", "wait", "--json")
     running.wait_for("waiting", stream="stderr")
