@@ -242,7 +242,9 @@ async def test_a_session_taken_by_somebody_else_during_its_first_turn_stays_thei
         await slow.paused.wait()
         (await say(second, "Second.")).ok()
         slow.go_on.set()
-        assert (await turn).failures == ["session_not_yours"]
+        error = (await turn).done.error
+        assert error is not None
+        assert error.code == "session_not_yours"
     assert [run["said"] for run in await runs(database)] == ["Second."]
 
 

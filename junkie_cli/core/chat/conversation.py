@@ -280,12 +280,10 @@ async def _open_engine(
     on_progress: Callable[[str], None] | None,
 ) -> "TeamEngine":
     """Load agno in a thread, half a second during which somebody may already be typing, and open the engine."""
-    from importlib import import_module
-
     from junkie_cli.core.team import guard
 
     guard.protect()
-    await asyncio.to_thread(import_module, "junkie_cli.core.chat.turn")
+    await asyncio.to_thread(_load)
     from junkie_cli.core.team.engine import open_engine
 
     return await open_engine(
@@ -296,6 +294,13 @@ async def _open_engine(
         may_add_tables=may_add_tables,
         on_progress=on_progress,
     )
+
+
+def _load() -> None:
+    from junkie_cli.core.chat import turn  # noqa: F401 - loads all that a turn is made of
+    from junkie_cli.core.team import engine
+
+    engine.load()
 
 
 def _check_id(what: str, value: str) -> None:

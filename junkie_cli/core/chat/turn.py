@@ -206,13 +206,15 @@ class TurnRunner:
         return True
 
     def _not_stored(self, turn: Turn, pending: Pending | None, error: JunkieError) -> None:
-        again = ""
+        sentence = "this exchange is not stored"
         if isinstance(error, DatabaseError):
             self.unstored = Unstored(turn, pending)
-            again = " yet; it is tried again with your next message and when the chat ends"
-        self._emit(Warning(f"this exchange is not stored{again}: {error.message}"))
+            sentence += " yet; it is tried again with your next message and when the chat ends"
         if self._error is None:
-            self._fail(error)
+            self._error = error
+        else:
+            sentence += f": {error.message}"
+        self._emit(Warning(sentence))
 
     # -- memories ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 """Everything that the conversations of one process share: database, models, teams. Opened once, closed once."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 from junkie_cli.core.database import Database, locate
 from junkie_cli.core.settings import Settings
@@ -39,6 +42,30 @@ class TeamEngine:
             await self.connections.close()
 
 
+# What agno, openai and anyio load in the middle of the first turn otherwise: a tenth of a second before the first
+# word. Names that a later version does not have are passed over.
+_LOADED_LATE = (
+    "agno.agent._response",
+    "agno.team._hooks",
+    "agno.team._run_options",
+    "agno.team._telemetry",
+    "agno.utils.callables",
+    "agno.utils.json_schema",
+    "agno.utils.media_offload",
+    "anyio._backends._asyncio",
+    "jiter",
+    "openai.resources.chat.chat",
+    "openai.resources.chat.completions.completions",
+)
+
+
+def load() -> None:
+    """Load what a turn needs; slow, and safe in a thread while somebody is typing."""
+    for name in _LOADED_LATE:
+        with suppress(ImportError):
+            import_module(name)
+
+
 async def open_engine(
     settings: Settings,
     *,
@@ -54,6 +81,8 @@ async def open_engine(
     """
     guard.quiet_loop()
     models = build_models(settings, offline=offline)
+    for choice in (models.main_choice, models.memory_choice):  # the certificates of the machine take 20 ms to load
+        await asyncio.to_thread(models.clients.get, choice.endpoint)
     if not database:
         return _engine(settings, models, VolatileRecords(), False, None)
     located = await locate(settings, create=True, on_progress=on_progress)
