@@ -1,5 +1,6 @@
 """`junkie sessions`: which there are, what was said in one, and deleting one."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated
 
@@ -74,7 +75,7 @@ def delete(
         told = ", ".join(f"{count} {table}" for table, count in preview.deleted.items())
         note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
         if dry_run:
-            return print_json({"session_id": session_id, "would_delete": preview.deleted}) if as_json else None
+            return _print_would_go(session_id, preview.deleted) if as_json else None
         require_confirmation(f"delete session {session_id} for good? There is no undo.", yes=False)
     done = invocation().run(sessions.delete_session(settings, session_id))
     if as_json:
@@ -85,3 +86,7 @@ def delete(
         warn("a turn that was under way wrote it back: run this again")
         raise typer.Exit(ExitCode.FAILED)
     return None
+
+
+def _print_would_go(session_id: str, counts: Mapping[str, int]) -> None:
+    print_json({"session_id": session_id, "deleted": counts, "remaining": sum(counts.values()), "dry_run": True})

@@ -55,7 +55,7 @@ def export(
     with progress("exporting", unit="lines") as shown:
         done = invocation().run(users.export_user(invocation().settings(), user, output, on_progress=shown.reach))
     if as_json:
-        return print_json({"user_id": user, "path": str(done.path), "lines": done.lines})
+        return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())})
     return _print_counts(done.lines, f"nothing of {user} is there")
 
 
@@ -128,7 +128,7 @@ def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | Non
         "unsearchable": done.unsearchable,
         "backups": backups,
         "receipt": str(receipt) if receipt else None,
-    }
+    } | ({"dry_run": True} if done.dry_run else {})
 
 
 def _backups() -> list[dict[str, Any]]:

@@ -240,7 +240,7 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
         change.memory_id,
         change.user_id or None,
         storable(change.memory or ""),
-        None if change.topics is None else json.dumps([storable(topic) for topic in change.topics]),
+        json.dumps(change.topics and [storable(topic) for topic in change.topics]),  # nothing is JSON null, as agno's
         None if change.input is None else storable(change.input),
         change.agent_id,
         change.team_id,

@@ -158,17 +158,35 @@ class SchemaState:
     def safe_json(self, expression: str, table: str, column: str) -> str:
         """`expression` of the type of `column`, such that every operator can read it.
 
-        json (agno 2.2) may hold \\u0000, on which operators fail; jsonb cannot. Those characters are left out.
+        json (agno 2.2) may hold escapes on which operators fail; jsonb cannot.
         """
-        return without_nul(expression) if self.column_type(table, column) == "json" else expression
+        return plain_json(expression) if self.column_type(table, column) == "json" else expression
 
 
-def without_nul(expression: str) -> str:
-    """SQL of type json: `expression` without the escapes \\u0000 that operators fail on."""
-    return (
-        rf"(CASE WHEN {expression}::text LIKE '%\\u0000%' THEN regexp_replace({expression}::text,"
-        rf" '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')::json ELSE {expression} END)"
-    )
+def as_agno_stores(source: str, columns: Mapping[str, str]) -> dict[str, str]:
+    """SQL of each column of the record `source`: agno writes JSON null, not NULL, where a JSON column has nothing."""
+    return {
+        name: f"coalesce({source}.{quoted(name)}, 'null')" if kind in ("json", "jsonb") else f"{source}.{quoted(name)}"
+        for name, kind in columns.items()
+    }
+
+
+def plain_json(expression: str) -> str:
+    """SQL of type json: `expression` without escapes that operators fail on. \\u0000 goes, half a pair becomes U+FFFD.
+
+    Each pattern takes an even number of backslashes before its own, so that an escaped backslash stays one.
+    """
+    even = r"(?<!\\)((?:\\\\)*)"
+    high, low = r"\\u[dD][89abAB][[:xdigit:]]{2}", r"\\u[dD][c-fC-F][[:xdigit:]]{2}"
+    mended = f"{expression}::text"
+    for pattern, replacement in (
+        (rf"{even}\\u0000", r"\1"),
+        (rf"{even}{high}(?!{low})", r"\1\\ufffd"),
+        (rf"(?<!{high}){even}{low}", r"\1\\ufffd"),
+    ):
+        mended = f"regexp_replace({mended}, '{pattern}', '{replacement}', 'g')"
+    suspect = rf"{expression}::text ~ '\\u(0000|[dD][89a-fA-F])'"
+    return f"(CASE WHEN {suspect} THEN {mended}::json ELSE {expression} END)"
 
 
 def _begins(definition: str, wanted: str) -> bool:

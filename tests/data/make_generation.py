@@ -87,7 +87,9 @@ async def trim(url: str) -> None:
                     if message["role"] == "system":
                         message["content"] = "(instructions)"
             text = json.dumps(runs)
-            await connection.execute(f"UPDATE ai.{table} SET {column} = $1::text::{kind} WHERE ctid = $2::text::tid", text, row["at"])
+            await connection.execute(
+                f"UPDATE ai.{table} SET {column} = $1::text::{kind} WHERE ctid = $2::text::tid", text, row["at"]
+            )
     await connection.close()
 
 

@@ -17,7 +17,16 @@ from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.memories.exporting import UNQUOTED
 from junkie_cli.core.query import count_of
-from junkie_cli.core.schema import HISTORY, MEMORIES, OWN_VERSIONS, TOMBSTONES, SchemaState, quoted, without_nul
+from junkie_cli.core.schema import (
+    HISTORY,
+    MEMORIES,
+    OWN_VERSIONS,
+    TOMBSTONES,
+    SchemaState,
+    as_agno_stores,
+    plain_json,
+    quoted,
+)
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -268,7 +277,7 @@ async def _refuse_conflicts(connection: "asyncpg.Connection[Any]", state: Schema
 def _same(state: SchemaState) -> str:
     """SQL: the stored row `m` says what the line `i.row` says, in every field that the line has."""
     stored = {
-        name: f"({without_nul(f'm.{quoted(name)}')})::jsonb" if kind == "json" else f"to_jsonb(m.{quoted(name)})"
+        name: f"({plain_json(f'm.{quoted(name)}')})::jsonb" if kind == "json" else f"to_jsonb(m.{quoted(name)})"
         for name, kind in state.tables[MEMORIES].columns.items()
         if name != "memory_id"
     }
@@ -292,8 +301,8 @@ def _update(state: SchemaState, batch: str | None) -> str:
     memories = state.qualified(MEMORIES)
     kept = {"memory_id", "user_id"}
     values = ", ".join(
-        f"{quoted(name)} = CASE WHEN i.row ? '{name}' THEN r.{quoted(name)} ELSE m.{quoted(name)} END"
-        for name in state.tables[MEMORIES].columns
+        f"{quoted(name)} = CASE WHEN i.row ? '{name}' THEN {value} ELSE m.{quoted(name)} END"
+        for name, value in as_agno_stores("r", state.tables[MEMORIES].columns).items()
         if name not in kept
     )
     if batch is None:
@@ -316,12 +325,13 @@ def _update(state: SchemaState, batch: str | None) -> str:
 
 def _insert(state: SchemaState, batch: str | None) -> str:
     memories = state.qualified(MEMORIES)
-    columns = list(state.tables[MEMORIES].columns)
+    columns = as_agno_stores("r", state.tables[MEMORIES].columns)
     now = "extract(epoch FROM now())::bigint"
-    made = {"created_at": f"coalesce(r.created_at, r.updated_at, {now})", "updated_at": "r.updated_at"}
+    if "created_at" in columns:  # exports of agno 2.2 lack it
+        columns["created_at"] = f"coalesce(r.created_at, r.updated_at, {now})"
     insert = (
         f"INSERT INTO {memories} AS m ({', '.join(quoted(name) for name in columns)})"
-        f" SELECT {', '.join(made.get(name, 'r.' + quoted(name)) for name in columns)} FROM pg_temp.junkie_import i,"
+        f" SELECT {', '.join(columns.values())} FROM pg_temp.junkie_import i,"
         f" jsonb_populate_record(NULL::{memories}, i.row) r"
         f" WHERE NOT EXISTS (SELECT 1 FROM {memories} o WHERE o.memory_id = i.memory_id)"
     )

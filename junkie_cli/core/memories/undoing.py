@@ -15,7 +15,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.memories.model import text_of
 from junkie_cli.core.query import Where, count_of, decode_cursor, encode_cursor
-from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, quoted, without_nul
+from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ WHERE f.before IS NOT NULL OR l.after IS NOT NULL
 async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, keep_days: int) -> Undone:
     history, memories = state.qualified(HISTORY), state.qualified(MEMORIES)
     columns = state.tables[MEMORIES].columns
-    before, after = (without_nul(side) if "json" in columns.values() else side for side in ("before", "after"))
+    before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
     names = ", ".join(quoted(column) for column in columns)
     await journal.mark_writer(connection, "junkie")
     # A temporary table of this transaction: the batch may hold every memory there is.
@@ -199,7 +199,7 @@ async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch
     )
     restored = "(SELECT before FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u"
     await connection.execute(
-        f"INSERT INTO {memories} ({names}) SELECT {', '.join('r.' + quoted(column) for column in columns)}"
+        f"INSERT INTO {memories} ({names}) SELECT {', '.join(as_agno_stores('r', columns).values())}"
         f" FROM {restored}, json_populate_record(NULL::{memories}, u.before) r"
     )
     await journal.prune_history(connection, state, max(keep_days, 1))
@@ -211,7 +211,7 @@ async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch
 def _same_content(columns: Mapping[str, str]) -> str:
     """SQL: the row `m` says what `u.after` says, in every column that both have."""
     stored = {
-        name: without_nul(f"m.{quoted(name)}") if kind == "json" else f"to_json(m.{quoted(name)})"
+        name: plain_json(f"m.{quoted(name)}") if kind == "json" else f"to_json(m.{quoted(name)})"
         for name, kind in columns.items()
         if name not in _NOT_CONTENT
     }

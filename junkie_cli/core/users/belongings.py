@@ -7,7 +7,7 @@ all of them. A run that names nobody was spoken by its session's owner.
 from dataclasses import dataclass
 
 from junkie_cli.core import runs
-from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, without_nul
+from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, plain_json
 
 _TEXTS = frozenset({"character varying", "text", "character", "name", '"char"'})
 OLD_RUNS = f"{SESSIONS}.runs"
@@ -85,7 +85,7 @@ def own_runs(state: SchemaState, scope: str) -> str:
 def stripped(state: SchemaState, column: str) -> str:
     """SQL: a shared session's `column` without what may speak of this person."""
     kind = state.column_type(SESSIONS, column)
-    document = f"s.{column}" if kind == "jsonb" else f"{without_nul(f's.{column}')}::jsonb"
+    document = f"s.{column}" if kind == "jsonb" else f"{plain_json(f's.{column}')}::jsonb"
     return (
         f"(CASE WHEN jsonb_typeof({document}) = 'object' THEN {document} - 'session_state'"
         f" - CASE WHEN s.user_id = $1::text THEN 'session_name' ELSE 'session_state' END ELSE {document} END)::{kind}"

@@ -1,0 +1,187 @@
+"""Taking changes back, and recording the changes of other programs."""
+
+import pytest
+
+from junkie_cli.core import memories
+from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
+from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.generations import ALL, Administration, Make, as_role, new_role, reader
+
+# Everything in the table, in one text that does not depend on the order of rows.
+WHOLE = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memories m"
+
+
+async def ids(settings: Settings, user_id: str) -> list[str]:
+    page = await memories.list_memories(settings, MemoryFilter(user_id))
+    return [memory.memory_id for memory in page.memories]
+
+
+@pytest.mark.parametrize("generation", ALL)
+async def test_each_change_is_taken_back_to_the_byte(written_by: Make, admin: Administration, generation: str) -> None:
+    url = written_by(generation)
+    settings = admin.settings(url)
+    before = await admin.value(url, WHOLE)
+    first, *_ = await ids(settings, "ada")
+    for change in (
+        lambda: memories.edit_memory(settings, first, "quite another"),
+        lambda: memories.delete_memories(settings, [first]),
+        lambda: memories.clear_memories(settings, "ada"),
+        lambda: memories.clear_memories(settings, None),
+        lambda: memories.add_memory(settings, "eve", "new", ("a", "b")),
+    ):
+        done = await change()
+        assert await admin.value(url, WHOLE) != before
+        undone = await memories.undo(settings, done.undo)
+        assert (undone.conflict_count, undone.undone_batch) == (0, done.undo)
+        assert await admin.value(url, WHOLE) == before
+
+
+async def test_undo_without_a_batch_goes_back_step_by_step(written_by: Make, admin: Administration) -> None:
+    url = written_by("3.1")
+    settings = admin.settings(url)
+    before = await admin.value(url, WHOLE)
+    with pytest.raises(NotFoundError, match=r"nothing (can be undone|to undo)"):
+        await memories.undo(settings)
+    for text in ("one", "two", "three"):
+        await memories.add_memory(settings, "eve", text)
+    for _ in range(3):
+        assert (await memories.undo(settings)).undone == 1
+    assert await admin.value(url, WHOLE) == before
+    with pytest.raises(NotFoundError):
+        await memories.undo(settings)
+
+
+async def test_an_undo_can_be_undone(written_by: Make, admin: Administration) -> None:
+    settings = admin.settings(written_by("3.1"))
+    cleared = await memories.clear_memories(settings, "ada")
+    undone = await memories.undo(settings, cleared.undo)
+    assert len(await ids(settings, "ada")) == 2
+    again = await memories.undo(settings, undone.batch)
+    assert (again.undone, await ids(settings, "ada")) == (2, [])
+
+
+async def test_what_was_changed_again_since_is_refused_with_both_texts(written_by: Make, admin: Administration) -> None:
+    url = written_by("2.9")
+    settings = admin.settings(url)
+    first, second = await ids(settings, "ada")
+    old = {memory.memory_id: memory.memory for memory in (await memories.preview_clear(settings, "ada")).samples}
+    cleared = await memories.clear_memories(settings, "ada")
+    await admin.do(
+        url,
+        "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
+        f" VALUES ('{first}', '\"newer\"', 'ada', 1, 1)",
+    )
+    undone = await memories.undo(settings, cleared.undo)
+    assert undone.undone == undone.conflict_count == 1
+    (conflict,) = undone.conflicts
+    assert (conflict.memory_id, conflict.now, conflict.then) == (first, "newer", old[first])
+    assert set(await ids(settings, "ada")) == {first, second}
+
+
+async def test_an_edit_undone_after_another_edit(written_by: Make, admin: Administration) -> None:
+    settings = admin.settings(written_by("3.1"))
+    first, *_ = await ids(settings, "ada")
+    edited = await memories.edit_memory(settings, first, "second text")
+    await memories.edit_memory(settings, first, "third text")
+    undone = await memories.undo(settings, edited.undo)
+    assert (undone.undone, undone.batch) == (0, None)
+    assert undone.conflicts[0].now == "third text"
+
+
+@pytest.mark.parametrize(
+    ("batch", "error"), [("nonsense", UsageError), ("00000000-0000-0000-0000-000000000000", NotFoundError)]
+)
+async def test_batches_that_are_none(
+    written_by: Make, admin: Administration, batch: str, error: type[Exception]
+) -> None:
+    settings = admin.settings(written_by("3.1"))
+    await memories.add_memory(settings, "eve", "x")
+    with pytest.raises(error):
+        await memories.undo(settings, batch)
+
+
+async def test_history_pages_and_filters(written_by: Make, admin: Administration) -> None:
+    settings = admin.settings(written_by("3.1"))
+    assert (await memories.list_history(settings)).kept is False
+    for number in range(5):
+        await memories.add_memory(settings, f"u{number % 2}", str(number))
+    page = await memories.list_history(settings, limit=2)
+    seen = list(page.changes)
+    while page.next:
+        page = await memories.list_history(settings, limit=2, after=page.next)
+        seen += page.changes
+    assert [memories.text_in(change.after) for change in seen] == ["4", "3", "2", "1", "0"]
+    assert len((await memories.list_history(settings, user_id="u0")).changes) == 3
+    (only,) = (await memories.list_history(settings, seen[0].memory_id)).changes
+    assert only == seen[0]
+
+
+# --- other programs ---------------------------------------------------------------------------------------------------
+
+BOT = "bot_without_rights"
+
+
+async def with_bot(admin: Administration, url: DatabaseUrl) -> DatabaseUrl:
+    """The database as the bot's own role sees it: rights on agno's tables, none on ours."""
+    await admin.do(url, *new_role(BOT), f"GRANT USAGE ON SCHEMA ai TO {BOT}", f"GRANT ALL ON ai.user_memories TO {BOT}")
+    return as_role(url, BOT)
+
+
+@pytest.mark.parametrize("generation", ["2.2", "3.1"])
+async def test_the_bots_writes_are_seen_and_go_on_working(
+    written_by: Make, admin: Administration, generation: str
+) -> None:
+    url = written_by(generation)
+    settings, bot = admin.settings(url), await with_bot(admin, url)
+    assert await memories.record_others(settings, on=True) is False
+    assert await memories.record_others(settings, on=True) is True
+    await admin.do(bot, "UPDATE ai.user_memories SET input = 'x' WHERE user_id = 'ada'")
+    await admin.do(bot, "DELETE FROM ai.user_memories WHERE user_id = 'bob'")
+    changes = (await memories.list_history(settings)).changes
+    assert [(change.by, change.action, change.user_id) for change in changes] == [
+        ("other", "deleted", "bob"),
+        ("other", "updated", "ada"),
+        ("other", "updated", "ada"),
+    ]
+    assert (await memories.undo(settings, changes[0].batch)).undone == 1
+    assert len(await ids(settings, "bob")) == 1
+    assert await memories.record_others(settings, on=False) is True
+    await admin.do(bot, "DELETE FROM ai.user_memories WHERE user_id = 'bob'")
+    assert (await memories.list_history(settings)).changes[0].by == "junkie"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "DROP TABLE ai.junkie_history",
+        "ALTER TABLE ai.junkie_history ADD CHECK (by <> 'other')",
+        "ALTER TABLE ai.junkie_history ALTER COLUMN memory_id TYPE bigint USING 1",
+    ],
+)
+async def test_a_broken_history_never_fails_the_bot(written_by: Make, admin: Administration, fault: str) -> None:
+    url = written_by("3.1")
+    bot = await with_bot(admin, url)
+    await memories.record_others(admin.settings(url), on=True)
+    await admin.do(url, fault)
+    await admin.do(bot, "UPDATE ai.user_memories SET input = 'x'", "DELETE FROM ai.user_memories WHERE user_id = 'bob'")
+    assert await admin.value(url, "SELECT count(*) FROM ai.user_memories WHERE input = 'x'") == 3
+
+
+async def test_our_own_changes_are_written_down_once(written_by: Make, admin: Administration) -> None:
+    settings = admin.settings(written_by("3.1"))
+    await memories.record_others(settings, on=True)
+    done = await memories.add_memory(settings, "eve", "x")
+    await memories.edit_memory(settings, done.memories[0].memory_id, "y")
+    await memories.undo(settings)
+    await memories.clear_memories(settings, "eve", undo=False)
+    changes = (await memories.list_history(settings)).changes
+    assert [change.by for change in changes] == ["junkie"] * 3
+
+
+async def test_switching_it_on_needs_rights(written_by: Make, admin: Administration) -> None:
+    url = written_by("3.1")
+    await admin.do(url, *reader("plain"))
+    with pytest.raises(DatabaseError, match="cannot be made"):
+        await memories.record_others(admin.settings(as_role(url, "plain")), on=True)
