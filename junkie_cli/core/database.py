@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
 from junkie_cli.core.database_errors import (
-    ATTRS,
     UNFIT,
     check_files,
     none_answered,
     translate_errors,
+    unfit,
     while_connecting,
 )
 from junkie_cli.core.errors import DatabaseError, SettingsError
@@ -56,7 +56,7 @@ _PASSING = frozenset({"database_refused", "database_starting", "database_lost"})
 _EMBEDDED_ATTEMPTS = 5
 
 # The client gives up on a statement only when the server has had the time to do so itself, and to say so.
-_GRACE = 5.0
+GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ async def open_connection(
     budget = timeout or url.connect_timeout or CONNECT_TIMEOUT
     options = {
         "statement_cache_size": 0,
-        "command_timeout": statement_timeout + _GRACE if statement_timeout else None,
+        "command_timeout": statement_timeout + GRACE if statement_timeout else None,
         "connection_class": _connection_class(),
     }
     wanted = url.target_session_attrs
@@ -229,7 +229,7 @@ async def _open_host(
     if fits:
         return connection
     await close_connection(connection)
-    raise DatabaseError(f"{host} is not {ATTRS[attrs]}", code=UNFIT)
+    raise unfit(host, attrs)
 
 
 async def _fits(connection: "asyncpg.Connection", attrs: str) -> bool:

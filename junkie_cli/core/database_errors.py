@@ -22,13 +22,14 @@ from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl, Host
 
 UNFIT = "database_unfit"
-ATTRS = {
+_ATTRS = {
     "read-write": "a server that takes writes",
     "read-only": "a read-only server",
     "primary": "a primary",
     "standby": "a standby",
 }
-"""What `target_session_attrs` asks for; a server that is not gets the code UNFIT, which never leaves the core."""
+"""What `target_session_attrs` asks for."""
+_UNFIT_HINT = "promote a standby, or change target_session_attrs in POSTGRES_URL"
 
 
 @contextmanager
@@ -257,7 +258,7 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
 
 def _rights(message: str) -> tuple[str, str, str]:
     """PostgreSQL names what it guards ("permission denied for table x"): the name of an object, of no person."""
-    match = re.search(r"for (table|schema|sequence|database|view|relation|function) (\S+)$", message)
+    match = re.match(r"permission denied for (table|schema|sequence|database|view|relation|function) (.+)$", message)
     what = f"{match[1]} {match[2]}".replace("{", "{{").replace("}", "}}") if match else "something it needs"
     return (
         "database_rights",
@@ -415,6 +416,11 @@ _CONNECT_FAILURES: tuple[tuple[Any, Callable[..., DatabaseError]], ...] = (
 )
 
 
+def unfit(host: Host, attrs: str) -> DatabaseError:
+    """What `host` is not. Another may be it: the code UNFIT does not leave the core."""
+    return DatabaseError(f"{host} is not {_ATTRS[attrs]}", hint=_UNFIT_HINT, code=UNFIT)
+
+
 def none_answered(url: DatabaseUrl, failures: Mapping[str, DatabaseError]) -> DatabaseError:
     """What to say when no host of the URL would do; `failures` by host, in order."""
     errors = list(failures.values())
@@ -422,8 +428,8 @@ def none_answered(url: DatabaseUrl, failures: Mapping[str, DatabaseError]) -> Da
     code = codes.pop() if len(codes) == 1 else next(c for c in (e.code for e in reversed(errors)) if c != UNFIT)
     if code == UNFIT:
         return DatabaseError(
-            f"no server of {_target(url)} is {ATTRS.get(url.target_session_attrs, 'fit')}",
-            hint="promote a standby, or change target_session_attrs in POSTGRES_URL",
+            f"no server of {_target(url)} is {_ATTRS.get(url.target_session_attrs, 'fit')}",
+            hint=_UNFIT_HINT,
             code="database_readonly",
         )
     if len(errors) == 1:

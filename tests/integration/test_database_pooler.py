@@ -20,6 +20,7 @@ from junkie_cli.core.database import close_connection, engine_options, open_conn
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl
+from tests.support.lanes import failure
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 from tests.support.postgres import execute
 
@@ -169,18 +170,6 @@ async def test_target_session_attrs_over_a_pooler(pooler: PgBouncer) -> None:
     with pytest.raises(DatabaseError) as caught:
         await open_connection(pooler.url(query="?target_session_attrs=standby"))
     assert caught.value.code == "database_readonly"
-
-
-async def failure(url: DatabaseUrl) -> DatabaseError:
-    with pytest.raises(DatabaseError) as caught:
-        await open_connection(url)
-    engine = create_async_engine(url.sqlalchemy(), **engine_options(url))
-    with pytest.raises(DatabaseError) as again:
-        async with engine.connect():
-            pass
-    await engine.dispose()
-    assert (again.value.code, again.value.message) == (caught.value.code, caught.value.message)
-    return caught.value
 
 
 async def test_what_the_pooler_refuses_is_told_apart(server: ScratchServer) -> None:

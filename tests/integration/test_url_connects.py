@@ -4,24 +4,18 @@ One server with TLS, SCRAM, client certificates, IPv6 and a unix socket; a few m
 refused. What a client sees of itself is asked of the server.
 """
 
-import asyncio
-import json
 import os
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from junkie_cli.core.database import engine_options, open_connection
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl, Host
+from tests.support.lanes import agreed, by_asyncpg, by_psql, in_all_lanes
 from tests.support.postgres import execute
 from tests.support.tls import SERVER_SETTINGS, Authority, Certificate, server_files
 
@@ -34,9 +28,6 @@ HBA = (
     "hostssl all certified all cert",
     "host all all all scram-sha-256",
 )
-WHO = """SELECT json_build_object('user', session_user, 'database', current_database(),
-    'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), 'name', current_setting('application_name'),
-    'work_mem', current_setting('work_mem'), 'address', host(inet_server_addr()), 'port', inet_server_port())::text"""
 
 
 @dataclass(frozen=True)
@@ -99,65 +90,6 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-
-
-# --- the lanes --------------------------------------------------------------------------------------------------------
-
-
-async def by_asyncpg(url: DatabaseUrl) -> Any:
-    connection = await open_connection(url)
-    try:
-        async with connection.transaction():
-            return json.loads(await connection.fetchval(WHO))
-    finally:
-        await connection.close()
-
-
-async def by_engine(url: DatabaseUrl, options: Mapping[str, Any]) -> Any:
-    engine = create_async_engine(url.sqlalchemy(), **options)
-    try:
-        async with engine.connect() as connection:
-            return json.loads((await connection.execute(text(WHO))).scalar_one())
-    finally:
-        await engine.dispose()
-
-
-async def by_psql(arguments: list[str], environment: Mapping[str, str], server: ScratchServer) -> Any:
-    process = await asyncio.create_subprocess_exec(
-        str(server.bin_dir / "psql"),
-        *(*arguments, "-X", "-w", "-A", "-t", "-c", WHO),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    if process.returncode:
-        raise ConnectionError(err.decode())
-    return json.loads(out)
-
-
-async def in_all_lanes(url: DatabaseUrl, server: ScratchServer) -> dict[str, Any]:
-    """What the server says of us, by lane; an exception where it let us not in."""
-    home = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
-    lanes = {
-        "asyncpg": by_asyncpg(url),
-        "engine, URL alone": by_engine(url, {}),
-        "engine, our connections": by_engine(url, engine_options(url)),
-        "psql, environment": by_psql([], url.tool_environment(), server),
-        "psql, URL": by_psql([url.libpq()], home, server),
-    }
-    told = await asyncio.gather(*lanes.values(), return_exceptions=True)
-    return dict(zip(lanes, told, strict=True))
-
-
-async def agreed(url: DatabaseUrl, server: ScratchServer) -> Any:
-    """What all lanes are told alike."""
-    told = await in_all_lanes(url, server)
-    assert not [told for told in told.values() if isinstance(told, BaseException)], told
-    # Each client names itself unless the URL does; the port and database tell where it is.
-    kinds = {json.dumps({k: v for k, v in one.items() if k != "name"}) for one in told.values()}
-    assert len(kinds) == 1, told
-    return {**told["asyncpg"], "names": {one["name"] for one in told.values()}}
 
 
 # --- ways in ----------------------------------------------------------------------------------------------------------
