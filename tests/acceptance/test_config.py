@@ -191,12 +191,13 @@ def test_leaving_changes_nothing(junkie: Junkie) -> None:
 
 def test_another_file_can_be_named(junkie: Junkie) -> None:
     target = junkie.home / "config" / "junkie" / ".env"
-    child = start(junkie, "--env-file", str(target))
+    child = start(junkie, "--env-file", str(target), JUNKIE_USER="me")
     answer(child, "Model provider", "")
     answer(child, "Key, not shown", "")
     child.expect_exact("junkie chat --offline")
     answer(child, "PostgreSQL URL", "")
     answer(child, "User id", "ada")
+    child.expect_exact("warning: JUNKIE_USER is set in the environment, too, and that wins over the file")
     assert end(child)[0] == 0
     assert target.read_text() == "JUNKIE_USER=ada\n"
     assert junkie.run("config", "path").ok().stdout == f"{target}\n"
