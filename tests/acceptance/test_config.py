@@ -197,7 +197,7 @@ def test_another_file_can_be_named(junkie: Junkie) -> None:
     child.expect_exact("junkie chat --offline")
     answer(child, "PostgreSQL URL", "")
     answer(child, "User id", "ada")
-    child.expect_exact("warning: JUNKIE_USER is set in the environment, too, and that wins over the file")
+    child.expect_exact("JUNKIE_USER is set in the environment, too, and that wins over the file")
     assert end(child)[0] == 0
     assert target.read_text() == "JUNKIE_USER=ada\n"
     assert junkie.run("config", "path").ok().stdout == f"{target}\n"
