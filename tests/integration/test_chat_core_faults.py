@@ -382,6 +382,27 @@ async def test_the_database_away_to_the_end_of_a_turn_is_told_and_made_up_for(
     assert [owed["message"] for owed in await pending(database)] == ["Count."]
 
 
+async def test_stopped_while_the_database_is_waited_for_nothing_is_called_done(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    slow = Text("one two three", pause_after=2)
+    model.queue(slow)
+    with Proxy(database) as proxy:
+        async with talking(settings_for(proxy.url(database), model)) as conversation:
+            turn = Turn(conversation, "Count.")
+            await slow.paused.wait()
+            proxy.stall()
+            slow.go_on.set()
+            await slow.sent.wait()
+            while conversation.stop():  # the first may still meet the end of the answer, a later one the database
+                await asyncio.sleep(0)
+            said = await turn.said()
+            assert said.done.error is not None
+            assert any("not stored" in warning for warning in said.warnings)
+            proxy.resume()
+    assert [run["said"] for run in await runs(database)] == ["Count."]
+
+
 async def test_what_could_not_be_stored_to_the_end_is_told_when_the_chat_ends(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,8 +488,13 @@ async def test_a_person_erased_during_a_turn_does_not_come_back(database: Databa
         said = await turn.said()
         assert said.done.error is not None
         assert said.done.error.code == "erased"
-    assert await runs(database) == []
-    assert await pending(database) == []
+        assert await runs(database) == []
+        assert await pending(database) == []
+        # Who comes back is remembered again.
+        model.queue_memory(likes_tea())
+        assert (await say(conversation, "I like tea.")).ok().memories == [("added", "User likes tea")]
+        await conversation.remember("User owns a cat")
+    assert [run["said"] for run in await runs(database)] == ["I like tea."]
 
 
 async def test_a_person_erased_during_an_extraction_is_not_remembered(

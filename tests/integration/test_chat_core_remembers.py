@@ -144,6 +144,8 @@ async def test_a_long_memory_is_cut_in_the_prompt_and_nowhere_else(database: Dat
     async with talking(settings_for(database, model)) as conversation:
         entry = await conversation.remember("User wrote: " + "y" * 3000)
         (await say(conversation, "Hello.")).ok()
+        model.queue_memory(calls(("update_memory", {"memory_id": entry.memory_id, "memory": "User wrote: yyy"})))
+        assert (await say(conversation, "Hello.")).ok().memories == []  # who sees a part must not replace the whole
     assert len(entry.memory) == 3012
     assert "y" * 900 in model.main_requests[-1].system
     assert "y" * 1000 not in model.main_requests[-1].system

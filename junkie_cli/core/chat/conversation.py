@@ -114,7 +114,11 @@ class Conversation:
             task.result()
 
     async def _run(self, runner: "TurnRunner", message: str, emit: Callable[[ChatEvent], None]) -> None:
-        stored = await self._store_earlier()
+        try:
+            stored = await self._store_earlier()
+        except asyncio.CancelledError:
+            runner.done(self.user_id, self.session_id)
+            return
         if stored:
             emit(Warning(f"{stored} earlier exchange(s) that could not be stored then are stored now"))
         await runner.run(self.user_id, self.session_id, message)

@@ -94,9 +94,10 @@ class TurnRunner:
             self._fail(error)
         except asyncio.CancelledError:
             pass  # what was there to keep has been kept; `Done` tells that the answer is not complete
-        self._done(user_id, session_id)
+        self.done(user_id, session_id)
 
-    def _done(self, user_id: str, session_id: str) -> None:
+    def done(self, user_id: str, session_id: str) -> None:
+        """Tell the end of the turn."""
         run_id = self.turn.run_id if self.turn else ""
         answer = "".join(self._answer)
         self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error))
@@ -123,8 +124,7 @@ class TurnRunner:
             await self._stream(hero, turn)
         except asyncio.CancelledError:
             self._interrupted(turn, "CANCELLED")
-            await self._store(turn, pending)
-            if pending is not None:
+            if await self._store(turn, pending) and pending is not None:
                 self._emit(Memory("pending", None, None))
             raise
         if self._error is not None:
@@ -201,7 +201,8 @@ class TurnRunner:
             self._not_stored(turn, pending, error)
             return False
         except asyncio.CancelledError:
-            self.unstored = Unstored(turn, pending)
+            stopped = DatabaseError("the chat was stopped before this exchange was stored", code="database_lost")
+            self._not_stored(turn, pending, stopped)
             raise
         return True
 

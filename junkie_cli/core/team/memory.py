@@ -22,7 +22,7 @@ from junkie_cli.core.team import failures
 from junkie_cli.core.team.history import TEAM_ID
 from junkie_cli.core.team.models import ProviderModel
 from junkie_cli.core.team.storage import TeamDatabase, current_turn
-from junkie_cli.core.team.values import MemoryEntry
+from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, is_shortened
 
 MOST_ROUNDS = 6
 """Calls of the model in one extraction; agno sets no bound (1,235 rows were written in three seconds)."""
@@ -35,9 +35,6 @@ LONGEST_MESSAGE = 12_000
 
 LONGEST_INPUT = 2000
 """Characters of the message kept with a memory, to say where it came from."""
-
-LONGEST_MEMORY = 1000
-"""Characters of a memory that a model may write."""
 
 SECONDS = 60.0
 """Time that one extraction may take, all rounds together."""
@@ -202,6 +199,8 @@ class _Notes:
         if refusal := self._objection(memory) or self._unknown(memory_id):
             return refusal
         text = storable(memory).strip()
+        if is_shortened(self._extraction.known[memory_id]):
+            return "You do not see the whole of this memory and cannot change it. Add another one."
         if self._extraction.known[memory_id] == text:
             return "It says so already."
         self._extraction.note("updated", memory_id, text, topics)

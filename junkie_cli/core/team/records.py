@@ -7,7 +7,7 @@ extraction that is owed for it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID, uuid4
@@ -25,7 +25,7 @@ from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, answered, heard, to_json, without_prompt
 from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memory_entry
 from junkie_cli.core.team.storage import Turn
-from junkie_cli.core.team.values import MemoryEntry
+from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
 
 if TYPE_CHECKING:
     import asyncpg
@@ -37,9 +37,6 @@ MEMORY_BUDGET = 2000
 
 MOST_MEMORIES = 300
 """Memories looked at for a prompt, newest first; more would not fit the budget however short they are."""
-
-LONGEST_MEMORY = 1000
-"""Characters of one memory that go into a prompt; what is cut there ends with an ellipsis."""
 
 CONTEXT_LENGTH = 2000
 """Characters of the assistant's last words that an extraction gets, counted from their end."""
@@ -246,9 +243,11 @@ class Records(Lookups):
     ) -> tuple[journal.AppliedChange, ...] | None:
         """Make `changes` and strike the extraction off, in one transaction, and read them back.
 
-        None when another process had done this extraction meanwhile. Raises OwnershipError, ErasedError, DatabaseError.
+        `began` is when the database's clock stood at what is remembered (None: now). None when another process had
+        done this extraction meanwhile. Raises OwnershipError, ErasedError, DatabaseError.
         """
         async with self._connections.transaction() as connection:
+            began = began or await journal.database_time(connection)
             if pending_id is not None and not await journal.strike_off(connection, self.state, pending_id):
                 return None
             applied = await journal.apply_changes(
@@ -278,13 +277,6 @@ class Records(Lookups):
         """Note why an extraction failed, and when it may be tried again. Raises DatabaseError."""
         async with self._connections.transaction() as connection:
             await journal.record_failure(connection, self.state, pending_id, error, retry_after=retry_after)
-
-
-def shortened(entry: MemoryEntry) -> MemoryEntry:
-    """A memory as it goes into a prompt."""
-    if len(entry.memory) <= LONGEST_MEMORY:
-        return entry
-    return replace(entry, memory=f"{entry.memory[: LONGEST_MEMORY - 1]}…")
 
 
 def within_budget(memories: Sequence[MemoryEntry], budget: int) -> tuple[MemoryEntry, ...]:

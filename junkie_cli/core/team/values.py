@@ -1,9 +1,12 @@
 """What storage gives back, as plain values that load nothing: the chat passes them on as they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from junkie_cli.core.errors import UsageError
+
+LONGEST_MEMORY = 1000
+"""Characters of one memory that go into a prompt, and that a model may write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,18 @@ class MemoryEntry:
     memory: str
     topics: tuple[str, ...]
     updated_at: datetime | None
+
+
+def shortened(entry: MemoryEntry) -> MemoryEntry:
+    """A memory as it goes into a prompt: what is cut off is replaced by an ellipsis."""
+    if len(entry.memory) <= LONGEST_MEMORY:
+        return entry
+    return replace(entry, memory=f"{entry.memory[: LONGEST_MEMORY - 1]}…")
+
+
+def is_shortened(memory: str) -> bool:
+    """Whether this is the text of a memory that was shortened for a prompt."""
+    return len(memory) == LONGEST_MEMORY and memory.endswith("…")
 
 
 @dataclass(frozen=True, slots=True)
