@@ -508,7 +508,9 @@ async def test_a_person_erased_during_an_extraction_is_not_remembered(
         await slow.paused.wait()
         await rows(database, ERASED)
         slow.go_on.set()
-        await turn.said()
+        said = await turn.said()
+        assert said.memories == []
+        assert any("nothing is remembered" in warning for warning in said.warnings)
     assert await memories(database) == []
 
 
@@ -523,6 +525,7 @@ async def test_without_rights_on_our_tables_a_lost_extraction_is_told(
     url = DatabaseUrl.parse(f"{database.libpq()}&options=-crole%3D{role}")
     model.queue_memory(HttpError(500))
     async with talking(settings_for(url, model)) as conversation:
+        assert any("may not use junkie's own tables" in note for note in conversation.notes)
         said = (await say(conversation, "I like tea.")).ok()
         assert any("not searched for memories" in warning for warning in said.warnings)
         model.queue_memory(likes_tea())

@@ -12,11 +12,17 @@ from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
     from junkie_cli.core.chat.turn import TurnRunner, Unstored
+    from junkie_cli.core.team.connections import Connections
     from junkie_cli.core.team.engine import TeamEngine
     from junkie_cli.core.team.records import Records
 
 NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not persist!"
 """What `--no-database` says, word for word as the Junkie bot does."""
+
+NO_JOURNAL = (
+    "this database user may not use junkie's own tables: memories cannot be taken back, and those that the memory "
+    "model fails to find are not looked for again"
+)
 
 LONGEST_ID = 200
 
@@ -63,8 +69,15 @@ class Conversation:
         _check_id("user", user_id)
         if session_id is not None:
             _check_id("session", session_id)
-        engine = await _open_engine(settings, offline, memory, database, may_add_tables, on_progress)
-        notes = [] if database else [NO_DATABASE]
+        engine = await _open_engine(
+            settings,
+            on_progress,
+            offline=offline,
+            memory=memory,
+            database=database,
+            may_add_tables=may_add_tables,
+        )
+        notes = _notes(engine)
         try:
             if session_id is not None:
                 await engine.records.session_ids(user_id, session_id)
@@ -277,27 +290,44 @@ class Conversation:
 
 async def _open_engine(
     settings: Settings,
+    on_progress: Callable[[str], None] | None,
+    *,
     offline: bool,
     memory: bool,
     database: bool,
     may_add_tables: bool,
-    on_progress: Callable[[str], None] | None,
 ) -> "TeamEngine":
-    """Load agno in a thread, half a second during which somebody may already be typing, and open the engine."""
+    """Load agno in a thread and connect meanwhile: somebody may already be typing."""
     from junkie_cli.core.team import guard
+    from junkie_cli.core.team.connections import connect_first
+    from junkie_cli.core.team.endpoints import choose
 
     guard.protect()
-    await asyncio.to_thread(_load)
-    from junkie_cli.core.team.engine import open_engine
+    choose(settings, offline=offline)  # that there is no provider is told before a database is made
+    connecting = asyncio.create_task(connect_first(settings, on_progress)) if database else None
+    try:
+        await asyncio.to_thread(_load)
+        from junkie_cli.core.team.engine import open_engine
 
-    return await open_engine(
-        settings,
-        offline=offline,
-        memory=memory,
-        database=database,
-        may_add_tables=may_add_tables,
-        on_progress=on_progress,
-    )
+        connections = await connecting if connecting else None
+        return await open_engine(settings, connections, offline=offline, memory=memory, may_add_tables=may_add_tables)
+    except BaseException:
+        if connecting is not None:
+            await _give_up(connecting)
+        raise
+
+
+async def _give_up(connecting: "asyncio.Task[Connections]") -> None:
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    if not connecting.cancelled() and connecting.exception() is None:
+        await connecting.result().close()
+
+
+def _notes(engine: "TeamEngine") -> list[str]:
+    if engine.database is None:
+        return [NO_DATABASE]
+    return [NO_JOURNAL] if engine.memory and not engine.records.keeps_pending else []
 
 
 def _load() -> None:

@@ -25,7 +25,7 @@ from junkie_cli.core.chat.events import (
     Warning,
 )
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.journal import AppliedChange, Pending, storable
+from junkie_cli.core.journal import AppliedChange, ErasedError, Pending, storable
 from junkie_cli.core.team.engine import TeamEngine
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.history import TEAM_ID, interrupted_run
@@ -225,6 +225,8 @@ class TurnRunner:
             return
         try:
             await self._extract(hero, turn, pending)
+        except ErasedError as error:
+            self._emit(Warning(f"nothing is remembered of this: {error.message}"))
         except JunkieError as error:
             await self._put_off(pending, error)
         except asyncio.CancelledError:

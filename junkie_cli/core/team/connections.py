@@ -6,7 +6,7 @@ yet, and the next connection is tried.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,11 @@ class Connections:
             raise
         return transaction
 
+    async def warm(self) -> None:
+        """Open the first connection. Raises DatabaseError."""
+        async with self.transaction(read_only=True):
+            pass
+
     async def open(self) -> "Connection":
         """A new connection, not kept. An embedded server that has stopped meanwhile is started again."""
         try:
@@ -101,3 +106,10 @@ class Connections:
         idle, self._idle = self._idle, []
         for connection in idle:
             await close_connection(connection)
+
+
+async def connect_first(settings: Settings, on_progress: Callable[[str], None] | None) -> Connections:
+    """Connections to the database of these settings, the embedded one made and started, with one open."""
+    connections = Connections(settings, await locate(settings, create=True, on_progress=on_progress))
+    await connections.warm()
+    return connections

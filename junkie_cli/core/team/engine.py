@@ -1,12 +1,11 @@
 """Everything that the conversations of one process share: database, models, teams. Opened once, closed once."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
-from junkie_cli.core.database import Database, locate
+from junkie_cli.core.database import Database
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team import guard
 from junkie_cli.core.team.connections import Connections
@@ -67,31 +66,19 @@ def load() -> None:
 
 
 async def open_engine(
-    settings: Settings,
-    *,
-    offline: bool,
-    memory: bool,
-    database: bool,
-    may_add_tables: bool,
-    on_progress: Callable[[str], None] | None = None,
+    settings: Settings, connections: Connections | None, *, offline: bool, memory: bool, may_add_tables: bool
 ) -> TeamEngine:
-    """Models, connections and tables made ready, the embedded database too.
+    """Models and tables made ready; without `connections` nothing is kept, and nothing remembered.
 
-    Raises SettingsError (no provider), TablesNeededError, DatabaseError.
+    Raises SettingsError (no provider), TablesNeededError, DatabaseError; the connections are then still the caller's.
     """
     guard.quiet_loop()
     models = build_models(settings, offline=offline)
     for choice in (models.main_choice, models.memory_choice):  # the certificates of the machine take 20 ms to load
         await asyncio.to_thread(models.clients.get, choice.endpoint)
-    if not database:
+    if connections is None:
         return _engine(settings, models, VolatileRecords(), False, None)
-    located = await locate(settings, create=True, on_progress=on_progress)
-    connections = Connections(settings, located)
-    try:
-        state = await ensure_tables(connections, settings.schema, may_add_tables=may_add_tables)
-    except BaseException:
-        await connections.close()
-        raise
+    state = await ensure_tables(connections, settings.schema, may_add_tables=may_add_tables)
     records = Records(connections, state, history_days=settings.history_days)
     return _engine(settings, models, records, memory, connections)
 

@@ -4,9 +4,8 @@ import json
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from junkie_cli.core import journal
 from junkie_cli.core.errors import NotFoundError
-from junkie_cli.core.journal import Pending, storable
+from junkie_cli.core.journal import storable
 from junkie_cli.core.runs import elements
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.connections import Connections
@@ -166,11 +165,6 @@ class Lookups:
             )
         assert row is not None
         return Counts(row["memories"], row["sessions"], row["pending"], utc(row["first"]))
-
-    async def list_pending(self, user_id: str) -> list[Pending]:
-        """The user's extractions that have not succeeded, oldest first."""
-        async with self._reading() as connection:
-            return await journal.list_pending(connection, self.state, user_id)
 
 
 def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
