@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from junkie_cli.core import embedded
 from junkie_cli.core.chat import AnswerComplete, Delta, Done
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ProviderError
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
+from tests.support.embedded import folder
 from tests.support.model_server import (
     CutStream,
     Empty,
@@ -26,6 +29,9 @@ from tests.support.model_server import (
     calls,
 )
 from tests.support.proxy import Proxy
+
+
+__all__ = ["folder"]
 
 
 @pytest.fixture(scope="session")
@@ -548,3 +554,25 @@ async def test_two_turns_of_two_conversations_are_cancelled_apart(database: Data
         ("ada", "CANCELLED"),
         ("bob", "COMPLETED"),
     ]
+
+
+# --- the embedded server ----------------------------------------------------------------------------------------------
+
+
+async def test_the_embedded_server_stopped_between_turns_and_in_mid_answer_is_started_again(
+    folder: Path, model: ModelServer
+) -> None:
+    settings = settings_for(None, model, JUNKIE_DATA_DIR=str(folder))
+    async with talking(settings, session_id="talk") as conversation:
+        (await say(conversation, "One.")).ok()
+        await embedded.stop(folder)
+        (await say(conversation, "Two.")).ok()
+        slow = Text("one two three", pause_after=2)
+        model.queue(slow)
+        turn = Turn(conversation, "Three.")
+        await slow.paused.wait()
+        await embedded.stop(folder)
+        slow.go_on.set()
+        (await turn.said()).ok()
+        assert [exchange.message for exchange in await conversation.history()] == ["One.", "Two.", "Three."]
+        assert (await conversation.status()).database == f"embedded PostgreSQL in {folder}"
