@@ -47,6 +47,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A setting that cannot be used: the variable's name, and the error that says why."""
+
+    name: str
+    error: SettingsError
+
+
+@dataclass(frozen=True, slots=True)
 class Variable:
     """One row of the settings table: how a variable is read, and what it means."""
 
@@ -419,11 +427,13 @@ def load_settings(
     overrides: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    problems: list[Problem] | None = None,
 ) -> Settings:
     """Read and check every setting.
 
     `overrides` are values given as options, by variable name. Raises SettingsError naming the variable, what is
-    wrong with its value, and the file and line or the environment that set it; secrets are never quoted.
+    wrong with its value, and the file and line or the environment that set it; secrets are never quoted. With
+    `problems` a bad value is added there and its default taken, so that doctor can look at the rest.
     """
     environ = os.environ if environ is None else environ
     path, ignored = _search_env_file(env_file, cwd, environ)
@@ -431,9 +441,17 @@ def load_settings(
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for variable in VARIABLES:
-        raw, source = _raw_value(variable.name, overrides or {}, environ, file)
+        try:
+            raw, source = _raw_value(variable.name, overrides or {}, environ, file)
+            value = _parse(variable, raw or _default(variable, environ), source)
+        except SettingsError as error:
+            if problems is None:
+                raise
+            problems.append(Problem(variable.name, error))
+            source = Source("default")
+            value = _parse(variable, _default(variable, environ), source)
         sources[variable.name] = source
-        values[variable.field] = _parse(variable, raw or _default(variable, environ), source)
+        values[variable.field] = value
     names = set(environ) | set(file.values if file else ())
     settings = Settings(
         **values,
@@ -442,7 +460,12 @@ def load_settings(
         sources=MappingProxyType(sources),
         bot_variables=frozenset(names & BOT_VARIABLES),
     )
-    _check_folders(settings)
+    try:
+        _check_folders(settings)
+    except SettingsError as error:
+        if problems is None:
+            raise
+        problems.append(Problem("JUNKIE_BACKUP_DIR", error))
     return settings
 
 
