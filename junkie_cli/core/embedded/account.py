@@ -159,7 +159,8 @@ def _take(folder: str, fd: int, owner: Account) -> None:
         )
     info = os.fstat(fd)
     if info.st_uid != owner.uid:
-        os.fchown(fd, owner.uid, owner.gid)
+        with _told_what_root_cannot(owner):
+            os.fchown(fd, owner.uid, owner.gid)
     if info.st_mode & 0o077:
         os.fchmod(fd, 0o700)
 
@@ -175,14 +176,28 @@ def _as_owner(owner: Account, folder: str, fd: int, programs: str, cache: str) -
     if os.geteuid() != 0:
         os.close(fd)
         return Place(folder, folder, None, owner, programs)
-    os.initgroups(owner.name, owner.gid)
-    with _acting_as(owner):
-        readable = _usable(Path(programs))
+    with _told_what_root_cannot(owner):
+        os.initgroups(owner.name, owner.gid)
+        with _acting_as(owner):
+            readable = _usable(Path(programs))
     if not readable:
         programs = str(_copy(Path(programs).parent, Path(cache)) / "bin")
     os.setgid(owner.gid)
     os.setuid(owner.uid)
     return _reach(owner, folder, fd, programs)
+
+
+@contextmanager
+def _told_what_root_cannot(owner: Account) -> Iterator[None]:
+    """Root of a container may lack the rights of root, or the other user."""
+    try:
+        yield
+    except OSError as error:
+        raise DatabaseError(
+            f"PostgreSQL does not run as root, and root cannot become {owner.name} here: {error.strerror}",
+            hint="run as an ordinary user, or set POSTGRES_URL",
+            code="embedded_account",
+        ) from None
 
 
 @contextmanager

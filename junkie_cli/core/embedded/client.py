@@ -17,7 +17,7 @@ from junkie_cli.core.embedded import wire
 from junkie_cli.core.embedded.account import KEEPER_LOCK, START_LOCK, clean_environment
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
 from junkie_cli.core.embedded.keeper import no_database
-from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.errors import DatabaseError, SettingsError
 from junkie_cli.core.url import DatabaseUrl
 
 LINGER = 30.0  # seconds
@@ -140,8 +140,7 @@ def _has_keeper(folder: str) -> bool:
 
 async def _start(folder: str, create: bool, on_progress: Callable[[str], None] | None, linger: float) -> str:
     short = f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108  checked there
-    linger = float(os.environ.get(LINGER_VARIABLE) or linger)
-    order = order_for(folder, create=create, short=short, linger=linger)
+    order = order_for(folder, create=create, short=short, linger=_linger(linger))
     for _ in range(TRIES):
         async with _Keeper("keep", order) as keeper:
             with contextlib.suppress(EOFError):  # it was killed before it could answer
@@ -151,6 +150,14 @@ async def _start(folder: str, create: bool, on_progress: Callable[[str], None] |
         hint="look for what kills it (memory: dmesg), then try again",
         code="embedded_keeper",
     )
+
+
+def _linger(seconds: float) -> float:
+    text = os.environ.get(LINGER_VARIABLE) or str(seconds)
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        raise SettingsError(f"{LINGER_VARIABLE} must be a number of seconds", hint="mend or unset it") from None
 
 
 class _Keeper:

@@ -38,7 +38,8 @@ BUILTIN_LOCALES_SINCE = 17
 LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 LOG_LINES = 3
 LOCK_WAIT = 60.0  # seconds for another process to start or stop the server
-START_WAIT = 60.0  # seconds after which a start is said to take long; the server goes on
+START_WAIT = 60.0  # seconds after which a starter is sent away; the server goes on
+PATIENT_WAIT = 2.0  # seconds after which people are told what takes long
 POLITE_WAIT = 10.0  # seconds for clients that came in the very moment of a stop
 STOP_WAIT = 60.0  # seconds for the last checkpoint
 PAUSE = 0.005
@@ -117,7 +118,7 @@ def start_lock(path: str, folder: str, *, on_wait: Callable[[], None] | None = N
         begun = time.monotonic()
         while not try_lock(fd):
             waited = time.monotonic() - begun
-            if on_wait is not None and waited > 1:
+            if on_wait is not None and waited > PATIENT_WAIT:
                 on_wait()
                 on_wait = None
             if waited > LOCK_WAIT:
@@ -179,6 +180,7 @@ class Cluster:
             if statements:
                 text = "".join(f"{statement};\n" for statement in statements)
                 self._run("postgres", ["--single", "-D", half, "template1"], text)
+            _sync(half)
             Path(half).rename(self.data)
             _sync(self.place.path)
         except OSError as error:
@@ -225,10 +227,10 @@ class Cluster:
 
     # --- starting and stopping it -------------------------------------------------------------------------------------
 
-    def start(self, options: Mapping[str, str], *, on_slow: Callable[[], None] | None = None) -> None:
-        """Start the server and wait until it answers. Raises DatabaseError.
+    def start(self, options: Mapping[str, str], *, after: Mapping[float, Callable[[], None]] | None = None) -> None:
+        """Start the server and wait until it answers, however long a recovery takes. Raises DatabaseError.
 
-        `on_slow` is called once after START_WAIT seconds; a recovery that takes longer goes on.
+        `after` is what to call when it takes longer than so many seconds.
         """
         try:
             self._check()
@@ -242,7 +244,7 @@ class Cluster:
                 os.close(lock)
         except OSError as error:
             raise unusable(self.place.folder, error) from None
-        self._wait_until_ready(begin, on_slow)
+        self._wait_until_ready(begin, dict(after or {}))
 
     def _check(self) -> None:
         """Refuse data that this server cannot run, in words better than the server's own."""
@@ -302,16 +304,15 @@ class Cluster:
         finally:
             os.close(log)
 
-    def _wait_until_ready(self, log_begin: int, on_slow: Callable[[], None] | None) -> None:
+    def _wait_until_ready(self, log_begin: int, after: dict[float, Callable[[], None]]) -> None:
         assert self.child is not None
         begun = time.monotonic()
         while not self.is_ready():
             if self.child.poll() is not None:
                 self.child = None
                 raise self._failure("embedded_start", "does not start", read_log(self.place.at(LOG), log_begin))
-            if on_slow is not None and time.monotonic() - begun > START_WAIT:
-                on_slow()
-                on_slow = None
+            for due in [seconds for seconds in after if time.monotonic() - begun > seconds]:
+                after.pop(due)()
             time.sleep(PAUSE)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 from junkie_cli.core.embedded import wire
 from junkie_cli.core.embedded.account import KEEPER_LOCK, LOG, START_LOCK, Place, open_data_folder, unusable
 from junkie_cli.core.embedded.cluster import (
+    PATIENT_WAIT,
     PAUSE,
     START_WAIT,
     Cluster,
@@ -38,6 +39,9 @@ from junkie_cli.core.errors import DatabaseError, JunkieError
 SOCKET_PATH_LIMIT = 100  # bytes; the systems' own limits are 104 (macOS) and 108 (Linux)
 LONGEST_PAUSE = 10.0  # seconds between two counts of clients
 HEIR_WAIT = 2.0  # seconds for a keeper that is just leaving
+CREATING = "creating the embedded database..."
+SLOW_START = "the embedded database takes its time to start, perhaps it repairs itself after a crash..."
+OTHERS_AT_WORK = "waiting for another junkie, which starts or stops the embedded database..."
 
 Order = Mapping[str, Any]
 
@@ -108,10 +112,7 @@ def keep(order: Order, report: Report) -> None:
     cluster = Cluster(open_data_folder(order["folder"], order["programs"], order["cache"]))
     place = cluster.place
 
-    def waiting() -> None:
-        report.progress("waiting for another junkie, which starts or stops the embedded database...")
-
-    with start_lock(place.at(START_LOCK), place.folder, on_wait=waiting):
+    with start_lock(place.at(START_LOCK), place.folder, on_wait=lambda: report.progress(OTHERS_AT_WORK)):
         watch = open_lock(place.at(KEEPER_LOCK))
         _ensure(cluster, order, report)
         mine = try_lock(watch)
@@ -133,25 +134,34 @@ def stop(order: Order, report: Report) -> None:
 
 def _ensure(cluster: Cluster, order: Order, report: Report) -> None:
     """Meet the running server, or create what is missing and start it. Under the start lock."""
-    if _settle(cluster):
+    if _settle(cluster, report):
         return
     cluster.clear_half_made()
     if not cluster.exists:
         if not order["create"]:
             raise no_database(cluster.place.folder)
-        report.progress("creating the embedded database...")
+        report.progress(CREATING)
         cluster.create(arguments=["--data-checksums"])
     cluster.write_access(cluster.data)
     cluster.socket_folder = make_socket_folder(cluster.place, order["short"])
-    cluster.start({"listen_addresses": ""}, on_slow=lambda: report.failed(_still_starting(cluster.place.folder)))
+    cluster.start(
+        {"listen_addresses": ""},
+        after={
+            PATIENT_WAIT: lambda: report.progress(SLOW_START),
+            START_WAIT: lambda: report.failed(_still_starting(cluster.place.folder)),
+        },
+    )
 
 
-def _settle(cluster: Cluster) -> bool:
+def _settle(cluster: Cluster, report: Report) -> bool:
     """Whether a server runs; one that is on its way up or down is waited for, one that lost its socket is ended."""
-    begun = time.monotonic()
+    begun, told = time.monotonic(), False
     while not cluster.is_ready():
         if not cluster.is_alive():
             return False
+        if not told and time.monotonic() - begun > PATIENT_WAIT:
+            told = True
+            report.progress(SLOW_START)
         if cluster.lost_socket():
             cluster.stop(signal.SIGTERM)
             return False
