@@ -4,11 +4,7 @@ Data flow: `STEPS` (what to say and what to type) -> the command runs each one a
 of `Stage`, so that a tour can never touch the user's database, key or settings, and is the real program throughout.
 """
 
-import asyncio
 import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +47,10 @@ class Stage:
     """A throw-away home for the tour: `with Stage() as stage`; `stage.environment` is what its commands run in."""
 
     def __init__(self) -> None:
+        # Imported here and below: each `junkie --help` loads this module, and these took it 23 ms.
+        import secrets
+        import tempfile
+
         # A name that does not exist yet: as root the embedded server's own user must own it, inside a folder that
         # this user may enter.
         self._data_dir = Path(tempfile.gettempdir()) / f"junkie-demo-{secrets.token_hex(4)}"
@@ -74,6 +74,9 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        import asyncio
+        import shutil
+
         if embedded.exists(self._data_dir):
             asyncio.run(embedded.stop(self._data_dir))
         shutil.rmtree(self._data_dir, ignore_errors=True)
