@@ -30,7 +30,6 @@ from tests.support.model_server import (
 )
 from tests.support.proxy import Proxy
 
-
 __all__ = ["folder"]
 
 
