@@ -11,6 +11,8 @@ from junkie_cli.look import Look
 from junkie_cli.text import cut, one_line, pad, shown, width
 
 _SHOWN = 20  # of a list; how many more there are is said
+_MOST = 1000  # memories that a conversation lists
+_EXCHANGES = 200  # of a session, in /history
 _SHORT_ID = 8  # characters: what the commands take, and unique but for one in thousands of millions
 _UUID = 36
 
@@ -34,7 +36,8 @@ class Actions:
             return self._dim("no memory contains that" if text else "nothing is remembered of you yet")
         lines = [line for memory in found[:_SHOWN] for line in self._memory(memory)]
         if len(found) > _SHOWN:
-            lines += self._dim(f"and {len(found) - _SHOWN:,} older ones: /memories TEXT finds them")
+            least = "at least " if len(found) >= _MOST else ""
+            lines += self._dim(f"and {least}{len(found) - _SHOWN:,} older ones: /memories TEXT finds them")
         return lines
 
     async def remember(self, text: str) -> list[str]:
@@ -57,20 +60,25 @@ class Actions:
 
     async def history(self, argument: str) -> list[str]:
         """The session so far."""
-        exchanges = await self._conversation.history()
+        exchanges = await self._conversation.history(_EXCHANGES)
         if not exchanges:
             return self._dim("nothing was said in this session yet")
         lines: list[str] = []
+        if len(exchanges) >= _EXCHANGES:
+            lines += self._dim(
+                f"the last {len(exchanges)}: junkie sessions show {self._conversation.session_id} has all"
+            )
         for exchange in exchanges:
             lines += [*([""] if lines else []), *self._exchange(exchange)]
         return lines
 
     async def sessions(self, argument: str) -> list[str]:
         """The user's sessions."""
-        found = await self._conversation.sessions()
+        found = await self._conversation.sessions(_SHOWN)
         if not found:
             return self._dim("no session is stored yet")
-        return self._sessions(found)
+        more = self._dim(f"the latest {_SHOWN}: junkie sessions list has all") if len(found) >= _SHOWN else []
+        return self._sessions(found) + more
 
     async def resume(self, identifier: str) -> list[str]:
         """Go on with a session, beginning with its last exchange."""
@@ -80,7 +88,7 @@ class Actions:
 
     async def last_exchange(self) -> list[str]:
         """The last exchange of the session, after an empty line; nothing when there is none."""
-        exchanges = await self._conversation.history()
+        exchanges = await self._conversation.history(1)
         return ["", *self._exchange(exchanges[-1])] if exchanges else []
 
     async def new(self, argument: str) -> list[str]:

@@ -1,5 +1,7 @@
-"""The keyboard while no prompt waits: what is typed then is kept for the next prompt and not shown twice."""
+"""The keyboard between two prompts: what is typed then is kept for the next one, and not shown twice."""
 
+import os
+import stat
 import sys
 import termios
 from collections.abc import Iterator
@@ -37,3 +39,14 @@ def is_gone() -> bool:
     except termios.error:
         return True
     return False
+
+
+def silence_gone_terminal() -> None:
+    """Where the terminal was closed, let what is still written to it vanish instead of failing as the process ends."""
+    if not is_gone():
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)

@@ -9,14 +9,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from junkie_cli.conversation.actions import Actions, help_lines, short
-from junkie_cli.conversation.keyboard import is_gone, typed_ahead
+from junkie_cli.conversation.keyboard import is_gone, silence_gone_terminal, typed_ahead
 from junkie_cli.conversation.notices import Notices
 from junkie_cli.conversation.opening import Options, announcements, open_conversation
-from junkie_cli.conversation.prompt import Prompt
+from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
 from junkie_cli.conversation.signs import sign
 from junkie_cli.conversation.slash import Misspelt, Run, Say, parse
@@ -28,8 +29,11 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Terminated
 from junkie_cli.text import shown
 
+if TYPE_CHECKING:
+    from junkie_cli.conversation.prompt import Prompt
+
 _CHOICES = 50  # completions offered of one kind
-_MOVES = frozenset({"new", "resume", "user"})  # commands that must not pull the session from under a turn
+_AFTER_TURN = frozenset({"new", "resume", "user", "why"})  # commands that need the turn before to be over
 
 
 class Loop:
@@ -41,7 +45,7 @@ class Loop:
         self._quiet = quiet
         self._screen = main_screen()
         self._notices = Notices(self._screen, quiet=quiet)
-        self._prompt = Prompt(self._screen.stream, self._screen.look, self._choices)
+        self._prompt = self._make_prompt()
         self._opening: asyncio.Task[Conversation | None] | None = None
         self._turn: Turn | None = None
         self._stop: Callable[[], object] | None = None
@@ -49,10 +53,20 @@ class Loop:
         self._draft = ""
         self._trouble_told = False
         self._choices_known: dict[str, list[tuple[str, str]]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+
+    def _make_prompt(self) -> "Prompt | PlainPrompt":
+        if not self._screen.look.motion:
+            return PlainPrompt(self._screen.stream, self._screen.look)
+        from junkie_cli.conversation.prompt import Prompt
+
+        return Prompt(self._screen.stream, self._screen.look, self._choices)
 
     async def run(self) -> None:
         """Talk until the person leaves. Raises Terminated when the terminal is gone."""
+        with typed_ahead() if self._screen.look.motion else nullcontext():
+            await self._run()
+
+    async def _run(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
         self._prompt.belongs_to(self._settings.user)
         if not self._quiet:
@@ -80,8 +94,8 @@ class Loop:
         """Open the conversation and tell what it stands on, or why it cannot be opened."""
         loop = asyncio.get_running_loop()
 
-        def progress(message: str) -> None:
-            loop.call_soon_threadsafe(self._tell_soon, message)  # it may come from a thread
+        def progress(message: str) -> None:  # it may come from a thread
+            loop.call_soon_threadsafe(self._prompt.above, lambda: self._notices.note(message))
 
         drawing = asyncio.create_task(asyncio.to_thread(_load_drawing))
         try:
@@ -93,7 +107,7 @@ class Loop:
             )
             await self._tell_opened(conversation)
         except JunkieError as error:
-            await self._prompt.above(partial(self._notices.error, error))
+            self._prompt.above(partial(self._notices.error, error))
             return None
         finally:
             await drawing
@@ -104,11 +118,6 @@ class Loop:
             self._waiting_view.settle()
         return await self._prompt.ask(question)
 
-    def _tell_soon(self, message: str) -> None:
-        task = asyncio.create_task(self._prompt.above(lambda: self._notices.note(message)))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
     async def _tell_opened(self, conversation: Conversation) -> None:
         status = await conversation.status()
         continued = self._options.session is not None or self._options.continue_latest
@@ -117,16 +126,17 @@ class Loop:
         if status.pending:
             remembered += f", {status.pending:,} pending"
         session = f"{'session' if continued else 'new session'} {short(conversation.session_id)}"
-        facts = f" {sign(self._screen.look, 'separator')} ".join([remembered, session, status.database])
+        facts = f" {sign(self._screen.look, 'separator')} ".join([remembered, session])
 
         def tell() -> None:
             if status.database:
                 self._notices.note(facts)
+                self._notices.note(status.database)
             for note in conversation.notes:
                 self._notices.announce(note)
             self._screen.print(*last)
 
-        await self._prompt.above(tell)
+        self._prompt.above(tell)
 
     async def _ready(self) -> Conversation | None:
         """The conversation, once it is open; an opening that failed before is tried again."""
@@ -162,10 +172,9 @@ class Loop:
 
     def _tell_trouble(self) -> None:
         """Say once when typed lines cannot be kept."""
-        trouble = self._prompt.history.trouble if self._prompt.history else ""
-        if trouble and not self._trouble_told:
+        if self._prompt.trouble and not self._trouble_told:
             self._trouble_told = True
-            self._notices.note(f"typed lines are not kept: {trouble}")
+            self._notices.note(f"typed lines are not kept: {self._prompt.trouble}")
 
     async def _obey(self, line: str) -> bool:
         """Do what `line` asks for; False when it asks to leave."""
@@ -174,14 +183,13 @@ class Loop:
             return False
         if asked is not None:
             self._screen.separate()
-        with typed_ahead():
-            match asked:
-                case Say(text):
-                    await self._say(text, line)
-                case Misspelt(advice):
-                    self._notices.warn(advice)
-                case Run(command, argument):
-                    await self._act(command.name, argument)
+        match asked:
+            case Say(text):
+                await self._say(text, line)
+            case Misspelt(advice):
+                self._notices.warn(advice)
+            case Run(command, argument):
+                await self._act(command.name, argument)
         return True
 
     async def _say(self, text: str, line: str) -> None:
@@ -206,13 +214,13 @@ class Loop:
         match event:
             case Memory(action="pending"):
                 waiting = await self._pending()
-                await self._prompt.above(lambda: self._notices.memory(event, waiting))
+                self._prompt.above(lambda: self._notices.memory(event, waiting))
             case Memory():
-                await self._prompt.above(lambda: self._notices.memory(event))
+                self._prompt.above(lambda: self._notices.memory(event))
             case Warning(message):
-                await self._prompt.above(lambda: self._notices.warn(message))
+                self._prompt.above(lambda: self._notices.warn(message))
             case Done(error=JunkieError() as error):
-                await self._prompt.above(lambda: self._notices.error(error))
+                self._prompt.above(lambda: self._notices.error(error))
 
     async def _pending(self) -> int:
         conversation = self._opened()
@@ -244,7 +252,7 @@ class Loop:
         conversation = await self._ready()
         if conversation is None:
             return
-        if name in _MOVES:
+        if name in _AFTER_TURN:
             await self._memories_made("Ctrl-C goes on without waiting")
         before = conversation.user_id
         work = asyncio.ensure_future(self._actions(conversation).run(name, argument))
@@ -287,8 +295,7 @@ class Loop:
         """Ctrl-C calls `stop` meanwhile."""
         self._stop = stop
         try:
-            with typed_ahead():
-                yield
+            yield
         finally:
             self._stop = None
 
@@ -316,6 +323,7 @@ class Loop:
     async def _close(self) -> None:
         """Give everything back, whatever is still under way; Ctrl-C ends even that."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        silence_gone_terminal()
         if self._turn is not None and self._turn.running:
             self._turn.stop()
             await self._turn.over()

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from junkie_cli.conversation.json_lines import JsonView
 from junkie_cli.conversation.notices import Notices
 from junkie_cli.conversation.opening import Options, announcements, open_conversation
+from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Invocation
+from junkie_cli.look import Look
 from junkie_cli.output import unwritable
 
 
@@ -73,9 +75,12 @@ def _show(view: View, event: ChatEvent) -> Exception | None:
 
 def _asking(view: View) -> Callable[[str], Awaitable[bool]]:
     async def ask(question: str) -> bool:
+        view.settle()
+        look = Look.of(sys.stderr)
+        if not look.motion:
+            return await PlainPrompt(sys.stderr, look).ask(question)
         from junkie_cli.conversation.prompt import ask_yes_or_no
 
-        view.settle()
         return await ask_yes_or_no(question)
 
     return ask

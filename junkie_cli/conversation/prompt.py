@@ -20,7 +20,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples  # noqa: TID253
 from prompt_toolkit.history import History  # noqa: TID253
 from prompt_toolkit.input import Input, create_input  # noqa: TID253
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent  # noqa: TID253
-from prompt_toolkit.output import Output  # noqa: TID253
+from prompt_toolkit.output import ColorDepth, Output  # noqa: TID253
 from prompt_toolkit.output.vt100 import Vt100_Output  # noqa: TID253
 from prompt_toolkit.styles import Style  # noqa: TID253
 
@@ -126,23 +126,28 @@ class Prompt:
     def __init__(self, stream: TextIO, look: Look, choices: Choices) -> None:
         self._look = look
         self._completer = SlashCompleter(choices)
-        self._output = terminal_output(stream, look)
+        self._output = terminal_output(stream)
         self._input = create_input(sys.stdin)
         self._hint = ""
-        self.history: LineHistory | None = None
+        self._history: LineHistory | None = None
         self._session = self._make_session()
+
+    @property
+    def trouble(self) -> str:
+        """Why typed lines are not kept, or ""."""
+        return self._history.trouble if self._history else ""
 
     def belongs_to(self, user_id: str) -> None:
         """Use the history of `user_id` from now on, and nobody else's."""
-        self.history = LineHistory(history_file(user_id))
-        self.history.shorten()
+        self._history = LineHistory(history_file(user_id))
+        self._history.shorten()
         self._session = self._make_session()
 
     def _make_session(self) -> "PromptSession[str]":
         return PromptSession(
             message=self._message,
             multiline=True,
-            history=self.history,
+            history=self._history,
             completer=self._completer,
             complete_while_typing=Condition(lambda: self._session.default_buffer.text.startswith("/")),
             key_bindings=self._keys(),
@@ -159,10 +164,15 @@ class Prompt:
         self._hint = ""
         return await self._session.prompt_async(default=draft, handle_sigint=False, set_exception_handler=False)
 
-    async def above(self, tell: Callable[[], None]) -> None:
+    def above(self, tell: Callable[[], None]) -> None:
         """Run `tell`, which prints, above the waiting prompt; or at once when none waits."""
-        async with in_terminal():
+        if not self.waiting:
             tell()
+            return
+        # Not prompt_toolkit's run_in_terminal: it leaves raw mode meanwhile, and a Ctrl-D typed then would be lost.
+        self._session.app.renderer.erase()
+        tell()
+        self._session.app.invalidate()
 
     async def ask(self, question: str) -> bool:
         """Ask a yes-or-no question, above the waiting prompt if there is one. Ctrl-C and Ctrl-D are no."""
@@ -204,25 +214,25 @@ class Prompt:
         return keys
 
 
-def terminal_output(stream: TextIO, look: Look) -> Output | None:
-    """Where prompts are drawn; None lets prompt_toolkit choose its plain way for a dumb terminal.
+def terminal_output(stream: TextIO) -> Output:
+    """Where prompts are drawn.
 
     The terminal is not asked where its cursor is: some never answer, and nothing here needs it.
     """
-    if not look.motion:
-        return None
 
     def size() -> Size:
         return Size(rows=rows_of(stream), columns=os.get_terminal_size(stream.fileno()).columns or 80)
 
-    return Vt100_Output(stream, size, term=os.environ.get("TERM"), enable_cpr=False)
+    return Vt100_Output(
+        stream, size, term=os.environ.get("TERM"), default_color_depth=ColorDepth.from_env(), enable_cpr=False
+    )
 
 
 async def ask_yes_or_no(question: str, input: Input | None = None, output: Output | None = None) -> bool:
     """Ask at the terminal; everything but a yes is no, Ctrl-C and Ctrl-D too."""
     stream = sys.stdout if is_terminal(sys.stdout) else sys.stderr
     session: PromptSession[str] = PromptSession(
-        input=input or create_input(sys.stdin), output=output or terminal_output(stream, Look.of(stream))
+        input=input or create_input(sys.stdin), output=output or terminal_output(stream)
     )
     try:
         answer = await session.prompt_async(f"{question} [y/N] ", handle_sigint=False)

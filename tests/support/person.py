@@ -135,6 +135,21 @@ class Person:
         """Type `text`, then press `key` ("" for none)."""
         self.child.send(text + (KEYS[key] if key else ""))
 
+    def says(self, text: str) -> list[str]:
+        """Type `text` and Enter at the prompt and wait for the next one; returns the lines shown in between."""
+        self.prompted()
+        before = self.lines_of(f"› {text}")
+        self.types(text)
+        shown = self.until(
+            lambda picture: picture.screen[-1:] == ["›"] and self.lines_of(f"› {text}") > before,
+            f"what {text!r} brings",
+        ).splitlines()
+        return shown[len(shown) - shown[::-1].index(f"› {text}") : -1]
+
+    def lines_of(self, line: str) -> int:
+        """How many such lines were shown."""
+        return self.picture.everything.count(line)
+
     def presses(self, *keys: str) -> None:
         """Press keys."""
         for key in keys:
@@ -148,6 +163,11 @@ class Person:
         """Drag the window to another size."""
         self.child.setwinsize(lines, columns)
         self.picture.resize(columns, lines)
+
+    def closes_the_window(self) -> None:
+        """The terminal goes away under the process."""
+        self.child.ptyproc.fileobj.close()
+        self.child.ptyproc.closed = True  # nothing is left for pexpect to close
 
     def signals(self, number: signal.Signals) -> None:
         """Send the process a signal."""
