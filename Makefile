@@ -42,12 +42,12 @@ clean: ## Remove what was built here
 
 # The stamps: reinstalled when pyproject.toml changes. pip compiles to bytecode, which halves the start of `junkie`.
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	@echo "installing junkie into $(VENV) (about 350 MB, a minute or two, once) ..."
+	@echo "installing junkie into $(VENV) (about 250 MB, a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	@echo "installing junkie and its test tools into $(VENV) (about 450 MB, a minute or two, once) ..."
+	@echo "installing junkie and its test tools into $(VENV) (about 380 MB, a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.run
 

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 import time
 
 import typer
@@ -37,7 +38,8 @@ def _run(step: Step, stage: Stage) -> int:
             command, env=stage.environment, cwd=stage.folder, stdin=subprocess.DEVNULL, check=False
         ).returncode
     ours, theirs = pty.openpty()
-    environment = {**stage.environment, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    termios.tcsetwinsize(theirs, (40, 100))
+    environment = {**stage.environment, "NO_COLOR": "1", "TERM": "dumb"}
     with subprocess.Popen(
         command, env=environment, cwd=stage.folder, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
     ) as child:
