@@ -9,11 +9,9 @@ start-up parameter beside `application_name`.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
@@ -175,11 +173,13 @@ async def open_connection(
     the end of the log-in. `statement_timeout` (seconds) is set in each transaction and bounds each statement. Raises
     DatabaseError with one of the codes in this module.
     """
+    from junkie_cli.core.database_connection import Connection
+
     budget = timeout or url.connect_timeout or CONNECT_TIMEOUT
     options = {
         "statement_cache_size": 0,
         "command_timeout": statement_timeout + GRACE if statement_timeout else None,
-        "connection_class": _connection_class(),
+        "connection_class": Connection,
     }
     wanted = url.target_session_attrs
     passes = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
@@ -195,7 +195,7 @@ async def open_connection(
                 failures[str(host)] = error
                 continue
             connection.hold_to(read_only=read_only, statement_timeout=statement_timeout)
-            _keep_alive(connection)
+            connection.keep_alive()
             return connection
     raise none_answered(url, failures)
 
@@ -246,62 +246,12 @@ async def _fits(connection: "asyncpg.Connection", attrs: str) -> bool:
     return bool(wanted[attrs])
 
 
-def _keep_alive(connection: "asyncpg.Connection") -> None:
-    """Notice within about a minute that the other machine is gone without a word, where TCP alone may take hours."""
-    sock = connection._transport.get_extra_info("socket")
-    if sock is None or sock.family == socket.AF_UNIX:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("KEEPIDLE", 30), ("KEEPINTVL", 10), ("KEEPCNT", 3), ("USER_TIMEOUT", 60_000)):
-        option = getattr(socket, f"TCP_{name}", None)  # macOS lacks some
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
 async def close_connection(connection: "asyncpg.Connection") -> None:
     """Close politely within two seconds, else at once; never raises for a connection that is broken already."""
     try:
         await connection.close(timeout=2)
     except Exception:
         connection.terminate()
-
-
-@cache
-def _connection_class() -> type:
-    """asyncpg's connection, held to what a pooler in transaction mode can do; made late, asyncpg is slow to load."""
-    import asyncpg
-    from asyncpg.transaction import Transaction
-
-    class TimedTransaction(Transaction):  # type: ignore[misc]
-        async def start(self) -> None:
-            await super().start()
-            if not self._nested:
-                await self._connection.set_limits()
-
-    class PoolerSafeConnection(asyncpg.Connection):  # type: ignore[misc]
-        _read_only = False
-        _limits = ""
-
-        def hold_to(self, *, read_only: bool, statement_timeout: float | None) -> None:
-            self._read_only = read_only
-            if statement_timeout:
-                self._limits = f"SET LOCAL statement_timeout = {max(1, round(statement_timeout * 1000))}"
-
-        async def set_limits(self) -> None:
-            if self._limits:
-                await self.execute(self._limits)
-
-        def transaction(self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False) -> Any:
-            self._check_open()
-            return TimedTransaction(self, isolation, readonly or self._read_only, deferrable)
-
-        async def _get_statement(self, *query: Any, named: Any = False, **options: Any) -> Any:
-            # Even without a cache asyncpg names the statements of cursors (`__asyncpg_stmt_1__`, in every process
-            # alike) and leaves them with a server connection that another client gets next. Without a name each
-            # execution brings its own parse, in the same message.
-            return await super()._get_statement(*query, named="" if named is True else named, **options)
-
-    return PoolerSafeConnection
 
 
 # --- SQLAlchemy -------------------------------------------------------------------------------------------------------

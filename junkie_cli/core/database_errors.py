@@ -9,6 +9,7 @@ database_locked, database_conflict, database_table, database_text, database_pool
 database yet); database_error for the rest.
 """
 
+import asyncio
 import errno
 import re
 import socket
@@ -43,18 +44,34 @@ def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
 
     try:
         yield
-    except asyncpg.PostgresError as error:
-        raise _refused(error, url) from None
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise _client_error(error, url) from None
-    except (ConnectionResetError, ConnectionAbortedError):
-        raise _lost(url) from None
-    except TimeoutError:
-        raise DatabaseError(
-            f"{_place(url)} did not finish a statement in time",
-            hint="look at what else runs there (junkie doctor), and try again",
-            code="database_timeout",
-        ) from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, *_CONNECTION_ERRORS) as error:
+        if _is_interrupted():
+            # What fails while an interrupted statement is cleaned up is no news: the interruption is.
+            raise asyncio.CancelledError from None
+        raise _translated(error, url) from None
+
+
+_CONNECTION_ERRORS = (ConnectionResetError, ConnectionAbortedError, TimeoutError)
+
+
+def _is_interrupted() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.cancelling() > 0
+
+
+def _translated(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
+    import asyncpg
+
+    if isinstance(error, asyncpg.PostgresError):
+        return _refused(error, url)
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return _client_error(error, url)
+    if isinstance(error, TimeoutError):
+        return _told(_SENTENCES["57014"], url, None)
+    return _told(_LOST, url, None)
 
 
 def _place(url: DatabaseUrl | None) -> str:
@@ -72,11 +89,6 @@ _LOST = (
 )
 
 
-def _lost(url: DatabaseUrl | None) -> DatabaseError:
-    code, text, hint = _LOST
-    return DatabaseError(text.format(place=_place(url)), hint=hint, code=code)
-
-
 def _client_error(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
     """Errors that asyncpg finds itself. Their texts may quote a value, so none of it is passed on."""
     import asyncpg
@@ -84,7 +96,7 @@ def _client_error(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
     if isinstance(error, asyncpg.DataError):
         return DatabaseError("a value does not fit the type of its column", hint="nothing was changed")
     if "closed" in str(error):
-        return _lost(url)
+        return _told(_LOST, url, None)
     return DatabaseError(
         f"the conversation with {_place(url)} went wrong ({type(error).__name__})",
         hint="look what stands between this program and the server (junkie doctor)",
@@ -224,18 +236,18 @@ def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> D
             hint="junkie doctor looks for the cause",
             code="database_error",
         )
+    return _told(sentence, url, host)
+
+
+def _told(sentence: tuple[str, str, str], url: DatabaseUrl | None, host: Host | None) -> DatabaseError:
     code, text, hint = sentence
-    return DatabaseError(_filled(text, url, host), hint=hint, code=code)
-
-
-def _filled(text: str, url: DatabaseUrl | None, host: Host | None) -> str:
-    server = str(host) if host else ", ".join(map(str, url.hosts)) if url else "the server"
-    return text.format(
+    message = text.format(
         place=_place(url),
-        host=server,
+        host=str(host) if host else ", ".join(map(str, url.hosts)) if url else "the server",
         role=url.role if url else "of this connection",
         database=url.database_name if url else "of this connection",
     )
+    return DatabaseError(message, hint=hint, code=code)
 
 
 def _sentence(error: Any) -> tuple[str, str, str] | None:

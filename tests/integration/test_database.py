@@ -279,7 +279,7 @@ async def test_fail_over_to_a_promoted_standby() -> None:
         url = both(primary, standby, "read-write")[0]
         connection: Any = await open_connection(url)
         await connection.execute("CREATE TABLE kept AS SELECT 1 AS id")
-        await connection.execute("SELECT pg_switch_wal()")
+        await asyncio.to_thread(standby.catch_up)
         await asyncio.to_thread(primary.stop)
         with pytest.raises(DatabaseError) as caught, translate_errors(url):
             await connection.execute("SELECT 1")

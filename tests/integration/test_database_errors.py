@@ -374,6 +374,28 @@ async def test_a_server_that_falls_silent_in_a_statement(url: DatabaseUrl, monke
     assert caught.value.code == "database_timeout"
 
 
+@pytest.mark.parametrize("statement_timeout", [None, 60])
+async def test_whoever_interrupts_does_not_wait_for_a_silent_server(
+    url: DatabaseUrl, statement_timeout: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junkie_cli.core.database_connection.CANCEL_TIMEOUT", 0.2)
+    with Proxy(url) as proxy:
+        proxy.stall_when(b"SELECT 4711")
+
+        async def work() -> None:
+            async with connected(proxy.url(url), statement_timeout=statement_timeout) as connection:
+                with translate_errors(url):
+                    async with connection.transaction():
+                        await connection.fetchval("SELECT 4711")
+
+        task = asyncio.create_task(work())
+        await asyncio.to_thread(proxy.wait, lambda p: p.stalls == 1)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=30)
+    assert done
+    assert task.cancelled()
+
+
 async def test_a_connection_that_was_closed_before(url: DatabaseUrl) -> None:
     async with connected(url) as connection:
         await connection.close()

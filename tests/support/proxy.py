@@ -55,14 +55,15 @@ class _Pipe:
 class Proxy:
     """Listens on a free port of 127.0.0.1 and passes everything to the first host of `target`.
 
-    `delay` (seconds) is added to each chunk in each direction, the network's round trip being twice that. `connections`
-    counts all there ever were, `cuts` those that were cut; `sent` and `received` count bytes from and to clients.
+    `delay` (seconds) is added to each chunk in each direction, the network's round trip being twice that.
+    `connections` counts all there ever were, `cuts` those that were cut, `stalls` how often `stall_when` struck;
+    `sent` and `received` count bytes from and to clients.
     """
 
     def __init__(self, target: DatabaseUrl, *, delay: float = 0) -> None:
         self.target = target.hosts[0]
         self.delay = delay
-        self.connections = self.cuts = self.sent = self.received = 0
+        self.connections = self.cuts = self.stalls = self.sent = self.received = 0
         self.port = 0
         self._triggers: list[_Trigger] = []
         self._pipes: set[_Pipe] = set()
@@ -229,6 +230,7 @@ class Proxy:
     def _spring(self, trigger: _Trigger, pipe: _Pipe) -> None:
         if trigger.stall:
             self._open.clear()
+            self.stalls += 1
             pipe.doomed = None
             self._tell()
             return

@@ -5,12 +5,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.url import DatabaseUrl, Host
+from tests.support.postgres import execute
 
 PRIMARY_SETTINGS = {"listen_addresses": "127.0.0.1", "wal_level": "replica", "max_wal_senders": "4"}
 PRIMARY_HBA = (f"local replication {USER} peer map=junkie", "host all all 127.0.0.1/32 trust")
@@ -30,9 +32,20 @@ class Standby:
         self.port = 0
 
     @property
+    def socket_dir(self) -> Path:
+        """The folder of its socket, as a ScratchServer's: `execute` takes either."""
+        return self._folder
+
+    @property
     def url(self) -> DatabaseUrl:
         """Its database `postgres`, by TCP, as the superuser."""
         return DatabaseUrl((Host("127.0.0.1", self.port),), USER, None, "postgres")
+
+    def catch_up(self) -> None:
+        """Return when it has all that the primary holds by now."""
+        there = execute(self._primary, "SELECT pg_current_wal_insert_lsn()")[0][0]
+        while execute(self, f"SELECT pg_last_wal_replay_lsn() >= '{there}'") != [("t",)]:
+            time.sleep(0.01)
 
     def promote(self) -> None:
         """Make it a primary; returns when it takes writes."""

@@ -1,0 +1,70 @@
+"""The connection that everything here uses. It overrides what asyncpg keeps private, hence that narrow a version range.
+
+Of asyncpg's own ways four do not do here: it names the statements of cursors, sets limits in a round trip of their own,
+waits without end for the server to acknowledge an interruption, and trusts TCP to notice a dead peer.
+"""
+
+import socket
+from typing import Any
+
+import asyncpg  # noqa: TID253  this module is loaded when the first connection is opened
+
+CANCEL_TIMEOUT = 3.0
+"""Seconds that a server has to stop a statement that was interrupted, before the connection is given up."""
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]
+    """asyncpg's connection, held to what a pooler in transaction mode can do, and to an end when it is interrupted."""
+
+    _read_only = False
+    _limits = ""
+
+    def hold_to(self, *, read_only: bool, statement_timeout: float | None) -> None:
+        """Make every transaction READ ONLY, and let no statement in one take longer than the timeout (seconds)."""
+        self._read_only = read_only
+        if statement_timeout:
+            self._limits = f" SET LOCAL statement_timeout = {max(1, round(statement_timeout * 1000))};"
+
+    def transaction(self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False) -> Any:
+        """As asyncpg's, READ ONLY where the connection is held to it."""
+        readonly = readonly or self._read_only
+        return super().transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)
+
+    async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """As asyncpg's; a transaction's limits travel with its BEGIN, for no round trip of their own."""
+        text = query + self._limits if query.startswith("BEGIN") and query.endswith(";") else query
+        return await super().execute(text, *arguments, **options)
+
+    async def _get_statement(self, *query: Any, named: Any = False, **options: Any) -> Any:
+        # Even without a cache asyncpg names the statements of cursors (`__asyncpg_stmt_1__`, in every process
+        # alike) and leaves them with a server connection that another client gets next. Without a name each
+        # execution brings its own parse, in the same message.
+        return await super()._get_statement(*query, named="" if named is True else named, **options)
+
+    def _cancel_current_command(self, *waiters: Any) -> None:
+        super()._cancel_current_command(*waiters)
+        self._loop.call_later(CANCEL_TIMEOUT / 3, self._insist, waiters)
+        self._loop.call_later(CANCEL_TIMEOUT, self._give_up, waiters)
+
+    def _insist(self, waiters: tuple[Any, ...]) -> None:
+        # A request to cancel may overtake the statement that was just sent, and is lost on a server still idle.
+        if self._waits_for(waiters):
+            super()._cancel_current_command(*waiters)
+
+    def _give_up(self, waiters: tuple[Any, ...]) -> None:
+        if self._waits_for(waiters):
+            self.terminate()
+
+    def _waits_for(self, waiters: tuple[Any, ...]) -> bool:
+        return not self.is_closed() and not all(waiter.done() for waiter in waiters)
+
+    def keep_alive(self) -> None:
+        """Notice within about a minute that the other machine is gone without a word, where TCP may take hours."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or sock.family == socket.AF_UNIX:
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("KEEPIDLE", 30), ("KEEPINTVL", 10), ("KEEPCNT", 3), ("USER_TIMEOUT", 60_000)):
+            option = getattr(socket, f"TCP_{name}", None)  # macOS lacks some
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
