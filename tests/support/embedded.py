@@ -119,10 +119,20 @@ def server_pid(folder: Path) -> int:
 
 def processes(*words: str) -> list[int]:
     """The processes whose command lines hold all of these words, but not this one."""
-    listing = subprocess.run(["ps", "-ewwo", "pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listing.splitlines()]
-    own = str(os.getpid())
-    return [int(r[0]) for r in rows if len(r) == 3 and r[0] != own and r[1][0] != "Z" and all(w in r[2] for w in words)]
+    return [pid for pid, entry in _everybody() if all(word in _command_line(entry) for word in words)]
+
+
+def _everybody() -> Iterator[tuple[int, Path]]:
+    for name in os.listdir("/proc"):  # noqa: PTH208  thousands of times a test run
+        if name.isdigit() and int(name) != os.getpid():
+            yield int(name), Path("/proc", name)
+
+
+def _command_line(entry: Path) -> str:
+    try:
+        return (entry / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def keepers(folder: Path) -> list[int]:
@@ -135,13 +145,13 @@ def server_processes(folder: Path) -> list[int]:
     if not version.exists():
         return []
     there = version.stat()
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _has_open(entry, there)]
+    return [pid for pid, entry in _everybody() if _has_open(entry, there)]
 
 
 def makers(folder: Path) -> list[int]:
     """The processes that are making a database in `folder`."""
     halves = [path.stat() for path in folder.glob("new-data-*")]
-    inside = [int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit() and _works_in(e, halves)]
+    inside = [pid for pid, entry in _everybody() if _works_in(entry, halves)]
     return [*processes("initdb", str(folder)), *inside]
 
 
@@ -174,7 +184,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             while not await asyncio.to_thread(condition):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.03)
     except TimeoutError:
         pytest.fail(f"in vain waited until {what}")
 
