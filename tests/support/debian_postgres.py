@@ -83,7 +83,7 @@ class DebianServer:
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[str | None, ...]]:
         """Run SQL as superuser by the socket."""
-        return wire.ask(str(self.folder), sql, user="postgres", database=database, port=self.port, timeout=60).rows
+        return wire.ask(str(self.folder), sql, user="postgres", database=database, port=self.port, timeout=60)
 
     def new_database(self) -> str:
         """The name of a new, empty database."""

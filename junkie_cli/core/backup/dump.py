@@ -20,9 +20,10 @@ from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import Manifest, TableContent
 from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
-from junkie_cli.core.backup.source import Source, count_and_hash, lock_tables, open_source
+from junkie_cli.core.backup.source import Source, count_and_hash, open_source
 from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.database import translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 
 if TYPE_CHECKING:
@@ -194,15 +195,24 @@ class _Run:
     async def _dump(
         self, connection: "asyncpg.Connection[Any]", source: Source, plan: _Plan, partial: Path
     ) -> tuple[TableContent, ...]:
-        await lock_tables(connection, source, self.options.lock_timeout)
-        patience = max(self.options.stall_timeout, source.bytes / _FLOOR)
+        hashing = asyncio.create_task(self._hash(connection, source))
+        dumping = asyncio.create_task(self._run_pg_dump(source, plan, partial))
         try:
-            async with asyncio.timeout(patience + self.options.lock_timeout), asyncio.TaskGroup() as group:
-                hashed = group.create_task(count_and_hash(connection, source, self.voice))
-                group.create_task(self._run_pg_dump(source, plan, partial))
-            return hashed.result()
-        except* (BackupError, DatabaseError) as failed:
-            raise _clearest(failed) from None
+            await asyncio.wait({hashing, dumping}, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            hashing.cancel()
+            dumping.cancel()
+            ended = await asyncio.gather(dumping, hashing, return_exceptions=True)
+        for failure in sorted(ended, key=_clarity):
+            if isinstance(failure, BaseException):
+                raise failure
+        return hashing.result()
+
+    async def _hash(self, connection: "asyncpg.Connection[Any]", source: Source) -> tuple[TableContent, ...]:
+        """Count and hash in the snapshot, and notice a connection that died without a word."""
+        with translate_errors(source.url):
+            async with asyncio.timeout(self.options.stall_timeout + source.bytes / _FLOOR):
+                return await count_and_hash(connection, source, self.voice)
 
     async def _run_pg_dump(self, source: Source, plan: _Plan, partial: Path) -> None:
         arguments: list[str | Path] = [plan.tools.pg_dump, "-Fc", "-Z", plan.compression.argument, "-f", partial, "-w"]
@@ -268,9 +278,10 @@ class _Run:
         return manifest.proven(at=datetime.now(UTC), by=plan.scratch.version)
 
 
-def _clearest(failed: "BaseExceptionGroup[BaseException]") -> BaseException:
-    """Of the failures of pg_dump and of the hashing beside it, the one that says why; a lost connection hits both."""
-    return min(failed.exceptions, key=lambda error: not isinstance(error, DatabaseError))
+def _clarity(ended: object) -> int:
+    """Orders the ends of pg_dump and of the hashing beside it: what says why first; a lost connection hits both."""
+    kinds = (DatabaseError, BackupError, asyncio.CancelledError)
+    return next((number for number, kind in enumerate(kinds) if isinstance(ended, kind)), len(kinds))
 
 
 def _needs(source: Source) -> proof.Needs:

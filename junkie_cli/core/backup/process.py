@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,11 +169,11 @@ async def run(
 
     Raises BackupError when it cannot be started or was given up.
     """
-    async with start(arguments, env=env, inherit=(lock,), stdout=PIPE if capture else DEVNULL) as child:
-        ended = asyncio.gather(_read_all(child.stdout), read_tail(child.stderr), child.wait())
-        reason = await _watch(ended, watch or Watch())
-        if reason:
-            ended.cancel()
+    async with (
+        start(arguments, env=env, inherit=(lock,), stdout=PIPE if capture else DEVNULL) as child,
+        gathered(_read_all(child.stdout), read_tail(child.stderr), child.wait()) as ended,
+    ):
+        if reason := await _watch(ended, watch or Watch()):
             await end(child)
             raise BackupError(
                 f"{Path(arguments[0]).name} was given up: {reason}",
@@ -182,6 +182,19 @@ async def run(
             )
         stdout, stderr, exit_code = await ended
     return Finished(exit_code, stdout, stderr)
+
+
+@asynccontextmanager
+async def gathered(*work: Coroutine[Any, Any, Any]) -> "AsyncIterator[asyncio.Future[Any]]":
+    """The results of `work`, done meanwhile; what is not done when the block is left is cancelled, and waited for."""
+    future = asyncio.gather(*work)
+    try:
+        yield future
+    finally:
+        future.cancel()
+        await asyncio.wait({future})
+        if not future.cancelled():
+            future.exception()  # looked at, so that the loop does not complain of it
 
 
 async def _read_all(stream: asyncio.StreamReader | None) -> bytes:

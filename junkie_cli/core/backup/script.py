@@ -147,7 +147,27 @@ async def _pass_on(
     before: str,
     after: str,
 ) -> None:
-    complaints = asyncio.gather(process.read_tail(reader.stderr), process.read_tail(writer.stderr))
+    async with process.gathered(process.read_tail(reader.stderr), process.read_tail(writer.stderr)) as complaints:
+        read_code, write_code = await _converse(reader, writer, server_major, before, after)
+        said_reader, said_writer = await complaints
+    if read_code:
+        raise BackupError(
+            f"pg_restore could not read the file: {process.Finished(read_code, b'', said_reader).words}",
+            hint="it is damaged: use another backup",
+            code="backup_damaged",
+        )
+    if write_code or read_code is None:
+        raise _refusal(process.Finished(write_code, b"", said_writer))
+
+
+async def _converse(
+    reader: asyncio.subprocess.Process,
+    writer: asyncio.subprocess.Process,
+    server_major: int,
+    before: str,
+    after: str,
+) -> tuple[int | None, int]:
+    """Exit codes of pg_restore (None: psql ended before it) and psql."""
     read_code: int | None = None
     with suppress(BrokenPipeError, ConnectionResetError):  # psql has ended early, and says why
         await _send(writer, f"BEGIN;\nSET client_min_messages = warning;\n{before}".encode())
@@ -160,15 +180,7 @@ async def _pass_on(
     write_code = await writer.wait()
     if read_code is None:
         await process.end(reader)
-    said_reader, said_writer = await complaints
-    if read_code:
-        raise BackupError(
-            f"pg_restore could not read the file: {process.Finished(read_code, b'', said_reader).words}",
-            hint="it is damaged: use another backup",
-            code="backup_damaged",
-        )
-    if write_code or read_code is None:
-        raise _refusal(process.Finished(write_code, b"", said_writer))
+    return read_code, write_code
 
 
 def _refusal(ended: process.Finished) -> BackupError:

@@ -4,7 +4,7 @@ Everything is read in one read-only transaction whose snapshot pg_dump is given 
 those of the dump however busy the database is.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -64,11 +64,11 @@ async def open_source(
     url, connection = await open_pinned(database.url)
     try:
         with translate_errors(url):
-            state = await inspect(connection, schema)
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await connection.execute(_limits(connection.get_server_version().major, lock_timeout))
-                origin = await _origin(connection, database.label, schema, state.generation, whole_database)
-                yield connection, await _read(connection, url, origin)
+            # Never ended: it goes with its connection, which may be dead by then and would keep a ROLLBACK waiting.
+            await connection.transaction(isolation="repeatable_read", readonly=True).start()
+            await connection.execute(_limits(connection.get_server_version().major, lock_timeout))
+            origin = await _origin(connection, database.label, schema, whole_database)
+            yield connection, await _read(connection, url, origin, lock_timeout)
     finally:
         await close_connection(connection)
 
@@ -103,19 +103,17 @@ SELECT current_database() AS database, current_setting('server_version') AS serv
 """
 
 
-async def _origin(
-    connection: "asyncpg.Connection[Any]", label: str, schema: str, generation: str, whole: bool
-) -> Origin:
+async def _origin(connection: "asyncpg.Connection[Any]", label: str, schema: str, whole: bool) -> Origin:
     row = await connection.fetchrow(_ORIGIN)
     assert row is not None
     identifier = ""
     if row["may_identify"]:
         identifier = await connection.fetchval("SELECT system_identifier::text FROM pg_control_system()")
-    return Origin(label, row["database"], schema, whole, identifier, row["server_version"], row["encoding"], generation)
+    return Origin(label, row["database"], schema, whole, identifier, row["server_version"], row["encoding"], "")
 
 
 _TABLES = """
-SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind, pg_table_size(c.oid) AS bytes,
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind, c.oid,
   n.nspname = $1 OR $2 AS wanted, c.relrowsecurity AND row_security_active(c.oid) AS hidden,
   has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
     ELSE has_table_privilege(c.oid, 'SELECT') END AS readable
@@ -173,25 +171,33 @@ JOIN pg_roles r ON r.oid = role.id WHERE n.nspname = $1 OR $2 ORDER BY 1
 """
 
 
-async def _read(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl", origin: Origin) -> Source:
+_SIZES = "SELECT id, pg_table_size(id) FROM unnest($1::oid[]) id"
+
+
+async def _read(
+    connection: "asyncpg.Connection[Any]", url: "DatabaseUrl", origin: Origin, lock_timeout: float
+) -> Source:
     scope = (origin.schema, origin.whole_database)
     found = await connection.fetch(_TABLES, *scope)
     wanted = [row for row in found if row["wanted"]]
     _check_readable(wanted, url.role)
-    tables = tuple(SourceTable(row["schema"], row["name"], row["bytes"]) for row in wanted if row["kind"] == "r")
-    if not tables:
+    held = [row for row in wanted if row["kind"] == "r"]
+    if not held:
         raise BackupError(
             f"there is nothing to back up: database {origin.database} has no table"
             + ("" if origin.whole_database else f" in schema {origin.schema}"),
             hint="check POSTGRES_URL and JUNKIE_SCHEMA: is this the database that the bot writes to?",
             code="backup_empty",
         )
+    await _lock([(row["schema"], row["name"]) for row in held], connection, lock_timeout)
+    origin = replace(origin, generation=(await inspect(connection, origin.schema)).generation)
+    sizes = {row[0]: row[1] for row in await connection.fetch(_SIZES, [row["oid"] for row in held])}
     extensions = [Extension(**dict(row)) for row in await connection.fetch(_EXTENSIONS, *scope)]
     return Source(
         url,
         origin,
         await connection.fetchval("SELECT pg_export_snapshot()"),
-        tables,
+        tuple(SourceTable(row["schema"], row["name"], sizes[row["oid"]]) for row in held),
         tuple(extension for extension in extensions if extension.name != "plpgsql"),
         tuple(row[0] for row in await connection.fetch(_COLLATIONS, *scope)),
         tuple(row[0] for row in await connection.fetch(_ROLES, *scope)),
@@ -218,19 +224,20 @@ def _check_readable(rows: "list[asyncpg.Record]", role: str) -> None:
         )
 
 
-async def lock_tables(connection: "asyncpg.Connection[Any]", source: Source, lock_timeout: float) -> None:
+async def _lock(tables: Sequence[tuple[str, str]], connection: "asyncpg.Connection[Any]", lock_timeout: float) -> None:
     """Take the locks that pg_dump will take, so that a table held by somebody is known before a child waits for it.
 
-    Raises BackupError, naming who holds it, after `lock_timeout` seconds.
+    Even asking for a table's size or index waits for such a lock. Raises BackupError, naming who holds it, after
+    `lock_timeout` seconds.
     """
     import asyncpg
 
-    names = ", ".join(f"ONLY {quoted(table.schema)}.{quoted(table.table)}" for table in source.tables)
+    names = ", ".join(f"ONLY {quoted(schema)}.{quoted(table)}" for schema, table in tables)
     try:
         async with connection.transaction():
             await connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
     except asyncpg.LockNotAvailableError:
-        holders = await connection.fetch(_HOLDERS, [table.table for table in source.tables])
+        holders = await connection.fetch(_HOLDERS, [table for _, table in tables])
         told = "; ".join(f"process {row['pid']} ({row['name'] or 'unnamed'}) on {row['table']}" for row in holders)
         raise BackupError(
             f"a table was locked by another session for {lock_timeout:g} seconds" + (f": {told}" if told else ""),
