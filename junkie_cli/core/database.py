@@ -186,6 +186,8 @@ async def open_connection(
     failures: dict[str, DatabaseError] = {}
     for attrs in passes:
         for host in url.hosts:
+            if str(host) in failures and failures[str(host)].code != UNFIT:
+                continue  # it did not answer in the first pass either
             arguments = _arguments(url, host, application_name) | options
             try:
                 connection = await _open_host(url, host, arguments, attrs, budget)

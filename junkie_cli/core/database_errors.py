@@ -14,6 +14,7 @@ import errno
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ _ATTRS = {
     "standby": "a standby",
 }
 """What `target_session_attrs` asks for."""
-_UNFIT_HINT = "promote a standby, or change target_session_attrs in POSTGRES_URL"
+_UNFIT_HINT = "promote a standby, or change target_session_attrs in the database URL"
 
 
 @contextmanager
@@ -42,10 +43,11 @@ def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
     """
     import asyncpg
 
+    outer = sys.exc_info()[1]
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, *_CONNECTION_ERRORS) as error:
-        if _is_interrupted():
+        if _is_interrupted(error, outer):
             # What fails while an interrupted statement is cleaned up is no news: the interruption is.
             raise asyncio.CancelledError from None
         raise _translated(error, url) from None
@@ -54,12 +56,20 @@ def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
 _CONNECTION_ERRORS = (ConnectionResetError, ConnectionAbortedError, TimeoutError)
 
 
-def _is_interrupted() -> bool:
+def _is_interrupted(error: BaseException, outer: BaseException | None) -> bool:
+    """Whether this task was cancelled inside the block; a task that works on after a cancellation (`outer`) was not."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
         return False
-    return task is not None and task.cancelling() > 0
+    if task is None or not task.cancelling():
+        return False
+    context = error.__context__
+    while context is not None and context is not outer:
+        if isinstance(context, asyncio.CancelledError):
+            return True
+        context = context.__context__
+    return False
 
 
 def _translated(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
@@ -85,7 +95,7 @@ def _target(url: DatabaseUrl) -> str:
 _LOST = (
     "database_lost",
     "the connection to {place} was lost",
-    "whether the change under way was stored is not known: look whether the server runs (junkie doctor), then for it",
+    "whether the last change was stored is not known: see whether the server runs (junkie doctor), then look for it",
 )
 
 
@@ -110,7 +120,7 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "28P01": (
         "database_password",
         "{host} refuses the password of role {role}",
-        "correct the password in POSTGRES_URL (percent-encoded), in PGPASSWORD or in ~/.pgpass",
+        "correct the password in the database URL (percent-encoded), in PGPASSWORD or in ~/.pgpass",
     ),
     "28000": (
         "database_password",
@@ -120,7 +130,7 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "3D000": (
         "database_missing",
         "there is no database {database} at {host}",
-        "correct the name in POSTGRES_URL, or create it: CREATE DATABASE",
+        "correct the name in the database URL, or create it: CREATE DATABASE",
     ),
     "53300": (
         "database_connections",
@@ -147,13 +157,9 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "25006": (
         "database_readonly",
         "{place} is read-only: a standby, or set so",
-        "name the primary in POSTGRES_URL, or both hosts with target_session_attrs=read-write",
+        "name the primary in the database URL, or both hosts with target_session_attrs=read-write",
     ),
-    "53100": (
-        "database_full",
-        "the disk of {place} is full",
-        "free space on the server; nothing of this was stored",
-    ),
+    "53100": ("database_full", "the disk of {place} is full", "free space on the server; nothing of this was stored"),
     "53200": ("database_error", "the server of {place} is out of memory", "look at the server's log"),
     "42P01": (
         "database_table",
@@ -173,11 +179,7 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "22021": ("database_text", "the text has a character that PostgreSQL cannot store", "remove it (a zero byte?)"),
     "22P05": ("database_text", "the text has a character that PostgreSQL cannot store", "remove it (a zero byte?)"),
     "0A000": ("database_error", "{place} lacks a feature that is needed", "PostgreSQL 13 or newer is needed"),
-    "XX001": (
-        "database_error",
-        "data of {place} is damaged",
-        "restore a backup beside it",
-    ),
+    "XX001": ("database_error", "data of {place} is damaged", "restore a backup beside it"),
     "XX002": ("database_error", "an index of {place} is damaged", "REINDEX it, and look at the server's disk"),
 }
 
@@ -187,8 +189,8 @@ _POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
         r"unsupported startup parameter",
         (
             "database_pooler",
-            "the pooler at {host} refuses a parameter of POSTGRES_URL",
-            "take options out of POSTGRES_URL, or add it to the pooler's ignore_startup_parameters",
+            "the pooler at {host} refuses a parameter of the database URL",
+            "take options out of it, or add it to the pooler's ignore_startup_parameters",
         ),
     ),
     (
@@ -200,7 +202,7 @@ _POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
         (
             "database_password",
             "the pooler at {host}, or its server, refuses role {role} or its password",
-            "correct POSTGRES_URL, or the pooler's list of users",
+            "correct them in the database URL, or the pooler's list of users",
         ),
     ),
     (
@@ -260,7 +262,7 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
         return (
             "database_role",
             "there is no role {role} at {host}, or it may not log in",
-            "correct the user in POSTGRES_URL, or create it: CREATE ROLE ... LOGIN",
+            "correct the user in the database URL, or create it: CREATE ROLE ... LOGIN",
         )
     if error.sqlstate.startswith("08"):
         said = next((sentence for pattern, sentence in _POOLER_SENTENCES if re.search(pattern, message)), None)
@@ -303,7 +305,7 @@ def while_connecting(error: Exception, url: DatabaseUrl, host: Host, budget: flo
         return _closed_early(host)
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
         return _misconfigured(error)
-    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError | UnicodeError):
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError):
         return _not_postgres(error, host)
     return error
 
@@ -313,12 +315,12 @@ def _misconfigured(error: Any) -> DatabaseError:
     if "root certificate" in str(error):
         return DatabaseError(
             "there is no certificate authority to verify the server's certificate with (~/.postgresql/root.crt)",
-            hint="add sslrootcert=FILE to POSTGRES_URL, or sslrootcert=system for a certificate that browsers accept",
+            hint="add sslrootcert=FILE to the database URL, or sslrootcert=system when browsers would accept it",
             code="database_tls",
         )
     return DatabaseError(
         "the settings of the connection cannot be used",
-        hint="look at the parameters of POSTGRES_URL, and at variables that begin with PG",
+        hint="look at the parameters of the database URL, and at variables that begin with PG",
         code="database_error",
     )
 
@@ -334,7 +336,7 @@ def _closed_early(host: Host) -> DatabaseError:
 def _not_postgres(error: Exception, host: Host) -> DatabaseError:
     return DatabaseError(
         f"what answers at {host} does not speak PostgreSQL's protocol as expected ({type(error).__name__})",
-        hint="correct host and port in POSTGRES_URL",
+        hint="correct host and port in the database URL",
         code="database_error",
     )
 
@@ -342,7 +344,7 @@ def _not_postgres(error: Exception, host: Host) -> DatabaseError:
 def _dns(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
     return DatabaseError(
         f"the host name {host.name} cannot be resolved",
-        hint="correct the host in POSTGRES_URL, or mend this machine's DNS",
+        hint="correct the host in the database URL, or mend this machine's DNS",
         code="database_dns",
     )
 
@@ -350,7 +352,7 @@ def _dns(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> Datab
 def _silent(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
     return DatabaseError(
         f"{host} did not answer within {budget:g} seconds",
-        hint="look for a firewall in between, or a server that hangs; connect_timeout in POSTGRES_URL sets the limit",
+        hint="look for a firewall, or a server that hangs; connect_timeout in the database URL sets the limit",
         code="database_timeout",
     )
 
@@ -375,7 +377,7 @@ def _handshake(error: Any, url: DatabaseUrl, host: Host, budget: float) -> Datab
     reason = (error.reason or "").replace("_", " ").lower()
     return DatabaseError(
         f"no TLS connection to {host} came about" + (f" ({reason})" if reason else ""),
-        hint="look at sslmode, sslcert and sslkey in POSTGRES_URL, and at the server's log",
+        hint="look at sslmode, sslcert and sslkey in the database URL, and at the server's log",
         code="database_tls",
     )
 
@@ -383,7 +385,7 @@ def _handshake(error: Any, url: DatabaseUrl, host: Host, budget: float) -> Datab
 def _connection_failed(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
     if "rejected SSL upgrade" in str(error):
         return DatabaseError(
-            f"{host} offers no TLS, which POSTGRES_URL demands",
+            f"{host} offers no TLS, which the database URL demands",
             hint="switch TLS on at the server; only where the network is your own, use sslmode=prefer",
             code="database_tls",
         )
@@ -398,7 +400,7 @@ def _unreachable(error: Any, url: DatabaseUrl, host: Host, budget: float) -> Dat
     reason = "refuses the connection: no server listens there" if refused else "cannot be reached"
     return DatabaseError(
         f"{host} {reason}",
-        hint="start PostgreSQL, or correct host and port in POSTGRES_URL",
+        hint="start PostgreSQL, or correct host and port in the database URL",
         code="database_refused",
     )
 
@@ -412,13 +414,13 @@ def _no_socket(error: OSError, host: Host) -> DatabaseError:
         )
     return DatabaseError(
         f"no server listens at the socket {host}",
-        hint="start PostgreSQL, or correct the folder and port in POSTGRES_URL",
+        hint="start PostgreSQL, or correct the folder and port in the database URL",
         code="database_refused",
     )
 
 
 _CONNECT_FAILURES: tuple[tuple[Any, Callable[..., DatabaseError]], ...] = (
-    (socket.gaierror, _dns),
+    ((socket.gaierror, UnicodeError), _dns),
     (TimeoutError, _silent),
     (ssl.SSLCertVerificationError, _certificate),
     (ssl.SSLError, _handshake),
@@ -455,18 +457,13 @@ def none_answered(url: DatabaseUrl, failures: Mapping[str, DatabaseError]) -> Da
 
 def check_files(url: DatabaseUrl) -> None:
     """Name a TLS file that cannot be read; asyncpg's error for it holds no name."""
-    if url.is_local_socket:
-        return
-    for key in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
-        path = url.query.get(key)
-        if not path or (key == "sslrootcert" and path == "system"):
-            continue
+    for key, path in url.tls_files.items():
         try:
             with Path(path).open("rb"):
                 pass
         except OSError as error:
             raise DatabaseError(
-                f"the {key} of POSTGRES_URL cannot be read: {path}: {error.strerror}",
-                hint="correct the path or its permissions",
+                f"the {key} of the database URL cannot be read: {path}: {error.strerror}",
+                hint="correct the path or its permissions (or the variable that begins with PGSSL)",
                 code="database_tls",
             ) from None

@@ -94,6 +94,8 @@ _TOOLS_ALONE = (
     *("PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGLOADBALANCEHOSTS"),
 )
 
+_ENCRYPTION = ("PGCHANNELBINDING", "PGGSSENCMODE", "PGSSLMODE", "PGSSLNEGOTIATION", "PGSSLROOTCERT")
+
 _LIFTED = ("host", "port", "user", "password", "dbname")
 _ASYNCPG_WORDS = ("ssl", "direct_tls", "target_session_attrs")
 _TLS_FILES = (
@@ -194,12 +196,18 @@ class DatabaseUrl:
         notes = []
         if self.ignored:
             notes.append(f"ignored, as PostgreSQL does not know it: {', '.join(self.ignored)}")
-        if self._setting("channel_binding") == "require":
+        if self._setting("channel_binding") == "require" and not self.is_local_socket:
             notes.append(
                 "channel_binding=require: asyncpg cannot bind the password to the TLS channel, so the server's "
                 f"certificate is verified instead (sslmode={self._verified_tls()['sslmode']})"
             )
         return tuple(notes)
+
+    @property
+    def tls_files(self) -> Mapping[str, str]:
+        """The files that asyncpg will open, by parameter (`sslrootcert`, `sslcert`, `sslkey`, `sslcrl`)."""
+        named = _dsn_query(self._tls_arguments(self.hosts).get("dsn", ""))
+        return {key: named[key] for key in ("sslrootcert", "sslcert", "sslkey", "sslcrl") if key in named}
 
     def with_database(self, name: str) -> "DatabaseUrl":
         """The same server and role, another database."""
@@ -272,8 +280,9 @@ class DatabaseUrl:
         same server as everything else.
         """
         base = os.environ if environ is None else environ
-        kept = {key: value for key, value in base.items() if key not in _TOOLS_ALONE}
-        return kept | self.libpq_environment()
+        # Over a socket there is no TLS: asyncpg then does without, where libpq would insist.
+        foreign = (*_TOOLS_ALONE, *_ENCRYPTION) if self.is_local_socket else _TOOLS_ALONE
+        return {key: value for key, value in base.items() if key not in foreign} | self.libpq_environment()
 
     def _setting(self, key: str) -> str | None:
         return self.query.get(key) or os.environ.get({**CARRIED, **LIBPQ_ONLY}[key]) or None
@@ -442,7 +451,8 @@ def _split(text: str) -> tuple[str, str, str]:
         authority, path, query = _cut(rest)
         if at and "@" not in query.partition("=")[2]:
             raise ValueError("has a / in the user name or password, which is written %2F")
-    _check_stray_at(authority, path)
+    if authority.count("@") > 1 or "@" in path:
+        raise ValueError("has more than one @ (inside a user name, password or database name it is written %40)")
     return authority, path, query
 
 
@@ -450,11 +460,6 @@ def _cut(text: str) -> tuple[str, str, str]:
     place, _, query = text.partition("?")
     netloc, _, path = place.partition("/")
     return netloc, path, query
-
-
-def _check_stray_at(authority: str, path: str) -> None:
-    if authority.count("@") > 1 or "@" in path:
-        raise ValueError("has more than one @ (inside a user name, password or database name it is written %40)")
 
 
 def _credentials(authority: str) -> tuple[str, str, str]:
@@ -519,7 +524,7 @@ def _hosts(hostlist: str, from_query: list[str], ports: str | None, has_at: bool
         raise ValueError("has an empty host name")
     if ports:
         listed = _with_ports([name for name, _ in listed], ports)
-    return tuple(Host(_host_name(name), port or DEFAULT_PORT) for name, port in listed)
+    return tuple(Host(name, port or DEFAULT_PORT) for name, port in listed)
 
 
 def _host(part: str) -> tuple[str, int | None]:
@@ -561,16 +566,12 @@ def _port(text: str | None) -> int | None:
     return number
 
 
-def _host_name(name: str) -> str:
-    if name.startswith("@"):
-        raise ValueError("has an abstract socket (@...), which asyncpg cannot use: name the socket's folder")
-    if "," in name:
-        raise ValueError("has a comma inside a host name")
-    return name
-
-
 def _check(url: DatabaseUrl) -> None:
     query = url.query
+    if any(host.name.startswith("@") for host in url.hosts):
+        raise ValueError("has an abstract socket (@...), which asyncpg cannot use: name the socket's folder")
+    if any("," in host.name for host in url.hosts):
+        raise ValueError("has a comma inside a host name")
     for key, words in _WORDS.items():
         if key in query and query[key] not in words:
             raise ValueError(f"has {key} with a value that cannot be used (these can: {', '.join(words)})")
@@ -581,13 +582,14 @@ def _check(url: DatabaseUrl) -> None:
         raise ValueError("has sslrootcert=system with a weaker sslmode than verify-full: use sslmode=verify-full")
     if query.get("sslnegotiation") == "direct" and mode not in {"require", "verify-ca", "verify-full"}:
         raise ValueError("has sslnegotiation=direct, which wants sslmode=require or stronger")
-    if query.get("channel_binding") == "require":
-        _check_channel_binding(url)
+    _check_channel_binding(url)
     if any(len(os.fsencode(str(host))) > _SOCKET_PATH_BYTES for host in url.hosts if host.is_socket):
         raise ValueError(f"has a socket folder whose path is too long (with the socket {_SOCKET_PATH_BYTES} bytes)")
 
 
 def _check_channel_binding(url: DatabaseUrl) -> None:
+    if url.query.get("channel_binding") != "require":
+        return
     if any(host.is_socket for host in url.hosts):
         raise ValueError("has channel_binding=require with a unix socket, which has no TLS channel to bind to")
     if url.query.get("sslmode") in {"disable", "allow"}:

@@ -93,9 +93,10 @@ def free_port() -> int:
 # --- not reached ------------------------------------------------------------------------------------------------------
 
 
-async def test_unknown_host() -> None:
-    error = await failure(DatabaseUrl.parse(f"postgresql://u:{SECRET}@nowhere.invalid/d"))
-    assert (error.code, error.message) == ("database_dns", "the host name nowhere.invalid cannot be resolved")
+@pytest.mark.parametrize("host", ["nowhere.invalid", "x" * 64 + ".invalid"])
+async def test_unknown_host(host: str) -> None:
+    error = await failure(DatabaseUrl.parse(f"postgresql://u:{SECRET}@{host}/d"))
+    assert (error.code, error.message) == ("database_dns", f"the host name {host} cannot be resolved")
     assert error.exit_code == ExitCode.DATABASE
 
 
@@ -248,7 +249,7 @@ async def test_a_server_without_tls(url: DatabaseUrl) -> None:
     error = await failure(DatabaseUrl.parse(url.libpq() + "?sslmode=require"))
     assert (error.code, error.message) == (
         "database_tls",
-        f"{url.hosts[0]} offers no TLS, which POSTGRES_URL demands",
+        f"{url.hosts[0]} offers no TLS, which the database URL demands",
     )
 
 
@@ -394,6 +395,20 @@ async def test_whoever_interrupts_does_not_wait_for_a_silent_server(
         done, _ = await asyncio.wait([task], timeout=30)
     assert done
     assert task.cancelled()
+
+
+async def test_whoever_works_on_after_an_interruption_is_told_of_errors(url: DatabaseUrl) -> None:
+    async def work() -> str:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            return (await refusal(url, "SELECT * FROM nowhere")).code
+        return "slept"
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "database_table"
 
 
 async def test_a_connection_that_was_closed_before(url: DatabaseUrl) -> None:

@@ -252,6 +252,29 @@ async def test_tls_that_must_not_be(ground: Ground, query: str, sentence: str) -
         assert error.hint
 
 
+async def test_tls_that_variables_ask_for(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = ground.url("localhost:{port}/postgres")
+    home = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLROOTCERT", ground.file("ca.pem"))
+    assert (await agreed(url, ground.server))["tls"] is True
+    for name, value, code, word in (
+        ("PGSSLROOTCERT", "/none.pem", "database_tls", "/none.pem"),
+        ("PGSSLROOTCERT", ground.file("stranger.pem"), "database_tls", "authority"),
+        ("PGSSLMODE", "nonsense", "database_error", "settings"),
+    ):
+        monkeypatch.setenv(name, value)
+        with pytest.raises(DatabaseError) as caught:
+            await by_asyncpg(url)
+        assert caught.value.code == code
+        assert word in caught.value.message
+        with pytest.raises(ConnectionError):
+            await by_psql([], {**url.tool_environment(), **home}, ground.server)
+        over_socket = ground.url("/postgres?host={socket}&port={port}")
+        assert (await by_asyncpg(over_socket))["tls"] is False
+        assert (await by_psql([], over_socket.tool_environment(), ground.server))["tls"] is False
+
+
 @pytest.mark.parametrize(
     ("names", "days", "sentence"),
     [

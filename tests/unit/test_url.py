@@ -325,6 +325,18 @@ def test_tools_environment_leads_nowhere_else():
     }
 
 
+def test_over_a_socket_nothing_insists_on_encryption():
+    url = DatabaseUrl.socket("/run/x", user="u", database="d")
+    stray = {"PGSSLMODE": "verify-full", "PGCHANNELBINDING": "require", "PGGSSENCMODE": "require", "PGAPPNAME": "x"}
+    assert url.tool_environment(stray) == {
+        "PGHOST": "/run/x",
+        "PGPORT": "5432",
+        "PGUSER": "u",
+        "PGDATABASE": "d",
+        "PGAPPNAME": "x",
+    }
+
+
 def test_channel_binding_is_replaced_by_a_verified_certificate(tmp_path, monkeypatch):
     certificates = tmp_path / "ca.crt"
     certificates.write_text("")
