@@ -58,17 +58,38 @@ async def _export(
     write: Callable[[bytes], Any],
     on_progress: Callable[[int, int], None] | None,
 ) -> Exported:
-    async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
-        if not state.has(MEMORIES):
-            return Exported(0, path, table_missing=True)
-        where = Where().owned_by("m.user_id", user_id)
-        query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
-        guess = max(int(state.tables[MEMORIES].rows), 0) if user_id is None else 0
-        count = await copy_lines(
-            connection, query, where.arguments, write, lambda done: on_progress and on_progress(done, guess)
-        )
+    sink = _Sink(write)
+    try:
+        async with connect(settings, read_only=True) as connection, connection.transaction():
+            state = await schema.inspect(connection, settings.schema)
+            if not state.has(MEMORIES):
+                return Exported(0, path, table_missing=True)
+            where = Where().owned_by("m.user_id", user_id)
+            query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
+            guess = max(int(state.tables[MEMORIES].rows), 0) if user_id is None else 0
+            count = await _copy_lines(
+                connection, query, where.arguments, sink, on_progress and (lambda done: on_progress(done, guess))
+            )
+    except Exception:
+        if sink.failure:  # a full disk or a closed pipe also ends the connection, which is not what went wrong
+            raise sink.failure from None
+        raise
     return Exported(count, path)
+
+
+class _Sink:
+    """Where the lines go; remembers its own failure, which asyncpg answers by giving up the connection."""
+
+    def __init__(self, write: Callable[[bytes], Any]) -> None:
+        self.failure: Exception | None = None
+        self._write = write
+
+    def write(self, piece: bytes) -> None:
+        try:
+            self._write(piece)
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 def one_line(document: str, state: SchemaState) -> str:
@@ -78,21 +99,22 @@ def one_line(document: str, state: SchemaState) -> str:
     return f"translate({document}::text, E'\\n\\r', '  ')"
 
 
-async def copy_lines(
+async def _copy_lines(
     connection: "asyncpg.Connection[Any]",
     query: str,
     arguments: list[Any],
-    write: Callable[[bytes], Any],
-    on_progress: Callable[[int], Any],
+    sink: _Sink,
+    on_progress: Callable[[int], None] | None,
 ) -> int:
-    """Copy the lines that `query` selects to `write`, and return how many there were, as the server counted them."""
+    """Copy the lines that `query` selects to `sink`, and return how many there were, as the server counted them."""
     done = 0
 
     async def take(piece: bytes) -> None:
         nonlocal done
-        write(piece)
+        sink.write(piece)
         done += piece.count(b"\n")
-        on_progress(done)
+        if on_progress:
+            on_progress(done)
 
     status = await connection.copy_from_query(query, *arguments, output=take, **UNQUOTED)
     if count_of(status) != done:

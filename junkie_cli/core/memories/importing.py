@@ -4,8 +4,9 @@ Data flows file -> each line checked as it is streamed by COPY into a temporary 
 -> inserted with its history. One transaction, flat memory.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,12 +208,36 @@ async def _stage(connection: "asyncpg.Connection[Any]", lines: _Lines) -> None:
         "CREATE TEMP TABLE junkie_import (line bigint, row jsonb,"
         " memory_id text GENERATED ALWAYS AS (row ->> 'memory_id') STORED) ON COMMIT DROP"
     )
-    await connection.copy_to_table(
-        "junkie_import", schema_name="pg_temp", source=lines.pieces(), columns=["line", "row"], **UNQUOTED
+    await _unless_lost(
+        connection,
+        connection.copy_to_table(
+            "junkie_import", schema_name="pg_temp", source=lines.pieces(), columns=["line", "row"], **UNQUOTED
+        ),
     )
     lines.check()
     await connection.execute("ANALYZE pg_temp.junkie_import")
     await _refuse_doubles(connection)
+
+
+async def _unless_lost(connection: "asyncpg.Connection[Any]", copying: Coroutine[Any, Any, Any]) -> None:
+    """Await a copy to the server, and end when the connection does.
+
+    asyncpg waits for room to send, and for ever when the connection is lost just then.
+    """
+    task = asyncio.ensure_future(copying)
+
+    def lost(_: Any) -> None:
+        task.cancel()
+
+    connection.add_termination_listener(lost)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if connection.is_closed():
+            raise ConnectionResetError from None
+        raise
+    finally:
+        connection.remove_termination_listener(lost)
 
 
 async def _refuse_doubles(connection: "asyncpg.Connection[Any]") -> None:

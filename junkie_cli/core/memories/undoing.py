@@ -167,16 +167,34 @@ WHERE f.before IS NOT NULL OR l.after IS NOT NULL
 
 
 async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, keep_days: int) -> Undone:
-    history, memories = state.qualified(HISTORY), state.qualified(MEMORIES)
-    columns = state.tables[MEMORIES].columns
-    before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
-    names = ", ".join(quoted(column) for column in columns)
     await journal.mark_writer(connection, "junkie")
-    # A temporary table of this transaction: the batch may hold every memory there is.
+    await _compare(connection, state, batch)
+    new_batch = str(uuid4())
+    done = await connection.execute(
+        f"INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before, after, undo_of)"
+        " SELECT $1::text::uuid, 'junkie', CASE WHEN now IS NULL THEN 'added' WHEN before IS NULL THEN 'deleted'"
+        " ELSE 'updated' END, memory_id, user_id, now, before, $2::text::uuid FROM pg_temp.junkie_undo WHERE unchanged",
+        new_batch,
+        batch,
+    )
+    await _put_back(connection, state)
+    await journal.prune_history(connection, state, max(keep_days, 1))
+    conflicts, count = await _conflicts(connection)
+    undone = count_of(done)
+    return Undone(undone, conflicts, count, batch, new_batch if undone else None)
+
+
+async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str) -> None:
+    """Fill `junkie_undo`: each memory of the batch before and after it, and now; `unchanged` since is what may go back.
+
+    A temporary table of this transaction, for the batch may hold every memory there is.
+    """
+    memories, columns = state.qualified(MEMORIES), state.tables[MEMORIES].columns
+    before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
     await connection.execute(
-        "CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id,"
-        f" {before} AS before, {after} AS after,"
-        f" NULL::json AS now, true AS unchanged FROM ({_NET.format(history=history)}) net",
+        f"CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id, {before} AS before,"
+        f" {after} AS after, NULL::json AS now, true AS unchanged"
+        f" FROM ({_NET.format(history=state.qualified(HISTORY))}) net",
         batch,
     )
     await connection.execute(f"SELECT 1 FROM {memories} m JOIN pg_temp.junkie_undo u USING (memory_id) FOR UPDATE OF m")
@@ -186,26 +204,21 @@ async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch
         f" FROM {memories} m WHERE m.memory_id = u.memory_id"
     )
     await connection.execute("UPDATE pg_temp.junkie_undo SET unchanged = false WHERE now IS NULL AND after IS NOT NULL")
-    new_batch = str(uuid4())
-    done = await connection.execute(
-        f"INSERT INTO {history} (batch, by, action, memory_id, user_id, before, after, undo_of)"
-        " SELECT $1::text::uuid, 'junkie', CASE WHEN now IS NULL THEN 'added' WHEN before IS NULL THEN 'deleted'"
-        " ELSE 'updated' END, memory_id, user_id, now, before, $2::text::uuid FROM pg_temp.junkie_undo WHERE unchanged",
-        new_batch,
-        batch,
-    )
+
+
+async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
+    memories, columns = state.qualified(MEMORIES), state.tables[MEMORIES].columns
     await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND m.memory_id = u.memory_id"
     )
-    restored = "(SELECT before FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u"
+    # A json column's text is taken as it stands: a record would write its escapes in another way.
+    raw = {name: f"coalesce(u.before -> '{name}', 'null')" for name, kind in columns.items() if kind == "json"}
+    values = as_agno_stores("r", columns) | raw
     await connection.execute(
-        f"INSERT INTO {memories} ({names}) SELECT {', '.join(as_agno_stores('r', columns).values())}"
-        f" FROM {restored}, json_populate_record(NULL::{memories}, u.before) r"
+        f"INSERT INTO {memories} ({', '.join(map(quoted, columns))}) SELECT {', '.join(values.values())}"
+        " FROM (SELECT before FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u,"
+        f" json_populate_record(NULL::{memories}, u.before) r"
     )
-    await journal.prune_history(connection, state, max(keep_days, 1))
-    conflicts, count = await _conflicts(connection)
-    undone = count_of(done)
-    return Undone(undone, conflicts, count, batch, new_batch if undone else None)
 
 
 def _same_content(columns: Mapping[str, str]) -> str:

@@ -1,0 +1,99 @@
+"""Searching: every word, the best match first, with and without the full-text index."""
+
+import pytest
+
+from junkie_cli.core import memories, schema
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.memories import searching
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.generations import ALL, Administration, Make
+
+TEXTS = {
+    "m1": "Prefers green tea in the morning",
+    "m2": "Steam engines are his hobby, and tea",
+    "m3": "Owns a steam locomotive",
+    "m4": "tea, green, is what she likes",
+    "m5": "ÉCLAIRS and Straße",
+    "m6": "100% sure_thing",
+}
+
+
+@pytest.fixture
+async def settings(database: DatabaseUrl, admin: Administration) -> Settings:
+    settings = admin.settings(database)
+    await memories.add_memory(settings, "eve", "something else")
+    for number, (memory_id, text) in enumerate(TEXTS.items()):
+        await admin.do(
+            database,
+            "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
+            f" VALUES ('{memory_id}', to_jsonb('{text}'::text), 'u{number % 2}', {number}, {number})",
+        )
+    return settings
+
+
+async def found(settings: Settings, text: str, **options: object) -> list[str]:
+    result = await memories.search_memories(settings, text, **options)  # type: ignore[arg-type]
+    return [memory.memory_id for memory in result.memories]
+
+
+async def test_every_word_must_be_there_and_the_phrase_comes_first(settings: Settings) -> None:
+    assert await found(settings, "green tea") == ["m1", "m4"]
+    assert await found(settings, "tea") == ["m4", "m2", "m1", "m3"]
+    assert await found(settings, "TEA", user_id="u1") == ["m4", "m2"]
+    assert await found(settings, "éclairs") == ["m5"]
+    assert await found(settings, "tea locomotive") == ["m3"]
+    assert await found(settings, "absent") == []
+    with pytest.raises(UsageError):
+        await found(settings, "  ")
+
+
+async def test_more_than_asked_for_is_told(settings: Settings) -> None:
+    result = await memories.search_memories(settings, "tea", limit=2)
+    assert ([memory.memory_id for memory in result.memories], result.more) == (["m4", "m2"], True)
+
+
+async def test_old_rows_are_found_beyond_the_newest(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "NEWEST", 2)
+    assert await found(settings, "tea") == ["m4", "m2", "m1", "m3"]
+
+
+async def test_with_the_full_text_index(
+    settings: Settings, database: DatabaseUrl, admin: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with admin.connection(database) as connection:
+        state = await schema.inspect(connection, "ai")
+        for table, name, rest in state.missing_indexes():
+            await connection.execute(f"CREATE INDEX {name} ON {state.qualified(table)} {rest}")
+        await connection.execute(
+            "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
+            " SELECT 'f' || n, to_jsonb('filler ' || n), 'f', n, n FROM generate_series(1000, 3000) n"
+        )
+        await connection.execute("VACUUM ANALYZE ai.user_memories")
+    monkeypatch.setattr(searching, "NEWEST", 2)
+    assert await found(settings, "gre te") == ["m4", "m1"]
+    assert await found(settings, "tea") == ["m4", "m2", "m1"]
+    assert await found(settings, "tea", anywhere=True) == ["m4", "m2", "m1", "m3"]
+    assert await found(settings, "100% sure_") == ["m6"]
+    result = await memories.search_memories(settings, "steam")
+    assert result.words_only
+    assert {memory.memory_id for memory in result.memories} == {"m2", "m3"}
+
+
+@pytest.mark.parametrize("generation", ALL)
+async def test_in_every_generation(written_by: Make, admin: Administration, generation: str) -> None:
+    settings = admin.settings(written_by(generation))
+    result = await memories.search_memories(settings, "prefers TEA")
+    assert {memory.memory for memory in result.memories} <= {
+        "Ada is called Ada and prefers tea",
+        "User's name is Ada and she prefers tea",
+    }
+    assert result.memories
+    if generation != "2.3":
+        assert [memory.user_id for memory in (await memories.search_memories(settings, "KRAKÓW 🏰")).memories][:1] == [
+            "bob"
+        ]
+
+
+async def test_without_a_table(database: DatabaseUrl, admin: Administration) -> None:
+    assert (await memories.search_memories(admin.settings(database), "x")).table_missing
