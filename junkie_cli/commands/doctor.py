@@ -1,0 +1,298 @@
+"""`junkie doctor`: the first command in any trouble."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from junkie_cli.core.errors import UsageError
+from junkie_cli.invocation import JsonOption, YesOption, invocation
+from junkie_cli.look import Look, columns_of, encodable, is_terminal
+from junkie_cli.output import (
+    Column,
+    confirm_typed,
+    flush_answer,
+    note,
+    print_json,
+    print_rows,
+    require_confirmation,
+    unwritable,
+    working,
+)
+from junkie_cli.progress import clear
+from junkie_cli.text import cut, one_line, pad, width, wrap
+
+if TYPE_CHECKING:
+    from junkie_cli.core.doctor.context import Context
+    from junkie_cli.core.doctor.model import Check, Fix, Report, Result
+
+app = typer.Typer()
+
+
+class _DoctorCommand(typer.core.TyperCommand):
+    """Takes `--fix=ID` as `--fix ID`: the option has a value for those who want one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, with the value of --fix made an argument."""
+        split = [part for word in args for part in (word.split("=", 1) if word.startswith("--fix=") else (word,))]
+        return super().parse_args(ctx, split)
+
+
+@app.command(
+    cls=_DoctorCommand,
+    epilog="Examples:\n\n  junkie doctor\n  junkie doctor --deep --json\n  junkie doctor --only database,groq.accepts\n"
+    "  junkie doctor --fix schema.indexes\n  junkie doctor --nagios --max-backup-age 26",
+)
+def doctor(
+    checks: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Checks to run, or with --fix to mend; default: all.")
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Show what can be mended, ask, do it, and check again; with ID that alone.")
+    ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also ask the models, and remember, recall and erase something for real.")
+    ] = False,
+    only: Annotated[
+        str, typer.Option("--only", metavar="ID,...", help="Run these checks; a word such as database is its group.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning, too.")] = False,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="One line for a monitoring system; exit 0, 1 (warning), 2 or 3.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", min=1, help="Seconds for all of it (15; with --deep 60).")
+    ] = None,
+    max_backup_age: Annotated[
+        float | None, typer.Option("--max-backup-age", metavar="HOURS", min=0, help="Fail when the newest is older.")
+    ] = None,
+    yes: YesOption = False,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for schema.version.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what can be wrong, and say what helps. Nothing is changed without --fix."""
+    if nagios and (fix or as_json):
+        raise UsageError("--nagios goes with neither --fix nor --json", hint="leave one of them out")
+    wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
+    asked = _Asked.of(wanted, deep, timeout, max_backup_age, told=not (nagios or as_json))
+    report = asked.examine()
+    if fix:
+        report = _mend(asked, report, _chosen(asked, report, named=bool(wanted)), yes, confirm)
+    if nagios:
+        raise typer.Exit(_print_for_nagios(report))
+    if as_json:
+        print_json({"status": report.status, "checks": [_as_document(result) for result in report.results]})
+    bad = report.status == "failed" or (strict and report.status == "warning")
+    raise typer.Exit(int(bad))
+
+
+# --- examining --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What the command line wants to know."""
+
+    context: "Context"
+    checks: "tuple[Check, ...]"
+    timeout: float
+    told: bool
+    began: float = field(default_factory=monotonic)
+
+    @classmethod
+    def of(
+        cls, wanted: list[str], deep: bool, timeout: float | None, max_backup_age: float | None, *, told: bool
+    ) -> "_Asked":
+        environ = dict(os.environ)  # before agno's guard takes variables out of it
+        from junkie_cli.core.doctor import runner
+        from junkie_cli.core.doctor.checks import CHECKS
+        from junkie_cli.core.doctor.context import Context
+
+        usual = runner.DEEP_TIMEOUT if deep else runner.TIMEOUT
+        context = Context(
+            environ,
+            named_env_file=invocation().env_file,
+            max_backup_age=max_backup_age,
+            deep=deep,
+            patience=max(1.0, (timeout or usual) / usual),
+        )
+        return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, told)
+
+    def examine(self, ids: frozenset[str] | None = None) -> "Report":
+        """Run the checks, or those of them with these `ids`; tell each when `told`."""
+        from junkie_cli.core.doctor import runner
+        from junkie_cli.core.doctor.checks import CHECKS
+
+        began = monotonic()
+        report = tuple(check for check in self.checks if ids is None or check.id in ids)
+        screen = _Screen(max((width(check.id) for check in report), default=0)) if self.told else None
+        with working("checking") as activity:
+
+            def begun(check_id: str) -> None:
+                activity.say(f"checking {check_id}")
+
+            found = invocation().run(
+                runner.examine(
+                    CHECKS,
+                    self.context,
+                    report=report,
+                    timeout=self.timeout,
+                    on_result=screen.show if screen else lambda _: None,
+                    on_start=begun,
+                )
+            )
+        if screen:
+            screen.sum_up(found, monotonic() - began)
+        return found
+
+
+# --- mending ----------------------------------------------------------------------------------------------------------
+
+
+def _chosen(asked: _Asked, report: "Report", *, named: bool) -> "tuple[Fix, ...]":
+    """What is to be mended: what was named, else all that needs no more than a yes."""
+    severe = [fix for fix in report.fixes if fix.severe and not named]
+    for fix in severe:
+        note(f"{fix.check_id} is only mended when it is named: junkie doctor --fix {fix.check_id}")
+    return tuple(fix for fix in report.fixes if fix not in severe)
+
+
+def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> "Report":
+    """Show, ask, do, check again; the report with what the checks say now."""
+    from dataclasses import replace
+
+    if not fixes:
+        note("there is nothing that --fix could mend")
+        return report
+    _ask(asked.context, fixes, yes, confirm)
+    from junkie_cli.core.doctor.fixes import apply
+
+    for each in fixes:
+        with working(f"mending {each.check_id}") as activity:
+            invocation().run(apply(each, asked.context, activity.say))
+    again = asked.examine(frozenset(each.check_id for each in fixes))
+    new = {result.id: result for result in again.results}
+    return replace(report, results=tuple(new.get(result.id, result) for result in report.results))
+
+
+def _ask(context: "Context", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> None:
+    from junkie_cli.core.database import label
+
+    note(f"This will be done (database: {label(context.settings)}):")
+    for each in fixes:
+        for line in each.what:
+            note(f"  {line}")
+    if any(each.severe for each in fixes):
+        name = context.database.url.database_name
+        confirm_typed("This cannot be undone but by restoring the backup.", name, given=confirm)
+    else:
+        require_confirmation("Do it?", yes=yes)
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+_SYMBOLS: Mapping[str, tuple[str, str, str]] = {
+    "ok": ("✓", "+", "green"),
+    "warning": ("!", "!", "yellow"),
+    "failed": ("✗", "x", "red"),
+    "skipped": ("–", "-", "dim"),
+}
+_WORD = max(map(len, _SYMBOLS))
+_COLUMNS = (
+    Column("STATUS", lambda result: result.status),
+    Column("ID", lambda result: result.id),
+    Column("DETAIL", lambda result: result.detail),
+    Column("HINT", lambda result: result.hint),
+)
+
+
+class _Screen:
+    """Results as they come: on a terminal one line a check, what helps below it; in a pipe one line of fields."""
+
+    def __init__(self, ids: int) -> None:
+        self._ids = ids
+        self._terminal = is_terminal(sys.stdout)
+        self._look = Look.of(sys.stdout)
+
+    def show(self, result: "Result") -> None:
+        """Print one result."""
+        if not self._terminal:
+            print_rows(_COLUMNS, [result])
+            flush_answer()
+            return
+        clear()
+        _write("\n".join(self._lines(result)) + "\n")
+
+    def _lines(self, result: "Result") -> list[str]:
+        look = self._look
+        unicode, plain, style = _SYMBOLS[result.status]
+        symbol = unicode if look.unicode else plain
+        word = "" if look.colour else f" {pad(result.status, _WORD)}"
+        margin = width(symbol) + width(word) + self._ids + 3
+        room = columns_of(sys.stdout) - margin
+        head = f"{look.styled(symbol + word, style)} {pad(result.id, self._ids)}  "
+        if result.status in {"ok", "skipped"}:
+            return [head + look.styled(cut(one_line(result.detail), room), "dim")]
+        indent = margin
+        if room < 30:  # too narrow for two columns: the sentence goes below
+            indent, room = 4, columns_of(sys.stdout) - 4
+            head, lines = head.rstrip(), [""]
+        else:
+            lines = []
+        lines += wrap(one_line(result.detail), room)
+        hints = wrap(one_line(result.hint), room - 2) if result.hint else []
+        arrow = "→" if look.unicode else ">"
+        lines += [look.styled(f"{arrow if not i else ' '} {line}", "cyan") for i, line in enumerate(hints)]
+        return [head + lines[0], *(" " * indent + line for line in lines[1:])]
+
+    def sum_up(self, report: "Report", seconds: float) -> None:
+        """The last line."""
+        from junkie_cli.figures import duration
+
+        if not self._terminal:
+            return
+        look = self._look
+        parts = [
+            look.styled(f"{report.count(status)} {status}", style)
+            for status, (_, _, style) in _SYMBOLS.items()
+            if report.count(status)
+        ]
+        joint = f" {look.symbol('separator')} "
+        clear()
+        _write("\n" + joint.join([*parts, look.styled(f"{duration(seconds)}", "dim")]) + "\n")
+
+
+def _write(text: str) -> None:
+    """Lines whose every piece has passed the gate."""
+    try:
+        sys.stdout.write(encodable(text, sys.stdout))
+        sys.stdout.flush()
+    except OSError as error:
+        raise unwritable(error) from None
+
+
+def _as_document(result: "Result") -> dict[str, str]:
+    names = ("id", "title", "status", "detail", "hint")
+    return {name: getattr(result, name) for name in names}
+
+
+_NAGIOS: Mapping[str, tuple[str, int]] = {"ok": ("OK", 0), "warning": ("WARNING", 1), "failed": ("CRITICAL", 2)}
+
+
+def _print_for_nagios(report: "Report") -> int:
+    """One line, and the exit code for it: 3 when nothing could be judged."""
+    word, code = _NAGIOS[report.status] if len(report.results) > report.count("skipped") else ("UNKNOWN", 3)
+    bad = [result for result in report.results if result.status == "failed"] or [
+        result for result in report.results if result.status == "warning"
+    ]
+    told = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks are ok"
+    counts = " ".join(f"{status}={report.count(status)}" for status in _SYMBOLS)
+    _write(f"JUNKIE {word} - {one_line(told).replace('|', '/')} | {counts}\n")
+    return code

@@ -1,0 +1,166 @@
+"""Checks of the backups: could one be made, is there one, and who can read them."""
+
+import os
+import shlex
+import shutil
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from junkie_cli.core import embedded
+from junkie_cli.core.backup import catalogue, tools
+from junkie_cli.core.backup.catalogue import DAMAGED, Entry
+from junkie_cli.core.backup.voice import sized
+from junkie_cli.core.doctor.context import Context
+from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
+from junkie_cli.core.errors import BackupError
+from junkie_cli.figures import duration
+
+OLD = 7 * 24.0
+"""Hours after which the newest backup is called old when no --max-backup-age was given."""
+
+_LEAST_ROOM = 16_000_000  # bytes: even an empty database's dump needs its scratch server's room for the proof
+
+
+async def _tools(context: Context) -> Finding:
+    async with context.connection() as connection, connection.transaction():
+        version = await connection.fetchval("SELECT current_setting('server_version')")
+    try:
+        chosen = await tools.choose(await tools.discover(None), version, context.database.url)
+    except BackupError as error:
+        return failed(error.message, error.hint)
+    note = tools.mismatch(chosen, version)
+    if note:
+        major = tools.major_of(version)
+        return warning(
+            note,
+            f"install postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (Fedora, RHEL)",
+        )
+    return ok(f"pg_dump of {chosen}")
+
+
+async def _age(context: Context) -> Finding:
+    folder = context.settings.backup_dir
+    limit = context.max_backup_age
+    if limit is None and context.settings.postgres_url is None and not embedded.exists(context.settings.data_dir):
+        return ok("there is no database yet that could be backed up")
+    if not _is_readable(folder):
+        return failed(f"{folder} cannot be read by this user", "run as its owner, or correct its permissions")
+    entries = await catalogue.scan(folder)
+    damaged = [entry for entry in entries if entry.status == DAMAGED]
+    findings = [_newest(context, entries, OLD if limit is None else limit, warning if limit is None else _too_old)]
+    if damaged:
+        findings.append(
+            warning(
+                f"{damaged[0].path.name} is damaged: {damaged[0].problem}",
+                f"remove it with its manifest: rm {shlex.quote(str(damaged[0].path))}*",
+            )
+        )
+    return together(findings, findings[0])
+
+
+def _too_old(detail: str, hint: str) -> Finding:
+    return failed(detail, hint, blocks=False)
+
+
+def _newest(context: Context, entries: list[Entry], limit: float, tell: Callable[[str, str], Finding]) -> Finding:
+    """The age of the newest proven backup, held against `limit` (hours)."""
+    make = "junkie backup" if context.settings.postgres_url is not None else "junkie backup --embedded"
+    proven = [entry for entry in entries if entry.status == catalogue.VERIFIED]
+    if not proven:
+        unproven = f" ({len(entries)} that are not proven)" if entries else ""
+        return tell(f"there is no verified backup in {context.settings.backup_dir}{unproven}", make)
+    newest = proven[0]
+    seconds = (datetime.fromtimestamp(context.clock(), UTC) - newest.made_at).total_seconds()
+    told = f"the newest verified backup is {duration(max(seconds, 0))} old ({newest.path.name})"
+    if seconds > limit * 3600:
+        return tell(f"{told}, more than {limit:g} h", f"{make}, and let cron do it")
+    return ok(told)
+
+
+def _is_readable(folder: Path) -> bool:
+    return not folder.exists() or os.access(folder, os.R_OK | os.X_OK)
+
+
+async def _space(context: Context) -> Finding:
+    folder = context.settings.backup_dir
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    needed = await _needed(context)
+    if free < needed:
+        return failed(
+            f"{sized(free)} are free in {there}, about {sized(needed)} are needed",
+            "free some space there, junkie backup prune --keep-last 3, or set JUNKIE_BACKUP_DIR to another disk",
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        return failed(f"{there} cannot be written to by this user", f"have its owner run: chown {os.geteuid()} {there}")
+    return ok(f"{sized(free)} are free in {there}, about {sized(needed)} are needed")
+
+
+async def _needed(context: Context) -> int:
+    """Bytes: 1.25 x the last backup, or half of the tables' size, as `junkie backup` reckons."""
+    last = next((entry.bytes for entry in await catalogue.scan(context.settings.backup_dir) if entry.good), None)
+    if last is not None:
+        return max(_LEAST_ROOM, int(last * 1.25))
+    if context.located is None:
+        return _LEAST_ROOM
+    async with context.connection() as connection, connection.transaction():
+        size = await connection.fetchval(
+            "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n"
+            " ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') AND n.nspname = $1",
+            context.settings.schema,
+        )
+    return max(_LEAST_ROOM, int(size) // 2)
+
+
+async def _permissions(context: Context) -> Finding:
+    folder = context.settings.backup_dir
+    if not folder.exists():
+        return ok(f"{folder} will be made for its owner alone")
+    if not _is_readable(folder):
+        return failed(f"{folder} cannot be read by this user", "run as its owner, or correct its permissions")
+    open_files = [path for path in sorted(folder.iterdir()) if _is_open(path)]
+    findings = []
+    if _is_open(folder):
+        findings.append(_others(f"{folder} can be entered by others", {folder: 0o700}))
+    if open_files:
+        more = f" and {len(open_files) - 1} more" if len(open_files) > 1 else ""
+        findings.append(_others(f"{open_files[0]}{more} can be read by others", dict.fromkeys(open_files, 0o600)))
+    return together(findings, ok(f"{folder} is its owner's alone"))
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        info = path.lstat()
+    except OSError:
+        return False
+    return bool(stat.S_IMODE(info.st_mode) & 0o077) and (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode))
+
+
+def _others(detail: str, modes: dict[Path, int]) -> Finding:
+    what = tuple(f"chmod {mode:o} {shlex.quote(str(path))}" for path, mode in modes.items())
+    short = what[0] if len(what) == 1 else f"chmod 600 {shlex.quote(str(next(iter(modes)).parent))}/*"
+    return warning(
+        detail,
+        f"{short}, or: junkie doctor --fix backup.permissions",
+        fixes=[Fix("backup.permissions", what, partial(_tighten, modes))],
+    )
+
+
+async def _tighten(modes: dict[Path, int], _: Context, __: Callable[[str], None]) -> None:
+    for path, mode in modes.items():
+        try:
+            path.chmod(mode)
+        except OSError as error:
+            raise BackupError(f"{path} cannot be changed: {error.strerror}", hint="have its owner do it") from None
+
+
+_FOLDER = ("JUNKIE_BACKUP_DIR",)
+CHECKS = (
+    Check("backup.tools", "pg_dump for this server", _tools, ("database.reachable",), limit=10),
+    Check("backup.age", "The newest proven backup", _age, ("settings.values",), (), _FOLDER, limit=10),
+    Check("backup.space", "Room for a backup", _space, ("settings.values",), ("database.reachable",), _FOLDER),
+    Check("backup.permissions", "Who can read the backups", _permissions, ("settings.values",), (), _FOLDER),
+)

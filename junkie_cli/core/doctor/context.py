@@ -1,0 +1,108 @@
+"""What the checks of one examination share."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.database import Database, close_connection, open_connection, translate_errors
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.settings import EnvFile, Problem, Settings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.schema import SchemaState
+
+NAME = "junkie doctor"
+"""The application_name of every connection made here."""
+
+MOST_CONNECTIONS = 4
+"""Connections open at once: a doctor must not be what uses up the last slots."""
+
+STATEMENT_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class Context:
+    """What was asked, and what checks have found out for those that need them.
+
+    `environ` is the environment as the process got it: agno's guard takes variables out of the real one. `patience`
+    multiplies every time limit; `clock` is this machine's, in seconds since 1970.
+    """
+
+    environ: Mapping[str, str]
+    named_env_file: Path | None = None
+    cwd: Path | None = None
+    max_backup_age: float | None = None
+    deep: bool = False
+    patience: float = 1.0
+    clock: Callable[[], float] = time
+
+    env_file: EnvFile | None = None
+    settings_in_force: Settings | None = None
+    problems: list[Problem] = field(default_factory=list)
+    located: Database | None = None
+    state: "SchemaState | None" = None
+    models: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    schema_bytes: int | None = None
+    _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_CONNECTIONS))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, bad values replaced by their defaults; for checks that need `settings.values`."""
+        assert self.settings_in_force is not None
+        return self.settings_in_force
+
+    @property
+    def database(self) -> Database:
+        """The database found; for checks that need `database.reachable`."""
+        assert self.located is not None
+        return self.located
+
+    @property
+    def schema(self) -> "SchemaState":
+        """The state of the schema; for checks that need `schema.tables`."""
+        assert self.state is not None
+        return self.state
+
+    def problem(self, *names: str) -> Problem | None:
+        """The first problem with one of the variables `names`."""
+        return next((problem for problem in self.problems if problem.name in names), None)
+
+    @asynccontextmanager
+    async def connection(self, *, read_only: bool = True) -> "AsyncIterator[asyncpg.Connection[Any]]":
+        """A connection of the check's own; its statements end after a few seconds. Raises DatabaseError.
+
+        When the server has no free slot it is tried again until the check's own time is up.
+        """
+        while not self._places.acquire(blocking=False):
+            await asyncio.sleep(0.01)
+        try:
+            connection = await self._open(read_only)
+            try:
+                with translate_errors(self.database.url):
+                    yield connection
+            finally:
+                await close_connection(connection)
+        finally:
+            self._places.release()
+
+    async def _open(self, read_only: bool) -> "asyncpg.Connection[Any]":
+        while True:
+            try:
+                return await open_connection(
+                    self.database.url,
+                    timeout=5 * self.patience,
+                    statement_timeout=STATEMENT_TIMEOUT * self.patience,
+                    read_only=read_only,
+                    application_name=NAME,
+                )
+            except DatabaseError as error:
+                if error.code != "database_connections":
+                    raise
+            await asyncio.sleep(0.2)

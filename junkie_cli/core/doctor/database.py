@@ -1,0 +1,348 @@
+"""Checks of the database itself: its address, whether it answers, what it is, and what it lets us do."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.database import CONNECT_TIMEOUT, close_connection, label, locate, open_connection
+from junkie_cli.core.doctor.context import NAME, Context
+from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, warning
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.url import DatabaseUrl
+
+# https://www.postgresql.org/support/versioning/: the day of the last minor release of each major.
+_LAST_RELEASES = {
+    13: date(2025, 11, 13),
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+}
+OLDEST = min(_LAST_RELEASES)
+FREE_SLOTS = 5  # a chat, an administrator, a backup with its two, and one for whoever looks for the cause
+BOT_SLOTS = 25  # asyncpg's pool of 10 and SQLAlchemy's of 5 + 10 (facts: the bot)
+CLOCK_SKEW = 5.0
+"""Seconds between the two clocks from which ages of backups and memories mislead."""
+
+
+# --- the address ------------------------------------------------------------------------------------------------------
+
+
+async def _url(context: Context) -> Finding:
+    problem = context.problem("POSTGRES_URL", "JUNKIE_DATA_DIR")
+    if problem is not None:
+        return failed(problem.error.message, problem.error.hint)
+    settings = context.settings
+    if settings.postgres_url is None:
+        return ok(f"POSTGRES_URL is not set: {label(settings)}")
+    url = settings.postgres_url
+    hosts = f", {len(url.hosts)} hosts" if len(url.hosts) > 1 else ""
+    notes = f"; {'; '.join(url.notes)}" if url.notes else ""
+    return ok(f"{url.masked()} (role {url.role}, database {url.database_name}{hosts}){notes}")
+
+
+async def _reachable(context: Context) -> Finding:
+    try:
+        located = await locate(context.settings)
+        seconds = 5 * context.patience / len(located.url.hosts)
+        connection = await open_connection(located.url, timeout=seconds, application_name=NAME)
+    except DatabaseError as error:
+        return _not_reached(context, error)
+    await close_connection(connection)
+    context.located = located
+    return ok(located.label if located.embedded else f"{_place(located.url)} takes the connection")
+
+
+def _place(url: "DatabaseUrl") -> str:
+    return ", ".join(str(host) for host in url.hosts)
+
+
+def _not_reached(context: Context, error: DatabaseError) -> Finding:
+    if error.code == "database_none":
+        return warning(
+            f"there is no database yet: no embedded PostgreSQL is in {context.settings.data_dir}",
+            "junkie chat makes one; or set POSTGRES_URL to one that is there",
+            blocks=True,
+        )
+    hint = error.hint or "look whether the server runs"
+    return failed(error.message, f"{hint}; its log: {log_place(context)}")
+
+
+def log_place(context: Context) -> str:
+    """Where the server's log is, or how to see it."""
+    settings = context.settings
+    if settings.postgres_url is None:
+        return str(settings.data_dir / "server.log")
+    host = settings.postgres_url.hosts[0]
+    here = host.is_socket or host.name in {"localhost", "127.0.0.1", "::1"}
+    if (here or "." not in host.name) and (compose := _compose_file(context)):
+        return f"docker compose -f {compose} logs"
+    if not here:
+        return f"on {host.name} (a hosted database shows it on its provider's pages)"
+    logs = [path for pattern in _LOGS for path in sorted(Path("/").glob(pattern), key=_changed)]
+    return str(logs[-1]) if logs else "journalctl -u postgresql, or docker logs of its container"
+
+
+_LOGS = (
+    "opt/homebrew/var/log/postgresql*.log",
+    "var/lib/pgsql/*/data/log/*.log",
+    "var/lib/pgsql/data/log/*.log",
+    "var/log/postgresql/*.log",
+)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0
+
+
+def _compose_file(context: Context) -> Path | None:
+    """A compose file beside the `.env` or here that speaks of PostgreSQL."""
+    folders = [context.env_file.path.parent] if context.env_file else []
+    folders.append(context.cwd or Path.cwd())
+    for folder in folders:
+        for name in ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"):
+            try:
+                if "postgres" in (folder / name).read_text(encoding="utf-8", errors="replace"):
+                    return folder / name
+            except OSError:
+                continue
+    return None
+
+
+async def _async_url(context: Context) -> Finding:
+    from junkie_cli.core.doctor.team import load_team
+
+    url = context.database.url
+    masked = "postgresql+asyncpg" + url.masked().removeprefix("postgresql")
+    await load_team()
+    from junkie_cli.core.team import checkup
+
+    try:
+        await checkup.connect_by_sqlalchemy(url, seconds=5 * context.patience)
+    except DatabaseError as error:
+        return failed(f"SQLAlchemy does not connect with {masked}: {error.message}", error.hint, blocks=False)
+    return ok(f"{masked} connects through SQLAlchemy")
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+_SERVER = """
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+  pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') = 'on' AS read_only,
+  pg_backend_pid() AS pid
+"""
+
+
+async def _server(context: Context) -> Finding:
+    async with context.connection() as connection:
+        told_pid = connection.get_server_pid()
+        async with connection.transaction():
+            row = await connection.fetchrow(_SERVER)
+    assert row is not None
+    findings = [_version(row["number"] // 10000, datetime.fromtimestamp(context.clock(), UTC).date())]
+    if row["standby"]:
+        findings.append(
+            failed(
+                "it is a standby: what is there can be read, nothing can be stored",
+                "name the primary in POSTGRES_URL, or both hosts with target_session_attrs=read-write",
+                blocks=False,
+            )
+        )
+    elif row["read_only"]:
+        findings.append(
+            failed(
+                "it is set to read-only: nothing can be stored",
+                "take default_transaction_read_only off: ALTER DATABASE ... RESET default_transaction_read_only, ALTER "
+                "ROLE ... RESET default_transaction_read_only, or the server's configuration",
+                blocks=False,
+            )
+        )
+    # A pooler answers the log-in itself: the process that it names is not the one that then runs the statement.
+    pooler = ", through a pooler" if told_pid != row["pid"] else ""
+    return together(findings, ok(f"PostgreSQL {row['version'].partition(' ')[0]}{pooler}"))
+
+
+def _version(major: int, today: date) -> Finding:
+    if major < OLDEST:
+        return failed(f"PostgreSQL {major} is too old", f"upgrade the server to {max(_LAST_RELEASES)}", blocks=False)
+    ended = _LAST_RELEASES.get(major)
+    if ended is not None and ended < today:
+        return warning(
+            f"PostgreSQL {major} is no longer supported: its last release was on {ended}",
+            f"upgrade the server to {max(_LAST_RELEASES)}",
+        )
+    return ok("")
+
+
+_TABLES = (SESSIONS, RUNS, MEMORIES, VERSIONS)
+_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+async def _rights(context: Context) -> Finding:
+    schema = context.settings.schema
+    async with context.connection() as connection:
+        state = await inspect(connection, schema)
+        async with connection.transaction():
+            row = await connection.fetchrow(
+                "SELECT current_user AS role, current_database() AS database, to_regnamespace(quote_ident($1)) IS NULL"
+                " OR has_schema_privilege(to_regnamespace(quote_ident($1)), 'USAGE') AS usage",
+                schema,
+            )
+    assert row is not None
+    role = quoted(row["role"])
+    if not row["usage"]:
+        return failed(f"role {row['role']} may not use schema {schema}", _all_of_it(schema, role))
+    findings = _missing(state, role)
+    if not state.may_create and any(not state.has(table) for table in (*_TABLES, *OWN_TABLES)):
+        findings.append(_no_create(state, role, row["database"]))
+    create = "" if state.may_create else ", not create (and need not)"
+    return together(findings, ok(f"role {row['role']} may select, insert, update and delete{create}"))
+
+
+def _missing(state: SchemaState, role: str) -> list[Finding]:
+    findings = []
+    for table in (*_TABLES, *OWN_TABLES):
+        lacking = [privilege for privilege in _PRIVILEGES if state.has(table) and not state.may(privilege, table)]
+        if lacking:
+            findings.append(
+                failed(
+                    f"no right to {', '.join(lacking).lower()} in {table}",
+                    f"GRANT {', '.join(lacking)} ON {state.qualified(table)} TO {role}",
+                    blocks="SELECT" in lacking,
+                )
+            )
+    return findings
+
+
+def _no_create(state: SchemaState, role: str, database: str) -> Finding:
+    if state.exists:
+        missing = [table for table in _TABLES if not state.has(table)]
+        grant = f"GRANT CREATE, USAGE ON SCHEMA {quoted(state.schema)} TO {role}"
+        tell = failed if missing else warning
+        what = "agno's tables" if missing else "the junkie tables, which keep what can be undone"
+        return tell(f"no right to create tables in schema {state.schema}: {what} cannot be made", grant, blocks=False)
+    return failed(
+        f"schema {state.schema} is not there, and there is no right to create it",
+        f"GRANT CREATE ON DATABASE {quoted(database)} TO {role}",
+        blocks=False,
+    )
+
+
+def _all_of_it(schema: str, role: str) -> str:
+    name = quoted(schema)
+    return (
+        f"GRANT USAGE, CREATE ON SCHEMA {name} TO {role}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {role}"
+    )
+
+
+# Each limit with what it is called and how many connections count against it; ours are left out of the count.
+_SLOTS = """
+WITH others AS (SELECT datname, usename FROM pg_stat_activity
+  WHERE datid IS NOT NULL AND application_name IS DISTINCT FROM $1)
+SELECT 'the server (max_connections)' AS what,
+  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true)::int, 0) AS most, (SELECT count(*) FROM others) AS used
+UNION ALL
+SELECT 'role ' || current_user, rolconnlimit, (SELECT count(*) FROM others WHERE usename = current_user)
+  FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0 AND NOT rolsuper
+UNION ALL
+SELECT 'database ' || datname, datconnlimit, (SELECT count(*) FROM others WHERE datname = current_database())
+  FROM pg_database WHERE datname = current_database() AND datconnlimit >= 0
+"""
+
+
+async def _connections(context: Context) -> Finding:
+    async with context.connection() as connection, connection.transaction():
+        rows = await connection.fetch(_SLOTS, NAME)
+    needed = BOT_SLOTS if "DISCORD_TOKEN" in context.settings.bot_variables else FREE_SLOTS
+    why = "the bot alone opens up to 25" if needed == BOT_SLOTS else f"at least {FREE_SLOTS} should be free"
+    findings = [
+        warning(
+            f"{row['most'] - row['used']} of {row['most']} connections are free for {row['what']}: {why}",
+            _more_slots(row["what"]),
+        )
+        for row in rows
+        if row["most"] - row["used"] < needed
+    ]
+    tightest = min(rows, key=lambda row: row["most"] - row["used"])
+    free = tightest["most"] - tightest["used"]
+    return together(findings, ok(f"{free} of {tightest['most']} are free for {tightest['what']}"))
+
+
+def _more_slots(what: str) -> str:
+    kind, _, name = what.partition(" ")
+    if kind in {"role", "database"}:
+        return f"ALTER {kind.upper()} {quoted(name)} CONNECTION LIMIT 100 (or -1 for none), or close other programs"
+    return "raise max_connections, put a pooler in front, or close other programs' connections"
+
+
+async def _time(context: Context) -> Finding:
+    async with context.connection() as connection, connection.transaction():
+        before = context.clock()
+        there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        after = context.clock()
+    skew = there.timestamp() - (before + after) / 2
+    if abs(skew) > CLOCK_SKEW + (after - before) / 2:
+        which = "ahead of" if skew > 0 else "behind"
+        return warning(
+            f"the server's clock is {abs(skew):.0f} s {which} this machine's",
+            "set both by NTP (timedatectl set-ntp true); the later one may be the wrong one",
+        )
+    return ok(f"both clocks agree ({skew:+.1f} s)")
+
+
+async def _replica(context: Context) -> Finding:
+    problem = context.problem("POSTGRES_READ_URL")
+    if problem is not None:
+        return failed(problem.error.message, problem.error.hint)
+    url = context.settings.postgres_read_url
+    if url is None:
+        return ok("POSTGRES_READ_URL is not set: everything is read from the one database")
+    try:
+        seconds = min(CONNECT_TIMEOUT, 4 * context.patience)
+        connection = await open_connection(url, timeout=seconds, statement_timeout=seconds, application_name=NAME)
+    except DatabaseError as error:
+        return failed(f"POSTGRES_READ_URL: {error.message}", error.hint.replace("POSTGRES_URL", "POSTGRES_READ_URL"))
+    try:
+        return await _lag(connection, url)
+    finally:
+        await close_connection(connection)
+
+
+async def _lag(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl") -> Finding:
+    async with connection.transaction(readonly=True):
+        # A primary at rest sends nothing to replay: what is received and replayed is as new as can be.
+        lag = await connection.fetchval(
+            "SELECT CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0"
+            " ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END::float8"
+        )
+    if lag > 60:
+        return warning(
+            f"the replica {_place(url)} is {lag:.0f} s behind: lists and exports lack the newest",
+            "look at the replication of that server, or unset POSTGRES_READ_URL",
+        )
+    return ok(f"{_place(url)} answers, {lag:.0f} s behind")
+
+
+_REACHED = ("database.reachable",)
+_URLS = ("POSTGRES_URL", "JUNKIE_DATA_DIR")
+CHECKS = (
+    Check("database.url", "The database's address", _url, needs=("settings.values",)),
+    Check("database.reachable", "The database answers", _reachable, ("database.url",), (), _URLS, limit=7),
+    Check("database.async_url", "SQLAlchemy connects", _async_url, _REACHED, limit=12),
+    Check("database.server", "The server", _server, _REACHED),
+    Check("database.rights", "Rights", _rights, _REACHED, (), ("JUNKIE_SCHEMA",)),
+    Check("database.connections", "Free connections", _connections, _REACHED),
+    Check("database.time", "Clocks", _time, _REACHED),
+    Check("database.replica", "The replica", _replica, needs=("settings.values",)),
+)

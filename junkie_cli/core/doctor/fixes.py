@@ -1,0 +1,134 @@
+"""What is done about findings, once somebody has said yes: the check that asked looks again."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.database import close_connection, locate, open_connection, translate_errors
+from junkie_cli.core.doctor.bot import is_bots_file
+from junkie_cli.core.doctor.context import NAME, Context
+from junkie_cli.core.doctor.model import Fix
+from junkie_cli.core.errors import DatabaseError, JunkieError
+from junkie_cli.core.schema import MEMORIES, OWN_VERSIONS, RUNS, SESSIONS, SchemaState, ensure_own_tables, inspect
+
+if TYPE_CHECKING:
+    import asyncpg
+
+Tell = Callable[[str], None]
+
+
+async def apply(fix: Fix, context: Context, tell: Tell) -> None:
+    """Do it. The embedded server may have stopped while somebody was asked: then it is started again."""
+    if context.located is not None and context.located.embedded:
+        context.located = await locate(context.settings)
+    await fix.run(context, tell)
+
+
+async def build_index(name: str, statement: str, context: Context, tell: Tell) -> None:
+    """Make an index while everybody goes on writing. A half-made one of that name is dropped first.
+
+    CONCURRENTLY cannot stand in a transaction, and may wait long for others to end theirs: it has no time limit.
+    """
+    tell(f"building {name}")
+    schema = context.settings.schema
+    connection = await open_connection(context.database.url, application_name=NAME)
+    try:
+        with translate_errors(context.database.url):
+            state = await inspect(connection, schema)
+            if any(index.name == name and not index.valid for index in state.indexes):
+                await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {state.qualified(name)}")
+            await connection.execute(statement)
+    finally:
+        await close_connection(connection)
+
+
+async def add_own_tables(context: Context, tell: Tell) -> None:
+    """Make junkie's own tables, or bring them up to this version."""
+    tell("making junkie's own tables")
+    async with context.connection(read_only=False) as connection, connection.transaction():
+        state = await inspect(connection, context.settings.schema)
+        if state.may("DELETE", OWN_VERSIONS):
+            # Without its stamp a table that is missing is made too; what is there stays as it is.
+            await connection.execute(f"DELETE FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
+        if not await ensure_own_tables(connection, context.settings.schema):
+            raise DatabaseError(
+                f"the database user may not create tables in schema {context.settings.schema}",
+                hint="have its owner GRANT it: junkie doctor --only database.rights",
+                code="database_rights",
+            )
+
+
+# --- agno's migration -------------------------------------------------------------------------------------------------
+
+
+async def migrate(context: Context, tell: Tell) -> None:
+    """Back the database up, prove the backup, run agno's own migration, and count again.
+
+    Raises JunkieError when the bot's variables are there, BackupError when no proven backup could be made, and
+    DatabaseError when the migration failed or rows are missing after it; the backup is named then.
+    """
+    if is_bots_file(context):
+        raise JunkieError(
+            "the bot's variables are here, and the bot needs agno 2: its tables are not migrated",
+            hint="when the bot is gone, name a settings file without its variables: junkie --env-file FILE doctor ...",
+            code="bot_needs_agno_2",
+        )
+    backup = await _backed_up(context, tell)
+    before = await _counts(context)
+    tell("running agno's migration")
+    from junkie_cli.core.doctor.team import load_team
+
+    await load_team()
+    from junkie_cli.core.team import checkup
+
+    try:
+        await checkup.migrate(context.database.url, context.settings.schema)
+        after = await _counts(context)
+    except DatabaseError as error:
+        raise DatabaseError(
+            f"agno's migration failed: {error.message}",
+            hint=f"run it again, or bring the backup back: junkie restore {backup} --replace",
+            code=error.code,
+        ) from None
+    if any(after[table] < count for table, count in before.items()):
+        raise DatabaseError(
+            f"after agno's migration there are fewer rows ({after} instead of {before})",
+            hint=f"bring the backup back: junkie restore {backup} --replace",
+            code="migration_incomplete",
+        )
+    tell(f"migrated; the backup of before is {backup}")
+
+
+async def _backed_up(context: Context, tell: Tell) -> str:
+    from junkie_cli.core.backup.dump import BackupOptions, make_backup
+    from junkie_cli.core.backup.voice import Voice
+
+    options = BackupOptions(require_verified=True, reason="before a migration")
+    voice = Voice(progress=tell)
+    done = await make_backup(context.database, context.settings, options, voice)
+    return str(done.path)
+
+
+async def _counts(context: Context) -> dict[str, int]:
+    """Rows of sessions and memories, and runs wherever they are kept."""
+    async with context.connection() as connection:
+        state = await inspect(connection, context.settings.schema)
+        async with connection.transaction():
+            return {
+                "memories": await _rows(connection, state, MEMORIES),
+                "sessions": await _rows(connection, state, SESSIONS),
+                "runs": await _runs(connection, state),
+            }
+
+
+async def _rows(connection: "asyncpg.Connection[Any]", state: SchemaState, table: str) -> int:
+    if not state.has(table):
+        return 0
+    return int(await connection.fetchval(f"SELECT count(*) FROM {state.qualified(table)}"))
+
+
+async def _runs(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
+    from junkie_cli.core import runs
+
+    if not (state.has(RUNS) or state.has_runs_column):
+        return 0
+    return int(await connection.fetchval(f"SELECT count(*) FROM {runs.table(state)} r"))

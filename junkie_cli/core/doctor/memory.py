@@ -1,0 +1,239 @@
+"""Checks of what is remembered: is it switched on, is something left undone, and whose is what."""
+
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.doctor.bot import is_bots_file
+from junkie_cli.core.doctor.context import Context
+from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, warning
+from junkie_cli.core.doctor.roundtrip import roundtrip
+from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.team.endpoints import is_configured
+
+if TYPE_CHECKING:
+    import asyncpg
+
+PROMPT_TOKENS, LONGEST_MEMORY = 2000, 1000
+"""What a chat puts into a prompt: `team.records.MEMORY_BUDGET` and the cut of one memory; a test compares them."""
+
+_FRESH = "10 minutes"  # younger pending entries are a turn under way, or one whose next try is near
+_NAMED = 3  # users named in a sentence
+
+
+async def _enabled(context: Context) -> Finding:
+    from junkie_cli.core.doctor.team import load_team
+
+    await load_team()
+    from junkie_cli.core.team import checkup
+
+    facts = await checkup.describe_team(context.settings, offline=not is_configured(context.settings))
+    answers = {
+        "memories enabled": facts.memories_enabled,
+        "manager present": facts.manager_present,
+        "database present": facts.database_present,
+    }
+    told = ", ".join(f"{what}: {'yes' if there else 'no'}" for what, there in answers.items())
+    if not all(answers.values()):
+        return failed(told, "reinstall junkie-cli: the installed agno builds another team than this junkie knows")
+    history = (
+        f", the last {facts.history_runs} runs in the context" if facts.history_runs else ", no runs in the context"
+    )
+    return ok(told + history)
+
+
+async def _pending(context: Context) -> Finding:
+    state = context.schema
+    if not state.may("SELECT", PENDING):
+        return ok("nothing is written down yet")
+    async with context.connection() as connection, connection.transaction():
+        row = await connection.fetchrow(
+            f"SELECT count(*) AS n, count(*) FILTER (WHERE set_aside) AS aside, count(*) FILTER (WHERE attempts > 0"
+            f" OR set_aside OR created_at < now() - interval '{_FRESH}') AS late, min(created_at)::date AS oldest"
+            f" FROM {state.qualified(PENDING)}"
+        )
+    assert row is not None
+    if not row["late"]:
+        return ok("no extraction is left undone" if not row["n"] else f"{row['n']} just begun")
+    aside = f", {row['aside']} of them given up after many attempts" if row["aside"] else ""
+    return warning(
+        f"{row['late']} messages were never searched for memories{aside} (the oldest of {row['oldest']})",
+        "junkie memories retry (junkie memories pending tells why they failed)",
+    )
+
+
+# --- whose ------------------------------------------------------------------------------------------------------------
+
+
+async def _owners(context: Context) -> Finding:
+    state = context.schema
+    if not state.has(MEMORIES):
+        return ok("no memories yet")
+    async with context.connection() as connection, connection.transaction():
+        row = await connection.fetchrow(
+            "SELECT count(*) FILTER (WHERE coalesce(user_id, '') = '') AS nobody,"
+            f" count(*) FILTER (WHERE user_id = 'default') AS defaults FROM {state.qualified(MEMORIES)}"
+        )
+        alike = await connection.fetch(_alike(state))
+    assert row is not None
+    findings = []
+    if row["nobody"]:
+        findings.append(
+            warning(
+                f"{row['nobody']} memories belong to nobody",
+                "junkie memories list --no-owner shows them; junkie memories clear --no-owner removes them",
+            )
+        )
+    if row["defaults"]:
+        findings.append(
+            warning(
+                f"{row['defaults']} memories belong to the user 'default', who stands for turns without a user",
+                "junkie memories list -u default shows them; junkie memories clear -u default removes them",
+            )
+        )
+    if alike:
+        findings.append(_similar([list(found["ids"]) for found in alike]))
+    return together(findings, ok("every memory has an owner, and no two ids look the same"))
+
+
+def _alike(state: SchemaState) -> str:
+    ids = " UNION ".join(
+        f"SELECT user_id::text FROM {state.qualified(table)} WHERE user_id <> ''"
+        for table in (MEMORIES, SESSIONS, RUNS)
+        if state.may("SELECT", table)
+    )
+    return (
+        f"SELECT array_agg(user_id ORDER BY user_id) AS ids FROM ({ids}) u"
+        r" GROUP BY lower(regexp_replace(user_id, '\s', '', 'g')) HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
+    )
+
+
+def _similar(groups: list[list[str]]) -> Finding:
+    shown = ", ".join(" / ".join(repr(one) for one in ids[:_NAMED]) for ids in groups[:_NAMED])
+    more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
+    return warning(
+        f"ids that differ only in case or spaces are different users: {shown}{more}",
+        "settle on one: junkie users export OLD -o FILE, then junkie users erase OLD; set JUNKIE_USER to the other",
+    )
+
+
+async def _sharing(context: Context) -> Finding:
+    state = context.schema
+    if not (state.has(RUNS) or state.has_runs_column):
+        return ok("no sessions yet")
+    from junkie_cli.core import runs
+
+    async with context.connection() as connection, connection.transaction():
+        row = await connection.fetchrow(
+            "WITH spoken AS (SELECT r.session_id, nullif(r.user_id, '') AS speaker, nullif(s.user_id, '') AS owner"
+            f" FROM {runs.table(state)} r JOIN {state.qualified(SESSIONS)} s USING (session_id))"
+            " SELECT (SELECT count(*) FROM (SELECT session_id FROM spoken WHERE speaker IS NOT NULL GROUP BY session_id"
+            " HAVING count(DISTINCT speaker) > 1) several) AS shared,"
+            " (SELECT count(*) FROM spoken WHERE speaker <> owner) AS others,"
+            " (SELECT min(session_id) FROM spoken WHERE speaker <> owner) AS example"
+        )
+    assert row is not None
+    if not row["shared"] and not row["others"]:
+        return ok("every session has one speaker, its owner")
+    told = f"{row['shared']} sessions with several users, {row['others']} runs of another user than the session's"
+    if is_bots_file(context):
+        return ok(f"{told}: a Discord channel is one session to the bot")
+    return warning(
+        f"{told}; agno 2.5 to 2.9 drops the runs of the second user",
+        f"junkie sessions show {row['example']} tells who spoke there; junkie sessions delete {row['example']} removes"
+        " it",
+    )
+
+
+# --- how much ---------------------------------------------------------------------------------------------------------
+
+# What keys of common vendors look like, as PostgreSQL's regular expressions know it.
+_SECRETS = (
+    r"(gsk_[A-Za-z0-9]{20}|sk-[A-Za-z0-9_-]{20}|gh[pousr]_[A-Za-z0-9]{30}|AKIA[0-9A-Z]{16}|xox[abpr]-[0-9A-Za-z-]{10}"
+    r"|AIza[0-9A-Za-z_-]{30}|-----BEGIN [A-Z ]*PRIVATE KEY|postgres(ql)?://[^ :/]+:[^ @]+@)"
+)
+
+
+async def _size(context: Context) -> Finding:
+    state = context.schema
+    if not state.has(MEMORIES):
+        return ok("no memories yet")
+    async with context.connection() as connection, connection.transaction():
+        large = await connection.fetch(_large(state), PROMPT_TOKENS)
+        doubles = await connection.fetch(_doubles(state))
+        secrets = await connection.fetch(_with_secrets(state), _SECRETS)
+    findings = []
+    if large:
+        findings.append(_too_many(large))
+    if doubles:
+        count = sum(row["n"] for row in doubles)
+        findings.append(
+            warning(
+                f"{count} memories say word for word what another one of the same user says: {doubles[0]['memory_id']}",
+                "delete the doubles: junkie memories delete " + " ".join(row["memory_id"] for row in doubles[:_NAMED]),
+            )
+        )
+    if secrets:
+        ids = " ".join(row["memory_id"] for row in secrets[:_NAMED])
+        findings.append(
+            warning(
+                f"{len(secrets)} memories hold what looks like a key or a password, and go to the provider",
+                f"junkie memories delete {ids}, and make new keys",
+            )
+        )
+    return together(findings, ok(f"everybody's memories fit into a prompt (about {PROMPT_TOKENS:,} tokens)"))
+
+
+def _text(state: SchemaState) -> str:
+    return f"({state.safe_json('m.memory', MEMORIES, 'memory')} #>> '{{}}')"
+
+
+def _large(state: SchemaState) -> str:
+    """The formula of `team.records.tokens`: three bytes each, and four for the line."""
+    return (
+        f"SELECT m.user_id, count(*) AS n, sum(octet_length(left({_text(state)}, {LONGEST_MEMORY})) / 3 + 4) AS tokens"
+        f" FROM {state.qualified(MEMORIES)} m WHERE m.user_id <> '' GROUP BY m.user_id"
+        f" HAVING sum(octet_length(left({_text(state)}, {LONGEST_MEMORY})) / 3 + 4) > $1 ORDER BY tokens DESC LIMIT 100"
+    )
+
+
+def _too_many(rows: "list[asyncpg.Record]") -> Finding:
+    named: list[Any] = [f"{row['user_id']} ({row['n']:,}, about {row['tokens']:,} tokens)" for row in rows[:_NAMED]]
+    more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return warning(
+        f"more memories than go into a prompt, so that the oldest are left out: {', '.join(named)}{more}",
+        f"delete what is no longer true: junkie memories list -u {rows[0]['user_id']}, junkie memories delete ID",
+    )
+
+
+def _doubles(state: SchemaState) -> str:
+    """Every memory but the newest of those that say the same of one user."""
+    return (
+        f"SELECT memory_id, 1 AS n FROM (SELECT m.memory_id, row_number() OVER (PARTITION BY m.user_id,"
+        f" md5({_text(state)}) ORDER BY m.updated_at DESC NULLS LAST, m.memory_id) AS place"
+        f" FROM {state.qualified(MEMORIES)} m) d WHERE place > 1 ORDER BY memory_id LIMIT 1000"
+    )
+
+
+def _with_secrets(state: SchemaState) -> str:
+    return (
+        f"SELECT m.memory_id FROM {state.qualified(MEMORIES)} m"
+        f" WHERE {_text(state)} ~ $1 OR coalesce(m.input, '') ~ $1 ORDER BY m.memory_id LIMIT 1000"
+    )
+
+
+_SEEN = ("schema.tables", "database.rights")
+CHECKS = (
+    Check("memory.enabled", "The team remembers", _enabled, needs=("settings.values",), limit=12),
+    Check(
+        "memory.roundtrip",
+        "Remember, recall, erase",
+        roundtrip,
+        needs=("schema.tables", "database.rights", "memory.enabled"),
+        after=("database.server", "schema.junkie"),
+        deep=True,
+        limit=40,
+    ),
+    Check("memory.pending", "Extractions left undone", _pending, _SEEN),
+    Check("memory.owners", "Whose the memories are", _owners, _SEEN),
+    Check("memory.sharing", "Sessions of several users", _sharing, _SEEN),
+    Check("memory.size", "How much is remembered", _size, _SEEN),
+)

@@ -1,0 +1,129 @@
+"""What a check is, what it finds, and what can be done about it: plain values."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from junkie_cli.core.doctor.context import Context
+
+OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
+_SEVERITY = (OK, WARNING, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Something that mends a finding of the check `check_id`.
+
+    `what` says it beforehand, one sentence or statement a line. A `severe` one is only done when it was asked for by
+    the check's id and the database's name was typed.
+    """
+
+    check_id: str
+    what: tuple[str, ...]
+    run: Callable[["Context", Callable[[str], None]], Awaitable[None]]
+    severe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: a sentence, and a remedy where one is needed.
+
+    `blocks`: checks that need this one cannot run.
+    """
+
+    status: str
+    detail: str
+    hint: str = ""
+    blocks: bool = False
+    fixes: tuple[Fix, ...] = ()
+
+
+def ok(detail: str) -> Finding:
+    """All is well."""
+    return Finding(OK, detail)
+
+
+def warning(detail: str, hint: str, *, blocks: bool = False, fixes: Sequence[Fix] = ()) -> Finding:
+    """It works, and somebody should look at it."""
+    return Finding(WARNING, detail, hint, blocks, tuple(fixes))
+
+
+def failed(detail: str, hint: str, *, blocks: bool = True, fixes: Sequence[Fix] = ()) -> Finding:
+    """It does not work."""
+    return Finding(FAILED, detail, hint, blocks, tuple(fixes))
+
+
+def together(findings: Sequence[Finding], fine: Finding) -> Finding:
+    """Several findings of one check as one: as bad as the worst, all that is wrong told; `fine` when there are none."""
+    wrong = [finding for finding in findings if finding.status != OK]
+    if not wrong:
+        return fine
+    return Finding(
+        max((finding.status for finding in wrong), key=_SEVERITY.index),
+        "; ".join(finding.detail for finding in wrong),
+        "; ".join(dict.fromkeys(finding.hint for finding in wrong if finding.hint)),
+        any(finding.blocks for finding in wrong),
+        tuple(fix for finding in wrong for fix in finding.fixes),
+    )
+
+
+class Waits(Exception):
+    """Raised by a check that cannot judge before `check_id` is in order; `reason` says more."""
+
+    def __init__(self, check_id: str, reason: str = "") -> None:
+        super().__init__(check_id)
+        self.check_id = check_id
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check. `limit` is in seconds, at the usual timeout.
+
+    It runs when all of `needs` have ended without blocking and all of `after` have ended; `variables` are settings
+    without which it makes no sense. A `deep` one runs with --deep only.
+    """
+
+    id: str
+    title: str
+    run: Callable[["Context"], Awaitable[Finding]]
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    deep: bool = False
+    limit: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a check ended, for people and programs; secrets are taken out."""
+
+    id: str
+    title: str
+    status: str
+    detail: str
+    hint: str = ""
+    fixes: tuple[Fix, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The results in the order of the catalogue."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def status(self) -> str:
+        """`failed`, `warning` or `ok`: the worst of all."""
+        found = [result.status for result in self.results if result.status != SKIPPED]
+        return max(found, key=_SEVERITY.index, default=OK)
+
+    def count(self, status: str) -> int:
+        """How many checks ended so."""
+        return sum(result.status == status for result in self.results)
+
+    @property
+    def fixes(self) -> tuple[Fix, ...]:
+        """All that is offered, in order."""
+        return tuple(fix for result in self.results for fix in result.fixes)

@@ -1,0 +1,360 @@
+"""Checks of the model providers: do they answer, do they take the key, do they have the models, how fast are they.
+
+Plain HTTP without the openai client, which would take half a second to load; no answer is believed that is not the
+protocol, because a network's log-in page answers everything with 200.
+"""
+
+import json
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.doctor.context import Context
+from junkie_cli.core.doctor.model import Check, Finding, Waits, failed, ok, together, warning
+from junkie_cli.core.doctor.settings import KEY_CHECK
+from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose, is_configured
+from junkie_cli.text import one_line
+
+if TYPE_CHECKING:
+    import httpx2
+
+FIRST_TOKEN, WHOLE_ANSWER = 5.0, 15.0
+"""Seconds from which a model is called slow: people wait for the first word, the memories for the last."""
+
+_SECONDS = 4.0  # for each step of a request; twice that is more than the check has
+_PORTAL = "another server answers in the place of {label}: this network may want you to log in on a web page first"
+_PORTAL_HINT = "open a web page and log in to the network, or see which proxy or {variable} is in the way"
+
+
+def _client(seconds: float) -> "httpx2.AsyncClient":
+    import httpx2
+
+    return httpx2.AsyncClient(timeout=seconds, follow_redirects=False)
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    return {"authorization": f"Bearer {endpoint.key}", "accept": "application/json"}
+
+
+# --- GET /models ------------------------------------------------------------------------------------------------------
+
+
+async def _groq_accepts(context: Context) -> Finding:
+    if not context.settings.groq_api_key:
+        return ok("Groq is not used")
+    used = choose(context.settings)
+    found = next(choice for choice in (used.main, used.memory) if choice.endpoint.is_groq)
+    return await _accepts(context, found.endpoint)
+
+
+async def _provider_accepts(context: Context) -> Finding:
+    if context.settings.custom_provider == "groq":
+        return ok("CUSTOM_PROVIDER is groq: no other server is used")
+    return await _accepts(context, choose(context.settings).main.endpoint)
+
+
+async def _accepts(context: Context, endpoint: Endpoint) -> Finding:
+    import httpx2
+
+    began = time.monotonic()
+    try:
+        async with _client(_SECONDS * context.patience) as client:
+            response = await client.get(f"{endpoint.url}/models", headers=_headers(endpoint))
+    except httpx2.InvalidURL:
+        return failed(f"{endpoint.url_variable} is no address that can be asked", f"correct {endpoint.url_variable}")
+    except (httpx2.HTTPError, OSError, ssl.SSLError) as error:
+        return _unreachable(error, endpoint)
+    refusal = _refusal(response, endpoint)
+    if refusal is not None:
+        return refusal
+    ids = _model_ids(response)
+    if ids is None:
+        return _foreign(response, endpoint)
+    context.models[endpoint.url] = ids
+    seconds = time.monotonic() - began
+    key = "takes the key" if endpoint.has_key else "answers without a key"
+    return ok(f"{endpoint.label} {key} ({len(ids)} models, {seconds:.1f} s)")
+
+
+def _model_ids(response: "httpx2.Response") -> tuple[str, ...] | None:
+    """The ids in a list of models; None when it is no such list."""
+    try:
+        rows = response.json()["data"]
+        return tuple(str(row["id"]) for row in rows)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _refusal(response: "httpx2.Response", endpoint: Endpoint) -> Finding | None:
+    status = response.status_code
+    if status == 200:
+        return None
+    if 300 <= status < 400 or status == 511:
+        return _foreign(response, endpoint)
+    return _BY_STATUS.get(status, _other)(response, endpoint)
+
+
+def _foreign(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
+    """An answer that is not the protocol: a network's log-in page, or another kind of server."""
+    location = response.headers.get("location", "")
+    html = "html" in response.headers.get("content-type", "") or response.text.lstrip()[:1] == "<"
+    elsewhere = location.startswith("http") and not location.startswith(endpoint.url.rsplit("/", 1)[0])
+    if elsewhere or html or response.status_code == 511:
+        return failed(
+            _PORTAL.format(label=endpoint.label),
+            f"{_PORTAL_HINT.format(variable=endpoint.url_variable)}; if {endpoint.url_variable} names a web page, "
+            "set it to the API's base URL",
+        )
+    if location:
+        return failed(
+            f"{endpoint.label} sends to another address ({response.status_code}), which is not followed",
+            f"set {endpoint.url_variable} to the address that it really has",
+        )
+    return failed(
+        f"what {endpoint.label} answers is not the OpenAI protocol",
+        f"set {endpoint.url_variable} to the base URL of an OpenAI-compatible server",
+    )
+
+
+def _words(response: "httpx2.Response", endpoint: Endpoint) -> str:
+    """The provider's own words, short and without the key; nothing where they are a web page."""
+    try:
+        error = response.json()["error"]
+        words = one_line(str(error["message"] if isinstance(error, dict) else error))
+    except (ValueError, KeyError, TypeError):
+        return ""
+    words = words.replace(endpoint.key, "********") if endpoint.has_key else words
+    return f": {words[:117]}..." if len(words) > 120 else f": {words}" if words else ""
+
+
+def _key_refused(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
+    if not endpoint.has_key:
+        return failed(f"{endpoint.label} wants a key, and none is set (401)", f"set {endpoint.key_variable}")
+    fresh = "; make a new one at https://console.groq.com/keys" if endpoint.is_groq else ""
+    return failed(
+        f"{endpoint.label} refuses the key (401)",
+        f"correct {endpoint.key_variable}, which is set by {endpoint.key_source}{fresh}",
+    )
+
+
+def _forbidden(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
+    return failed(
+        f"{endpoint.label} does not let this key or this network in (403){_words(response, endpoint)}",
+        f"see at the provider what the key of {endpoint.key_variable} may do; some block whole countries, data centres "
+        "and proxies: try from another network",
+    )
+
+
+def _no_list(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
+    return failed(
+        f"{endpoint.label} has no list of models at that address (404)",
+        f"correct {endpoint.url_variable}: the base URL of most servers ends with /v1",
+    )
+
+
+def _busy(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
+    after = response.headers.get("retry-after", "")
+    wait = f"wait {after} s and try again" if after.isdigit() else "wait a minute and try again"
+    return warning(
+        f"{endpoint.label} takes no more requests for now (429)",
+        f"{wait}; at the provider see the limits of the account",
+        blocks=True,
+    )
+
+
+def _other(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
+    status = response.status_code
+    if status >= 500:
+        where = "; https://groqstatus.com tells more" if endpoint.is_groq else ""
+        return failed(f"{endpoint.label} has a failure of its own ({status})", f"try again in a while{where}")
+    return failed(
+        f"{endpoint.label} does not accept the request ({status}){_words(response, endpoint)}",
+        f"see whether {endpoint.url_variable} is an OpenAI-compatible server",
+    )
+
+
+_BY_STATUS: dict[int, Callable[["httpx2.Response", Endpoint], Finding]] = {
+    401: _key_refused,
+    403: _forbidden,
+    404: _no_list,
+    429: _busy,
+}
+
+
+def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
+    label, variable = endpoint.label, endpoint.url_variable
+    causes = list(_causes(error))
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return failed(
+            f"the name {label} cannot be resolved: no network, or a wrong name",
+            f"look at this machine's network and DNS, and at {variable}",
+        )
+    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    if certificate is not None:
+        reason = getattr(certificate, "verify_message", "") or (certificate.reason or "TLS failed").lower()
+        return failed(
+            f"no safe connection to {label}: {one_line(reason.replace('_', ' '))}",
+            f"see whether {variable} begins with the right http:// or https://, and whether a proxy or a log-in page "
+            "of this network stands in between; a private authority goes into SSL_CERT_FILE",
+        )
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return failed(f"nothing listens at {label}", f"start the server, or correct {variable}")
+    if any("Timeout" in type(cause).__name__ for cause in causes):
+        return failed(f"{label} did not answer in time", f"look for a firewall or a slow network, and at {variable}")
+    return failed(f"{label} cannot be reached", f"look at the network, a proxy, and {variable}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+
+
+# --- the models -------------------------------------------------------------------------------------------------------
+
+
+def _choices(context: Context) -> Choices:
+    if not is_configured(context.settings):
+        raise Waits("groq.key")
+    return choose(context.settings)
+
+
+async def _chat_model(context: Context) -> Finding:
+    return _offered(context, _choices(context).main)
+
+
+async def _memory_model(context: Context) -> Finding:
+    return _offered(context, _choices(context).memory)
+
+
+def _offered(context: Context, choice: Choice) -> Finding:
+    endpoint = choice.endpoint
+    ids = context.models.get(endpoint.url)
+    if ids is None:
+        raise Waits("groq.accepts" if endpoint.is_groq else "provider.accepts")
+    # Ollama lists llama3:latest and takes llama3.
+    if choice.model in ids or f"{choice.model}:latest" in ids:
+        return ok(f"{choice.model} at {endpoint.label}")
+    near = get_close_matches(choice.model, ids, n=3, cutoff=0.4) or sorted(ids)[:3]
+    others = f"one that it offers: {', '.join(one_line(name) for name in near)}" if near else "a model that it offers"
+    return failed(f"{endpoint.label} has no model {choice.model}", f"set {choice.model_variable} to {others}")
+
+
+# --- how fast ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from the request to the first token, and to the end."""
+
+    first: float
+    whole: float
+
+
+async def _latency(context: Context) -> Finding:
+    choices = _choices(context)
+    wanted = dict.fromkeys((choices.main, choices.memory))
+    for choice in wanted:
+        if choice.endpoint.url not in context.models:
+            raise Waits("groq.accepts" if choice.endpoint.is_groq else "provider.accepts")
+    findings, told = [], []
+    for choice in wanted:
+        measured = await _measured(context, choice)
+        if isinstance(measured, Finding):
+            findings.append(measured)
+            continue
+        said = f"{choice.model}: first token {measured.first:.1f} s, whole answer {measured.whole:.1f} s"
+        told.append(said)
+        if measured.first > FIRST_TOKEN or measured.whole > WHOLE_ANSWER:
+            findings.append(
+                warning(
+                    f"slow: {said}",
+                    f"set {choice.model_variable} to a smaller model (at Groq: openai/gpt-oss-20b), or see the load "
+                    f"of {choice.endpoint.label}",
+                )
+            )
+    return together(findings, ok("; ".join(told)))
+
+
+async def _measured(context: Context, choice: Choice) -> Latency | Finding:
+    import httpx2
+
+    began = time.monotonic()
+    try:
+        async with _client(30 * context.patience) as client, _asked(client, choice) as response:
+            if response.status_code != 200:
+                await response.aread()
+                return _refusal(response, choice.endpoint) or _foreign(response, choice.endpoint)
+            return await _timed(response, choice, began)
+    except (httpx2.HTTPError, OSError, ssl.SSLError) as error:
+        return _unreachable(error, choice.endpoint)
+
+
+@asynccontextmanager
+async def _asked(client: "httpx2.AsyncClient", choice: Choice) -> "AsyncIterator[httpx2.Response]":
+    body = {
+        "model": choice.model,
+        "messages": [{"role": "user", "content": "Answer with the one word: ready"}],
+        "stream": True,
+    }
+    url = f"{choice.endpoint.url}/chat/completions"
+    async with client.stream("POST", url, json=body, headers=_headers(choice.endpoint)) as response:
+        yield response
+
+
+async def _timed(response: "httpx2.Response", choice: Choice, began: float) -> Latency | Finding:
+    first = None
+    async for line in response.aiter_lines():
+        if first is None and line.startswith("data:") and _says_something(line[5:].strip()):
+            first = time.monotonic() - began
+    if first is None:
+        return failed(
+            f"{choice.model} gave no answer",
+            f"try again; if it stays so, set {choice.model_variable} to another model",
+            blocks=False,
+        )
+    return Latency(first, time.monotonic() - began)
+
+
+def _says_something(event: str) -> bool:
+    """Whether an event of the stream holds a word of the answer, or of the thoughts before it."""
+    try:
+        delta: dict[str, Any] = json.loads(event)["choices"][0]["delta"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return False
+    return any(delta.get(name) for name in ("content", "reasoning", "reasoning_content"))
+
+
+_GROQ = ("GROQ_API_KEY", "GROQ_BASE_URL")
+_CUSTOM = ("CUSTOM_PROVIDER", "CUSTOM_PROVIDER_API_KEY")
+_ANSWERS = ("groq.accepts", "provider.accepts")
+CHECKS = (
+    KEY_CHECK,
+    Check("groq.accepts", "Groq takes the key", _groq_accepts, ("groq.key",), variables=_GROQ, limit=6),
+    Check(
+        "provider.accepts", "The other provider answers", _provider_accepts, ("settings.values",), (), _CUSTOM, limit=6
+    ),
+    Check("model.chat", "The model that talks", _chat_model, ("settings.values",), _ANSWERS, ("CUSTOM_MODEL",)),
+    Check("model.memory", "The model that remembers", _memory_model, ("settings.values",), _ANSWERS, ("MEMORY_MODEL",)),
+    Check(
+        "model.latency",
+        "How fast the models are",
+        _latency,
+        needs=("model.chat", "model.memory"),
+        deep=True,
+        limit=45,
+    ),
+)

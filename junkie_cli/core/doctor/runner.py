@@ -1,0 +1,253 @@
+"""Running checks: independent ones side by side, each in its own thread and time, the whole before a deadline."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import PurePath
+
+from junkie_cli.core.doctor.context import Context
+from junkie_cli.core.doctor.model import FAILED, SKIPPED, Check, Finding, Report, Result, Waits, failed
+from junkie_cli.core.doctor.threads import Worker
+from junkie_cli.core.errors import JunkieError, UsageError
+from junkie_cli.core.settings import redact
+
+TIMEOUT, DEEP_TIMEOUT = 15.0, 60.0
+"""Seconds for everything, without and with the deep checks."""
+
+_GRACE = 1.5  # seconds, at most, in which checks that were told to end may give back what they hold
+
+
+def choose(checks: Sequence[Check], only: Sequence[str], *, deep: bool) -> tuple[Check, ...]:
+    """The checks to be reported: all, or those of `only` (ids, or the word before the dot for a whole group).
+
+    Raises UsageError for what is no check, and for a deep one without `deep`.
+    """
+    if not only:
+        return tuple(check for check in checks if deep or not check.deep)
+    wanted: set[str] = set()
+    for name in only:
+        found = [check for check in checks if name in (check.id, check.id.partition(".")[0])]
+        if not found:
+            raise _unknown(name, checks)
+        if not deep and all(check.deep for check in found):
+            raise UsageError(f"{name} runs with --deep only", hint=f"junkie doctor --deep --only {name}")
+        wanted |= {check.id for check in found if deep or not check.deep}
+    return tuple(check for check in checks if check.id in wanted)
+
+
+def _unknown(name: str, checks: Sequence[Check]) -> UsageError:
+    near = get_close_matches(name, [check.id for check in checks], n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "junkie doctor --json names them all"
+    return UsageError(f"there is no check {name}", hint=hint)
+
+
+async def examine(
+    checks: Sequence[Check],
+    context: Context,
+    *,
+    report: Sequence[Check] | None = None,
+    timeout: float = TIMEOUT,
+    on_result: Callable[[Result], None] = lambda _: None,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Run `report` (default: all of `checks`) and what they need; ends within `timeout` seconds whatever hangs.
+
+    `on_result` gets the results to be reported in the order of the catalogue, each as soon as it and all before it
+    are known; `on_start` gets ids as checks begin.
+    """
+    shown = tuple(checks if report is None else report)
+    run = _Run(_with_needs(checks, shown), context, timeout, on_start)
+    results: dict[str, Result] = {}
+    waiting = list(shown)
+    async for result in run.results():
+        results[result.id] = result
+        while waiting and waiting[0].id in results:
+            on_result(results[waiting.pop(0).id])
+    return Report(tuple(results[check.id] for check in shown))
+
+
+def _with_needs(checks: Sequence[Check], wanted: Sequence[Check]) -> tuple[Check, ...]:
+    """`wanted` and all that they need, to the end; what they would merely wait for is left out."""
+    by_id = {check.id: check for check in checks}
+    found: set[str] = set()
+    open_ = [check.id for check in wanted]
+    while open_:
+        check = by_id[open_.pop()]
+        if check.id not in found:
+            found.add(check.id)
+            open_ += [*check.needs, *check.after]
+    return tuple(check for check in checks if check.id in found)
+
+
+@dataclass(slots=True)
+class _Running:
+    worker: Worker
+    timer: asyncio.TimerHandle
+
+
+class _Run:
+    """One examination under way."""
+
+    def __init__(
+        self, checks: Sequence[Check], context: Context, timeout: float, on_start: Callable[[str], None]
+    ) -> None:
+        self._checks = {check.id: check for check in checks}
+        self._context = context
+        self._on_start = on_start
+        self._loop = asyncio.get_running_loop()
+        self._grace = min(_GRACE, timeout / 5)
+        self._deadline = self._loop.time() + timeout - self._grace
+        self._timeout = timeout
+        self._results: dict[str, Result] = {}
+        self._blocked: dict[str, str] = {}  # a check that others cannot run after, and the one that is to blame
+        self._running: dict[str, _Running] = {}
+        self._left: list[Worker] = []
+        self._over = False
+        self._ended: set[Worker] = set()
+        self._news: asyncio.Queue[tuple[str, Finding | BaseException]] = asyncio.Queue()
+
+    async def results(self) -> AsyncIterator[Result]:
+        """The results as they come."""
+        over = self._loop.call_at(self._deadline, self._end_of_time)
+        try:
+            while len(self._results) < len(self._checks):
+                for result in self._begin():
+                    yield result
+                if len(self._results) == len(self._checks):
+                    break
+                check_id, outcome = await self._news.get()
+                if not check_id or check_id in self._results:
+                    continue
+                if check_id in self._running:
+                    self._running.pop(check_id).timer.cancel()
+                yield self._ended_with(self._checks[check_id], outcome)
+        finally:
+            over.cancel()
+            await self._give_up()
+
+    def _begin(self) -> list[Result]:
+        """Start what can start; the results of what never will."""
+        skipped: list[Result] = []
+        again = True
+        while again:
+            again = False
+            for check in self._checks.values():
+                if check.id in self._results or check.id in self._running:
+                    continue
+                if waits := self._waits_for(check):
+                    skipped.append(self._ended_with(check, waits))
+                    again = True
+                elif all(other in self._results for other in (*check.needs, *check.after)):
+                    self._start(check)
+        return skipped
+
+    def _waits_for(self, check: Check) -> Waits | None:
+        if self._over:
+            others = [other for other in (*check.needs, *check.after) if other not in self._results]
+            return Waits(others[0] if others else check.id, "no time was left")
+        blocking = next((other for other in check.needs if other in self._blocked), None)
+        if blocking is not None:
+            return Waits(self._blocked[blocking])
+        problem = self._context.problem(*check.variables)
+        if problem is not None and "settings.values" in self._results:
+            return Waits("settings.values", f"{problem.name} cannot be used")
+        return None
+
+    def _start(self, check: Check) -> None:
+        limit = check.limit * self._context.patience
+        self._on_start(check.id)
+
+        def ended(result: Finding | None, error: BaseException | None) -> None:
+            outcome = error if error is not None else result
+            assert outcome is not None
+            try:
+                self._loop.call_soon_threadsafe(lambda: self._take(check.id, worker, outcome))
+            except RuntimeError:
+                return  # the examination is over
+
+        timer = self._loop.call_later(limit, self._out_of_time, check, limit)
+        worker = Worker(_judged(check, self._context), ended)
+        self._running[check.id] = _Running(worker, timer)
+
+    def _take(self, check_id: str, worker: Worker, outcome: Finding | BaseException) -> None:
+        self._ended.add(worker)
+        self._news.put_nowait((check_id, outcome))
+
+    def _out_of_time(self, check: Check, limit: float) -> None:
+        running = self._running.get(check.id)
+        if running is None:
+            return
+        running.worker.cancel()
+        self._left.append(running.worker)
+        self._news.put_nowait(
+            (
+                check.id,
+                failed(
+                    f"did not come to an end within {limit:g} seconds",
+                    f"try again with more time: junkie doctor --only {check.id} --timeout {4 * self._timeout:g}",
+                ),
+            )
+        )
+
+    def _end_of_time(self) -> None:
+        """Whatever still runs has failed, and what waits for it never starts."""
+        self._over = True
+        self._news.put_nowait(("", Waits("")))
+        for check_id in list(self._running):
+            self._out_of_time(self._checks[check_id], self._timeout)
+
+    def _ended_with(self, check: Check, outcome: Finding | BaseException) -> Result:
+        result, blocks = _result(check, outcome)
+        if blocks:
+            self._blocked[check.id] = outcome.check_id if isinstance(outcome, Waits) else check.id
+        hide = self._hide
+        result = replace(result, detail=hide(result.detail), hint=hide(result.hint))
+        self._results[check.id] = result
+        return result
+
+    def _hide(self, text: str) -> str:
+        return redact(text, self._context.settings_in_force, self._context.environ)
+
+    async def _give_up(self) -> None:
+        """Tell what still runs to end, and wait a moment for those that do."""
+        for running in self._running.values():
+            running.timer.cancel()
+            running.worker.cancel()
+            self._left.append(running.worker)
+        end = self._loop.time() + self._grace
+        while any(worker not in self._ended for worker in self._left) and self._loop.time() < end:
+            await asyncio.sleep(0.02)
+
+
+async def _judged(check: Check, context: Context) -> Finding:
+    return await check.run(context)
+
+
+def _result(check: Check, outcome: Finding | BaseException) -> tuple[Result, bool]:
+    """The result, and whether it blocks those that need this check."""
+    if isinstance(outcome, Finding):
+        result = Result(check.id, check.title, outcome.status, outcome.detail, outcome.hint, outcome.fixes)
+        return result, outcome.blocks
+    if isinstance(outcome, Waits):
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        return Result(check.id, check.title, SKIPPED, f"waits for {outcome.check_id}{reason}"), True
+    if isinstance(outcome, JunkieError):
+        return Result(check.id, check.title, FAILED, outcome.message, outcome.hint), True
+    return (
+        Result(
+            check.id,
+            check.title,
+            FAILED,
+            f"this check itself broke: {type(outcome).__name__}{_where(outcome)}",
+            "please report it",
+        ),
+        True,
+    )
+
+
+def _where(error: BaseException) -> str:
+    """File and line of ours that raised; the error's own words may quote a secret or a person."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "junkie_cli" in frame.filename]
+    return f" ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

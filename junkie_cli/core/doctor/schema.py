@@ -1,0 +1,318 @@
+"""Checks of the tables: agno's generation and columns, indexes, dead rows, and what lies beside them."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version as installed_version
+
+from junkie_cli.core.doctor.bot import is_bots_file
+from junkie_cli.core.doctor.context import Context
+from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
+from junkie_cli.core.doctor.model import Check, Finding, Fix, Waits, failed, ok, together, warning
+from junkie_cli.core.schema import (
+    MEMORIES,
+    OWN_TABLES,
+    OWN_VERSION,
+    OWN_VERSIONS,
+    RUNS,
+    SESSIONS,
+    VERSIONS,
+    Index,
+    SchemaState,
+    inspect,
+    quoted,
+)
+
+AGNO_SCHEMA = "3.0.0"
+"""The version that the installed agno writes into its tables; a contract test compares it with agno's own."""
+
+_DEAD_ROWS, _DEAD_SHARE = 1000, 0.2  # autovacuum's own default share; fewer rows are read as fast as none
+_ROWS_TO_VACUUM = 10_000
+
+_MEMORY_COLUMNS = {
+    "memory_id": "varchar",
+    "memory": "jsonb",
+    "topics": "jsonb",
+    "input": "text",
+    "user_id": "varchar",
+    "agent_id": "varchar",
+    "team_id": "varchar",
+    "updated_at": "bigint",
+}
+_SESSION_COLUMNS = {
+    "session_id": "varchar",
+    "session_type": "varchar",
+    "team_id": "varchar",
+    "user_id": "varchar",
+    "session_data": "jsonb",
+    "team_data": "jsonb",
+    "metadata": "jsonb",
+    "summary": "jsonb",
+    "created_at": "bigint",
+    "updated_at": "bigint",
+}
+_RUN_COLUMNS = {
+    "run_id": "varchar",
+    "session_id": "varchar",
+    "run_type": "varchar",
+    "agent_id": "varchar",
+    "team_id": "varchar",
+    "user_id": "varchar",
+    "parent_run_id": "varchar",
+    "status": "varchar",
+    "run_index": "integer",
+    "run_data": "jsonb",
+    "created_at": "bigint",
+    "updated_at": "bigint",
+}
+_COLUMNS = {MEMORIES: _MEMORY_COLUMNS, SESSIONS: _SESSION_COLUMNS, RUNS: _RUN_COLUMNS}
+
+
+# --- tables and versions ----------------------------------------------------------------------------------------------
+
+
+async def _tables(context: Context) -> Finding:
+    async with context.connection() as connection:
+        state = context.state = await inspect(connection, context.settings.schema)
+    if state.generation == "none":
+        return ok(f"schema {state.schema} has none of agno's tables yet: the first chat makes them")
+    findings = [
+        failed(
+            f"{table} lacks {', '.join(missing)}",
+            f"ALTER TABLE {state.qualified(table)} "
+            + ", ".join(f"ADD COLUMN {quoted(name)} {columns[name]}" for name in missing),
+        )
+        for table, columns in _COLUMNS.items()
+        if state.has(table) and (missing := [name for name in columns if not state.has_column(table, name)])
+    ]
+    there = [table for table in _COLUMNS if state.has(table)]
+    return together(
+        findings, ok(f"{', '.join(there)} in schema {state.schema}, as agno {_written_by(state)} makes them")
+    )
+
+
+def _written_by(state: SchemaState) -> str:
+    return {"2.2": "2.0 to 2.2", "2.3": "2.3 to 2.9", "3": "3"}[state.generation]
+
+
+async def _version(context: Context) -> Finding:
+    state = context.schema
+    agno = installed_version("agno")
+    if state.generation == "none":
+        return ok(f"no tables yet; agno {agno} will make them")
+    versions = await _stamped(context, state)
+    if state.generation == "2.2":
+        return _outdated(
+            context,
+            failed,
+            "the tables were made by agno 2.0 to 2.2: with them agno 3 reads no memories and drops new ones in silence",
+        )
+    if newer := [table for table, version in versions.items() if _parts(version) > _parts(AGNO_SCHEMA)]:
+        return failed(
+            f"{', '.join(newer)} were written by a newer agno than the installed {agno}",
+            "use a junkie with that agno: pip install --upgrade junkie-cli",
+            blocks=False,
+        )
+    if state.generation == "2.3":
+        return _outdated(
+            context,
+            warning,
+            f"the tables were made by agno 2.3 to 2.9: agno {agno} adds its own beside them and reads the runs of both",
+        )
+    if older := [table for table, version in versions.items() if _parts(version) < _parts(AGNO_SCHEMA)]:
+        return _outdated(
+            context,
+            warning,
+            f"{', '.join(older)} still are of agno 2 and used by agno {agno}: old runs are merged in at every read",
+        )
+    return ok(f"as agno {agno} writes them (tables' version {AGNO_SCHEMA})")
+
+
+def _outdated(context: Context, tell: Callable[..., Finding], detail: str) -> Finding:
+    if is_bots_file(context):
+        return tell(
+            f"{detail}; the bot's variables are here, and the bot needs agno 2 and these tables",
+            "leave them to the bot, and talk in a schema of your own: JUNKIE_SCHEMA=junkie",
+            blocks=False,
+        )
+    database = context.database.url.database_name
+    fix = Fix(
+        "schema.version",
+        (
+            f"back up {database} into {context.settings.backup_dir}, and prove that backup",
+            f"run agno's own migration of schema {context.settings.schema} of {database}; agno 2 cannot use it then",
+        ),
+        migrate,
+        severe=True,
+    )
+    return tell(
+        detail,
+        "nothing that runs agno 2 may use them any more; then: junkie doctor --fix schema.version",
+        blocks=False,
+        fixes=[fix],
+    )
+
+
+async def _stamped(context: Context, state: SchemaState) -> dict[str, str]:
+    """What agno's own table says of ours, by table; empty where it says nothing (before 2.3) or may not be read."""
+    if not state.may("SELECT", VERSIONS):
+        return {}
+    async with context.connection() as connection, connection.transaction():
+        rows = await connection.fetch(f"SELECT table_name, version FROM {state.qualified(VERSIONS)}")
+    return {row["table_name"]: row["version"] for row in rows if row["table_name"] in _COLUMNS}
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+async def _own(context: Context) -> Finding:
+    state = context.schema
+    there = [table for table in OWN_TABLES if state.has(table)]
+    if not there and state.generation == "none":
+        return ok("none yet: the first change of a memory makes them")
+    fix = Fix(
+        "schema.junkie",
+        (f"make {', '.join(OWN_TABLES)} in schema {state.schema}, or bring them up to version {OWN_VERSION}",),
+        add_own_tables,
+    )
+    hint = "junkie doctor --fix schema.junkie"
+    if not there:
+        return warning(
+            "none yet: until the first change of a memory makes them nothing can be undone", hint, fixes=[fix]
+        )
+    stamped = await _own_version(context, state)
+    if stamped > OWN_VERSION:
+        return failed(
+            f"they were made by a newer junkie (version {stamped}, this one knows {OWN_VERSION})",
+            "use that newer junkie: pip install --upgrade junkie-cli",
+        )
+    if stamped < OWN_VERSION or len(there) < len(OWN_TABLES):
+        missing = [table for table in OWN_TABLES if table not in there]
+        lacking = f", and {', '.join(missing)} is missing" if missing else ""
+        return warning(f"they have version {stamped} of {OWN_VERSION}{lacking}", hint, fixes=[fix])
+    return ok(f"all {len(OWN_TABLES)}, version {OWN_VERSION}")
+
+
+async def _own_version(context: Context, state: SchemaState) -> int:
+    if not state.may("SELECT", OWN_VERSIONS):
+        return 0
+    async with context.connection() as connection, connection.transaction():
+        value = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
+    return int(value) if value and value.isdigit() else 0
+
+
+# --- indexes ----------------------------------------------------------------------------------------------------------
+
+
+async def _indexes(context: Context) -> Finding:
+    state = context.schema
+    findings = [_invalid(state, index) for index in state.indexes if not index.valid]
+    half_made = {index.name for index in state.indexes if not index.valid}
+    for table, name, definition in state.missing_indexes():
+        if name in half_made:
+            continue
+        statement = f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {quoted(name)} ON {state.qualified(table)} {definition}"
+        findings.append(
+            warning(
+                f"{table} has no index on {_columns(definition)}",
+                "junkie doctor --fix schema.indexes",
+                fixes=[Fix("schema.indexes", (statement,), partial(build_index, name, statement))],
+            )
+        )
+    if state.generation == "none":
+        return ok("no tables yet")
+    return together(findings, ok("all that lists, search and erasure want"))
+
+
+def _columns(definition: str) -> str:
+    return "its text, for search" if definition.startswith("USING gin") else definition.strip("()")
+
+
+def _invalid(state: SchemaState, index: Index) -> Finding:
+    """An index whose making was broken off: it costs at every write and helps nobody."""
+    drop = f"DROP INDEX CONCURRENTLY {state.qualified(index.name)}"
+    make = index.definition.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
+    make = make.replace("CREATE UNIQUE INDEX ", "CREATE UNIQUE INDEX CONCURRENTLY ", 1)
+    return warning(
+        f"the index {index.name} was not made to its end and is not used",
+        "junkie doctor --fix schema.indexes",
+        fixes=[Fix("schema.indexes", (drop, make), partial(build_index, index.name, make))],
+    )
+
+
+# --- dead rows, other places ------------------------------------------------------------------------------------------
+
+_STATISTICS = """
+SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead,
+  coalesce(last_vacuum, last_autovacuum) IS NULL AS never_vacuumed
+FROM pg_stat_user_tables WHERE schemaname = $1 ORDER BY relname
+"""
+
+
+async def _bloat(context: Context) -> Finding:
+    state = context.schema
+    async with context.connection() as connection, connection.transaction():
+        rows = await connection.fetch(_STATISTICS, state.schema)
+    findings = []
+    for row in rows:
+        command = f"VACUUM (ANALYZE) {state.qualified(row['name'])}"
+        if row["dead"] > _DEAD_ROWS and row["dead"] > _DEAD_SHARE * max(row["live"], 1):
+            detail = f"{row['name']} holds {row['dead']:,} dead rows beside {row['live']:,} live ones"
+            hint = f"{command}; if it stays so, look for old transactions and at autovacuum"
+            findings.append(warning(detail, hint))
+        elif row["never_vacuumed"] and row["live"] > _ROWS_TO_VACUUM:
+            detail = f"{row['name']} has {row['live']:,} rows and was never vacuumed"
+            findings.append(warning(detail, f"{command}; see whether autovacuum is on"))
+    return together(findings, ok("no table holds many dead rows"))
+
+
+_ELSEWHERE = """
+SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> $1 AND c.relname = ANY($2::text[]) AND n.nspname !~ '^pg_'
+  AND (n.nspname = 'public' OR $3) ORDER BY 1, 2
+"""
+
+
+async def _location(context: Context) -> Finding:
+    state = context.schema
+    names = [MEMORIES, SESSIONS, RUNS]
+    async with context.connection() as connection, connection.transaction():
+        # Where there is nothing in our own schema, the tables may be in any other; else only public misleads.
+        rows = await connection.fetch(_ELSEWHERE, state.schema, names, state.generation == "none")
+    if not rows:
+        return ok(f"schema {state.schema} alone has them")
+    schemas = list(dict.fromkeys(row["schema"] for row in rows))
+    listed = ", ".join(f"{row['schema']}.{row['name']}" for row in rows[:3])
+    if state.generation == "none":
+        return warning(
+            f"schema {state.schema} has no tables of agno, but there are {listed}",
+            f"set JUNKIE_SCHEMA={schemas[0]} if these are the ones",
+        )
+    moves = "; ".join(
+        f"ALTER TABLE {quoted(row['schema'])}.{quoted(row['name'])} RENAME TO {quoted(row['name'] + '_old')}"
+        for row in rows
+    )
+    return warning(
+        f"there are tables of the same name elsewhere: {listed}; a query that names no schema meets those",
+        f"look what is in them, then: {moves}",
+    )
+
+
+def require_tables_of_today(state: SchemaState) -> None:
+    """Raise Waits unless a chat would find every table and make none."""
+    if state.generation == "none" or any(not state.has(table) for table in (*_COLUMNS, VERSIONS)):
+        raise Waits("schema.tables", "the first chat makes agno's tables")
+    if not state.has_own_tables:
+        raise Waits("schema.junkie", "junkie's own tables are not there")
+
+
+_SCHEMA = ("JUNKIE_SCHEMA",)
+_SEEN = ("schema.tables",)
+CHECKS = (
+    Check("schema.tables", "Agno's tables", _tables, ("database.reachable",), (), _SCHEMA),
+    Check("schema.version", "Agno's version of them", _version, _SEEN),
+    Check("schema.junkie", "Junkie's own tables", _own, _SEEN),
+    Check("schema.indexes", "Indexes", _indexes, _SEEN),
+    Check("schema.bloat", "Dead rows", _bloat, _SEEN),
+    Check("schema.location", "Tables in other schemas", _location, _SEEN),
+)
