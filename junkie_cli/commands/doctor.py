@@ -81,10 +81,13 @@ def doctor(
     if nagios and (fix or as_json):
         raise UsageError("--nagios goes with neither --fix nor --json", hint="leave one of them out")
     wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
-    asked = _Asked.of(wanted, deep, timeout, max_backup_age, told=not (nagios or as_json))
+    silent = nagios or as_json or (fix and not is_terminal(sys.stdout))
+    asked = _Asked.of(wanted, deep, timeout, max_backup_age, told=not silent)
     report = asked.examine()
     if fix:
-        report = _mend(asked, report, _chosen(asked, report, named=bool(wanted)), yes, confirm)
+        report = _mend(asked, report, _chosen(report, named=bool(wanted)), yes, confirm)
+        if not asked.told and not as_json:
+            print_rows(_COLUMNS, report.results)
     if nagios:
         raise typer.Exit(_print_for_nagios(report))
     if as_json:
@@ -156,7 +159,7 @@ class _Asked:
 # --- mending ----------------------------------------------------------------------------------------------------------
 
 
-def _chosen(asked: _Asked, report: "Report", *, named: bool) -> "tuple[Fix, ...]":
+def _chosen(report: "Report", *, named: bool) -> "tuple[Fix, ...]":
     """What is to be mended: what was named, else all that needs no more than a yes."""
     severe = [fix for fix in report.fixes if fix.severe and not named]
     for fix in severe:
@@ -176,7 +179,9 @@ def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, 
 
     for each in fixes:
         with working(f"mending {each.check_id}") as activity:
-            invocation().run(apply(each, asked.context, activity.say))
+            afterwards = invocation().run(apply(each, asked.context, activity.say))
+        if afterwards:
+            note(afterwards)
     again = asked.examine(frozenset(each.check_id for each in fixes))
     new = {result.id: result for result in again.results}
     return replace(report, results=tuple(new.get(result.id, result) for result in report.results))
@@ -204,6 +209,7 @@ _SYMBOLS: Mapping[str, tuple[str, str, str]] = {
     "failed": ("✗", "x", "red"),
     "skipped": ("–", "-", "dim"),
 }
+_LEAST_ROOM = 44  # columns
 _WORD = max(map(len, _SYMBOLS))
 _COLUMNS = (
     Column("STATUS", lambda result: result.status),
@@ -241,7 +247,7 @@ class _Screen:
         if result.status in {"ok", "skipped"}:
             return [head + look.styled(cut(one_line(result.detail), room), "dim")]
         indent = margin
-        if room < 30:  # too narrow for two columns: the sentence goes below
+        if room < _LEAST_ROOM:  # too narrow for two columns: the sentence goes below
             indent, room = 4, columns_of(sys.stdout) - 4
             head, lines = head.rstrip(), [""]
         else:
@@ -260,13 +266,17 @@ class _Screen:
             return
         look = self._look
         parts = [
-            look.styled(f"{report.count(status)} {status}", style)
+            look.styled(f"{report.count(status)} {_plural(status, report.count(status))}", style)
             for status, (_, _, style) in _SYMBOLS.items()
             if report.count(status)
         ]
         joint = f" {look.symbol('separator')} "
         clear()
-        _write("\n" + joint.join([*parts, look.styled(f"{duration(seconds)}", "dim")]) + "\n")
+        _write("\n" + joint.join([*parts, look.styled(duration(seconds), "dim")]) + "\n")
+
+
+def _plural(status: str, count: int) -> str:
+    return "warnings" if status == "warning" and count > 1 else status
 
 
 def _write(text: str) -> None:

@@ -149,12 +149,13 @@ def _others(detail: str, modes: dict[Path, int]) -> Finding:
     )
 
 
-async def _tighten(modes: dict[Path, int], _: Context, __: Callable[[str], None]) -> None:
+async def _tighten(modes: dict[Path, int], _: Context, __: Callable[[str], None]) -> str:
     for path, mode in modes.items():
         try:
             path.chmod(mode)
         except OSError as error:
             raise BackupError(f"{path} cannot be changed: {error.strerror}", hint="have its owner do it") from None
+    return ""
 
 
 _FOLDER = ("JUNKIE_BACKUP_DIR",)

@@ -56,7 +56,7 @@ async def _reachable(context: Context) -> Finding:
         return _not_reached(context, error)
     await close_connection(connection)
     context.located = located
-    return ok(located.label if located.embedded else f"{_place(located.url)} takes the connection")
+    return ok(f"answers: {located.label if located.embedded else _place(located.url)}")
 
 
 def _place(url: "DatabaseUrl") -> str:
@@ -130,7 +130,7 @@ async def _async_url(context: Context) -> Finding:
         await checkup.connect_by_sqlalchemy(url, seconds=5 * context.patience)
     except DatabaseError as error:
         return failed(f"SQLAlchemy does not connect with {masked}: {error.message}", error.hint, blocks=False)
-    return ok(f"{masked} connects through SQLAlchemy")
+    return ok(f"connects with {masked}")
 
 
 # --- the server -------------------------------------------------------------------------------------------------------

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
-async def apply(fix: Fix, context: Context, tell: Tell) -> None:
-    """Do it. The embedded server may have stopped while somebody was asked: then it is started again."""
+async def apply(fix: Fix, context: Context, tell: Tell) -> str:
+    """Do it; what should be known afterwards. The embedded server may have stopped while somebody was asked: then it is started again."""
     if context.located is not None and context.located.embedded:
         context.located = await locate(context.settings)
-    await fix.run(context, tell)
+    return await fix.run(context, tell)
 
 
-async def build_index(name: str, statement: str, context: Context, tell: Tell) -> None:
+async def build_index(name: str, statement: str, context: Context, tell: Tell) -> str:
     """Make an index while everybody goes on writing. A half-made one of that name is dropped first.
 
     CONCURRENTLY cannot stand in a transaction, and may wait long for others to end theirs: it has no time limit.
@@ -39,9 +39,10 @@ async def build_index(name: str, statement: str, context: Context, tell: Tell) -
             await connection.execute(statement)
     finally:
         await close_connection(connection)
+    return ""
 
 
-async def add_own_tables(context: Context, tell: Tell) -> None:
+async def add_own_tables(context: Context, tell: Tell) -> str:
     """Make junkie's own tables, or bring them up to this version."""
     tell("making junkie's own tables")
     async with context.connection(read_only=False) as connection, connection.transaction():
@@ -55,13 +56,14 @@ async def add_own_tables(context: Context, tell: Tell) -> None:
                 hint="have its owner GRANT it: junkie doctor --only database.rights",
                 code="database_rights",
             )
+    return ""
 
 
 # --- agno's migration -------------------------------------------------------------------------------------------------
 
 
-async def migrate(context: Context, tell: Tell) -> None:
-    """Back the database up, prove the backup, run agno's own migration, and count again.
+async def migrate(context: Context, tell: Tell) -> str:
+    """Back the database up, prove the backup, run agno's own migration, and count again; names the backup.
 
     Raises JunkieError when the bot's variables are there, BackupError when no proven backup could be made, and
     DatabaseError when the migration failed or rows are missing after it; the backup is named then.
@@ -95,7 +97,7 @@ async def migrate(context: Context, tell: Tell) -> None:
             hint=f"bring the backup back: junkie restore {backup} --replace",
             code="migration_incomplete",
         )
-    tell(f"migrated; the backup of before is {backup}")
+    return f"the backup from before the migration: {backup}"
 
 
 async def _backed_up(context: Context, tell: Tell) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.endpoints import is_configured
@@ -16,7 +16,7 @@ PROMPT_TOKENS, LONGEST_MEMORY = 2000, 1000
 """What a chat puts into a prompt: `team.records.MEMORY_BUDGET` and the cut of one memory; a test compares them."""
 
 _FRESH = "10 minutes"  # younger pending entries are a turn under way, or one whose next try is near
-_NAMED = 3  # users named in a sentence
+_NAMED, _LISTED = 3, 10  # users named in a sentence, ids in a command
 
 
 async def _enabled(context: Context) -> Finding:
@@ -55,7 +55,8 @@ async def _pending(context: Context) -> Finding:
         return ok("no extraction is left undone" if not row["n"] else f"{row['n']} just begun")
     aside = f", {row['aside']} of them given up after many attempts" if row["aside"] else ""
     return warning(
-        f"{row['late']} messages were never searched for memories{aside} (the oldest of {row['oldest']})",
+        f"{counted(row['late'], 'message was', 'messages were')} not searched for memories{aside}"
+        f" (the oldest of {row['oldest']})",
         "junkie memories retry (junkie memories pending tells why they failed)",
     )
 
@@ -78,14 +79,15 @@ async def _owners(context: Context) -> Finding:
     if row["nobody"]:
         findings.append(
             warning(
-                f"{row['nobody']} memories belong to nobody",
+                f"{counted(row['nobody'], 'memory belongs', 'memories belong')} to nobody",
                 "junkie memories list --no-owner shows them; junkie memories clear --no-owner removes them",
             )
         )
     if row["defaults"]:
         findings.append(
             warning(
-                f"{row['defaults']} memories belong to the user 'default', who stands for turns without a user",
+                f"{counted(row['defaults'], 'memory belongs', 'memories belong')} to the user 'default', who is agno's"
+                " for turns of nobody",
                 "junkie memories list -u default shows them; junkie memories clear -u default removes them",
             )
         )
@@ -133,7 +135,10 @@ async def _sharing(context: Context) -> Finding:
     assert row is not None
     if not row["shared"] and not row["others"]:
         return ok("every session has one speaker, its owner")
-    told = f"{row['shared']} sessions with several users, {row['others']} runs of another user than the session's"
+    told = (
+        f"{counted(row['shared'], 'session', 'sessions')} with several users, "
+        f"{counted(row['others'], 'run', 'runs')} of another user than the session's"
+    )
     if is_bots_file(context):
         return ok(f"{told}: a Discord channel is one session to the bot")
     return warning(
@@ -164,22 +169,26 @@ async def _size(context: Context) -> Finding:
     if large:
         findings.append(_too_many(large))
     if doubles:
-        count = sum(row["n"] for row in doubles)
         findings.append(
             warning(
-                f"{count} memories say word for word what another one of the same user says: {doubles[0]['memory_id']}",
-                "delete the doubles: junkie memories delete " + " ".join(row["memory_id"] for row in doubles[:_NAMED]),
+                f"{counted(len(doubles), 'memory repeats', 'memories repeat')} word for word another of the same user",
+                f"delete the doubles: junkie memories delete {_listed(doubles)}",
             )
         )
     if secrets:
-        ids = " ".join(row["memory_id"] for row in secrets[:_NAMED])
         findings.append(
             warning(
-                f"{len(secrets)} memories hold what looks like a key or a password, and go to the provider",
-                f"junkie memories delete {ids}, and make new keys",
+                f"{counted(len(secrets), 'memory holds', 'memories hold')} what looks like a key or a password",
+                f"junkie memories delete {_listed(secrets)}, and make new keys",
             )
         )
     return together(findings, ok(f"everybody's memories fit into a prompt (about {PROMPT_TOKENS:,} tokens)"))
+
+
+def _listed(rows: "list[asyncpg.Record]") -> str:
+    """Ids for a command line, as many as one likes to read."""
+    more = " ... (then run doctor again)" if len(rows) > _LISTED else ""
+    return " ".join(row["memory_id"] for row in rows[:_LISTED]) + more
 
 
 def _text(state: SchemaState) -> str:
@@ -207,7 +216,7 @@ def _too_many(rows: "list[asyncpg.Record]") -> Finding:
 def _doubles(state: SchemaState) -> str:
     """Every memory but the newest of those that say the same of one user."""
     return (
-        f"SELECT memory_id, 1 AS n FROM (SELECT m.memory_id, row_number() OVER (PARTITION BY m.user_id,"
+        f"SELECT memory_id FROM (SELECT m.memory_id, row_number() OVER (PARTITION BY m.user_id,"
         f" md5({_text(state)}) ORDER BY m.updated_at DESC NULLS LAST, m.memory_id) AS place"
         f" FROM {state.qualified(MEMORIES)} m) d WHERE place > 1 ORDER BY memory_id LIMIT 1000"
     )

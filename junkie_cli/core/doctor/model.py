@@ -15,13 +15,14 @@ _SEVERITY = (OK, WARNING, FAILED)
 class Fix:
     """Something that mends a finding of the check `check_id`.
 
-    `what` says it beforehand, one sentence or statement a line. A `severe` one is only done when it was asked for by
+    `what` says it beforehand, one sentence or statement a line; `run` tells what it is doing meanwhile and returns what
+    should be known afterwards, or nothing. A `severe` one is only done when it was asked for by
     the check's id and the database's name was typed.
     """
 
     check_id: str
     what: tuple[str, ...]
-    run: Callable[["Context", Callable[[str], None]], Awaitable[None]]
+    run: Callable[["Context", Callable[[str], None]], Awaitable[str]]
     severe: bool = False
 
 
@@ -66,6 +67,11 @@ def together(findings: Sequence[Finding], fine: Finding) -> Finding:
         any(finding.blocks for finding in wrong),
         tuple(fix for finding in wrong for fix in finding.fixes),
     )
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 memory`, `2,000 memories`."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 class Waits(Exception):

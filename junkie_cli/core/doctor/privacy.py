@@ -25,7 +25,7 @@ async def _telemetry(context: Context) -> Finding:
             "the environment switches agno's telemetry on: junkie overrules it, the bot does not",
             "unset AGNO_TELEMETRY, or set AGNO_TELEMETRY=false",
         )
-    return ok("agno's is off, in the team, in its members and in the environment of this process")
+    return ok("agno's is off: in the team, in its members, in this process")
 
 
 async def _keys(context: Context) -> Finding:

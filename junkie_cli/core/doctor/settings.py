@@ -141,11 +141,12 @@ def _mode(path: Path) -> Finding:
     )
 
 
-async def _tighten(path: Path, _: Context, __: Callable[[str], None]) -> None:
+async def _tighten(path: Path, _: Context, __: Callable[[str], None]) -> str:
     try:
         path.chmod(0o600)
     except OSError as error:
         raise SettingsError(f"{path} cannot be changed: {error.strerror}", hint="have its owner do it") from None
+    return ""
 
 
 async def _is_tracked(path: Path) -> bool:
