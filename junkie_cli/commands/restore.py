@@ -220,6 +220,7 @@ def _names(planned: "WholePlan") -> set[str]:
 
 def _done(result: "WholeResult") -> dict[str, Any]:
     return {
+        "dry_run": False,
         "path": str(result.path),
         "database": result.label,
         "schema": result.schema,
@@ -294,7 +295,7 @@ def _ask_person(planned: "PersonPlan", options: _Options) -> None:
 
 def _person(planned: "PersonPlan", *, dry_run: bool, result: "PersonResult | None" = None) -> dict[str, Any]:
     tables = [
-        {"name": name, "added": added, "changed": changed, "left": left}
+        {"name": name, "rows": added + changed, "added": added, "changed": changed, "left": left}
         for name, added, changed, left in planned.counts()
     ]
     return {
