@@ -43,10 +43,15 @@ class Invocation:
     failure is a line like the others; None from it prints nothing, for a failure that was told already."""
 
     def settings(self, **overrides: str | None) -> "Settings":
-        """Load the settings; `overrides` are option values by variable name, None for options not given."""
+        """Load the settings; `overrides` are option values by variable name, None for options not given.
+
+        `--verbose` is the option of DEBUG_MODE.
+        """
         from junkie_cli.core.settings import load_settings
 
         given = {name: value for name, value in overrides.items() if value is not None}
+        if self.verbose:
+            given.setdefault("DEBUG_MODE", "true")
         self.loaded = load_settings(env_file=self.env_file, overrides=given)
         return self.loaded
 

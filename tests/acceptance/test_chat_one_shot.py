@@ -287,3 +287,13 @@ def test_an_older_schema_is_not_added_to_unasked(
 def test_yes_agrees_to_what_an_older_schema_needs(junkie: Junkie, env: dict[str, str], written_by: Make) -> None:
     old = env | {"POSTGRES_URL": written_by("2.9").libpq()}
     assert junkie.run("chat", "--yes", "hello", env=old).ok().stdout
+
+
+@pytest.mark.parametrize(("arguments", "more"), [(("-v",), {}), ((), {"DEBUG_MODE": "true"})])
+def test_what_agno_does_is_logged_to_stderr_when_asked_for(
+    junkie: Junkie, env: dict[str, str], arguments: tuple[str, ...], more: dict[str, str]
+) -> None:
+    result = junkie.run(*arguments, "chat", "hello there", env={**env, **more}).ok()
+    assert result.stdout == "All right.\n"
+    assert "agno-team: DEBUG: " in result.stderr
+    assert "local-key" not in result.stderr and env["POSTGRES_URL"] not in result.stderr

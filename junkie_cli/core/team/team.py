@@ -115,6 +115,7 @@ def build_team(
         retries=0,
         # Rows stay at the size of what was said: history is read from its own rows.
         store_history_messages=False,
+        debug_mode=settings.debug_mode,  # what is logged then goes to stderr: see guard
         telemetry=False,  # the environment has the last word: see guard.protect
     )
     return HeroTeam(user_id, team, manager)
