@@ -1,10 +1,14 @@
 """Users: who there is, everything of one person in a file, and erasing a person. Plain SQL through asyncpg."""
 
-from junkie_cli.core.users.erasing import Erased, apply_erasures, erase_user
-from junkie_cli.core.users.exporting import ExportedUser, export_user
-from junkie_cli.core.users.ledger import FILE_NAME, Erasure, complete_ledger_file, read_ledger, read_ledger_file
-from junkie_cli.core.users.listing import User, UserPage, list_users
-from junkie_cli.core.users.receipt import check_receipt_path, write_receipt
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from junkie_cli.core.users.erasing import Erased, apply_erasures, erase_user
+    from junkie_cli.core.users.exporting import ExportedUser, export_user
+    from junkie_cli.core.users.ledger import FILE_NAME, Erasure, complete_ledger_file, read_ledger, read_ledger_file
+    from junkie_cli.core.users.listing import User, UserPage, list_users
+    from junkie_cli.core.users.receipt import check_receipt_path, write_receipt
 
 __all__ = [
     "FILE_NAME",
@@ -23,3 +27,21 @@ __all__ = [
     "read_ledger_file",
     "write_receipt",
 ]
+
+# As in core/memories: a command uses one of these modules, and listing need not wait for erasing.
+_HOMES = {
+    "erasing": {"Erased", "apply_erasures", "erase_user"},
+    "exporting": {"ExportedUser", "export_user"},
+    "ledger": {"FILE_NAME", "Erasure", "complete_ledger_file", "read_ledger", "read_ledger_file"},
+    "listing": {"User", "UserPage", "list_users"},
+    "receipt": {"check_receipt_path", "write_receipt"},
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(name)
