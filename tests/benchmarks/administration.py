@@ -1,0 +1,311 @@
+"""The commands of administration beside psql on the same server: what is measured, and how good it should be."""
+
+import json
+from collections.abc import Callable, Iterator
+
+from junkie_cli.core.query import encode_cursor
+from tests.benchmarks.data import ABSENT, COMMON, RARE
+from tests.benchmarks.goals import Goal
+from tests.benchmarks.measuring import Case, Command
+from tests.benchmarks.place import Place
+
+MEMORIES = "ai.user_memories"
+BEST_STATS = (
+    "SELECT user_id, n, sum(n) OVER (), count(*) OVER () FROM (SELECT user_id, count(*) n FROM ai.user_memories"
+    " GROUP BY user_id) u ORDER BY n DESC, user_id LIMIT 10"
+)
+
+
+def _page(condition: str, columns: str = "*", count: int = 51) -> str:
+    return f"SELECT {columns} FROM {MEMORIES} WHERE {condition} ORDER BY updated_at DESC, memory_id DESC LIMIT {count}"
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def lists(place: Place) -> list[Case]:
+    """Tables on a terminal, lines in a pipe, JSON."""
+    bench = place.bench
+    typical, largest = bench.typical(), bench.largest
+    return [
+        place.floor(),
+        place.psql("psql list -u typical", _page(f"user_id = '{typical}'")),
+        place.junkie("list -u typical", "memories", "list", "-u", typical, tty=True),
+        place.junkie("list", "memories", "list", tty=True),
+        place.junkie("users list", "users", "list", tty=True),
+        place.junkie("sessions list", "sessions", "list", tty=True),
+        place.junkie("list -u typical, pipe", "memories", "list", "-u", typical),
+        place.junkie("list -u typical --json", "memories", "list", "-u", typical, "--json"),
+        place.junkie("list 2000 rows, pipe", "memories", "list", "-u", largest, "-n", "2000"),
+        place.agno("agno list largest", "list", largest, rounds=3),
+    ]
+
+
+def lists_goals() -> Iterator[Goal]:
+    for name in ("list -u typical", "list", "users list", "sessions list"):
+        yield Goal(name, ("F",), 1.15)
+    for name in ("list -u typical, pipe", "list -u typical --json"):
+        yield Goal(name, ("F",), 0.85)
+    yield Goal("list 2000 rows, pipe", ("F",), 1.3)
+    yield Goal("list -u typical", ("F",), 1.1, what="peak")
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def pages(place: Place, suffix: str = "") -> list[Case]:
+    """First pages and deep ones of several users, with and without our index."""
+    bench = place.bench
+    deep = min(bench.rows // 50, 100_000)
+
+    def listed(name: str, *arguments: str) -> Case:
+        return place.junkie(name + suffix, "memories", "list", "--json", *arguments)
+
+    return [
+        place.floor(),
+        listed("first page, typical", "-u", bench.typical()),
+        listed("first page, largest", "-u", bench.largest),
+        listed("first page, old rows", "-u", bench.old),
+        listed("deep page, largest", "-u", bench.largest, "--after", _cursor(place, deep, bench.largest)),
+        listed("deep page, all", "--after", _cursor(place, deep * 5)),
+    ]
+
+
+def _cursor(place: Place, depth: int, user: str | None = None) -> str:
+    condition = f"user_id = '{user}'" if user else "true"
+    row = place.rows(
+        f"SELECT updated_at, memory_id FROM {MEMORIES} WHERE {condition}"
+        f" ORDER BY updated_at DESC, memory_id DESC OFFSET {depth} LIMIT 1"
+    )[0]
+    return encode_cursor([row["updated_at"], row["memory_id"]])
+
+
+def pages_goals(suffix: str = "") -> Iterator[Goal]:
+    names = ("first page, largest", "first page, old rows", "deep page, largest", "deep page, all")
+    for name in names:
+        if suffix:
+            yield Goal(name + suffix, ("first page, typical" + suffix,), 1.25)
+        else:
+            yield Goal(name, ("first page, typical",), 1.0, plus=0.05)
+
+
+# --- stats ------------------------------------------------------------------------------------------------------------
+
+
+def stats(place: Place) -> list[Case]:
+    """The figures, beside the one best statement."""
+    return [
+        place.floor(),
+        place.psql("psql best stats", BEST_STATS),
+        place.junkie("stats", "stats", tty=True),
+        place.junkie("stats --json", "stats", "--json"),
+        place.junkie("stats --approximate", "stats", "--approximate", "--json"),
+        place.agno("agno stats", "stats", rounds=3),
+    ]
+
+
+def stats_goals() -> Iterator[Goal]:
+    yield Goal("stats", ("F", "psql best stats"), 1.05)
+    yield Goal("stats --json", ("F", "psql best stats"), 1.05)
+    yield Goal("stats --approximate", ("F",), 1.15)
+    yield Goal("stats", ("F",), 1.1, what="peak")
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+def search(place: Place) -> list[Case]:
+    """Words that are nowhere, seldom and often, without an index of ours."""
+    plain = (
+        f"SELECT * FROM {MEMORIES} WHERE memory #>> '{{}}' ILIKE '%{ABSENT}%'"
+        " ORDER BY updated_at DESC, memory_id LIMIT 20"
+    )
+    return [
+        place.floor(),
+        place.psql("psql ILIKE, absent", plain),
+        *_searches(place, ""),
+        place.agno("agno search, absent", "search", ABSENT, rounds=3),
+    ]
+
+
+def indexed_search(place: Place) -> list[Case]:
+    """The same with the full-text index."""
+    return [place.floor(), *_searches(place, ", indexed")]
+
+
+def _searches(place: Place, suffix: str) -> list[Case]:
+    words = {"absent": ABSENT, "rare": RARE, "common": COMMON}
+    return [
+        place.junkie(f"search, {name}{suffix}", "memories", "search", word, "--json") for name, word in words.items()
+    ]
+
+
+def search_goals() -> Iterator[Goal]:
+    yield Goal("search, absent", ("psql ILIKE, absent",), 0.2)
+    yield Goal("search, rare", ("F",), 1.0, plus=0.075)
+    yield Goal("search, common", ("F",), 1.0, plus=0.075)
+    yield Goal("search, common", ("F",), 1.1, what="peak")
+
+
+def indexed_search_goals() -> Iterator[Goal]:
+    for name in ("absent", "rare", "common"):
+        yield Goal(f"search, {name}, indexed", ("F",), 1.0, plus=0.075 if name == "common" else 0.01)
+
+
+# --- clear and erase --------------------------------------------------------------------------------------------------
+
+_CLEAR = "BEGIN; DELETE FROM ai.user_memories WHERE user_id = '{0}'; COMMIT"
+_ERASE = (
+    "BEGIN; DELETE FROM ai.user_memories WHERE user_id = '{0}';"
+    " DELETE FROM ai.agent_sessions_runs WHERE user_id = '{0}';"
+    " DELETE FROM ai.agent_sessions WHERE user_id = '{0}'; COMMIT"
+)
+
+
+def deletions(place: Place) -> list[Case]:
+    """Another user of middling size is cleared or erased each time."""
+    users = place.victims()
+    return [
+        place.floor(),
+        place.psql_each("psql delete memories", lambda: _CLEAR.format(next(users))),
+        place.junkie_each("clear -u typical", lambda: ("memories", "clear", "-u", next(users), "--yes")),
+        place.junkie_each(
+            "clear -u typical --no-undo", lambda: ("memories", "clear", "-u", next(users), "--yes", "--no-undo")
+        ),
+        place.psql_each("psql delete all", lambda: _ERASE.format(next(users))),
+        place.junkie_each("users erase typical", lambda: ("users", "erase", next(users), "--yes")),
+    ]
+
+
+def deletions_goals() -> Iterator[Goal]:
+    yield Goal("clear -u typical", ("F", "psql delete memories"), (1.0, 1.2))
+    yield Goal("clear -u typical --no-undo", ("F", "psql delete memories"), (1.0, 1.2))
+    yield Goal("users erase typical", ("F", "psql delete all"), (1.0, 1.2))
+
+
+# --- export and import ------------------------------------------------------------------------------------------------
+
+
+def transfers(place: Place) -> list[Case]:
+    """All memories out; a part of them into an empty database, beside psql doing the same."""
+    out = place.folder / "export.jsonl"
+    return [
+        place.floor(),
+        place.psql_script("psql \\copy out", f"\\copy (SELECT row_to_json(m) FROM {MEMORIES} m) TO '{out}.psql'"),
+        place.junkie("export", "memories", "export", "-o", str(out), after=lambda: out.unlink()),
+    ]
+
+
+def transfers_goals() -> Iterator[Goal]:
+    yield Goal("export", ("psql \\copy out",), 1.0)
+    yield Goal("export", ("F",), 1.1, what="peak")
+
+
+_STAGE = "CREATE TEMP TABLE staged (line jsonb);\n"
+_STAGE += "\\copy staged FROM '{0}' WITH (FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02')\n"
+_MERGE = (
+    "INSERT INTO ai.user_memories SELECT r.* FROM staged, jsonb_populate_record(NULL::ai.user_memories, line) r"
+    " WHERE NOT EXISTS (SELECT 1 FROM ai.user_memories o WHERE o.memory_id = line ->> 'memory_id');\n"
+)
+
+
+def imports(place: Place) -> list[Case]:
+    """As many memories as `--transfer` says into an empty database, by COPY and one INSERT in psql, too."""
+    lines = place.exported_lines()
+    script = place.folder / "import.sql"
+    script.write_text("BEGIN;\n" + _STAGE.format(lines) + _MERGE + "COMMIT;\n", "utf-8")
+    empty = place.empty_database
+    return [
+        place.floor(),
+        place.psql_script("psql \\copy in", f"\\i {script}", database=empty, before=place.empty),
+        place.junkie("import", "memories", "import", str(lines), database=empty, before=place.empty),
+        place.junkie(
+            "import --no-undo", "memories", "import", str(lines), "--no-undo", database=empty, before=place.empty
+        ),
+    ]
+
+
+def imports_goals() -> Iterator[Goal]:
+    yield Goal("import", ("psql \\copy in",), 1.25)
+    yield Goal("import --no-undo", ("psql \\copy in",), 1.25)
+    yield Goal("import", ("F",), 1.1, what="peak")
+
+
+# --- backup -----------------------------------------------------------------------------------------------------------
+
+
+def backups(place: Place) -> list[Case]:
+    """pg_dump alone, and a backup with and without its proof."""
+    dump = place.folder / "dump"
+
+    def raw(name: str, *options: str) -> Case:
+        return place.tool(name, "pg_dump", "-Fc", *options, "-n", "ai", "-f", str(dump), after=dump.unlink)
+
+    def made(name: str, *options: str) -> Case:
+        folder = place.folder / "backups"
+        return place.junkie(name, "backup", "-o", str(folder), *options, after=lambda: place.remove(folder))
+
+    return [
+        place.floor(),
+        raw("pg_dump -Fc (gzip)"),
+        raw("pg_dump -Fc -Z zstd:3", "-Z", "zstd:3"),
+        made("backup --no-verify", "--no-verify"),
+        made("backup"),
+    ]
+
+
+def backups_goals() -> Iterator[Goal]:
+    yield Goal("backup --no-verify", ("F", "pg_dump -Fc -Z zstd:3"), 1.02)
+    yield Goal("backup --no-verify", ("pg_dump -Fc (gzip)",), 0.25)
+    yield Goal("backup", ("backup --no-verify",), 3.0)
+    yield Goal("backup", ("F",), 1.1, what="peak")
+
+
+# --- the embedded server ----------------------------------------------------------------------------------------------
+
+
+def embedded(place: Place) -> list[Case]:
+    """The first start, a start later on, and a command that meets the running server; each in its own folder."""
+    line = place.folder / "one.jsonl"
+    line.write_text(json.dumps({"memory_id": "m1", "memory": "likes tea", "user_id": "ada"}) + "\n", "utf-8")
+    listing: tuple[str, ...] = ("memories", "list")
+
+    def own(name: str, *arguments: str, before: Callable[[], None]) -> Case:
+        env = {"POSTGRES_URL": "", "JUNKIE_DATA_DIR": str(place.own_server)}
+        return Case(name, lambda _: Command((place.script, *arguments), env, before=before), rounds=5)
+
+    return [
+        place.floor(),
+        own("embedded, first start", "memories", "import", str(line), before=place.drop_own_server),
+        own("embedded, later start", *listing, before=place.stop_own_server),
+        own("embedded, running", *listing, before=lambda: None),
+    ]
+
+
+def embedded_goals() -> Iterator[Goal]:
+    yield Goal("embedded, first start", (), 0, plus=3.0)
+    yield Goal("embedded, later start", ("embedded, running",), 1.0, plus=0.5)
+    yield Goal("embedded, running", ("F",), 1.0)
+
+
+def startup(place: Place) -> list[Case]:
+    """What loads nothing from a database, and the peers that are installed."""
+    tree = place.help_tree()
+    return [
+        place.python("P0", "-c", "pass"),
+        place.empty_script("PS"),
+        place.junkie("--version", "--version"),
+        place.python("FH", tree, "--help"),
+        place.junkie("--help", "--help"),
+        place.python("FH memories list", tree, "memories", "list", "--help"),
+        place.junkie("memories list --help", "memories", "list", "--help"),
+        place.floor(),
+        *place.peers(),
+    ]
+
+
+def startup_goals() -> Iterator[Goal]:
+    yield Goal("--version", ("P0",), 1.3)
+    yield Goal("--version", ("PS",), 1.1)
+    yield Goal("--help", ("FH",), 1.1)
+    yield Goal("memories list --help", ("FH memories list",), 1.1)

@@ -1,0 +1,6 @@
+def run(*a):
+    return {}
+
+
+def goals():
+    return []
