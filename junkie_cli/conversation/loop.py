@@ -99,6 +99,7 @@ class Loop:
 
         drawing = asyncio.create_task(asyncio.to_thread(_load_drawing))
         try:
+            await asyncio.to_thread(_load_driver)
             conversation = await open_conversation(
                 self._settings,
                 self._options,
@@ -125,6 +126,8 @@ class Loop:
         remembered = f"{status.memories:,} {'memory' if status.memories == 1 else 'memories'}"
         if status.pending:
             remembered += f", {status.pending:,} pending"
+        if not status.memory:
+            remembered = "memory off"
         session = f"{'session' if continued else 'new session'} {short(conversation.session_id)}"
         facts = f" {sign(self._screen.look, 'separator')} ".join([remembered, session])
 
@@ -205,7 +208,7 @@ class Loop:
             await turn.answered()
         view.settle()
         if turn.stopped:
-            self._notices.note("stopped; what was said so far is kept")
+            self._notices.note("stopped; what was said so far is kept" if self._options.database else "stopped")
         elif turn.done and turn.done.error:
             self._notices.error(turn.done.error)
 
@@ -312,6 +315,7 @@ class Loop:
             return
         other = conversation.user_id != self._settings.user or self._options.user is not None
         again = "junkie chat -c" + (f" -u {shlex.quote(conversation.user_id)}" if other else "")
+        self._screen.separate()
         self._notices.note(f"session {short(conversation.session_id)}: {again} goes on with it")
 
     def _opened(self) -> Conversation | None:
@@ -347,3 +351,8 @@ def _load_drawing() -> None:
     from junkie_cli.conversation import markdown
 
     markdown.MarkdownStream.warm_up()
+
+
+def _load_driver() -> None:
+    """Load what talks to PostgreSQL in a thread: the keyboard would wait a tenth of a second for it otherwise."""
+    import junkie_cli.core.database_connection  # noqa: F401

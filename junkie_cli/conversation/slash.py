@@ -73,6 +73,8 @@ def parse(line: str) -> Say | Run | Misspelt | None:
     text = line.strip()
     if not text:
         return None
+    if not text.startswith("/") and text not in {"exit", "quit"}:
+        return Say(line.strip("\r\n").rstrip())  # the indentation of pasted code stays
     if text in {"exit", "quit"}:
         return Run(BY_NAME["exit"], "")
     if text.startswith("//"):

@@ -1,6 +1,5 @@
 """A person at a terminal talks to the installed `junkie`: real pseudo-terminal, real PostgreSQL, real HTTP provider."""
 
-import os
 import re
 import signal
 import stat
@@ -102,7 +101,7 @@ def test_the_prompt_is_there_before_anything_heavy_is_loaded(home: Home, tmp_pat
     who.types("hello")
     who.sees("starting")  # it takes words already
     go_on.touch()
-    who.sees("You said")
+    who.sees("Hello! I am")
     who.prompted()
     assert who.leaves() == 0
 

@@ -11,7 +11,7 @@ from junkie_cli.look import Look
 from tests.support.person import PseudoTerminal
 
 LOOK = Look(colour=True, styles=True, motion=True)
-LINES = st.lists(st.text(st.sampled_from("ab 漢"), max_size=19).map(str.rstrip)  # narrower than the terminal, max_size=6)
+LINES = st.lists(st.text(st.sampled_from("ab 漢"), max_size=19).map(str.rstrip), max_size=6)  # all fit into 40 columns
 
 
 @pytest.fixture
