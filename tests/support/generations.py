@@ -1,5 +1,6 @@
 """Databases as each generation of agno wrote them, from the dumps in tests/data, and ways to work on one."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -83,6 +84,14 @@ class Administration:
         """The one value that a statement gives."""
         async with self.connection(url) as connection:
             return await connection.fetchval(sql, *arguments)
+
+    async def counted(self, url: DatabaseUrl, sql: str) -> Any:
+        """A value of the server's statistics, when all that others have done is in them: a session tells as it ends."""
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        async with self.connection(url) as connection, asyncio.timeout(30):
+            while await connection.fetchval(others):
+                await asyncio.sleep(0.01)
+            return await connection.fetchval(sql)
 
     async def do(self, url: DatabaseUrl, *statements: str) -> None:
         """Run statements, each in a transaction of its own."""
