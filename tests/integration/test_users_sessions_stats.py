@@ -185,6 +185,7 @@ async def test_one_pass_over_the_memories(
     url = written_by("3.1")
     await admin.do(
         url,
+        "SET synchronous_commit = on",  # else VACUUM cannot yet know the rows as visible to all
         "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
         " SELECT n::text, to_jsonb(repeat('x', 1500)), 'u' || n % 100, n, n FROM generate_series(1, 20000) n",
         "VACUUM ANALYZE ai.user_memories",
