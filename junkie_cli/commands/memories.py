@@ -24,6 +24,7 @@ from junkie_cli.output import (
 
 if TYPE_CHECKING:
     from junkie_cli.core.memories import Change, ClearPreview, Memory, MemoryDetail
+    from junkie_cli.core.retrying import Retried
 
 app = typer.Typer(
     name="memories", help="See, search, correct, move and clear what is remembered.", no_args_is_help=True
@@ -34,6 +35,7 @@ LimitOption = Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, h
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")]
 NoUndoOption = Annotated[bool, typer.Option("--no-undo", help="Keep no copy: this cannot be taken back.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="With the rehearsal model: no key, no network.")]
 EmbeddedOption = Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, without a terminal.")]
 
 _COLUMNS = (
@@ -439,6 +441,43 @@ def pending(user: UserOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         return print_json({"pending": [asdict(entry) for entry in waiting]})
     return print_rows(_PENDING, waiting, empty="nothing is pending")
+
+
+@app.command(epilog="Example: junkie memories retry -u ada --all")
+def retry(
+    user: UserOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what waits for its time, and what was set aside.")
+    ] = False,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Try pending extractions again: those whose time has come. Fit for cron."""
+    from junkie_cli.core import retrying
+
+    with progress("retrying", unit="extractions") as shown:
+        done = invocation().run(
+            retrying.retry_memories(
+                invocation().settings(), user, everything=everything, offline=offline, on_progress=shown.reach
+            )
+        )
+    if as_json:
+        counts = ("tried", "succeeded", "failed", "set_aside", "remaining", "memories")
+        print_json({name: getattr(done, name) for name in counts})
+    else:
+        _print_retried(done)
+    if done.error is not None:
+        warn(done.error.message)
+        raise typer.Exit(done.error.exit_code)
+
+
+def _print_retried(done: "Retried") -> None:
+    made = ", ".join(f"{count} {action}" for action, count in done.memories.items())
+    print_line(f"{done.succeeded} of {done.tried} extractions succeeded: memories {made}" if done.tried else "none due")
+    if done.set_aside:
+        note(f"{done.set_aside} failed too often and were set aside: junkie memories pending tells why")
+    if done.remaining:
+        note(f"{done.remaining} still pending: junkie memories pending; at once: junkie memories retry --all")
 
 
 _PENDING = (

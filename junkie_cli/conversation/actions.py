@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from junkie_cli.conversation.notices import folded, memory_lines
+from junkie_cli.conversation.notices import folded, memory_lines, warning_lines
 from junkie_cli.conversation.signs import sign
 from junkie_cli.conversation.slash import COMMANDS
-from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry
+from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
 from junkie_cli.figures import ago
 from junkie_cli.look import Look
 from junkie_cli.text import cut, one_line, pad, shown, width
@@ -101,6 +101,20 @@ class Actions:
         known = await self._conversation.memories()
         return self._dim(f"you are {user_id} now, in a new session: {_count(len(known), 'memory', 'memories')}")
 
+    async def retry(self, argument: str) -> list[str]:
+        """Make pending memories now."""
+        done = await self._conversation.retry()
+        lines = [
+            line for change in done.changes for line in memory_lines(memory_event(change), self._look, self._columns)
+        ]
+        if done.error is not None:
+            lines += warning_lines(done.error.message, self._look, self._columns)
+        if done.remaining:
+            return lines + self._dim(f"{_count(done.remaining, 'memory', 'memories')} still pending")
+        if not done.tried:
+            return self._dim("no memory is pending")
+        return lines or self._dim("there was nothing in it to remember")
+
     async def status(self, argument: str) -> list[str]:
         """What this stands on."""
         status = await self._conversation.status()
@@ -190,6 +204,7 @@ _ACTIONS: Mapping[str, Callable[[Actions, str], Awaitable[list[str]]]] = {
     "new": Actions.new,
     "user": Actions.user,
     "status": Actions.status,
+    "retry": Actions.retry,
 }
 
 

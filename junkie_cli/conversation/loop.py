@@ -140,6 +140,11 @@ class Loop:
             self._screen.print(*last)
 
         self._prompt.above(tell)
+        self._retry(conversation)
+
+    def _retry(self, conversation: Conversation) -> None:
+        """Make up for pending memories behind the prompt, and tell what comes of it above."""
+        conversation.retry_behind(lambda event: self._prompt.above(lambda: self._notices.memory(event)))
 
     async def _ready(self) -> Conversation | None:
         """The conversation, once it is open; an opening that failed before is tried again."""
@@ -224,6 +229,8 @@ class Loop:
                 self._prompt.above(lambda: self._notices.warn(message))
             case Done(error=JunkieError() as error):
                 self._prompt.above(lambda: self._notices.error(error))
+        if isinstance(event, Done) and (conversation := self._opened()) is not None:
+            self._retry(conversation)
 
     async def _pending(self) -> int:
         conversation = self._opened()
@@ -314,7 +321,8 @@ class Loop:
         if self._turn is None or conversation is None or not self._options.database:
             return
         other = conversation.user_id != self._settings.user or self._options.user is not None
-        again = "junkie chat -c" + (f" -u {shlex.quote(conversation.user_id)}" if other else "")
+        again = "junkie chat -c" + (" --offline" if self._options.offline else "")
+        again += f" -u {shlex.quote(conversation.user_id)}" if other else ""
         self._screen.separate()
         self._notices.note(f"session {short(conversation.session_id)}: {again} goes on with it")
 

@@ -28,6 +28,7 @@ async def answer(settings: Settings, options: Options, message: str, view: View,
             settings, options, ask=_asking(view) if interactive else None, on_progress=_from_any_thread(view.note)
         )
         async with conversation:
+            conversation.retry_behind()
             done = await _turn(conversation, message, view)
     finally:
         view.settle()

@@ -35,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("new", "", "begin a new session"),
     Command("user", "ID", "go on as somebody else, in a new session"),
     Command("status", "", "user, session, models, database"),
+    Command("retry", "", "try pending memories again now"),
     Command("exit", "", "leave (as Ctrl-D does)"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}

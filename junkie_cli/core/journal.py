@@ -18,6 +18,7 @@ from junkie_cli.core.schema import (
     MEMORIES,
     OWN_VERSIONS,
     PENDING,
+    RUNS,
     TOMBSTONES,
     SchemaState,
     transaction,
@@ -99,6 +100,8 @@ class Pending:
     created_at: datetime | None = None
     next_try: datetime | None = None
     set_aside: bool = False
+    spooled: bool = False
+    """Whether it lies in this machine's spool because the database could not take it yet."""
 
 
 # -- guarding a user ---------------------------------------------------------------------------------------------------
@@ -322,17 +325,30 @@ async def delete_where(
 # -- pending extractions -----------------------------------------------------------------------------------------------
 
 
+LEASE = 120.0
+"""Seconds that whoever is extracting has for itself before another process may try."""
+
+
 async def write_pending(
-    connection: "Connection", state: SchemaState, pending: Pending, *, began: datetime | None = None
+    connection: "Connection",
+    state: SchemaState,
+    pending: Pending,
+    *,
+    began: datetime | None = None,
+    lease: float = 0,
+    unless_stored: bool = False,
 ) -> None:
     """Write an extraction down before it is tried; writing the same `pending_id` again changes nothing.
 
-    Raises ErasedError as `guard_user` does.
+    Nobody else tries it for `lease` seconds. With `unless_stored` nothing is written when its run is stored already:
+    then it was written with that run, and may have been struck off since. Raises ErasedError as `guard_user` does.
     """
     await guard_user(connection, state, pending.user_id, began=began)
+    stored = f" WHERE NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} WHERE run_id = $4)" if unless_stored else ""
     await connection.execute(
         f"INSERT INTO {state.qualified(PENDING)} (pending_id, user_id, session_id, run_id, message, context, team_id,"
-        " attempts, last_error) VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        " attempts, last_error, next_try) SELECT $1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9,"
+        f" now() + make_interval(secs => $10){stored} ON CONFLICT DO NOTHING",
         pending.pending_id,
         pending.user_id,
         pending.session_id,
@@ -342,6 +358,7 @@ async def write_pending(
         pending.team_id,
         pending.attempts,
         pending.last_error,
+        float(lease),
     )
 
 
@@ -358,24 +375,76 @@ async def strike_off(connection: "Connection", state: SchemaState, pending_id: s
 
 
 MAX_ATTEMPTS = 8
+_MOST_OUTAGES = 4
 
 
 async def record_failure(
-    connection: "Connection", state: SchemaState, pending_id: str, error: str, *, retry_after: float = 0
-) -> None:
+    connection: "Connection",
+    state: SchemaState,
+    pending_id: str,
+    error: str,
+    *,
+    retry_after: float = 0,
+    outage: bool = False,
+) -> bool:
     """Note that an attempt failed: the next one waits 30 s, then twice as long each time, at most a day.
 
-    `retry_after` (seconds) is what the provider asked for at least. After MAX_ATTEMPTS it is set aside.
+    `retry_after` (seconds) is what the provider asked for at least. After MAX_ATTEMPTS it is set aside, and True
+    returned. An `outage` has nothing to do with the message: however long it lasts it sets nothing aside, and the
+    waits grow to eight minutes only.
     """
-    await connection.execute(
-        f"UPDATE {state.qualified(PENDING)} SET attempts = attempts + 1, last_error = left($2, 500),"
+    count = f"greatest(attempts, least(attempts + 1, {_MOST_OUTAGES}))" if outage else "attempts + 1"
+    aside = "set_aside" if outage else f"attempts + 1 >= {MAX_ATTEMPTS}"
+    set_aside: bool | None = await connection.fetchval(
+        f"UPDATE {state.qualified(PENDING)} SET attempts = {count}, last_error = left($2, 500),"
         " next_try = now() + make_interval(secs => greatest($3::float8, least(86400, 30 * 2 ^ attempts))),"
-        " set_aside = attempts + 1 >= $4 WHERE pending_id = $1::text::uuid",
+        f" set_aside = {aside} WHERE pending_id = $1::text::uuid RETURNING set_aside",
         pending_id,
         storable(error),
         retry_after,
-        MAX_ATTEMPTS,
     )
+    return bool(set_aside)
+
+
+async def claim_pending(
+    connection: "Connection", state: SchemaState, user_id: str | None, passed_over: Sequence[str]
+) -> Pending | None:
+    """The oldest extraction that is due (of one user, or of all), with its lease renewed; None when none is.
+
+    Processes that claim at once get different ones. Those with an id in `passed_over` are left alone.
+    """
+    row = await connection.fetchrow(
+        f"UPDATE {state.qualified(PENDING)} SET next_try = now() + make_interval(secs => $3) WHERE pending_id ="
+        f" (SELECT pending_id FROM {state.qualified(PENDING)} WHERE next_try <= now() AND NOT set_aside"
+        " AND ($1::text IS NULL OR user_id = $1) AND pending_id <> ALL ($2::text[]::uuid[])"
+        f" ORDER BY created_at, pending_id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING {_PENDING_COLUMNS}",
+        user_id,
+        list(passed_over),
+        LEASE,
+    )
+    return None if row is None else Pending(**dict(row))
+
+
+async def release_pending(connection: "Connection", state: SchemaState, pending_id: str) -> None:
+    """Give a claim back untried."""
+    await connection.execute(
+        f"UPDATE {state.qualified(PENDING)} SET next_try = now() WHERE pending_id = $1::text::uuid", pending_id
+    )
+
+
+async def make_due(connection: "Connection", state: SchemaState, user_id: str | None) -> None:
+    """Have everything tried again at once, what was set aside too: somebody asked for it."""
+    await connection.execute(
+        f"UPDATE {state.qualified(PENDING)} SET next_try = now(), set_aside = false"
+        " WHERE ($1::text IS NULL OR user_id = $1) AND (set_aside OR next_try > now())",
+        user_id,
+    )
+
+
+_PENDING_COLUMNS = (
+    "pending_id::text AS pending_id, user_id, session_id, run_id, message, context, team_id, attempts, last_error,"
+    " created_at, next_try, set_aside"
+)
 
 
 async def list_pending(connection: "Connection", state: SchemaState, user_id: str | None = None) -> list[Pending]:
@@ -384,8 +453,7 @@ async def list_pending(connection: "Connection", state: SchemaState, user_id: st
         return []
     async with transaction(connection):
         rows = await connection.fetch(
-            "SELECT pending_id::text AS pending_id, user_id, session_id, run_id, message, context, team_id, attempts,"
-            f" last_error, created_at, next_try, set_aside FROM {state.qualified(PENDING)}"
+            f"SELECT {_PENDING_COLUMNS} FROM {state.qualified(PENDING)}"
             " WHERE $1::text IS NULL OR user_id = $1 ORDER BY created_at, pending_id",
             user_id,
         )

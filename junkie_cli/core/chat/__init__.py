@@ -19,7 +19,9 @@ from junkie_cli.core.chat.events import (
     Tool,
     Usage,
     Warning,
+    memory_event,
 )
+from junkie_cli.core.retrying import Retried
 from junkie_cli.core.team.values import TablesNeededError
 
 __all__ = [
@@ -33,10 +35,12 @@ __all__ = [
     "Memory",
     "MemoryEntry",
     "Reasoning",
+    "Retried",
     "SessionEntry",
     "Status",
     "TablesNeededError",
     "Tool",
     "Usage",
     "Warning",
+    "memory_event",
 ]

@@ -2,17 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from junkie_cli.core.chat.events import ChatEvent, Exchange, MemoryEntry, SessionEntry, Status, Warning
+from junkie_cli.core.chat.events import (
+    ChatEvent,
+    Exchange,
+    Memory,
+    MemoryEntry,
+    SessionEntry,
+    Status,
+    Warning,
+    memory_event,
+)
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.journal import MemoryChange, storable
+from junkie_cli.core.retrying import Retried, retry_owed
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.team.opening import open_team
 
 if TYPE_CHECKING:
     from junkie_cli.core.chat.turn import TurnRunner, Unstored
-    from junkie_cli.core.team.connections import Connections
     from junkie_cli.core.team.engine import TeamEngine
     from junkie_cli.core.team.records import Records
 
@@ -26,6 +37,9 @@ NO_JOURNAL = (
 
 LONGEST_ID = 200
 
+MOST_ASKED = 1000
+"""Extractions that one `/retry` makes; how many are left is told."""
+
 
 class Conversation:
     """A conversation of `user_id`; make it with `open`, end it with `close` (or use it as `async with`).
@@ -37,6 +51,7 @@ class Conversation:
     def __init__(self, engine: "TeamEngine", user_id: str, session_id: str, notes: tuple[str, ...]) -> None:
         self._engine = engine
         self._turn: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
         self._why: tuple[MemoryEntry, ...] = ()
         self._unstored: list[Unstored] = []
         self._told_cap: set[str] = set()
@@ -69,9 +84,10 @@ class Conversation:
         _check_id("user", user_id)
         if session_id is not None:
             _check_id("session", session_id)
-        engine = await _open_engine(
+        engine = await open_team(
             settings,
             on_progress,
+            also="junkie_cli.core.chat.turn",
             offline=offline,
             memory=memory,
             database=database,
@@ -158,6 +174,38 @@ class Conversation:
                 pass
             self._unstored.pop(0)
         return count
+
+    # -- what is owed --------------------------------------------------------------------------------------------------
+
+    async def retry(self) -> Retried:
+        """Make this user's pending extractions now, those that wait and those set aside too. Raises DatabaseError.
+
+        A provider's failure is in `Retried.error`.
+        """
+        await self._retrying_over()
+        return await retry_owed(self._engine, self.user_id, everything=True, most=MOST_ASKED)
+
+    def retry_behind(self, tell: Callable[[Memory], None] | None = None) -> None:
+        """Begin to make up, behind the conversation, for a few of this user's extractions that are due.
+
+        Each memory that comes of it goes to `tell`. Failures are noted with the extraction and not told: it was told
+        that it is pending. Does nothing while an earlier call is still at it.
+        """
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry_due(self.user_id, tell))
+
+    async def _retry_due(self, user_id: str, tell: Callable[[Memory], None] | None) -> None:
+        with suppress(JunkieError):
+            done = await retry_owed(self._engine, user_id)
+            if tell is not None and user_id == self.user_id:
+                for change in done.changes:
+                    tell(memory_event(change))
+
+    async def _retrying_over(self, *, stop: bool = False) -> None:
+        if self._retrying is not None and not self._retrying.done():
+            if stop:
+                self._retrying.cancel()
+            await asyncio.wait({self._retrying})
 
     # -- memories ------------------------------------------------------------------------------------------------------
 
@@ -269,6 +317,7 @@ class Conversation:
         if self._turn is not None:
             self._turn.cancel()
             await asyncio.wait({self._turn})
+        await self._retrying_over(stop=True)
         try:
             await self._store_earlier()
         finally:
@@ -288,60 +337,10 @@ class Conversation:
         await self.close()
 
 
-async def _open_engine(
-    settings: Settings,
-    on_progress: Callable[[str], None] | None,
-    *,
-    offline: bool,
-    memory: bool,
-    database: bool,
-    may_add_tables: bool,
-) -> "TeamEngine":
-    """Load agno in a thread and connect meanwhile: somebody may already be typing."""
-    from junkie_cli.core.team import guard
-    from junkie_cli.core.team.connections import connect_first
-    from junkie_cli.core.team.endpoints import choose
-
-    guard.protect()
-    choose(settings, offline=offline)  # that there is no provider is told before a database is made
-    connecting = asyncio.create_task(connect_first(settings, on_progress)) if database else None
-    try:
-        await asyncio.to_thread(_load)
-        from junkie_cli.core.team.engine import open_engine
-
-        connections = await connecting if connecting else None
-        return await open_engine(settings, connections, offline=offline, memory=memory, may_add_tables=may_add_tables)
-    except BaseException:
-        if connecting is not None:
-            await _give_up(connecting)
-        raise
-
-
-async def _give_up(connecting: "asyncio.Task[Connections]") -> None:
-    connecting.cancel()
-    await asyncio.wait({connecting})
-    if not connecting.cancelled() and connecting.exception() is None:
-        await connecting.result().close()
-
-
 def _notes(engine: "TeamEngine") -> list[str]:
     if engine.database is None:
         return [NO_DATABASE]
     return [NO_JOURNAL] if engine.memory and not engine.records.keeps_pending else []
-
-
-def _load() -> None:
-    """Load all that a turn is made of; a seventh faster while nobody looks for garbage among 1,300 new modules."""
-    import gc
-
-    gc.disable()
-    try:
-        from junkie_cli.core.chat import turn  # noqa: F401 - see above
-        from junkie_cli.core.team import engine
-
-        engine.load()
-    finally:
-        gc.enable()
 
 
 def _check_id(what: str, value: str) -> None:

@@ -8,6 +8,7 @@ each change; and exactly one `Done`, always last.
 from dataclasses import dataclass
 
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.journal import AppliedChange
 from junkie_cli.core.team.values import Exchange, MemoryEntry, SessionEntry
 
 __all__ = [
@@ -60,6 +61,13 @@ class Memory:
     action: str
     memory_id: str | None
     memory: str | None
+
+
+def memory_event(change: AppliedChange) -> Memory:
+    """A committed change as an event: the text as it now stands, of a deleted memory the text that went."""
+    row = change.after or change.before or {}
+    text = row.get("memory")
+    return Memory(change.action, change.memory_id, text if isinstance(text, str) else str(text))
 
 
 @dataclass(frozen=True, slots=True)

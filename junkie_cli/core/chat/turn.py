@@ -23,9 +23,11 @@ from junkie_cli.core.chat.events import (
     Tool,
     Usage,
     Warning,
+    memory_event,
 )
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.journal import AppliedChange, ErasedError, Pending, storable
+from junkie_cli.core.journal import ErasedError, Pending, storable
+from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, note_failure
 from junkie_cli.core.team.engine import TeamEngine
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.history import TEAM_ID, interrupted_run
@@ -44,10 +46,6 @@ STORE_SECONDS = 15.0
 # A write that was refused may have gone to a server that has just become a standby; the next connection tells.
 _WORTH_ONE_MORE = "database_readonly"
 _PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_dns"})
-# Failures that say nothing about the next request to the same provider.
-_ABOUT_THIS_ANSWER = frozenset(
-    {"provider_too_large", "provider_length", "provider_empty", "provider_tool_use_failed", "provider_cut"}
-)
 _TOOL_STATUS = {
     "TeamToolCallStarted": "started",
     "TeamToolCallCompleted": "completed",
@@ -238,15 +236,16 @@ class TurnRunner:
         """Whether the memory model is at the provider that has just refused, and would refuse it too, after a wait."""
         models = self._engine.models
         same = models.main_choice.endpoint == models.memory_choice.endpoint
-        return same and isinstance(error, ModelError) and error.code not in _ABOUT_THIS_ANSWER
+        return same and isinstance(error, ModelError) and error.code not in ABOUT_THIS_MESSAGE
 
     async def _extract(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
         assert hero.memory is not None
         assert isinstance(self._engine.records, Records)
-        extraction = await hero.memory.extract(turn.user_id, turn.message, turn.context, turn.memories)
-        made = await self._engine.records.commit_memories(
-            extraction.changes, pending.pending_id if pending else None, by="team", began=turn.began
-        )
+        async with hero.extracting:
+            extraction = await hero.memory.extract(turn.user_id, turn.message, turn.context, turn.memories)
+            made = await self._engine.records.commit_memories(
+                extraction.changes, pending.pending_id if pending else None, by="team", began=turn.began
+            )
         for change in made or ():
             self._emit(memory_event(change))
         for sentence in _bounds_told(extraction):
@@ -261,8 +260,7 @@ class TurnRunner:
             self._emit(Warning(f"memories of this are pending: {error.message}"))
         if isinstance(self._engine.records, Records):
             with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind
-                seconds = (isinstance(error, ModelError) and error.retry_after) or 0
-                await self._engine.records.record_failure(pending.pending_id, error.message, retry_after=seconds)
+                await note_failure(self._engine.records, pending.pending_id, error)
 
 
 async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
@@ -286,13 +284,6 @@ async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
             if pause is None or late or not again:
                 raise
         await asyncio.sleep(pause)
-
-
-def memory_event(change: AppliedChange) -> Memory:
-    """A committed change as an event: the text as it now stands, of a deleted memory the text that went."""
-    row = change.after or change.before or {}
-    text = row.get("memory")
-    return Memory(change.action, change.memory_id, text if isinstance(text, str) else str(text))
 
 
 def _bounds_told(extraction: Extraction) -> Sequence[str]:

@@ -128,6 +128,11 @@ class Records(Lookups):
         )
         return newest, f"(SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET $6) more)"
 
+    async def known(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
+        """The memories that an extraction of `message` is shown, within the budget. Raises DatabaseError."""
+        found = await self.memories(user_id, limit=MOST_MEMORIES)
+        return within_budget([shortened(entry) for entry in found], MEMORY_BUDGET)
+
     async def memories_in_context(self, user_id: str) -> int:
         """How many of the user's memories go into a prompt now."""
         found = await self.memories(user_id, limit=MOST_MEMORIES)
@@ -146,7 +151,9 @@ class Records(Lookups):
             if pending is None:
                 await journal.guard_user(connection, self.state, turn.user_id, began=turn.began)
             else:
-                await journal.write_pending(connection, self.state, pending, began=turn.began)
+                await journal.write_pending(
+                    connection, self.state, pending, began=turn.began, lease=journal.LEASE, unless_stored=True
+                )
             # The key with which agno's own adapter guards run_index: a bot that talks in this session waits for us.
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('agno_run_index'), hashtext($1))", turn.session_id
@@ -273,10 +280,44 @@ class Records(Lookups):
                 code="database_error",
             )
 
-    async def record_failure(self, pending_id: str, error: str, *, retry_after: float = 0) -> None:
-        """Note why an extraction failed, and when it may be tried again. Raises DatabaseError."""
+    # -- what is owed --------------------------------------------------------------------------------------------------
+
+    async def record_failure(
+        self, pending_id: str, error: str, *, retry_after: float = 0, outage: bool = False
+    ) -> bool:
+        """Note why an extraction failed, and when it may be tried again; True when it is set aside. DatabaseError."""
         async with self._connections.transaction() as connection:
-            await journal.record_failure(connection, self.state, pending_id, error, retry_after=retry_after)
+            return await journal.record_failure(
+                connection, self.state, pending_id, error, retry_after=retry_after, outage=outage
+            )
+
+    async def claim(self, user_id: str | None, passed_over: Sequence[str]) -> Pending | None:
+        """The oldest extraction that is due and is now this process', None when none is. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            return await journal.claim_pending(connection, self.state, user_id, passed_over)
+
+    async def release(self, pending_id: str) -> None:
+        """Give a claim back untried. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            await journal.release_pending(connection, self.state, pending_id)
+
+    async def make_due(self, user_id: str | None) -> None:
+        """Have all that is owed tried again at once. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            await journal.make_due(connection, self.state, user_id)
+
+    async def drop_pending(self, pending_id: str) -> None:
+        """Strike an extraction off that must not be made any more. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            await journal.strike_off(connection, self.state, pending_id)
+
+    async def count_pending(self, user_id: str | None) -> int:
+        """How many extractions are owed, of one user or of all. Raises DatabaseError."""
+        async with self._reading() as connection:
+            count: int = await connection.fetchval(
+                f"SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE $1::text IS NULL OR user_id = $1", user_id
+            )
+        return count
 
 
 def within_budget(memories: Sequence[MemoryEntry], budget: int) -> tuple[MemoryEntry, ...]:

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agno.agent import Agent
@@ -39,12 +39,16 @@ _NOT_REMEMBERING = [
 
 @dataclass(slots=True)
 class HeroTeam:
-    """One user's team, its memory manager (None without memory), and how many turns are under way on it."""
+    """One user's team, its memory manager (None without memory), and how many turns are under way on it.
+
+    `extracting` is held from an extraction's look at what is known to its commit: one at a time, in order.
+    """
 
     user_id: str
     team: Team
     memory: TeamMemoryManager | None
     turns: int = 0
+    extracting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def events(self, turn: Turn) -> AsyncIterator[Any]:
         """Agno's events of the turn, which must be under way (`storage.under_way`).

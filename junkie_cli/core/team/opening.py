@@ -1,0 +1,70 @@
+"""Opening a team without waiting for it: agno is loaded in a thread while the database is connected to.
+
+Loads nothing heavy itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    from junkie_cli.core.team.connections import Connections
+    from junkie_cli.core.team.engine import TeamEngine
+
+
+async def open_team(
+    settings: Settings,
+    on_progress: Callable[[str], None] | None = None,
+    *,
+    also: str = "",
+    offline: bool = False,
+    memory: bool = True,
+    database: bool = True,
+    may_add_tables: bool = False,
+) -> "TeamEngine":
+    """Load agno (and the module `also`) in a thread and connect meanwhile: somebody may already be typing.
+
+    Raises SettingsError (no provider), TablesNeededError, DatabaseError.
+    """
+    from junkie_cli.core.team import guard
+    from junkie_cli.core.team.connections import connect_first
+    from junkie_cli.core.team.endpoints import choose
+
+    guard.protect()
+    choose(settings, offline=offline)  # that there is no provider is told before a database is made
+    connecting = asyncio.create_task(connect_first(settings, on_progress)) if database else None
+    try:
+        await asyncio.to_thread(_load, also)
+        from junkie_cli.core.team.engine import open_engine
+
+        connections = await connecting if connecting else None
+        return await open_engine(settings, connections, offline=offline, memory=memory, may_add_tables=may_add_tables)
+    except BaseException:
+        if connecting is not None:
+            await _give_up(connecting)
+        raise
+
+
+async def _give_up(connecting: "asyncio.Task[Connections]") -> None:
+    connecting.cancel()
+    await asyncio.wait({connecting})
+    if not connecting.cancelled() and connecting.exception() is None:
+        await connecting.result().close()
+
+
+def _load(also: str) -> None:
+    """Load all that a turn is made of; a seventh faster while nobody looks for garbage among 1,300 new modules."""
+    import gc
+
+    gc.disable()
+    try:
+        if also:
+            import_module(also)
+        from junkie_cli.core.team import engine
+
+        engine.load()
+    finally:
+        gc.enable()
