@@ -1,0 +1,126 @@
+"""The wheel, in an environment where nothing of the source tree is to be found, on each Python that is here.
+
+One wheel is built a worker. Its dependencies are those of the running environment, put on the path of the new one:
+that neither loads nor costs anything, and the compiled ones among them only work on the running Python. The others
+prove what is pure Python: start, help, version, schemas.
+"""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from junkie_cli import __version__
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.junkie import Junkie
+from tests.support.schemas import validate
+
+SOURCES = Path(__file__).parents[2]
+PROJECT = tomllib.loads((SOURCES / "pyproject.toml").read_text())["project"]
+
+
+def _interpreters() -> list[str]:
+    """The running Python, and the newest of every other minor version that the project promises."""
+    found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
+    promised = [entry.rpartition(" ")[2] for entry in PROJECT["classifiers"] if "Python :: 3." in entry]
+    for version in promised:
+        for path in (Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/python"):
+            found.setdefault(version, str(path))
+        for folder in ("/usr/bin", "/usr/local/bin"):
+            if Path(f"{folder}/python{version}").exists():
+                found.setdefault(version, f"{folder}/python{version}")
+    return [found[version] for version in promised if version in found]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=SOURCES, check=True, capture_output=True)
+    (made,) = folder.iterdir()
+    return made
+
+
+def _install(wheel: Path, interpreter: str, home: Path) -> Path:
+    """An environment with the wheel in it and, behind it on the path, the dependencies of the running one."""
+    environment = home / "installed"
+    subprocess.run([interpreter, "-m", "venv", "--without-pip", environment], check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(environment / "bin/python")]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel)], check=True, capture_output=True)
+    (packages,) = environment.glob("lib/python3.*/site-packages")
+    # A path in a .pth file is not searched for further .pth files: the editable installation is not found through it.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return environment / "bin"
+
+
+def _run(junkie: Junkie, command: Sequence[str | Path], **environment: str) -> str:
+    done = subprocess.run(
+        command, cwd="/", env=junkie.environment(environment), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("interpreter", _interpreters(), ids=lambda path: Path(path).resolve().name)
+def test_it_runs_without_its_sources(wheel: Path, interpreter: str, junkie: Junkie) -> None:
+    programs = _install(wheel, interpreter, junkie.home)
+    assert _run(junkie, [programs / "junkie", "--version"]) == f"junkie {__version__}\n"
+    module = [programs / "python", "-m", "junkie_cli"]
+    assert _run(junkie, [*module, "--help"]) == _run(junkie, [programs / "junkie", "--help"])
+    assert _run(junkie, [*module, "memories", "list", "--help"]).startswith("Usage: junkie memories list")
+    validate(json.loads(_run(junkie, [programs / "junkie", "config", "show", "--json"])), "config.show")
+    where = "import junkie_cli.schemas, pathlib; print(*map(str, pathlib.Path(junkie_cli.__path__[0]).rglob('*')))"
+    files = _run(junkie, [programs / "python", "-c", where]).split()
+    assert not [path for path in files if not path.startswith(str(junkie.home))]
+    here = {path.name for path in (SOURCES / "junkie_cli/schemas").glob("*.json")}
+    assert {Path(path).name for path in files if path.endswith(".json")} == here
+
+
+def test_the_wheel_talks_and_remembers(wheel: Path, junkie: Junkie, database: DatabaseUrl) -> None:
+    program = _install(wheel, sys.executable, junkie.home) / "junkie"
+    url = database.libpq()
+    _run(junkie, [program, "chat", "--offline", "-u", "ada", "I prefer tea."], POSTGRES_URL=url)
+    assert "tea" in _run(junkie, [program, "memories", "list", "-u", "ada"], POSTGRES_URL=url)
+
+
+def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        told = archive.read(f"junkie_cli-{__version__}.dist-info/METADATA").decode()
+    assert {name.partition("/")[0] for name in names} == {"junkie_cli"}
+    assert {Path(name).suffix for name in names} == {".py", ".json", ".typed"}
+    assert "License-Expression: MIT" in told
+    assert wheel.stat().st_size < 2_000_000
+
+
+def _imported() -> set[str]:
+    """The top-level names that the program imports, wherever in its modules."""
+    found: set[str] = set()
+    for path in (SOURCES / "junkie_cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_dependency_is_used_and_every_import_is_a_dependency() -> None:
+    wanted = {_plain(Requirement(entry).name) for entry in PROJECT["dependencies"]}
+    providers = metadata.packages_distributions()
+    foreign = _imported() - set(sys.stdlib_module_names) - {"junkie_cli"}
+    assert {_plain(name) for module in foreign for name in providers[module]} == wanted
