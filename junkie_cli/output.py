@@ -347,12 +347,12 @@ def _piped_through(pager: str, text: str) -> bool:
 def note(message: str) -> None:
     """Tell something beside the answer, on stderr, unless --quiet."""
     if not invocation().quiet:
-        say(shown(message) + "\n")
+        say(_folded(shown(message)))
 
 
 def warn(message: str) -> None:
     """Tell something that the user should not miss, on stderr."""
-    say(f"{Look.of(sys.stderr).styled('warning:', 'yellow', 'bold')} {shown(message)}\n")
+    say(_headed("warning:", "yellow", message))
 
 
 def debug(message: str) -> None:
@@ -365,10 +365,25 @@ def print_error(error: JunkieError) -> None:
     """Tell why the command failed: a sentence and the next step on stderr, and with --json a document on stdout."""
     if invocation().json:
         print_error_document(error)
-    look = Look.of(sys.stderr)
-    say(f"{look.styled('error:', 'red', 'bold')} {shown(error.message)}\n")
+    say(_headed("error:", "red", error.message))
     if error.hint:
-        say(f"  {shown(error.hint)}\n")
+        say(_folded(f"  {shown(error.hint)}"))
+
+
+def _headed(head: str, colour: str, message: str) -> str:
+    text = _folded(f"{head} {shown(message)}")
+    return Look.of(sys.stderr).styled(head, colour, "bold") + text.removeprefix(head)
+
+
+def _folded(text: str) -> str:
+    """Lines for stderr: on a terminal broken between words, further lines indented as their first; else as they are."""
+    if not is_terminal(sys.stderr):
+        return text + "\n"
+    columns, lines = columns_of(sys.stderr), []
+    for line in text.split("\n"):
+        indent = " " * min(len(line) - len(line.lstrip(" ")), columns // 2)
+        lines += [indent + piece for piece in wrap(line.lstrip(" "), columns - len(indent))]
+    return "\n".join(lines) + "\n"
 
 
 def print_error_document(error: JunkieError) -> None:

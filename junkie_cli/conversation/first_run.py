@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import TypeVar
 
 from junkie_cli.conversation.opening import Options
 from junkie_cli.core import setup
-from junkie_cli.core.errors import ProviderError, SettingsError
+from junkie_cli.core.errors import DeclinedError, ProviderError, SettingsError
 from junkie_cli.core.settings import Settings, xdg_dir
+from junkie_cli.look import columns_of
 from junkie_cli.output import ask, note, warn, working
 from junkie_cli.progress import say
-from junkie_cli.text import shown
+from junkie_cli.text import wrap
 
 T = TypeVar("T")
 
@@ -26,13 +28,11 @@ _LOCAL_URL = "http://localhost:11434/v1"
 _PATIENCE_SECONDS = 4.0
 _NAMED = 8  # models
 
-_WAYS = f"""
-No model is set up yet. Three ways to go on:
-
-  1  Groq          paste a key; one is free at {setup.GROQ_KEYS_PAGE}
-  2  local server  Ollama, vLLM, llama.cpp: whatever speaks the OpenAI protocol
-  3  rehearsal     a small model built in: no key, no network, not clever
-"""
+_WAYS = (
+    ("  1  Groq          ", f"paste a key; one is free at {setup.GROQ_KEYS_PAGE}"),
+    ("  2  local server  ", "Ollama, vLLM, llama.cpp: whatever speaks the OpenAI protocol"),
+    ("  3  rehearsal     ", "a small model built in: no key, no network, not clever"),
+)
 
 
 def choose_provider(settings: Settings, options: Options, load: Load) -> tuple[Settings, Options]:
@@ -40,8 +40,14 @@ def choose_provider(settings: Settings, options: Options, load: Load) -> tuple[S
 
     Raises DeclinedError at Ctrl-D, and SettingsError or ProviderError when no answer will do.
     """
-    say(shown(_WAYS) + "\n")
-    way = _until_good(_way)
+    say("\nNo model is set up yet. Three ways to go on:\n\n" + _ways(columns_of(sys.stderr)) + "\n")
+    try:
+        return _go(_until_good(_way), settings, options, load)
+    except DeclinedError:
+        raise DeclinedError("no model was chosen") from None
+
+
+def _go(way: str, settings: Settings, options: Options, load: Load) -> tuple[Settings, Options]:
     if way == "3":
         note("")
         return settings, replace(options, offline=True)
@@ -50,6 +56,18 @@ def choose_provider(settings: Settings, options: Options, load: Load) -> tuple[S
     _offer_to_keep(settings, values)
     note("")
     return chosen, options
+
+
+def _ways(columns: int) -> str:
+    """The ways side by side with what they mean; one above the other where that would break an address."""
+    lines = []
+    for head, meaning in _WAYS:
+        if columns - len(head) < len(setup.GROQ_KEYS_PAGE):
+            lines += [head.rstrip(), *(" " * 5 + line for line in wrap(meaning, columns - 5))]
+            continue
+        first, *more = wrap(meaning, columns - len(head))
+        lines += [head + first, *(" " * len(head) + line for line in more)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _way() -> str:
@@ -70,11 +88,9 @@ def _groq(settings: Settings) -> dict[str, str]:
 
 
 def _local() -> dict[str, str]:
-    url = setup.checked_value("CUSTOM_PROVIDER", ask("Its address", default=_LOCAL_URL))
-    if url == "groq":
-        raise SettingsError("that is Groq, not a local server", hint=f"an address such as {_LOCAL_URL}")
+    url = _address(ask("Its address", default=_LOCAL_URL))
     key = setup.checked_value("CUSTOM_PROVIDER_API_KEY", ask("Its key (Enter for none)", hidden=True))
-    models = _models(url, key)
+    url, models = _models(url, key)
     if models:
         note(f"It has {', '.join(models[:_NAMED])}{' and more' if len(models) > _NAMED else ''}.")
     model = ask("Model", default=models[0] if models else "")
@@ -84,16 +100,38 @@ def _local() -> dict[str, str]:
     return found | {"CUSTOM_PROVIDER_API_KEY": key} if key else found
 
 
-def _models(url: str, key: str) -> tuple[str, ...]:
-    """The models there. Raises ProviderError when the key is refused; a server that is not up yet may come later."""
+def _address(typed: str) -> str:
     try:
-        with working("asking the provider"):
-            return setup.check_key(url, key, timeout=_PATIENCE_SECONDS)
-    except ProviderError as error:
-        if error.code == "provider_key":
-            raise
-        warn(f"{error.message}: going on unchecked")
-        return ()
+        url = str(setup.checked_value("CUSTOM_PROVIDER", typed))
+    except SettingsError:
+        url = "groq"
+    if url == "groq":
+        raise SettingsError("that is not the address of a local server", hint=f"one looks like this: {_LOCAL_URL}")
+    return url
+
+
+def _models(url: str, key: str) -> tuple[str, tuple[str, ...]]:
+    """The base URL and the models there: `url`, or with /v1 behind it, which the address that a server prints lacks.
+
+    Raises ProviderError when the key is refused; a server that is not up yet may come later.
+    """
+    failed: ProviderError | None = None
+    for address in (url,) if url.endswith("/v1") else (url, f"{url.rstrip('/')}/v1"):
+        try:
+            with working("asking the provider"):
+                models = setup.check_key(address, key, timeout=_PATIENCE_SECONDS)
+        except ProviderError as error:
+            if error.code == "provider_key":
+                raise
+            failed = failed or error
+            if error.code != "provider_address":  # nobody answers there at all
+                break
+        else:
+            if models:
+                return address, models
+    if failed is not None:
+        warn(f"{failed.message}: going on unchecked")
+    return url, ()
 
 
 def _offer_to_keep(settings: Settings, values: dict[str, str]) -> None:

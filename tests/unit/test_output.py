@@ -399,6 +399,24 @@ def test_remarks(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_remarks_are_broken_between_words_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    words = "the server at the other end does not answer " * 3
+    error = JunkieError(words.strip(), hint=words.strip())
+    shown = replace_streams(monkeypatch, columns=columns)
+    output.print_error(error)
+    output.warn(words.strip())
+    lines = plain(shown.err.getvalue()).splitlines()
+    assert all(width(line) <= columns for line in lines)
+    assert " ".join(" ".join(lines).split()) == " ".join(f"error: {words}{words}warning: {words}".split())
+    hint = [line for line in lines if line.startswith("  ")]
+    assert len(hint) > 1 and " ".join(" ".join(hint).split()) == words.strip()
+
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    output.print_error(error)
+    assert sys.stderr.getvalue() == f"error: {words.strip()}\n  {words.strip()}\n"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("typed", "answer"), [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("", False)]
 )

@@ -1,0 +1,142 @@
+"""The first `junkie chat` of a newcomer: nothing is set up, and there are three ways to go on."""
+
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.junkie import Junkie
+from tests.support.model_server import HttpError, ModelServer
+from tests.support.person import Person, person
+
+KEY = "gsk_scripted0123456789abcdef"
+ASKED = "Which one: 1, 2 or 3:"
+
+
+@pytest.fixture
+def provider() -> Iterator[ModelServer]:
+    with ModelServer(smart=True, models=("small", "tiny")) as server:
+        yield server
+
+
+@pytest.fixture
+def env(database: DatabaseUrl) -> dict[str, str]:
+    return {"POSTGRES_URL": database.libpq()}
+
+
+def kept(junkie: Junkie) -> Path:
+    return junkie.home / "config" / "junkie" / ".env"
+
+
+def answers(newcomer: Person, question: str, text: str) -> None:
+    """Answer a question that stands at the end of the screen."""
+    newcomer.until(lambda picture: picture.screen[-1:] != [] and picture.screen[-1].endswith(question), repr(question))
+    newcomer.types(text)
+
+
+def test_a_groq_key_is_checked_used_and_kept(junkie: Junkie, env: dict[str, str], provider: ModelServer) -> None:
+    newcomer = person(junkie, "chat", env={**env, "GROQ_BASE_URL": provider.url})
+    answers(newcomer, ASKED, "4")
+    newcomer.sees("that is none of the three")
+    answers(newcomer, ASKED, "1")
+    answers(newcomer, "while you paste):", "nonsense")
+    newcomer.sees("that is no Groq key")
+    answers(newcomer, "while you paste):", KEY)
+    answers(newcomer, "[yes]:", "")
+    assert "I see: your name is Ada." in newcomer.says("My name is Ada.")
+    newcomer.sees("+ remembered: User's name is Ada")
+    assert newcomer.leaves() == 0
+    assert KEY not in newcomer.raw
+    assert {request.key for request in provider.requests + provider.other_requests} == {KEY}
+    assert kept(junkie).read_text() == f"GROQ_API_KEY={KEY}\n"
+    assert stat.S_IMODE(kept(junkie).stat().st_mode) == 0o600
+
+    again = person(junkie, "chat", env={**env, "GROQ_BASE_URL": provider.url})
+    assert "• Your name is Ada." in again.says("What do you remember about me?")
+    assert again.leaves() == 0
+
+
+def test_a_refused_key_is_asked_for_again_and_then_it_ends(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer
+) -> None:
+    provider.models_reply = HttpError(401)
+    newcomer = person(junkie, "chat", env={**env, "GROQ_BASE_URL": provider.url})
+    answers(newcomer, ASKED, "1")
+    for times in (1, 2):
+        answers(newcomer, "while you paste):", KEY)
+        newcomer.until(lambda picture, n=times: picture.text.count("refuses this key (401)") == n, "the refusal")  # type: ignore[misc]
+    answers(newcomer, "while you paste):", KEY)
+    assert newcomer.ended() == 6
+    assert not kept(junkie).exists()
+
+
+@pytest.mark.parametrize("ending", ["/v1", "", "/"])
+def test_a_local_server_is_found_with_or_without_v1(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer, ending: str
+) -> None:
+    newcomer = person(junkie, "chat", env=env)
+    answers(newcomer, ASKED, "2")
+    answers(newcomer, "[http://localhost:11434/v1]:", "localhost")
+    newcomer.sees("one looks like this: http://localhost:11434/v1")
+    answers(newcomer, "[http://localhost:11434/v1]:", provider.url.removesuffix("/v1") + ending)
+    answers(newcomer, "(Enter for none):", "")
+    newcomer.sees("It has small, tiny.")
+    answers(newcomer, "[small]:", "tiny")
+    answers(newcomer, "[yes]:", "")
+    assert "I see: you like figs." in newcomer.says("I like figs.")
+    assert newcomer.leaves() == 0
+    assert {request.model for request in provider.requests} == {"tiny"}
+    assert kept(junkie).read_text() == f"CUSTOM_PROVIDER={provider.url}\nCUSTOM_MODEL=tiny\n"
+
+
+def test_a_server_that_is_not_up_yet_is_gone_on_with_and_nothing_is_kept_after_a_no(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer
+) -> None:
+    provider.models_reply = HttpError(503)
+    newcomer = person(junkie, "chat", env=env)
+    answers(newcomer, ASKED, "2")
+    answers(newcomer, "[http://localhost:11434/v1]:", provider.url)
+    answers(newcomer, "(Enter for none):", "")
+    newcomer.sees("going on unchecked")
+    answers(newcomer, "Model:", "later")
+    answers(newcomer, "[yes]:", "no")
+    assert newcomer.says("Hello")[-2:] != []
+    assert newcomer.leaves() == 0
+    assert not kept(junkie).exists()
+
+
+def test_the_rehearsal_says_what_it_is_and_how_to_come_back(junkie: Junkie, env: dict[str, str]) -> None:
+    newcomer = person(junkie, "chat", env=env)
+    answers(newcomer, ASKED, "3")
+    newcomer.sees("rehearsal model: no real model answers, nothing leaves this machine")
+    newcomer.says("My name is Ada.")
+    assert newcomer.leaves() == 0
+    assert newcomer.picture.screen[-1].endswith(": junkie chat -c --offline goes on with it")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_no_word_is_broken_at_any_width(junkie: Junkie, env: dict[str, str], columns: int) -> None:
+    newcomer = person(junkie, "chat", columns=columns, env=env)
+    shown = " ".join(newcomer.sees(ASKED).split())
+    for words in ("one is free at", "https://console.groq.com/keys", "speaks the OpenAI protocol", "no network"):
+        assert words in shown
+    newcomer.presses("ctrl-c")
+    assert newcomer.ended() == 130
+
+
+def test_leaving_is_no_error_of_the_program(junkie: Junkie, env: dict[str, str]) -> None:
+    newcomer = person(junkie, "chat", env=env)
+    newcomer.sees(ASKED)
+    newcomer.presses("ctrl-d")
+    assert newcomer.ended() == 1
+    assert "no model was chosen" in newcomer.picture.text
+
+
+def test_unattended_the_three_ways_are_named(junkie: Junkie, env: dict[str, str]) -> None:
+    result = junkie.run("chat", "hello", env=env)
+    assert (result.exit_code, result.stdout) == (3, "")
+    for way in ("GROQ_API_KEY", "CUSTOM_PROVIDER", "--offline"):
+        assert re.search(rf"{way}\b", result.stderr)
