@@ -86,7 +86,8 @@ MIXED_OF_USER = """
 SELECT (SELECT count(*) FROM ai.user_memories WHERE user_id = '{user}') || ' ' ||
   (SELECT count(*) FROM (SELECT run_id FROM ai.agent_sessions_runs WHERE user_id = '{user}' UNION
     SELECT e ->> 'run_id' FROM ai.agent_sessions s, jsonb_array_elements(
-      CASE jsonb_typeof(s.runs) WHEN 'array' THEN s.runs ELSE '[]' END) e WHERE coalesce(e ->> 'user_id', s.user_id) = '{user}') r)
+      CASE jsonb_typeof(s.runs) WHEN 'array' THEN s.runs ELSE '[]' END) e
+    WHERE coalesce(e ->> 'user_id', s.user_id) = '{user}') r)
 """
 OLD_OF_USER = """
 SELECT (SELECT count(*) FROM ai.user_memories WHERE user_id = '{user}') || ' ' ||
