@@ -335,10 +335,9 @@ async def _lag(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl") -> Fin
 
 
 _REACHED = ("database.reachable",)
-_URLS = ("POSTGRES_URL", "JUNKIE_DATA_DIR")
 CHECKS = (
     Check("database.url", "The database's address", _url, needs=("settings.values",)),
-    Check("database.reachable", "The database answers", _reachable, ("database.url",), (), _URLS, limit=7),
+    Check("database.reachable", "The database answers", _reachable, ("database.url",), limit=7),
     Check("database.async_url", "SQLAlchemy connects", _async_url, _REACHED, limit=12),
     Check("database.server", "The server", _server, _REACHED),
     Check("database.rights", "Rights", _rights, _REACHED, (), ("JUNKIE_SCHEMA",)),

@@ -17,7 +17,10 @@ Tell = Callable[[str], None]
 
 
 async def apply(fix: Fix, context: Context, tell: Tell) -> str:
-    """Do it; what should be known afterwards. The embedded server may have stopped while somebody was asked: then it is started again."""
+    """Do it; what should be known afterwards.
+
+    The embedded server may have stopped while somebody was asked: then it is started again.
+    """
     if context.located is not None and context.located.embedded:
         context.located = await locate(context.settings)
     return await fix.run(context, tell)

@@ -104,7 +104,7 @@ def _foreign(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
     location = response.headers.get("location", "")
     html = "html" in response.headers.get("content-type", "") or response.text.lstrip()[:1] == "<"
     elsewhere = location.startswith("http") and not location.startswith(endpoint.url.rsplit("/", 1)[0])
-    if elsewhere or html or response.status_code == 511:
+    if elsewhere or (html and not location) or response.status_code == 511:
         return failed(
             _PORTAL.format(label=endpoint.label),
             f"{_PORTAL_HINT.format(variable=endpoint.url_variable)}; if {endpoint.url_variable} names a web page, "

@@ -1,0 +1,285 @@
+"""What doctor says of servers that refuse, hang, are read-only, full or elsewhere; each made for real."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from junkie_cli.core.database import open_connection
+from junkie_cli.core.doctor import database as checks
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.url import DatabaseUrl, Host
+from tests.support.doctor import Doctor, is_told
+from tests.support.pgbouncer import PgBouncer
+from tests.support.postgres import execute
+from tests.support.proxy import Proxy
+from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
+from tests.support.tls import SERVER_SETTINGS, Authority, server_files
+
+SECRET = "hunter2"
+DEPENDENT = ("database.server", "database.rights", "schema.tables", "schema.version", "memory.owners", "backup.tools")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScratchServer]:
+    hba = (*PRIMARY_HBA[:1], "host all guarded 127.0.0.1/32 scram-sha-256", *PRIMARY_HBA[1:], "local all few trust")
+    with ScratchServer(settings={**PRIMARY_SETTINGS, "max_connections": "20"}, hba=hba) as server:
+        execute(
+            server,
+            f"CREATE ROLE guarded LOGIN PASSWORD '{SECRET}'; CREATE ROLE plain LOGIN; CREATE ROLE few LOGIN;"
+            "GRANT CREATE ON DATABASE postgres TO guarded, plain, few",
+        )
+        yield server
+
+
+@pytest.fixture
+def url(server: ScratchServer) -> DatabaseUrl:
+    return DatabaseUrl((Host("127.0.0.1", server.port),), "plain", None, "postgres")
+
+
+@pytest.fixture
+def guarded(url: DatabaseUrl) -> DatabaseUrl:
+    return replace(url, user="guarded", password=SECRET)
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    return Doctor(tmp_path)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- all is well ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_answers(doctor: Doctor, guarded: DatabaseUrl) -> None:
+    found = doctor.use(guarded).examine("database", "schema", "backup.tools", "backup.space")
+    assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+    assert found["database.url"].detail.startswith(f"postgresql://guarded:********@127.0.0.1:{guarded.hosts[0].port}")
+    assert "postgresql+asyncpg://guarded:********@" in found["database.async_url"].detail
+    assert "PostgreSQL 17" in found["database.server"].detail
+    assert not [result for result in found.values() if SECRET in f"{result.detail} {result.hint}"]
+
+
+def test_the_form_of_the_url_is_told(doctor: Doctor, guarded: DatabaseUrl) -> None:
+    doctor.use(guarded.libpq().replace("postgresql://", "postgresql+asyncpg://") + "?pgbouncer=true")
+    found = doctor.examine("database.url", "database.async_url")
+    is_told(found["database.url"], "ok", "role guarded, database postgres", "pgbouncer")
+    assert found["database.async_url"].status == "ok"
+
+
+def test_no_database_is_never_made(doctor: Doctor) -> None:
+    found = doctor.examine("database", "backup", "schema")
+    is_told(found["database.reachable"], "warning", "there is no database yet", "junkie chat makes one")
+    assert found["schema.tables"].detail == "waits for database.reachable"
+    assert found["backup.age"].status == "ok"
+    assert not (doctor.folder / "data").exists()
+
+
+# --- not reached ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_listens(doctor: Doctor, url: DatabaseUrl) -> None:
+    found = doctor.use(replace(url, hosts=(Host("127.0.0.1", free_port()),))).examine("database", *DEPENDENT)
+    is_told(found["database.reachable"], "failed", "no server listens", "start PostgreSQL", "its log:")
+    for check_id in DEPENDENT:
+        assert (found[check_id].status, found[check_id].detail) == ("skipped", "waits for database.reachable")
+    assert doctor.use(url).status("database.reachable") == "ok"
+
+
+def test_a_name_that_nobody_knows(doctor: Doctor, url: DatabaseUrl) -> None:
+    doctor.use(replace(url, hosts=(Host("db.invalid"),)))
+    is_told(doctor.one("database.reachable"), "failed", "db.invalid cannot be resolved", "its log: on db.invalid")
+
+
+def test_a_server_that_accepts_and_never_answers(doctor: Doctor, url: DatabaseUrl) -> None:
+    with Proxy(url) as proxy:
+        proxy.stall()
+        doctor.use(proxy.url(url))
+        found = doctor.examine("database", *DEPENDENT, patience=0.2)
+        is_told(found["database.reachable"], "failed", "did not answer within 1 seconds", "firewall")
+        assert found["schema.tables"].detail == "waits for database.reachable"
+        proxy.resume()
+        assert doctor.status("database.reachable") == "ok"
+
+
+def test_a_server_that_falls_silent_later(doctor: Doctor, url: DatabaseUrl) -> None:
+    with Proxy(url) as proxy:
+        proxy.stall_when(b"pg_is_in_recovery")
+        doctor.use(proxy.url(url))
+        found = doctor.examine("database", patience=0.3)
+        assert found["database.reachable"].status == "ok"
+        is_told(found["database.server"], "failed")
+        proxy.resume()
+        assert doctor.status("database.server") == "ok"
+
+
+def test_a_wrong_password(doctor: Doctor, guarded: DatabaseUrl) -> None:
+    doctor.use(replace(guarded, password="not " + SECRET))
+    result = doctor.one("database.reachable")
+    is_told(result, "failed", "refuses the password of role guarded", "correct the password")
+    assert SECRET not in result.detail + result.hint
+    assert doctor.use(guarded).status("database.reachable") == "ok"
+
+
+def test_a_role_or_a_database_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    doctor.use(replace(url, user="nobody_there"))
+    is_told(doctor.one("database.reachable"), "failed", "no role nobody_there", "CREATE ROLE")
+    doctor.use(replace(url, database="not_there"))
+    is_told(doctor.one("database.reachable"), "failed", "no database not_there", "CREATE DATABASE")
+    execute(server, "CREATE DATABASE not_there")
+    assert doctor.status("database.reachable") == "ok"
+
+
+def test_an_expired_certificate(doctor: Doctor, tmp_path: Path) -> None:
+    authority = Authority()
+    old = authority.issue("127.0.0.1", "127.0.0.1", days=(-3, -1))
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
+    settings = {**SERVER_SETTINGS, "listen_addresses": "127.0.0.1"}
+    hba = ("host all all 127.0.0.1/32 trust",)
+    with ScratchServer(settings=settings, hba=hba, files=server_files(old, authority)) as server:
+        base = f"postgresql://junkie@127.0.0.1:{server.port}/postgres?sslrootcert={tmp_path}/ca.crt&sslmode="
+        is_told(doctor.use(base + "verify-full").one("database.reachable"), "failed", "has expired", "renew")
+        new = authority.issue("127.0.0.1", "127.0.0.1")
+        data = Path(execute(server, "SHOW data_directory")[0][0] or "")
+        for name, content in server_files(new, authority).items():
+            (data / name).write_bytes(content)
+        execute(server, "SELECT pg_reload_conf()")
+        _until_ok(doctor.use(base + "verify-full"), "database.reachable")
+
+
+def _until_ok(doctor: Doctor, check_id: str) -> None:
+    """A reload is taken up by the server in its own time."""
+    end = time.monotonic() + 30
+    while (found := doctor.one(check_id)).status != "ok":
+        assert time.monotonic() < end, found
+
+
+def test_a_server_that_is_recovering(doctor: Doctor, server: ScratchServer) -> None:
+    with Standby(server, hot=False) as standby:
+        is_told(doctor.use(standby.url).one("database.reachable"), "failed", "try again")
+        standby.promote()
+        assert doctor.status("database.reachable") == "ok"
+
+
+# --- what it is -------------------------------------------------------------------------------------------------------
+
+
+def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    with Standby(server) as standby:
+        doctor.use(standby.url, POSTGRES_READ_URL=url.libpq())
+        found = doctor.examine("database")
+        is_told(found["database.server"], "failed", "it is a standby", "target_session_attrs=read-write")
+        assert found["database.replica"].status == "ok"
+        doctor.use(url, POSTGRES_READ_URL=standby.url.libpq())
+        found = doctor.examine("database")
+        assert found["database.server"].status == "ok"
+        is_told(found["database.replica"], "ok", "0 s behind")
+
+
+def test_a_replica_that_is_not_there(doctor: Doctor, url: DatabaseUrl) -> None:
+    doctor.use(url, POSTGRES_READ_URL=f"postgresql://plain@127.0.0.1:{free_port()}/postgres")
+    is_told(doctor.one("database.replica"), "failed", "no server listens", "POSTGRES_READ_URL")
+
+
+def test_a_database_that_is_set_read_only(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    execute(server, "CREATE DATABASE frozen")
+    execute(server, "ALTER DATABASE frozen SET default_transaction_read_only = on")
+    doctor.use(replace(url, database="frozen"))
+    is_told(doctor.one("database.server"), "failed", "read-only", "RESET default_transaction_read_only")
+    execute(server, "ALTER DATABASE frozen RESET default_transaction_read_only")
+    assert doctor.status("database.server") == "ok"
+
+
+def test_a_pooler_in_between(doctor: Doctor, server: ScratchServer, guarded: DatabaseUrl) -> None:
+    with PgBouncer(server, user="guarded", password=SECRET) as pooler:
+        found = doctor.use(pooler.url()).examine("database", "schema", "memory.owners")
+        assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+        assert "through a pooler" in found["database.server"].detail
+    assert "pooler" not in doctor.use(guarded).one("database.server").detail
+
+
+@pytest.mark.parametrize(("major", "day", "status"), [(12, "2026-01-01", "failed"), (14, "2026-01-01", "ok")])
+def test_versions_that_are_supported(major: int, day: str, status: str) -> None:
+    assert checks._version(major, date.fromisoformat(day)).status == status
+
+
+def test_a_version_whose_support_has_ended(doctor: Doctor, url: DatabaseUrl) -> None:
+    later = time.time() + 20 * 366 * 86_400  # this server is then long out of support
+    is_told(doctor.use(url).one("database.server", clock=lambda: later), "warning", "no longer supported", "upgrade")
+
+
+def test_clocks_that_differ(doctor: Doctor, url: DatabaseUrl) -> None:
+    doctor.use(url)
+    is_told(doctor.one("database.time", clock=lambda: time.time() - 90), "warning", "90 s ahead of", "NTP")
+    is_told(doctor.one("database.time", clock=lambda: time.time() + 90), "warning", "90 s behind", "NTP")
+    assert doctor.status("database.time") == "ok"
+
+
+# --- how many ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_role_with_few_connections(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    execute(server, "ALTER ROLE few CONNECTION LIMIT 4")
+    doctor.use(replace(url, user="few"))
+    found = doctor.examine("database")
+    is_told(found["database.connections"], "warning", "4 of 4", "role few", 'ALTER ROLE "few" CONNECTION LIMIT 100')
+    assert found["database.rights"].status == "ok"
+    execute(server, 'ALTER ROLE "few" CONNECTION LIMIT 100')
+    assert doctor.status("database.connections") == "ok"
+
+
+async def test_a_limit_that_is_reached(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    execute(server, "ALTER ROLE few CONNECTION LIMIT 1")
+    few = replace(url, user="few")
+    taken = await open_connection(few)
+    try:
+        doctor.use(few)
+        context = doctor.context()
+        found = await doctor._examine(context, ("database.reachable",), False, 60)
+        is_told(found["database.reachable"], "failed", "takes no more connections for role few", "close other")
+    finally:
+        await taken.close()
+    found = await doctor._examine(doctor.context(), ("database.reachable", "database.rights"), False, 60)
+    assert {result.status for result in found.values()} == {"ok"}
+    execute(server, "ALTER ROLE few CONNECTION LIMIT -1")
+
+
+def test_the_bot_needs_more(doctor: Doctor, url: DatabaseUrl) -> None:
+    doctor.use(url, DISCORD_TOKEN="t")
+    is_told(doctor.one("database.connections"), "warning", "the bot alone opens up to 25", "max_connections")
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+def test_where_the_log_is(doctor: Doctor, url: DatabaseUrl) -> None:
+    nowhere = replace(url, hosts=(Host("127.0.0.1", free_port()),))
+    compose = doctor.folder / "compose.yaml"
+    compose.write_text("services:\n  db:\n    image: postgres:17\n")
+    is_told(doctor.use(nowhere).one("database.reachable"), "failed", f"its log: docker compose -f {compose} logs")
+
+
+def test_an_embedded_server_that_cannot_start(doctor: Doctor) -> None:
+    data = doctor.folder / "data" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("9.6\n")
+    result = doctor.one("database.reachable")
+    is_told(result, "failed", f"its log: {doctor.folder}/data/server.log")
+
+
+def test_the_port_of_something_else(doctor: Doctor) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        listener.listen()
+        port = listener.getsockname()[1]
+        doctor.use(f"postgresql://u:{SECRET}@127.0.0.1:{port}/d")
+        is_told(doctor.one("database.reachable", patience=0.1), "failed", "did not answer")

@@ -1,0 +1,408 @@
+"""What doctor says of tables of every generation, of rights on them and of what they hold; each remedy is followed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agno.db.migrations.manager import MigrationManager
+
+from junkie_cli.core.doctor import memory, schema
+from junkie_cli.core.doctor.model import Result
+from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.core.team.records import MEMORY_BUDGET
+from junkie_cli.core.team.values import LONGEST_MEMORY
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.backups import back_up, sql
+from tests.support.doctor import Doctor, is_told
+from tests.support.generations import Make, as_role, new_role, reader
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    return Doctor(tmp_path)
+
+
+def remedy(result: Result, pattern: str) -> str:
+    """The statement in a hint that begins as `pattern` does."""
+    found = re.search(pattern, result.hint)
+    assert found, result
+    return found[0]
+
+
+def do(url: DatabaseUrl, *statements: str) -> None:
+    for statement in statements:
+        sql(url, statement)
+
+
+# --- generations ------------------------------------------------------------------------------------------------------
+
+
+def test_what_this_agno_writes_is_known() -> None:
+    assert str(MigrationManager.available_versions[-1][1]) == schema.AGNO_SCHEMA
+    assert (memory.PROMPT_TOKENS, memory.LONGEST_MEMORY) == (MEMORY_BUDGET, LONGEST_MEMORY)
+
+
+STATUSES = {
+    "2.2": ("ok", "failed", "reads no memories and drops new ones in silence"),
+    "2.3": ("ok", "warning", "agno 2.3 to 2.9"),
+    "2.9": ("ok", "warning", "agno 2.3 to 2.9"),
+    "2.9-then-3.1": ("ok", "warning", "still are of agno 2"),
+    "2.9-migrated": ("ok", "ok", "as agno 3"),
+    "3.1": ("ok", "ok", "as agno 3"),
+}
+
+
+@pytest.mark.parametrize("generation", STATUSES)
+def test_generations_are_told_apart(doctor: Doctor, written_by: Make, generation: str) -> None:
+    tables, version, words = STATUSES[generation]
+    found = doctor.use(written_by(generation)).examine("schema.tables", "schema.version")
+    assert found["schema.tables"].status == tables
+    is_told(found["schema.version"], version, words)
+
+
+def test_an_empty_database(doctor: Doctor, database: DatabaseUrl) -> None:
+    found = doctor.use(database).examine("schema", "memory")
+    assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+    assert "the first chat makes them" in found["schema.tables"].detail
+
+
+@pytest.mark.parametrize("generation", ["2.2", "2.9"])
+def test_agnos_migration_after_a_proven_backup(doctor: Doctor, written_by: Make, generation: str) -> None:
+    url = written_by(generation)
+    before = sql(url, "SELECT user_id, memory #>> '{}' FROM ai.user_memories ORDER BY memory_id")
+    doctor.use(url)
+    (fix,) = doctor.one("schema.version").fixes
+    assert fix.severe
+    assert "back up" in fix.what[0]
+    (told,) = doctor.mend("schema.version")
+    assert doctor.status("schema.version") == "ok"
+    assert sql(url, "SELECT user_id, memory #>> '{}' FROM ai.user_memories ORDER BY memory_id") == before
+    (manifest,) = (json.loads(path.read_text()) for path in (doctor.folder / "backups").glob("*.dump.json"))
+    assert manifest["verified_at"]
+    assert manifest["file"] in told
+
+
+def test_the_bot_keeps_its_tables(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("2.2")
+    doctor.use(url)
+    (fix,) = doctor.one("schema.version").fixes
+    doctor.use(url, DISCORD_TOKEN="t")
+    result = doctor.one("schema.version")
+    is_told(result, "failed", "the bot needs agno 2", "JUNKIE_SCHEMA=junkie")
+    assert not result.fixes
+    context = doctor.context()
+    import asyncio
+
+    async def anyway() -> None:
+        await doctor._examine(context, ("schema.version",), False, 60)
+        await fix.run(context, lambda _: None)
+
+    with pytest.raises(JunkieError, match="the bot needs agno 2"):
+        asyncio.run(anyway())
+    assert not (doctor.folder / "backups").exists()
+    doctor.environ["JUNKIE_SCHEMA"] = "junkie"
+    assert doctor.status("schema.version") == "ok"
+
+
+def test_without_a_backup_nothing_is_migrated(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("2.2")
+    (doctor.folder / "backups").write_text("in the way")
+    doctor.use(url)
+    with pytest.raises(BackupError):
+        doctor.mend("schema.version")
+    assert doctor.status("schema.version") == "failed"
+
+
+def test_tables_of_a_newer_agno(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(url, "UPDATE ai.agno_schema_versions SET version = '4.0.0' WHERE table_name = 'agent_sessions'")
+    is_told(doctor.use(url).one("schema.version"), "failed", "agent_sessions", "newer agno", "upgrade")
+
+
+def test_columns_that_are_missing(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(url, "ALTER TABLE ai.user_memories DROP COLUMN topics, DROP COLUMN team_id")
+    found = doctor.use(url).examine("schema", "memory.owners")
+    is_told(found["schema.tables"], "failed", "user_memories lacks topics, team_id")
+    assert found["memory.owners"].detail == "waits for schema.tables"
+    do(url, remedy(found["schema.tables"], "ALTER TABLE .*"))
+    assert doctor.status("schema.tables") == "ok"
+
+
+# --- our own tables ---------------------------------------------------------------------------------------------------
+
+
+def test_our_tables_are_made_and_brought_up(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    is_told(doctor.use(url).one("schema.junkie"), "warning", "none yet", "--fix schema.junkie")
+    doctor.mend("schema.junkie")
+    assert doctor.status("schema.junkie") == "ok"
+    salt = sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'")
+    do(url, "DROP TABLE ai.junkie_erasures", "UPDATE ai.junkie_versions SET value = '0' WHERE name = 'schema'")
+    is_told(doctor.one("schema.junkie"), "warning", "version 0 of 1", "junkie_erasures is missing")
+    doctor.mend("schema.junkie")
+    assert doctor.status("schema.junkie") == "ok"
+    do(url, "DROP TABLE ai.junkie_history")
+    assert doctor.status("schema.junkie") == "warning"
+    doctor.mend("schema.junkie")
+    assert doctor.status("schema.junkie") == "ok"
+    assert sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'") == salt
+    do(url, "UPDATE ai.junkie_versions SET value = '99' WHERE name = 'schema'")
+    is_told(doctor.one("schema.junkie"), "failed", "newer junkie")
+
+
+# --- indexes, dead rows, places ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("generation", ["2.2", "3.1"])
+def test_indexes_are_made_while_others_write(doctor: Doctor, written_by: Make, generation: str) -> None:
+    url = written_by(generation)
+    result = doctor.use(url).one("schema.indexes")
+    is_told(result, "warning", "agent_sessions has no index on user_id", "updated_at DESC, memory_id DESC", "search")
+    assert all("CREATE INDEX CONCURRENTLY" in fix.what[0] for fix in result.fixes)
+    doctor.mend("schema.indexes")
+    assert doctor.status("schema.indexes") == "ok"
+    assert len(re.findall("junkie_", sql(url, "SELECT indexname FROM pg_indexes WHERE schemaname = 'ai'"))) == 3
+
+
+def test_an_index_that_was_not_made_to_its_end(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    doctor.use(url).mend("schema.indexes")
+    do(url, "DROP INDEX ai.junkie_sessions_user_updated")
+    # What a broken CREATE INDEX CONCURRENTLY leaves: made here by two rows that a unique one cannot hold.
+    with pytest.raises(AssertionError):
+        do(url, "CREATE UNIQUE INDEX CONCURRENTLY junkie_sessions_user_updated ON ai.agent_sessions (session_type)")
+    result = doctor.one("schema.indexes")
+    is_told(result, "warning", "junkie_sessions_user_updated was not made to its end")
+    assert result.fixes[0].what[0].startswith("DROP INDEX CONCURRENTLY")
+    do(url, "DELETE FROM ai.agent_sessions WHERE session_id <> (SELECT min(session_id) FROM ai.agent_sessions)")
+    doctor.mend("schema.indexes")
+    doctor.mend("schema.indexes")
+    assert "not made to its end" not in doctor.one("schema.indexes").detail
+
+
+def test_dead_rows(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(
+        url,
+        "ALTER TABLE ai.user_memories SET (autovacuum_enabled = off)",
+        "INSERT INTO ai.user_memories SELECT 'd' || n, '\"x\"', NULL, NULL, NULL, NULL, 'dead', NULL, 1, 1"
+        " FROM generate_series(1, 3000) n",
+        "DELETE FROM ai.user_memories WHERE user_id = 'dead'",
+    )
+    result = doctor.use(url).one("schema.bloat")
+    is_told(result, "warning", "user_memories holds 3,000 dead rows")
+    do(url, remedy(result, 'VACUUM .*?"user_memories"'))
+    assert doctor.status("schema.bloat") == "ok"
+
+
+def test_tables_that_were_never_vacuumed(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(
+        url,
+        "ALTER TABLE ai.user_memories SET (autovacuum_enabled = off)",
+        "INSERT INTO ai.user_memories SELECT 'd' || n, '\"x\"', NULL, NULL, NULL, NULL, 'many', NULL, 1, 1"
+        " FROM generate_series(1, 11000) n",
+    )
+    result = doctor.use(url).one("schema.bloat")
+    is_told(result, "warning", "was never vacuumed")
+    do(url, remedy(result, 'VACUUM .*?"user_memories"'))
+    assert doctor.status("schema.bloat") == "ok"
+
+
+def test_tables_of_the_same_name_in_public(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(url, "CREATE TABLE public.user_memories (id int)")
+    result = doctor.use(url).one("schema.location")
+    is_told(result, "warning", "public.user_memories")
+    do(url, remedy(result, "ALTER TABLE .*"))
+    assert doctor.status("schema.location") == "ok"
+
+
+def test_tables_in_another_schema_than_named(doctor: Doctor, written_by: Make) -> None:
+    doctor.use(written_by("3.1", schema="bot"))
+    result = doctor.one("schema.location")
+    is_told(result, "warning", "bot.user_memories")
+    doctor.environ["JUNKIE_SCHEMA"] = remedy(result, "(?<=JUNKIE_SCHEMA=)[a-z]+")
+    assert doctor.status("schema.location") == "ok"
+    assert doctor.one("schema.tables").detail.startswith("user_memories")
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_role_that_may_only_read(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(url, *reader("doctor_reader"))
+    doctor.use(as_role(url, "doctor_reader"))
+    found = doctor.examine("database.rights", "memory.owners")
+    is_told(found["database.rights"], "failed", "no right to insert, update, delete in user_memories")
+    assert found["memory.owners"].status == "warning"
+    for statement in found["database.rights"].hint.split("; "):
+        do(url, statement)
+    assert doctor.status("database.rights") == "ok"
+
+
+def test_a_role_that_may_nothing(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(url, *new_role("doctor_stranger"))
+    doctor.use(as_role(url, "doctor_stranger"))
+    result = doctor.one("database.rights")
+    is_told(result, "failed", "may not use schema ai")
+    for statement in result.hint.split("; "):
+        do(url, statement)
+    assert doctor.status("database.rights") == "ok"
+
+
+def test_a_role_that_may_not_make_the_schema(doctor: Doctor, database: DatabaseUrl) -> None:
+    do(database, *new_role("doctor_stranger"))
+    doctor.use(as_role(database, "doctor_stranger"))
+    result = doctor.one("database.rights")
+    is_told(result, "failed", "schema ai is not there")
+    do(database, result.hint)
+    assert doctor.status("database.rights") == "ok"
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+
+def test_owners_that_are_none(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(
+        url,
+        "UPDATE ai.user_memories SET user_id = NULL WHERE memory_id = (SELECT min(memory_id) FROM ai.user_memories"
+        " WHERE user_id = 'ada')",
+        "UPDATE ai.user_memories SET user_id = 'Ada ' WHERE user_id = 'bob'",
+    )
+    result = doctor.use(url).one("memory.owners")
+    is_told(result, "warning", "1 memory belongs to nobody", "user 'default'", "'Ada ' / 'ada'")
+    environment = {**doctor.environ, "PATH": os.environ["PATH"]}
+    junkie = shutil.which("junkie", path=str(Path(os.sys.executable).parent))  # type: ignore[attr-defined]
+    assert junkie
+    for words in (
+        ("memories", "clear", "--no-owner"),
+        ("memories", "clear", "-u", "default"),
+        ("users", "erase", "Ada "),
+    ):
+        assert " ".join(words[:2]) in result.hint
+        subprocess.run([junkie, *words, "--yes"], env=environment, cwd=doctor.folder, check=True, capture_output=True)
+    assert doctor.status("memory.owners") == "ok"
+
+
+def test_sessions_of_several_users(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    result = doctor.use(url).one("memory.sharing")
+    is_told(result, "warning", "1 session with several users", "junkie sessions delete channel-7")
+    assert doctor.use(url, DISCORD_TOKEN="t").status("memory.sharing") == "ok"
+    del doctor.environ["DISCORD_TOKEN"]
+    do(url, "DELETE FROM ai.agent_sessions WHERE session_id = 'channel-7'")
+    assert doctor.status("memory.sharing") == "ok"
+
+
+def test_extractions_left_undone(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    doctor.use(url).mend("schema.junkie")
+    insert = (
+        "INSERT INTO ai.junkie_pending (pending_id, user_id, message, {}) VALUES (gen_random_uuid(), 'ada', 'x', {})"
+    )
+    do(url, insert.format("attempts", "0"))
+    is_told(doctor.one("memory.pending"), "ok", "1 just begun")
+    do(url, insert.format("attempts, set_aside", "8, true"), insert.format("created_at", "now() - interval '1 day'"))
+    is_told(doctor.one("memory.pending"), "warning", "2 messages were", "1 of them given up", "junkie memories retry")
+    do(url, "DELETE FROM ai.junkie_pending")
+    assert doctor.status("memory.pending") == "ok"
+
+
+MEMORY = "INSERT INTO ai.user_memories VALUES ('{id}', to_jsonb({text}), NULL, NULL, NULL, NULL, '{user}', NULL, 1, 1)"
+
+
+@pytest.mark.parametrize("generation", ["2.2", "3.1"])
+def test_too_much_doubles_and_keys(doctor: Doctor, written_by: Make, generation: str) -> None:
+    url = written_by(generation)
+    assert doctor.use(url).status("memory.size") == "ok"
+    kind = "json" if generation == "2.2" else "jsonb"
+    dated = ("", "") if generation == "2.2" else (", created_at", ", 1")
+    insert = (
+        f"INSERT INTO ai.user_memories (memory_id, user_id, memory{dated[0]}) SELECT '{{id}}' || n, 'zoe',"
+        f" to_json({{text}})::{kind}{dated[1]} FROM generate_series(1, {{n}}) n"
+    )
+    do(
+        url,
+        insert.format(id="long", text="repeat('word ', 190) || n", n=8),
+        insert.format(id="same", text="'likes tea'::text", n=3),
+        insert.format(id="key", text="'my key is gsk_abcdefghijklmnopqrstuvwxyz'::text", n=1),
+    )
+    result = doctor.one("memory.size")
+    is_told(result, "warning", "zoe (12, about 2,", "2 memories repeat", "1 memory holds what looks like a key", "key1")
+    assert "abcdefghijkl" not in result.detail + result.hint
+    do(url, "DELETE FROM ai.user_memories WHERE memory_id ~ '^(long|same[23]|key)'")
+    assert doctor.status("memory.size") == "ok"
+
+
+# --- backups ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_backup_and_an_old_one(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    doctor.use(url)
+    is_told(doctor.one("backup.age"), "warning", "no verified backup", "junkie backup")
+    is_told(doctor.one("backup.age", max_backup_age=26), "failed", "no verified backup")
+    import asyncio
+    import time
+
+    asyncio.run(back_up(url, doctor.folder / "backups"))
+    assert doctor.status("backup.age", max_backup_age=26) == "ok"
+    later = time.time() + 27 * 3600
+    is_told(doctor.one("backup.age", max_backup_age=26, clock=lambda: later), "failed", "27 h 0 min old", "26 h")
+    assert doctor.status("backup.age", clock=lambda: later) == "ok"
+    assert doctor.status("backup.age", clock=lambda: later + 8 * 86_400) == "warning"
+    (dump,) = (doctor.folder / "backups").glob("*.dump")
+    dump.write_bytes(dump.read_bytes()[:-1])
+    result = doctor.one("backup.age")
+    is_told(result, "warning", "is damaged", "rm ")
+
+
+def test_backups_that_others_can_read(doctor: Doctor, written_by: Make) -> None:
+    folder = doctor.folder / "backups"
+    folder.mkdir(mode=0o700)
+    doctor.use(written_by("3.1"))
+    assert doctor.status("backup.permissions") == "ok"
+    folder.chmod(0o755)
+    (folder / "a.dump").write_text("x")
+    (folder / "a.dump").chmod(0o644)
+    result = doctor.one("backup.permissions")
+    is_told(result, "warning", f"{folder} can be entered", "a.dump can be read", f"chmod 700 {folder}")
+    doctor.mend("backup.permissions")
+    assert doctor.status("backup.permissions") == "ok"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_is_too_small(doctor: Doctor, written_by: Make, small_disk: Path) -> None:
+    doctor.use(written_by("3.1"), JUNKIE_BACKUP_DIR=str(small_disk))
+    is_told(doctor.one("backup.space"), "failed", "are free", "are needed", "JUNKIE_BACKUP_DIR")
+    doctor.environ["JUNKIE_BACKUP_DIR"] = str(doctor.folder / "backups")
+    assert doctor.status("backup.space") == "ok"
+
+
+def test_no_pg_dump_that_fits(doctor: Doctor, written_by: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from junkie_cli.core.backup import tools
+
+    doctor.use(written_by("3.1"))
+    assert doctor.status("backup.tools") == "ok"
+    monkeypatch.setattr(tools, "_folders", list)
+    is_told(doctor.one("backup.tools"), "failed", "there is no pg_dump here", "postgresql-client-17")
