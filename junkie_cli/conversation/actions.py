@@ -127,14 +127,14 @@ class Actions:
             remembered += f", {status.pending:,} pending"
         if not status.memory:
             remembered = "off (--no-memory)"
-        rehearsal = " (rehearsal: no real model is asked)" if status.offline else ""
+        model = f"{status.model} at {status.provider}"
         return table(
             self._look,
             self._columns,
             [
                 ("user", status.user_id),
                 ("session", status.session_id),
-                ("model", f"{status.model} at {status.provider}{rehearsal}"),
+                ("model", "rehearsal: a few rules of text, no real model is asked" if status.offline else model),
                 ("memory model", status.memory_model),
                 ("memory", remembered),
                 ("history", f"the last {_count(status.history_runs, 'exchange')} of the session"),

@@ -82,11 +82,17 @@ async def locate(
     if not create and not embedded.exists(settings.data_dir):
         raise DatabaseError(
             f"there is no database yet: POSTGRES_URL is not set, and no embedded PostgreSQL is in {settings.data_dir}",
-            hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat",
+            hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat" + _not_read(settings),
             code="database_none",
         )
     url = await embedded.ensure_running(settings.data_dir, create=create, on_progress=on_progress)
     return Database(url, embedded=True, label=label(settings))
+
+
+def _not_read(settings: Settings) -> str:
+    """The files that POSTGRES_URL may well be in, for root, who does not read what belongs to somebody else."""
+    paths = ", ".join(map(str, settings.ignored_env_files))
+    return f" (not read, as somebody else's: {paths}; --env-file reads it)" if paths else ""
 
 
 def label(settings: Settings) -> str:

@@ -297,3 +297,15 @@ def test_what_agno_does_is_logged_to_stderr_when_asked_for(
     assert result.stdout == "All right.\n"
     assert "agno-team: DEBUG: " in result.stderr
     assert "local-key" not in result.stderr and env["POSTGRES_URL"] not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"), [({}, "trying again\n"), ({"Retry-After": "1.2"}, "trying again in 2 s\n")]
+)
+def test_a_wait_is_told_in_whole_seconds_and_never_as_none(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer, headers: dict[str, str], told: str
+) -> None:
+    provider.queue(HttpError(500, headers=headers), Text("Here I am."))
+    result = junkie.run("chat", "--no-memory", "hello", env={**env, "AGENT_RETRIES": "1"}).ok()
+    assert result.stdout == "Here I am.\n"
+    assert told in result.stderr

@@ -113,6 +113,7 @@ def test_the_rehearsal_says_what_it_is_and_how_to_come_back(junkie: Junkie, env:
     answers(newcomer, ASKED, "3")
     newcomer.sees("rehearsal model: no real model answers, nothing leaves this machine")
     newcomer.says("My name is Ada.")
+    assert "model         rehearsal: a few rules of text, no real model is asked" in newcomer.says("/status")
     assert newcomer.leaves() == 0
     assert newcomer.picture.screen[-1].endswith(": junkie chat -c --offline goes on with it")
 

@@ -68,6 +68,13 @@ async def test_no_database_yet_is_said_and_none_is_made(settings: Settings) -> N
     assert not settings.data_dir.exists()
 
 
+async def test_a_file_that_was_not_read_is_named(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    with pytest.raises(DatabaseError) as caught:
+        await locate(replace(settings, ignored_env_files=(path,)))
+    assert f"not read, as somebody else's: {path}; --env-file reads it" in caught.value.hint
+
+
 async def test_the_embedded_database_is_made_once_and_then_found(settings: Settings) -> None:
     progress: list[str] = []
     found = await locate(settings, create=True, on_progress=progress.append)

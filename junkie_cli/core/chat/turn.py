@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 from uuid import uuid4
 
@@ -177,7 +178,8 @@ class TurnRunner:
             self._emit(Delta(text))
 
     def _tell_retry(self, retry: Retry) -> None:
-        self._emit(Warning(f"{retry.error.message}; trying again in {retry.seconds:.0f} s"))
+        soon = "" if retry.seconds <= 1 else f" in {ceil(retry.seconds)} s"
+        self._emit(Warning(f"{retry.error.message}; trying again{soon}"))
 
     def _interrupted(self, turn: Turn, status: str) -> None:
         turn.run = interrupted_run(
