@@ -36,7 +36,7 @@ def lists(place: Place) -> list[Case]:
         place.junkie("sessions list", "sessions", "list", tty=True),
         place.junkie("list -u typical, pipe", "memories", "list", "-u", typical),
         place.junkie("list -u typical --json", "memories", "list", "-u", typical, "--json"),
-        place.junkie("list 2000 rows, pipe", "memories", "list", "-u", largest, "-n", "2000"),
+        place.junkie("list 2000 rows, pipe", "memories", "list", "-n", "2000"),
         place.agno("agno list largest", "list", largest, rounds=3),
     ]
 
@@ -142,7 +142,6 @@ def _searches(place: Place, suffix: str) -> list[Case]:
 
 def search_goals() -> Iterator[Goal]:
     yield Goal("search, absent", ("psql ILIKE, absent",), 0.2)
-    yield Goal("search, rare", ("F",), 1.0, plus=0.075)
     yield Goal("search, common", ("F",), 1.0, plus=0.075)
     yield Goal("search, common", ("F",), 1.1, what="peak")
 

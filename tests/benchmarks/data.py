@@ -20,7 +20,7 @@ from junkie_cli.core.database import open_connection
 from junkie_cli.core.url import DatabaseUrl
 
 AGNO = Path(__file__).parents[1] / "data" / "agno-3.1.sql"
-MADE_BY = "1"
+MADE_BY = "2"
 """Goes up when the data change: what an older version made is made again."""
 
 COMMON, RARE, ABSENT = "coffee", "zither", "xylophage"
@@ -60,8 +60,8 @@ class Bench:
 
 
 def user_id(number: int) -> str:
-    """The id of the user with this number, of the length that Discord's have."""
-    return str(200_000_000_000_000_000 + number * 1_000_003)
+    """The id of the user with this number: of the length that Discord's have, and in no order that means anything."""
+    return str(200_000_000_000_000_000 + number * 7_368_787 % 10_000_019 * 1_000_003)
 
 
 _FUNCTIONS = f"""
@@ -70,7 +70,7 @@ CREATE FUNCTION bench.h(n bigint, k int, m bigint) RETURNS bigint LANGUAGE sql I
 CREATE FUNCTION bench.number(n bigint, k int, users bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
   RETURN floor(users * power((hashint8extended(n, k) & 1073741823) / 1073741824.0::float8, 3.936))::bigint;
 CREATE FUNCTION bench.user_id(number bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN (200000000000000000 + number * 1000003)::text;
+  RETURN (200000000000000000 + number * 7368787 % 10000019 * 1000003)::text;
 CREATE FUNCTION bench.made_at(n bigint, rows bigint, number bigint) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
   RETURN (extract(epoch FROM date_trunc('day', now(), 'UTC'))::bigint - {_DAYS} * 86400
     + CASE WHEN number % 20 = {_SLEEPING} THEN -31536000 + n % 31536000 ELSE n * {_DAYS} * 86400 / rows END);
