@@ -3,10 +3,12 @@
 Enter sends, Alt-Enter or Ctrl-J begins a new line, a pasted text stays whole. Ctrl-C clears the line, Ctrl-D leaves.
 """
 
+import errno
 import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -214,6 +216,17 @@ class Prompt:
         return keys
 
 
+class _PatientOutput(Vt100_Output):
+    """What is drawn on a terminal that was closed is drawn nowhere: the signal that comes with it ends the process."""
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+
+
 def terminal_output(stream: TextIO) -> Output:
     """Where prompts are drawn.
 
@@ -221,9 +234,11 @@ def terminal_output(stream: TextIO) -> Output:
     """
 
     def size() -> Size:
-        return Size(rows=rows_of(stream), columns=os.get_terminal_size(stream.fileno()).columns or 80)
+        with suppress(OSError):  # the terminal was closed
+            return Size(rows=rows_of(stream), columns=os.get_terminal_size(stream.fileno()).columns or 80)
+        return Size(rows=24, columns=80)
 
-    return Vt100_Output(
+    return _PatientOutput(
         stream, size, term=os.environ.get("TERM"), default_color_depth=ColorDepth.from_env(), enable_cpr=False
     )
 

@@ -73,7 +73,7 @@ async def completions(text: str) -> list[str]:
 
 
 async def test_commands_and_ids_complete() -> None:
-    assert await completions("/re") == ["/remember ", "/resume "]
+    assert await completions("/rem") == ["/remember "] and await completions("/res") == ["/resume "]
     assert await completions("/wh") == ["/why"]
     assert await completions("/forget 0a") == ["0a1b2c3d"]
     assert await completions("/forget ada") == ["ffff0000"]  # by what it says, too
