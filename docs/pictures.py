@@ -46,13 +46,16 @@ PICTURES = (
     Picture(
         "conversation",
         "junkie chat",
-        88,
-        26,
+        84,
+        39,
         (
-            Say("junkie chat -u ada --offline", "ada"),
-            Say("My name is Ada and I prefer tea.", "remembered"),
-            Say("/new", "session"),
-            Say("What do you remember about me?", "tea"),
+            Say("PS1='$ '; junkie chat --offline hello; clear", "$"),  # makes the database, which no later start has to
+            Say("junkie chat --offline", "embedded"),
+            Say("My name is Ada, I live in Lviv and I prefer tea.", "prefers tea"),
+            Say("I prefer coffee now.", "changed"),
+            Say("/exit", "$"),
+            Say("junkie chat --offline    # later", "embedded"),
+            Say("What do you remember about me?", "coffee"),
         ),
     ),
 )
@@ -63,7 +66,12 @@ class Screen:
 
     def __init__(self, picture: Picture, stage: Stage) -> None:
         self._socket = f"junkie-docs-{os.getpid()}"
-        environment = {**stage.environment, "PATH": f"{JUNKIE.parent}:{os.environ['PATH']}", "PS1": "$ ", "ENV": ""}
+        environment = {
+            **stage.environment,
+            "JUNKIE_USER": "ada",
+            "PATH": f"{JUNKIE.parent}:{os.environ['PATH']}",
+            "ENV": "",
+        }
         environment.pop("COLUMNS", None)
         size = ["-x", str(picture.columns), "-y", str(picture.lines)]
         command = ["new-session", "-d", *size, "-c", str(stage.folder), "sh"]
@@ -102,7 +110,9 @@ class Screen:
 def draw(picture: Picture, screen: str) -> str:
     """The captured screen as SVG, without addresses of fonts on other people's servers."""
     with open(os.devnull, "w") as nowhere:
-        console = Console(record=True, width=picture.columns, file=nowhere, force_terminal=True, color_system="truecolor")
+        console = Console(
+            record=True, width=picture.columns, file=nowhere, force_terminal=True, color_system="truecolor"
+        )
         console.print(Text.from_ansi(screen.rstrip()))
         svg = console.export_svg(title=picture.title, unique_id=f"junkie-{picture.name}")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
