@@ -1,7 +1,19 @@
 """Fixtures for all tests; each comes from the support module that makes it."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.support.generations import admin, generation_templates, written_by
 from tests.support.junkie import junkie
 from tests.support.postgres import database, postgres_server, template_database
 
 __all__ = ["admin", "database", "generation_templates", "junkie", "postgres_server", "template_database", "written_by"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A state folder of this worker alone: what code under test keeps there is not in the home of who tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield

@@ -16,6 +16,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.journal import AppliedChange, ErasedError, Pending
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.spool import Spool, identity
 from junkie_cli.core.team.opening import open_team
 
 if TYPE_CHECKING:
@@ -104,8 +105,10 @@ async def _owed(settings: Settings, user_id: str | None, everything: bool) -> tu
         state = await schema.inspect(connection, settings.schema)
         owed = await journal.list_pending(connection, state, user_id)
         now = await journal.database_time(connection)
+        known = await identity(connection, state)
     due = [entry for entry in owed if everything or (not entry.set_aside and (entry.next_try or now) <= now)]
-    return len(due), len(owed)
+    spooled = len(Spool(known)) if known else 0
+    return len(due) + spooled, len(owed) + spooled
 
 
 async def retry_owed(
@@ -126,6 +129,7 @@ async def retry_owed(
     records = engine.records
     if not isinstance(records, Records) or not engine.memory or not records.keeps_pending:
         return done
+    await move_spool(engine)
     if everything:
         await records.make_due(user_id)
     claimed: list[str] = []
@@ -143,6 +147,16 @@ async def retry_owed(
             break
     done.remaining = await records.count_pending(user_id)
     return done
+
+
+async def move_spool(engine: "TeamEngine") -> int:
+    """Store what this machine has kept while the database was away, and say how many exchanges it was."""
+    from junkie_cli.core.team.records import Records
+    from junkie_cli.core.team.spooling import move_over
+
+    if engine.spool is None or not isinstance(engine.records, Records):
+        return 0
+    return await move_over(engine.spool, engine.records)
 
 
 async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done: Retried) -> JunkieError | None:

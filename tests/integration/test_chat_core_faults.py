@@ -408,21 +408,6 @@ async def test_stopped_while_the_database_is_waited_for_nothing_is_called_done(
     assert [run["said"] for run in await runs(database)] == ["Count."]
 
 
-async def test_what_could_not_be_stored_to_the_end_is_told_when_the_chat_ends(
-    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", ())
-    slow = Text("one two three", pause_after=2)
-    model.queue(slow)
-    with Proxy(database) as proxy, pytest.raises(DatabaseError, match="could not be stored"):
-        async with talking(settings_for(proxy.url(database), model)) as conversation:
-            turn = Turn(conversation, "Count.")
-            await slow.paused.wait()
-            proxy.refuse()
-            slow.go_on.set()
-            await turn.said()
-
-
 async def test_the_database_restarted_between_turns_is_not_noticed(database: DatabaseUrl, model: ModelServer) -> None:
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:

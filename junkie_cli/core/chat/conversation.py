@@ -18,7 +18,7 @@ from junkie_cli.core.chat.events import (
 )
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.journal import MemoryChange, storable
-from junkie_cli.core.retrying import Retried, retry_owed
+from junkie_cli.core.retrying import Retried, move_spool, retry_owed
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team.opening import open_team
 
@@ -162,7 +162,7 @@ class Conversation:
 
     async def _store_earlier(self) -> int:
         """Store turns that the database did not take before, in order; those that it must not take are dropped."""
-        count = 0
+        count = await move_spool(self._engine)
         while self._unstored:
             owed = self._unstored[0]
             try:
@@ -303,7 +303,7 @@ class Conversation:
             memory=engine.memory,
             database=engine.database.label if engine.database else "",
             history_runs=engine.settings.agent_history_runs,
-            pending=counts.pending,
+            pending=counts.pending + len(engine.spool.pending(self.user_id) if engine.spool else ()),
             memories=counts.memories,
             memories_in_context=await engine.records.memories_in_context(self.user_id) if engine.memory else 0,
             memory_budget=MEMORY_BUDGET,
@@ -312,7 +312,8 @@ class Conversation:
     async def close(self) -> None:
         """Store what is still owed, as far as the database takes it, and give everything back; safe to call twice.
 
-        Raises DatabaseError when exchanges that were shown could not be stored to the end.
+        What lies in the spool waits there. Raises DatabaseError when exchanges that were shown are lost: neither could
+        be stored to the end.
         """
         if self._turn is not None:
             self._turn.cancel()

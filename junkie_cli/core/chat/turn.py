@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -27,7 +28,8 @@ from junkie_cli.core.chat.events import (
     memory_event,
 )
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.journal import ErasedError, Pending, storable
+from junkie_cli.core.files import FileError
+from junkie_cli.core.journal import LEASE, ErasedError, Pending, storable
 from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, note_failure
 from junkie_cli.core.team.engine import TeamEngine
 from junkie_cli.core.team.failures import ModelError
@@ -35,6 +37,7 @@ from junkie_cli.core.team.history import TEAM_ID, interrupted_run
 from junkie_cli.core.team.memory import MOST_CHANGES, Extraction
 from junkie_cli.core.team.models import CallLog, Retry, record_calls
 from junkie_cli.core.team.records import MEMORY_BUDGET, Reading, Records
+from junkie_cli.core.team.spooling import freeze
 from junkie_cli.core.team.storage import Turn, under_way
 from junkie_cli.core.team.team import HeroTeam
 
@@ -58,7 +61,7 @@ Emit = Callable[[ChatEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class Unstored:
-    """A turn whose answer was shown and that the database has not taken yet."""
+    """A turn whose answer was shown and that neither the database nor the spool has taken yet."""
 
     turn: Turn
     pending: Pending | None
@@ -80,6 +83,7 @@ class TurnRunner:
         self._usage: Usage | None = None
         self.turn: Turn | None = None
         self.unstored: Unstored | None = None
+        self._spooled: Path | None = None
 
     async def run(self, user_id: str, session_id: str, message: str) -> None:
         """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
@@ -196,7 +200,7 @@ class TurnRunner:
 
     async def _store(self, turn: Turn, pending: Pending | None) -> bool:
         try:
-            await store(self._engine.records, turn, pending)
+            await store(self._engine.records, turn, pending, lambda: self._spool(turn, pending))
         except JunkieError as error:
             self._not_stored(turn, pending, error)
             return False
@@ -204,13 +208,25 @@ class TurnRunner:
             stopped = DatabaseError("the chat was stopped before this exchange was stored", code="database_lost")
             self._not_stored(turn, pending, stopped)
             raise
+        if self._spooled is not None and self._engine.spool is not None:
+            self._engine.spool.drop(self._spooled)
         return True
+
+    def _spool(self, turn: Turn, pending: Pending | None) -> None:
+        """Keep the turn on this machine, before anybody waits for the database: a kill must not cost it."""
+        if self._engine.spool is not None and self._spooled is None:
+            with suppress(FileError):
+                self._spooled = self._engine.spool.put(turn.run_id, freeze(turn, pending))
 
     def _not_stored(self, turn: Turn, pending: Pending | None, error: JunkieError) -> None:
         sentence = "this exchange is not stored"
         if isinstance(error, DatabaseError):
-            self.unstored = Unstored(turn, pending)
-            sentence += " yet; it is tried again with your next message and when the chat ends"
+            self._spool(turn, pending)
+            if self._spooled is None:
+                self.unstored = Unstored(turn, pending)
+                sentence += " yet; it is tried again with your next message and when the chat ends"
+            else:
+                sentence += f" yet: it is kept in {self._spooled.parent} until the database is back"
         if self._error is None:
             self._error = error
         else:
@@ -265,8 +281,10 @@ class TurnRunner:
                 await note_failure(self._engine.records, pending.pending_id, error)
 
 
-async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
-    """Store a turn and read it back, waiting a few seconds for a server that is away.
+async def store(
+    records: Any, turn: Turn, pending: Pending | None, on_trouble: Callable[[], None] = lambda: None
+) -> None:
+    """Store a turn and read it back, waiting a few seconds for a server that is away, after a word to `on_trouble`.
 
     Storing it twice changes nothing, so a commit whose outcome was lost with the connection is simply done again.
     Raises DatabaseError when it could not be stored, NotFoundError and ErasedError when it must not be.
@@ -274,7 +292,7 @@ async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
     last_start = asyncio.get_running_loop().time() + STORE_SECONDS
     for pause in (*STORE_PAUSES, None):
         try:
-            await records.store(turn, pending=pending)
+            await records.store(turn, pending=pending, lease=LEASE)
             if await records.is_stored(turn.run_id):
                 return
             raise DatabaseError(
@@ -285,6 +303,7 @@ async def store(records: Any, turn: Turn, pending: Pending | None) -> None:
             again = error.code in _PASSING or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
             if pause is None or late or not again:
                 raise
+        on_trouble()
         await asyncio.sleep(pause)
 
 

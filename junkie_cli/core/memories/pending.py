@@ -1,13 +1,26 @@
 """Extractions that have not succeeded yet, as a person asks for them."""
 
 from junkie_cli.core import journal, schema
-from junkie_cli.core.database import connect
+from junkie_cli.core.database import connect, label
+from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.journal import Pending
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.spool import Spool, identity, waiting
 
 
 async def list_pending(settings: Settings, user_id: str | None = None) -> list[Pending]:
-    """Pending extractions, oldest first: of one user, or of all. Empty where nothing was ever written down."""
-    async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
-        return await journal.list_pending(connection, state, user_id)
+    """Pending extractions, oldest first: of one user, or of all, with those that wait in this machine's spool.
+
+    Empty where nothing was ever written down. Raises DatabaseError, which tells how many are in the spool.
+    """
+    try:
+        async with connect(settings) as connection, connection.transaction():
+            state = await schema.inspect(connection, settings.schema)
+            found = await journal.list_pending(connection, state, user_id)
+            known = await identity(connection, state)
+    except DatabaseError as error:
+        if count := waiting(label(settings)):
+            kept = f"{count} exchange(s) wait for it on this machine: junkie memories retry when it is back"
+            raise DatabaseError(error.message, hint=f"{error.hint}; {kept}", code=error.code) from None
+        raise
+    return found + (Spool(known).pending(user_id) if known else [])

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from junkie_cli.core.database import Database
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.spool import Spool, identity
 from junkie_cli.core.team import guard
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.models import TeamModels, build_models
@@ -19,7 +20,10 @@ from junkie_cli.core.team.volatile import VolatileRecords
 
 @dataclass(slots=True)
 class TeamEngine:
-    """The open engine. `records` are the database's, or this process' own when there are no `connections`."""
+    """The open engine. `records` are the database's, or this process' own when there are no `connections`.
+
+    `spool` keeps what the database cannot take; None where nothing is kept, or the database cannot be told from others.
+    """
 
     settings: Settings
     models: TeamModels
@@ -27,6 +31,7 @@ class TeamEngine:
     records: Records | VolatileRecords
     memory: bool
     connections: Connections | None
+    spool: Spool | None = None
 
     @property
     def database(self) -> Database | None:
@@ -80,7 +85,11 @@ async def open_engine(
         return _engine(settings, models, VolatileRecords(), False, None)
     state = await ensure_tables(connections, settings.schema, may_add_tables=may_add_tables)
     records = Records(connections, state, history_days=settings.history_days)
-    return _engine(settings, models, records, memory, connections)
+    engine = _engine(settings, models, records, memory, connections)
+    async with connections.transaction(read_only=True) as connection:
+        known = await identity(connection, state)
+    engine.spool = Spool(known, connections.database.label) if known else None
+    return engine
 
 
 def _engine(

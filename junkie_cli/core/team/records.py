@@ -140,8 +140,10 @@ class Records(Lookups):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    async def store(self, turn: Turn, *, pending: Pending | None) -> None:
+    async def store(self, turn: Turn, *, pending: Pending | None, lease: float = 0) -> None:
         """Write the turn's session row, its runs and what is owed for it, in one transaction; again changes nothing.
+
+        For `lease` seconds the extraction is this process' own.
 
         Raises NotFoundError when the session is another user's or was deleted since the turn began, ErasedError when
         the user was erased since, DatabaseError.
@@ -152,7 +154,7 @@ class Records(Lookups):
                 await journal.guard_user(connection, self.state, turn.user_id, began=turn.began)
             else:
                 await journal.write_pending(
-                    connection, self.state, pending, began=turn.began, lease=journal.LEASE, unless_stored=True
+                    connection, self.state, pending, began=turn.began, lease=lease, unless_stored=True
                 )
             # The key with which agno's own adapter guards run_index: a bot that talks in this session waits for us.
             await connection.execute(

@@ -31,7 +31,7 @@ class VolatileRecords:
         session = TeamSession(session_id=session_id, user_id=user_id, runs=again, session_data={})
         return Turn(user_id, session_id, str(uuid4()), message, session=session if owner else None)
 
-    async def store(self, turn: Turn, *, pending: Pending | None) -> None:
+    async def store(self, turn: Turn, *, pending: Pending | None, lease: float = 0) -> None:
         """Keep the turn's run for the next turns of this process."""
         assert turn.run is not None
         self._owners[turn.session_id] = turn.user_id

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, owners, prompt_history, runs, schema
+from junkie_cli.core import journal, owners, prompt_history, runs, schema, spool
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 PROMPT_HISTORY = "prompt history"
+SPOOL = "spool"
 _SCOPE = "pg_temp.junkie_erase"
 
 
@@ -190,6 +192,8 @@ async def _erase(
     counts = {table: count for table, count in work.erased.items() if count}
     if prompt_history.history_file(user_id).exists():
         counts[PROMPT_HISTORY] = 1
+    if spooled := await _spooled(connection, state, user_id):
+        counts[SPOOL] = len(spooled)
     remaining = await _remaining(connection, state, user_id)
     if remaining:
         raise DatabaseError(
@@ -278,6 +282,12 @@ async def _remaining(connection: "asyncpg.Connection[Any]", state: SchemaState, 
     return int(await connection.fetchval(f"SELECT {' + '.join(parts)}", user_id)) if parts else 0
 
 
+async def _spooled(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[Path]:
+    """Files with this person's words that wait on this machine for this database."""
+    known = await spool.identity(connection, state)
+    return spool.Spool(known).of_user(user_id) if known else []
+
+
 async def _after(
     settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
 ) -> tuple[str, ...]:
@@ -288,6 +298,12 @@ async def _after(
             prompt_history.erase_history(user_id)
     except JunkieError as error:
         problems.append(f"the lines typed in chat are still there: {error.message}")
+    try:
+        for path in await _spooled(connection, state, user_id):
+            with told(path):
+                path.unlink(missing_ok=True)
+    except JunkieError as error:
+        problems.append(f"words that wait in the spool are still there: {error.message}")
     if not state.has(ERASURES):
         problems.append("no tombstone was left: this database user cannot make the junkie tables")
     try:
