@@ -137,7 +137,15 @@ async def start(
     finally:
         _signal_group(child, signal.SIGKILL)
         with suppress(asyncio.CancelledError):
-            await child.wait()
+            await _bury(child)
+
+
+async def _bury(child: asyncio.subprocess.Process) -> None:
+    """Wait for a child that is ending. asyncio counts it as ended when its pipes are: what is in them must be read."""
+    for stream in (child.stdout, child.stderr):
+        while stream is not None and await stream.read(1 << 20):
+            pass
+    await child.wait()
 
 
 def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
@@ -201,13 +209,17 @@ async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
     return await stream.read() if stream else b""
 
 
+def kill(child: asyncio.subprocess.Process) -> None:
+    """Kill the child's group; leaving its block waits for it."""
+    _signal_group(child, signal.SIGKILL)
+
+
 async def end(child: asyncio.subprocess.Process) -> None:
     """Ask the child's group to end, and kill it when it does not."""
     _signal_group(child, signal.SIGTERM)
     with suppress(TimeoutError):
         await asyncio.wait_for(child.wait(), _GRACE)
     _signal_group(child, signal.SIGKILL)
-    await child.wait()
 
 
 async def _watch(ended: "asyncio.Future[Any]", watch: Watch) -> str:

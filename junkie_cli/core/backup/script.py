@@ -179,7 +179,7 @@ async def _converse(
     writer.stdin.close()
     write_code = await writer.wait()
     if read_code is None:
-        await process.end(reader)
+        process.kill(reader)
     return read_code, write_code
 
 
