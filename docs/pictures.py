@@ -109,7 +109,7 @@ class Screen:
 
 def draw(picture: Picture, screen: str) -> str:
     """The captured screen as SVG, without addresses of fonts on other people's servers."""
-    with open(os.devnull, "w") as nowhere:
+    with Path(os.devnull).open("w") as nowhere:
         console = Console(
             record=True, width=picture.columns, file=nowhere, force_terminal=True, color_system="truecolor"
         )
