@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import journal
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Finding, failed, ok
+from junkie_cli.core.doctor.model import Finding, counted, failed, ok
 from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, SchemaState
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def roundtrip(context: Context) -> Finding:
             f"{left} rows of the scratch user {user} are still there after they were deleted",
             f"a trigger or another program writes them back; then: junkie users erase {user} --yes",
         )
-    tidied = f"; what {swept} broken-off runs had left is deleted" if swept else ""
+    tidied = f"; what {counted(swept, 'broken-off run', 'broken-off runs')} had left is deleted" if swept else ""
     return ok(f"remembered, seen by a second connection, recalled by a second team, erased to the last row{tidied}")
 
 

@@ -118,7 +118,7 @@ class _Run:
                 if len(self._results) == len(self._checks):
                     break
                 check_id, outcome = await self._news.get()
-                if not check_id or check_id in self._results:
+                if check_id in self._results:
                     continue
                 if check_id in self._running:
                     self._running.pop(check_id).timer.cancel()
@@ -144,12 +144,12 @@ class _Run:
         return skipped
 
     def _waits_for(self, check: Check) -> Waits | None:
-        if self._over:
-            others = [other for other in (*check.needs, *check.after) if other not in self._results]
-            return Waits(others[0] if others else check.id, "no time was left")
         blocking = next((other for other in check.needs if other in self._blocked), None)
         if blocking is not None:
             return Waits(self._blocked[blocking])
+        if self._over:
+            others = [other for other in (*check.needs, *check.after) if other not in self._results]
+            return Waits(others[0] if others else check.id, "no time was left")
         problem = self._context.problem(*check.variables)
         if problem is not None and "settings.values" in self._results:
             return Waits("settings.values", f"{problem.name} cannot be used")
@@ -194,7 +194,6 @@ class _Run:
     def _end_of_time(self) -> None:
         """Whatever still runs has failed, and what waits for it never starts."""
         self._over = True
-        self._news.put_nowait(("", Waits("")))
         for check_id in list(self._running):
             self._out_of_time(self._checks[check_id], self._timeout)
 

@@ -1,0 +1,166 @@
+"""The roundtrip remembers, recalls and erases for real, and leaves nothing, however it ends."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from junkie_cli.core.database import close_connection, open_connection
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.backups import sql
+from tests.support.doctor import Doctor, is_told
+from tests.support.generations import Make
+from tests.support.junkie import Junkie
+from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
+from tests.support.postgres import execute
+
+ROUNDTRIP = "memory.roundtrip"
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    return Doctor(tmp_path)
+
+
+@pytest.fixture
+def ready(doctor: Doctor, written_by: Make) -> DatabaseUrl:
+    """A database of agno 3 with our tables; `doctor` uses it."""
+    url = written_by("3.1")
+    doctor.use(url).mend("schema.junkie")
+    return url
+
+
+def everything(url: DatabaseUrl) -> dict[str, str]:
+    """A hash of the rows of each table."""
+    tables = sql(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'ai' ORDER BY 1").split()
+    return {
+        table: sql(url, f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM ai.{table} t") for table in tables
+    }
+
+
+def scratch_rows(url: DatabaseUrl) -> int:
+    tables = ("user_memories", "agent_sessions", "agent_sessions_runs", "junkie_history", "junkie_pending")
+    counts = [f"(SELECT count(*) FROM ai.{table} WHERE user_id LIKE 'junkie-doctor-%')" for table in tables]
+    return int(sql(url, f"SELECT {' + '.join(counts)}"))
+
+
+def test_it_leaves_no_trace(doctor: Doctor, ready: DatabaseUrl) -> None:
+    before = everything(ready)
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "second connection", "second team", "erased to the last row")
+    assert everything(ready) == before
+    assert not (doctor.folder / "data").exists()
+
+
+def test_without_deep_nothing_is_written(doctor: Doctor, ready: DatabaseUrl) -> None:
+    sql(ready, "ALTER DATABASE " + str(ready.database) + " SET default_transaction_read_only = on")
+    found = doctor.examine()
+    assert ROUNDTRIP not in found
+    assert found["memory.owners"].status == "warning"
+
+
+def test_it_waits_for_tables_and_makes_none(doctor: Doctor, written_by: Make, database: DatabaseUrl) -> None:
+    for url, other in (
+        (database, "schema.tables"),
+        (written_by("2.9"), "schema.tables"),
+        (written_by("3.1"), "schema.junkie"),
+    ):
+        before = everything(url)
+        result = doctor.use(url).one(ROUNDTRIP, deep=True)
+        assert result.status == "skipped"
+        assert result.detail.startswith(f"waits for {other}: ")
+        assert everything(url) == before
+
+
+def test_memories_that_the_database_drops(doctor: Doctor, ready: DatabaseUrl) -> None:
+    sql(
+        ready,
+        "CREATE FUNCTION ai.drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER drop_it BEFORE INSERT ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.drop_it()",
+    )
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "no memory came of it")
+    assert not scratch_rows(ready)
+    sql(ready, "DROP TRIGGER drop_it ON ai.user_memories")
+    assert doctor.status(ROUNDTRIP, deep=True) == "ok"
+
+
+def test_rows_that_come_back(doctor: Doctor, ready: DatabaseUrl) -> None:
+    sql(
+        ready,
+        "CREATE FUNCTION ai.keep_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER keep_it BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.keep_it()",
+    )
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "still there", "trigger")
+    sql(ready, "DROP TRIGGER keep_it ON ai.user_memories")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "had left is deleted")
+    assert not scratch_rows(ready)
+
+
+def test_what_a_killed_one_left_is_swept_by_the_next(doctor: Doctor, ready: DatabaseUrl, junkie: Junkie) -> None:
+    before = everything(ready)
+    # It stops at the deletion: the row that it wants to delete is locked by us.
+    sql(
+        ready,
+        "CREATE FUNCTION ai.wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN OLD; END';"
+        "CREATE TRIGGER wait BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.wait()",
+    )
+    asyncio.run(_kill_while_it_waits(ready, junkie))
+    assert scratch_rows(ready) > 0
+    sql(ready, "DROP TRIGGER wait ON ai.user_memories; DROP FUNCTION ai.wait()")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "what 1 broken-off run had left is deleted")
+    assert everything(ready) == before
+
+
+async def _kill_while_it_waits(url: DatabaseUrl, junkie: Junkie) -> None:
+    holder = await open_connection(url)
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT pg_advisory_xact_lock(42)")
+            running = junkie.start(
+                "doctor", "--deep", "--only", ROUNDTRIP, "--timeout", "100", env={"POSTGRES_URL": url.libpq()}
+            )
+            async with asyncio.timeout(100):
+                while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE objid = 42 AND NOT granted"):
+                    await asyncio.sleep(0.02)
+            # A run that lives is left alone by another one.
+            assert await holder.fetchval("SELECT count(*) FROM ai.user_memories WHERE user_id LIKE 'junkie-doctor-%'")
+            running.kill()
+            await holder.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objid = 42 AND NOT granted")
+    finally:
+        await close_connection(holder)
+
+
+async def test_one_that_lives_is_left_alone(doctor: Doctor, ready: DatabaseUrl) -> None:
+    user = "junkie-doctor-alive"
+    sql(ready, f"INSERT INTO ai.user_memories VALUES ('m', '\"x\"', NULL, NULL, NULL, NULL, '{user}', NULL, 1, 1)")
+    holder = await open_connection(ready)
+    async with holder.transaction():
+        await holder.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7318))", user)
+        found = await doctor._examine(doctor.context(deep=True), (ROUNDTRIP,), True, 60)
+        assert found[ROUNDTRIP].detail.endswith("erased to the last row")
+        assert scratch_rows(ready) == 1
+    await close_connection(holder)
+    found = await doctor._examine(doctor.context(deep=True), (ROUNDTRIP,), True, 60)
+    assert found[ROUNDTRIP].status == "ok"
+    assert scratch_rows(ready) == 0
+
+
+@pytest.fixture
+def pooled(doctor: Doctor) -> Iterator[DatabaseUrl]:
+    """A database of agno 3 behind a pooler in transaction mode."""
+    dump = (Path(__file__).parents[1] / "data/agno-3.1.sql").read_text("utf-8")
+    with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+        execute(server, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'word'")
+        execute(server, dump)
+        with PgBouncer(server, user="pooled", password="word", pool_size=5) as pooler:
+            yield pooler.url()
+
+
+def test_behind_a_pooler(doctor: Doctor, pooled: DatabaseUrl) -> None:
+    doctor.use(pooled).mend("schema.junkie")
+    doctor.mend("schema.indexes")
+    found = doctor.examine("memory", "schema", deep=True)
+    assert found[ROUNDTRIP].status == "ok", found[ROUNDTRIP]
+    assert found["schema.indexes"].status == "ok"
