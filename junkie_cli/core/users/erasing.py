@@ -89,6 +89,7 @@ class _Work:
             f"CREATE TEMP TABLE junkie_erase ON COMMIT DROP AS SELECT * FROM {belongings.sessions(self.state)} c",
             self.user_id,
         )
+        await self.connection.execute(f"ANALYZE {_SCOPE}")
         sessions = self.state.qualified(SESSIONS)
         mine = f"SELECT c.session_id FROM {_SCOPE} c WHERE NOT c.shared"
         if self.state.has(RUNS):
@@ -106,17 +107,17 @@ class _Work:
         """Own runs, and the runs they began. Before sessions, whose deletion would look for each of theirs."""
         table = self.state.qualified(RUNS)
         await self.connection.execute(
-            "CREATE TEMP TABLE junkie_erase_runs ON COMMIT DROP AS"
-            f" SELECT r.run_id FROM {table} r WHERE {belongings.own_runs(self.state, _SCOPE)}",
+            "CREATE TEMP TABLE junkie_erase_runs ON COMMIT DROP AS SELECT * FROM"
+            f" {belongings.own_runs(self.state, _SCOPE)} own",
             self.user_id,
         )
         own = "SELECT o.run_id FROM pg_temp.junkie_erase_runs o"
-        scope = f"SELECT c.session_id FROM {_SCOPE} c"
-        await self.count(
-            RUNS,
-            f"DELETE FROM {table} r WHERE $1::text IS NOT NULL AND (r.run_id IN ({own})"
-            f" OR r.session_id IN ({scope}) AND r.parent_run_id IN ({own}))",
+        await self.connection.execute(
+            f"INSERT INTO pg_temp.junkie_erase_runs SELECT r.run_id FROM {_SCOPE} c JOIN {table} r"
+            f" ON r.session_id = c.session_id WHERE r.parent_run_id IN ({own})"
         )
+        await self.connection.execute("ANALYZE pg_temp.junkie_erase_runs")
+        await self.count(RUNS, f"DELETE FROM {table} r WHERE r.run_id IN ({own}) AND $1::text IS NOT NULL")
 
     async def _old_runs(self) -> None:
         """Own runs are taken out of the arrays of shared sessions; other sessions go whole."""

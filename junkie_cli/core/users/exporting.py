@@ -78,7 +78,7 @@ def _queries(state: SchemaState) -> Iterator[tuple[str, str]]:
         yield (
             RUNS,
             f"SELECT row_to_json(r)::text AS row FROM {state.qualified(RUNS)} r"
-            f" WHERE {belongings.own_runs(state, scope)}",
+            f" WHERE r.run_id IN {belongings.own_runs(state, scope)}",
         )
     if state.has_runs_column:
         yield (
