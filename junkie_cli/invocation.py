@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.look import is_terminal
 
 if TYPE_CHECKING:
@@ -157,5 +158,8 @@ def _remember_json(value: bool) -> bool:
 JsonOption = Annotated[
     bool, typer.Option("--json", callback=_remember_json, help="Print one JSON document, for scripts.")
 ]
-UserOption = Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="User id.")]
+UserOption = Annotated[
+    str | None,
+    typer.Option("--user", "-u", metavar="USER", help="User id.", autocompletion=completion.user_ids),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.invocation import JsonOption, invocation
 from junkie_cli.output import Column, note, print_json, print_record, print_rows, warn, working
@@ -261,7 +262,14 @@ _LIST_COLUMNS = (
 
 @app.command(epilog="Example: junkie backup verify latest")
 def verify(
-    file: Annotated[str, typer.Argument(metavar="FILE|latest", help="A file, a name in the folder, or latest.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|latest",
+            help="A file, a name in the folder, or latest.",
+            autocompletion=completion.backups,
+        ),
+    ],
     output: DirOption = None,
     pg_bin: PgBinOption = None,
     verify_into: VerifyIntoOption = None,

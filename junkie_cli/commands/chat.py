@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.invocation import UserOption, YesOption, invocation
 
 app = typer.Typer()
@@ -26,7 +27,14 @@ def chat(
     ] = None,
     user: UserOption = None,
     session: Annotated[
-        str | None, typer.Option("--session", "-s", metavar="SESSION", help="Go on with this session, or begin it.")
+        str | None,
+        typer.Option(
+            "--session",
+            "-s",
+            metavar="SESSION",
+            help="Go on with this session, or begin it.",
+            autocompletion=completion.session_ids,
+        ),
     ] = None,
     continue_latest: Annotated[bool, typer.Option("--continue", "-c", help="Go on with your latest session.")] = False,
     model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="Model that answers.")] = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from junkie_cli import completion
 from junkie_cli.core.errors import UsageError
 from junkie_cli.invocation import JsonOption, YesOption, invocation
 from junkie_cli.look import Look, columns_of, encodable, is_terminal
@@ -50,7 +51,12 @@ class _DoctorCommand(typer.core.TyperCommand):
 )
 def doctor(
     checks: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Checks to run, or with --fix to mend; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="Checks to run, or with --fix to mend; default: all.",
+            autocompletion=completion.check_ids,
+        ),
     ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Show what can be mended, ask, do it, and check again; with ID that alone.")
@@ -59,7 +65,13 @@ def doctor(
         bool, typer.Option("--deep", help="Also ask the models, and remember, recall and erase something for real.")
     ] = False,
     only: Annotated[
-        str, typer.Option("--only", metavar="ID,...", help="Run these checks; a word such as database is its group.")
+        str,
+        typer.Option(
+            "--only",
+            metavar="ID,...",
+            help="Run these checks; a word such as database is its group.",
+            autocompletion=completion.check_ids,
+        ),
     ] = "",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning, too.")] = False,
     nagios: Annotated[

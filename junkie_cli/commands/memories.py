@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.core.errors import ExitCode, UsageError
 from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
 from junkie_cli.output import (
@@ -23,6 +24,7 @@ from junkie_cli.output import (
 )
 
 if TYPE_CHECKING:
+    from junkie_cli.core.learning import Learned
     from junkie_cli.core.memories import Change, ClearPreview, Memory, MemoryDetail
     from junkie_cli.core.retrying import Retried
 
@@ -31,7 +33,9 @@ app = typer.Typer(
 )
 
 NoOwnerOption = Annotated[bool, typer.Option("--no-owner", help="Memories that belong to nobody; the same as -u ''.")]
-LimitOption = Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, help="How many to show at most.")]
+LimitOption = Annotated[
+    int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+]
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")]
 NoUndoOption = Annotated[bool, typer.Option("--no-undo", help="Keep no copy: this cannot be taken back.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
@@ -89,7 +93,10 @@ def _tell_next(cursor: str | None) -> None:
 
 
 @app.command(epilog="Example: junkie memories show 36d03949-ce7f-4863-a93f-e0500d84c6ed")
-def show(memory_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
+def show(
+    memory_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.memory_ids)],
+    as_json: JsonOption = False,
+) -> None:
     """Show one memory whole, with where it came from."""
     from junkie_cli.core import memories
 
@@ -140,7 +147,10 @@ def search(
 @app.command(epilog='Example: junkie memories add "Ada prefers tea" -u ada --topic drinks')
 def add(
     text: Annotated[str, typer.Argument(metavar="TEXT")],
-    user: Annotated[str, typer.Option("--user", "-u", metavar="USER", help="Whose memory it is.")],
+    user: Annotated[
+        str,
+        typer.Option("--user", "-u", metavar="USER", help="Whose memory it is.", autocompletion=completion.user_ids),
+    ],
     topic: Annotated[list[str] | None, typer.Option("--topic", metavar="T", help="A topic; may be repeated.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -155,7 +165,7 @@ def add(
 
 @app.command(epilog='Example: junkie memories edit 36d03949-ce7f-4863-a93f-e0500d84c6ed "Ada prefers coffee"')
 def edit(
-    memory_id: Annotated[str, typer.Argument(metavar="ID")],
+    memory_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.memory_ids)],
     text: Annotated[str, typer.Argument(metavar="TEXT")],
     as_json: JsonOption = False,
 ) -> None:
@@ -179,7 +189,7 @@ def _tell_undo(batch: str | None) -> None:
 
 @app.command(epilog="Example: junkie memories delete 36d03949-ce7f-4863-a93f-e0500d84c6ed")
 def delete(
-    memory_ids: Annotated[list[str], typer.Argument(metavar="ID...")],
+    memory_ids: Annotated[list[str], typer.Argument(metavar="ID...", autocompletion=completion.memory_ids)],
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     no_undo: NoUndoOption = False,
@@ -300,7 +310,10 @@ def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
 
 @app.command(epilog="Example: junkie memories undo")
 def undo(
-    batch: Annotated[str | None, typer.Argument(metavar="BATCH", help="Default: the latest change.")] = None,
+    batch: Annotated[
+        str | None,
+        typer.Argument(metavar="BATCH", help="Default: the latest change.", autocompletion=completion.batch_ids),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take back what add, edit, delete, clear, import or the team changed."""
@@ -327,7 +340,12 @@ def _said(text: str | None) -> str:
 @app.command(epilog="Example: junkie memories history -u ada; junkie memories history on")
 def history(
     which: Annotated[
-        str | None, typer.Argument(metavar="[ID|on|off]", help="One memory; on, off: other programs' changes too.")
+        str | None,
+        typer.Argument(
+            metavar="[ID|on|off]",
+            help="One memory; on, off: other programs' changes too.",
+            autocompletion=completion.history_subjects,
+        ),
     ] = None,
     user: UserOption = None,
     limit: LimitOption = 50,
@@ -478,6 +496,75 @@ def _print_retried(done: "Retried") -> None:
         note(f"{done.set_aside} failed too often and were set aside: junkie memories pending tells why")
     if done.remaining:
         note(f"{done.remaining} still pending: junkie memories pending; at once: junkie memories retry --all")
+
+
+@app.command(epilog="Example: junkie memories learn conversations.jsonl --concurrency 8")
+def learn(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help='JSON Lines: {"user_id": "ada", "session_id": "s1", "message": "..."}.'),
+    ],
+    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Users at once.")] = 4,
+    even_erased: Annotated[bool, typer.Option("--even-erased", help="Learn of erased people, too.")] = False,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Extract memories from conversations of many users; run again, it goes on where it was."""
+    from junkie_cli.core import learning
+
+    with progress("learning", unit="lines") as shown:
+        done = invocation().run(
+            learning.learn_file(
+                invocation().settings(),
+                file,
+                concurrency=concurrency,
+                offline=offline,
+                even_erased=even_erased,
+                on_progress=shown.reach,
+            )
+        )
+    if as_json:
+        print_json(_learned_document(done))
+    _tell_learned(done, as_json=as_json)
+    if code := _learned_code(done):
+        raise typer.Exit(code)
+
+
+def _learned_document(done: "Learned") -> dict[str, Any]:
+    counts = ("total", "read", "learned", "skipped", "failed", "pending", "seconds")
+    return {
+        **{name: getattr(done, name) for name in counts},
+        "memories": {action: done.memories[action] for action in ("added", "updated", "deleted")},
+        "bad": [asdict(bad) for bad in done.bad],
+        "set_aside": str(done.set_aside) if done.set_aside else None,
+    }
+
+
+def _tell_learned(done: "Learned", *, as_json: bool) -> None:
+    if not as_json:
+        made = ", ".join(f"{done.memories[action]} {action}" for action in ("added", "updated", "deleted"))
+        print_line(
+            f"{done.learned} learned (memories {made}), {done.skipped} skipped, {done.failed} failed,"
+            f" {done.pending} pending, of {done.total} lines"
+        )
+    for bad in done.bad[:20]:
+        warn(f"line {bad.line} {bad.reason}")
+    if done.failed > 20:
+        warn(f"{done.failed - 20} more lines are bad")
+    if done.set_aside:
+        note(f"the bad lines are in {done.set_aside}")
+    if done.pending:
+        note("pending lines are tried again by: junkie memories retry")
+    if done.error is not None:
+        warn(f"ended before the end: {done.error.message}; the same command goes on where this one ended")
+
+
+def _learned_code(done: "Learned") -> int:
+    if done.error is not None:
+        return int(done.error.exit_code)
+    if done.failed:
+        return int(ExitCode.USAGE)
+    return int(ExitCode.PROVIDER) if done.pending else 0
 
 
 _PENDING = (

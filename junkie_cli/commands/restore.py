@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.core.errors import UsageError
 from junkie_cli.invocation import JsonOption, YesOption, invocation
 from junkie_cli.output import (
@@ -49,11 +50,25 @@ class _Options:
     wait_lock: float
 
 
-@app.command(epilog="Example: junkie restore latest --dry-run\n\nExample: junkie restore latest --user ada")
+@app.command(epilog="Examples:\n\n  junkie restore latest --dry-run\n  junkie restore latest --user ada")
 def restore(
-    file: Annotated[str, typer.Argument(metavar="FILE|latest", help="A file, a name in the folder, or latest.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|latest",
+            help="A file, a name in the folder, or latest.",
+            autocompletion=completion.backups,
+        ),
+    ],
     user: Annotated[
-        str | None, typer.Option("--user", "-u", metavar="USER", help="Only this person's memories and sessions.")
+        str | None,
+        typer.Option(
+            "--user",
+            "-u",
+            metavar="USER",
+            help="Only this person's memories and sessions.",
+            autocompletion=completion.user_ids,
+        ),
     ] = None,
     into: Annotated[
         str | None, typer.Option("--into", metavar="URL", help="Into this database instead of POSTGRES_URL.")

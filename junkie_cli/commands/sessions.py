@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
 from junkie_cli.output import Column, note, print_json, print_line, print_rows, require_confirmation, warn
@@ -32,7 +33,9 @@ _SAID = (
 @app.command("list", epilog="Example: junkie sessions list -u ada")
 def list_(
     user: UserOption = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, help="How many to show at most.")] = 50,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+    ] = 50,
     after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +51,10 @@ def list_(
 
 
 @app.command(epilog="Example: junkie sessions show channel-7")
-def show(session_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
+def show(
+    session_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.session_ids)],
+    as_json: JsonOption = False,
+) -> None:
     """Show what was said in a session, oldest first, without the program's own instructions."""
     from junkie_cli.core import sessions
 
@@ -61,7 +67,7 @@ def show(session_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json
 
 @app.command(epilog="Example: junkie sessions delete c1")
 def delete(
-    session_id: Annotated[str, typer.Argument(metavar="ID")],
+    session_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.session_ids)],
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     as_json: JsonOption = False,

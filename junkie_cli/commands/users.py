@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from junkie_cli import completion
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.invocation import JsonOption, YesOption, invocation
 from junkie_cli.output import Column, note, print_json, print_line, print_rows, progress, require_confirmation, warn
@@ -27,7 +28,9 @@ _COLUMNS = (
 
 @app.command("list", epilog="Example: junkie users list -n 20")
 def list_(
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=100_000, help="How many to show at most.")] = 50,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+    ] = 50,
     after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +48,7 @@ def list_(
 
 @app.command(epilog="Example: junkie users export ada -o ada.jsonl")
 def export(
-    user: Annotated[str, typer.Argument(metavar="USER")],
+    user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Written complete, or not at all.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -61,7 +64,7 @@ def export(
 
 @app.command(epilog="Example: junkie users erase ada --receipt ada-erased.json")
 def erase(
-    user: Annotated[str, typer.Argument(metavar="USER")],
+    user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     receipt: Annotated[Path | None, typer.Option("--receipt", metavar="FILE", help="Write a receipt, 0600.")] = None,

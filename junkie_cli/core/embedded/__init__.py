@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.embedded.scratch import ScratchServer
     from junkie_cli.core.url import DatabaseUrl
 
-__all__ = ["ScratchServer", "bin_dir", "ensure_running", "exists", "stop"]
+__all__ = ["ScratchServer", "bin_dir", "ensure_running", "exists", "running", "stop"]
 
 
 def __getattr__(name: str) -> object:
@@ -28,6 +28,13 @@ def exists(data_dir: Path) -> bool:
     from junkie_cli.core.embedded import client
 
     return client.exists(client.absolute(data_dir))
+
+
+def running(data_dir: Path) -> "DatabaseUrl | None":
+    """The address of the embedded server in `data_dir` if it runs now; nothing is started, made or waited for."""
+    from junkie_cli.core.embedded import client
+
+    return client.running(client.absolute(data_dir))
 
 
 def bin_dir() -> Path:

@@ -127,6 +127,12 @@ def meet(folder: str) -> str | None:
         os.close(fd)
 
 
+def running(folder: str) -> DatabaseUrl | None:
+    """See the package."""
+    found = meet(folder)
+    return DatabaseUrl.socket(found, user=USER, database=DATABASE) if found else None
+
+
 def _has_keeper(folder: str) -> bool:
     fd = os.open(f"{folder}/{KEEPER_LOCK}", LOOK)
     try:
