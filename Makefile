@@ -34,7 +34,8 @@ fix: $(VENV)/.dev ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.dev ## Make the README's pictures from real runs (needs tmux)
+docs: $(VENV)/.dev ## Make the command reference from --help, and the pictures from real runs (needs tmux)
+	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.pictures
 
 clean: ## Remove what was built here
