@@ -4,11 +4,13 @@ Each picture is what a terminal showed: `junkie` runs in tmux, in a home that is
 the screen is captured with its colours and drawn by rich as SVG. Nothing is typed in by hand, so they cannot lie.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,22 @@ class Picture:
     columns: int
     lines: int
     script: Sequence[Say]
+    memories: bool = False  # a small community's memories are there beforehand
 
+
+# What the people of the pictures are known for: user, memory, topics, days ago.
+KNOWN = (
+    ("ada", "Lives in Lviv", ("home",), 41),
+    ("ada", "Prefers coffee", ("drinks",), 0),
+    ("ada", "Reads 김영하 in Korean", ("books", "languages"), 3),
+    ("ada", "Is allergic to nuts", ("health",), 12),
+    ("grace", "Works on compilers", ("work",), 1),
+    ("grace", "Keeps a parrot called Cobol", ("animals",), 5),
+    ("grace", "Wants answers short", ("style",), 8),
+    ("linus", "Dives in cold water", ("sports",), 2),
+    ("linus", "Uses a standing desk with a treadmill", ("work", "health"), 2),
+    ("margaret", "Checks everything twice, and is usually right", ("work",), 16),
+)
 
 PICTURES = (
     Picture(
@@ -57,6 +74,27 @@ PICTURES = (
             Say("junkie chat --offline    # later", "embedded"),
             Say("What do you remember about me?", "coffee"),
         ),
+    ),
+    Picture(
+        "memories",
+        "junkie memories list",
+        100,
+        16,
+        (Say("PS1='$ '; clear", "$"), Say("junkie memories list", "Checks")),
+        memories=True,
+    ),
+    Picture("stats", "junkie stats", 84, 34, (Say("PS1='$ '; clear", "$"), Say("junkie stats", "$")), memories=True),
+    Picture(
+        "backup",
+        "junkie backup",
+        100,
+        24,
+        (
+            Say("PS1='$ '; clear", "$"),
+            Say("junkie backup --keep-daily 7", "user_memories"),
+            Say("junkie backup list", "verified"),
+        ),
+        memories=True,
     ),
 )
 
@@ -118,6 +156,31 @@ def draw(picture: Picture, screen: str) -> str:
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
+def remember(stage: Stage) -> None:
+    """Fill the database of `stage` with what is known of everybody."""
+
+    def junkie(*arguments: str) -> None:
+        environment = {**stage.environment, "JUNKIE_USER": "ada"}
+        subprocess.run([JUNKIE, *arguments], check=True, env=environment, cwd=stage.folder, capture_output=True)
+
+    now = int(time.time())
+    lines = [
+        {
+            "memory_id": str(uuid.uuid5(uuid.NAMESPACE_OID, text)),
+            "user_id": user,
+            "memory": text,
+            "topics": topics,
+            "created_at": now - ago * 86_400 - 7 * number,
+            "updated_at": now - ago * 86_400 - 7 * number,
+        }
+        for number, (user, text, topics, ago) in enumerate(KNOWN)
+    ]
+    file = stage.folder / "known.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    junkie("chat", "--offline", "-u", "ada", "hello")  # makes the tables
+    junkie("memories", "import", str(file))
+
+
 def main() -> None:
     """Make every picture, or those that are named."""
     wanted = set(sys.argv[1:])
@@ -125,6 +188,8 @@ def main() -> None:
         if wanted and picture.name not in wanted:
             continue
         with Stage() as stage:
+            if picture.memories:
+                remember(stage)
             screen = Screen(picture, stage)
             try:
                 for line in picture.script:
