@@ -150,9 +150,7 @@ async def test_changed_truncated_and_vanished_files_are_damaged(tmp_path: Path) 
     (tmp_path / "short.dump").write_bytes(MAGIC)
     (tmp_path / "gone.dump").unlink()
     found = {entry.path.name: entry.status for entry in await catalogue.scan(tmp_path)}
-    assert found == dict.fromkeys(("changed.dump", "short.dump", "gone.dump"), "damaged") | {
-        "good.dump": "verified"
-    }
+    assert found == dict.fromkeys(("changed.dump", "short.dump", "gone.dump"), "damaged") | {"good.dump": "verified"}
     assert await catalogue.find("latest", tmp_path) == tmp_path / "good.dump"
 
 
@@ -254,6 +252,18 @@ async def test_pruning_removes_only_what_its_rules_say_of_each_database(tmp_path
     reasons = {verdict.entry.path.name: verdict.decision.reasons for verdict in verdicts}
     assert reasons["damaged.dump"] == ("damaged: never removed",)
     assert reasons["bot3.dump"] == ()
+
+
+async def test_what_a_restore_put_away_is_neither_latest_nor_in_a_nightly_ones_place(tmp_path: Path) -> None:
+    from datetime import timedelta
+
+    nightly = make(tmp_path, "nightly.dump", started_at=AT - timedelta(hours=2))
+    put_away = make(tmp_path, "put-away.dump", started_at=AT, reason="before a restore")
+    assert await catalogue.find("latest", tmp_path) == nightly
+    verdicts = await prune.plan(tmp_path, Policy(daily=1))
+    assert all(verdict.decision.keep for verdict in verdicts)
+    nightly.unlink()
+    assert await catalogue.find("latest", tmp_path) == put_away
 
 
 async def test_the_lock_is_held_by_one(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ class Entry:
         """Whether it may be restored: complete, unaltered, with its manifest."""
         return self.status in {VERIFIED, UNVERIFIED}
 
+    @property
+    def regular(self) -> bool:
+        """Whether it is an ordinary backup, not one that a restore made of what it was about to replace."""
+        return self.manifest is not None and self.manifest.reason == manifests.REGULAR
+
 
 async def scan(folder: Path) -> list[Entry]:
     """All dumps of `folder`, newest first; empty when the folder is not there. Raises BackupError if it is unreadable.
@@ -128,12 +133,13 @@ async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool) ->
 async def find(name: str, folder: Path) -> Path:
     """The dump that the user means: a path, a name in the folder, or `latest` (the newest that is good).
 
-    Raises NotFoundError when there is none.
+    What a restore put away before it replaced it is `latest` only where there is nothing else: restoring the latest
+    twice must not take the first one back. Raises NotFoundError when there is none.
     """
     if name == "latest":
-        for entry in await scan(folder):
-            if entry.good:
-                return entry.path
+        good = [entry for entry in await scan(folder) if entry.good]
+        for entry in sorted(good, key=lambda entry: not entry.regular):
+            return entry.path
         raise NotFoundError(f"no backup in {folder}", hint="make one with: junkie backup")
     if path := _named(name, folder):
         return path

@@ -39,7 +39,7 @@ _LOST = (
 
 def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> None:
     """Raise BackupError when the folder's newest backup is of another database cluster."""
-    last = next((entry.manifest for entry in entries if entry.manifest and entry.manifest.reason == "backup"), None)
+    last = next((entry.manifest for entry in entries if entry.manifest and entry.regular), None)
     if allowed or last is None or not (last.origin.system_identifier and origin.system_identifier):
         return
     if last.origin.system_identifier != origin.system_identifier:
@@ -52,8 +52,8 @@ def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> 
 
 
 def last_good(entries: Iterable[Entry], origin: Origin) -> Manifest | None:
-    """The newest good backup of the same job."""
-    good = (entry.manifest for entry in entries if entry.good and entry.manifest)
+    """The newest good backup of the same job that was not made by a restore."""
+    good = (entry.manifest for entry in entries if entry.good and entry.regular and entry.manifest)
     return next((manifest for manifest in good if manifest.origin.job == origin.job), None)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli import __version__
 from junkie_cli.core.backup import catalogue, checks, files, lock, process, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
-from junkie_cli.core.backup.manifest import Manifest, TableContent
+from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
 from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.backup.source import Source, count_and_hash, open_source
@@ -60,7 +60,7 @@ class BackupOptions:
     new_database: bool = False
     whole_database: bool = False
     check_space: bool = True
-    reason: str = "backup"
+    reason: str = REGULAR
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from typing import Any
 from junkie_cli.core.errors import BackupError
 
 FORMAT = 1
+REGULAR = "backup"
+"""Why an ordinary backup was made; a restore makes others, of what it is about to replace."""
 SUFFIX = ".json"
 
 
@@ -80,7 +82,7 @@ class Manifest:
     roles: tuple[str, ...] = ()
     access: tuple[tuple[str, ...], ...] = ()
     left_out: tuple[str, ...] = ()
-    reason: str = "backup"
+    reason: str = REGULAR
     verified_at: datetime | None = None
     verified_with: str = ""
     unverified_because: str = ""

@@ -25,10 +25,10 @@ async def plan(folder: Path, policy: Policy) -> list[Verdict]:
 
 
 def _judge(entries: Sequence[Entry], policy: Policy, *, protect: str | None = None) -> list[Verdict]:
-    by_job: dict[Job, list[Entry]] = {}
-    for entry in entries:
+    by_job: dict[tuple[Job, bool], list[Entry]] = {}
+    for entry in entries:  # what restores put away is judged by itself: it takes no nightly backup's place
         if entry.good and entry.manifest:
-            by_job.setdefault(entry.manifest.origin.job, []).append(entry)
+            by_job.setdefault((entry.manifest.origin.job, entry.regular), []).append(entry)
     decisions: dict[str, Decision] = {}
     for group in by_job.values():
         candidates = [Candidate(entry.path.name, entry.made_at, entry.status == catalogue.VERIFIED) for entry in group]

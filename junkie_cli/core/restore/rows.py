@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import runs
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, quoted, without_nul
+from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
 
 if TYPE_CHECKING:
     import asyncpg
@@ -74,7 +74,7 @@ class Sides:
         column = f"t.{quoted(name)}"
         if side.column_type(table, name) != "json":
             return column
-        return f"{without_nul(column)}::jsonb"
+        return f"{plain_json(column)}::jsonb"
 
 
 async def of_user(connection: "asyncpg.Connection[Any]", sides: Sides, table: str, user_id: str) -> list[Row]:
@@ -108,7 +108,7 @@ def _runs_sql(state: SchemaState, condition: str) -> str:
     return (
         f"SELECT r.run_id AS id, r.session_id, r.user_id AS owner, d.data::text AS data, {whole} AS row"
         f" FROM {runs.table(state, data=True)} r"
-        f" CROSS JOIN LATERAL (SELECT {without_nul('r.data::json')}::jsonb) d(data)"
+        f" CROSS JOIN LATERAL (SELECT {plain_json('r.data::json')}::jsonb) d(data)"
         f"{join} WHERE {condition} ORDER BY r.session_id, r.position, r.run_id"
     )
 
