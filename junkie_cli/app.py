@@ -25,6 +25,19 @@ def main() -> None:
     _mend_streams()
     code = run_command_line(sys.argv[1:], listen=True)
     _settle_stdout()
+    _leave(code)
+
+
+def _leave(code: int) -> None:
+    """End this process. What a thread is still loading or looking up is not waited for, and not torn down under it."""
+    import signal
+    import threading
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)  # an impatient second Ctrl-C: no traceback of the interpreter's end
+    if any(thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
     sys.exit(code)
 
 

@@ -309,3 +309,17 @@ def test_a_wait_is_told_in_whole_seconds_and_never_as_none(
     result = junkie.run("chat", "--no-memory", "hello", env={**env, "AGENT_RETRIES": "1"}).ok()
     assert result.stdout == "Here I am.\n"
     assert told in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nobody_waits_for_the_end_of_the_loading(junkie: Junkie, number: signal.Signals) -> None:
+    slow = junkie.root / "slow" / "agno"
+    slow.mkdir(parents=True)
+    for_ever = "print('LOADING', file=sys.stderr, flush=True)\nthreading.Event().wait()\n"
+    (slow / "__init__.py").write_text(f"import sys, threading\n{for_ever}")
+    running = junkie.start("chat", "--offline", "--no-database", "hello", env={"PYTHONPATH": str(slow.parent)})
+    running.wait_for("LOADING", stream="stderr")
+    running.send(number)
+    ended = running.wait()
+    assert (ended.exit_code, ended.stdout) == (128 + number, "")
+    assert "Traceback" not in ended.stderr and "Exception ignored" not in ended.stderr

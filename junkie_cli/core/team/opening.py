@@ -4,7 +4,10 @@ Loads nothing heavy itself.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -37,7 +40,7 @@ async def open_team(
     choose(settings, offline=offline)  # that there is no provider is told before a database is made
     connecting = asyncio.create_task(connect_first(settings, on_progress)) if database else None
     try:
-        await asyncio.to_thread(_load, also)
+        await _in_thread(partial(_load, also))
         from junkie_cli.core.team.engine import open_engine
 
         connections = await connecting if connecting else None
@@ -53,6 +56,32 @@ async def _give_up(connecting: "asyncio.Task[Connections]") -> None:
     await asyncio.wait({connecting})
     if not connecting.cancelled() and connecting.exception() is None:
         await connecting.result().close()
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """As `asyncio.to_thread`, but whoever leaves meanwhile does not wait for the end of a second of imports."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if over.done():
+            return
+        if error is None:
+            over.set_result(None)
+        else:
+            over.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=run, name="load-team", daemon=True).start()
+    await over
 
 
 def _load(also: str) -> None:
