@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,7 +94,7 @@ def doctor(
         raise UsageError("--nagios goes with neither --fix nor --json", hint="leave one of them out")
     wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
     silent = nagios or as_json or (fix and not is_terminal(sys.stdout))
-    asked = _Asked.of(wanted, deep, timeout, max_backup_age, told=not silent)
+    asked = _asked(wanted, deep, timeout, max_backup_age, told=not silent, nagios=nagios)
     report = asked.examine()
     if fix:
         report = _mend(asked, report, _chosen(report, named=bool(wanted)), yes, confirm)
@@ -150,8 +150,8 @@ class _Asked:
         screen = _Screen(max((width(check.id) for check in report), default=0)) if self.told else None
         with working("checking") as activity:
 
-            def begun(check_id: str) -> None:
-                activity.say(f"checking {check_id}")
+            def tell(running: Sequence[str]) -> None:
+                activity.say(f"checking {', '.join(running)}")
 
             found = invocation().run(
                 runner.examine(
@@ -160,12 +160,25 @@ class _Asked:
                     report=report,
                     timeout=self.timeout,
                     on_result=screen.show if screen else lambda _: None,
-                    on_start=begun,
+                    on_running=tell,
                 )
             )
         if screen:
             screen.sum_up(found, monotonic() - began)
         return found
+
+
+def _asked(
+    wanted: list[str], deep: bool, timeout: float | None, max_backup_age: float | None, *, told: bool, nagios: bool
+) -> _Asked:
+    """What is to be examined; to a monitoring system a check that there is not is UNKNOWN, not CRITICAL."""
+    try:
+        return _Asked.of(wanted, deep, timeout, max_backup_age, told=told)
+    except UsageError as error:
+        if not nagios:
+            raise
+        _write(f"JUNKIE UNKNOWN - {one_line(error.message)}\n")
+        raise typer.Exit(3) from None
 
 
 # --- mending ----------------------------------------------------------------------------------------------------------

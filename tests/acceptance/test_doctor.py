@@ -122,6 +122,8 @@ def test_one_line_for_nagios(junkie: Junkie, written_by: Make) -> None:
         assert re.match(rf"JUNKIE {word} - .* \| ok=\d+ warning=\d+ failed=\d+ skipped=\d+$", result.stdout)
     result = junkie.run("doctor", "--nagios", "--only", "schema.tables", env={"POSTGRES_URL": "what"})
     assert (result.exit_code, result.stdout.split(" - ")[0]) == (3, "JUNKIE UNKNOWN")
+    result = junkie.run("doctor", "--nagios", "--only", "schema.tabels", env=env)
+    assert (result.exit_code, result.stdout) == (3, "JUNKIE UNKNOWN - there is no check schema.tabels\n")
 
 
 def test_the_age_of_backups_for_nagios(junkie: Junkie, written_by: Make) -> None:

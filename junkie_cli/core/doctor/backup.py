@@ -81,21 +81,28 @@ def _newest(context: Context, entries: list[Entry], limit: float, tell: Callable
 
 
 def _is_readable(folder: Path) -> bool:
-    return not folder.exists() or os.access(folder, os.R_OK | os.X_OK)
+    """Whether its files can be listed, or it is not there; a folder behind a closed one is neither."""
+    try:
+        with os.scandir(folder):
+            return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 async def _space(context: Context) -> Finding:
     folder = context.settings.backup_dir
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    needed = await _needed(context)
+    # os.path's exists() takes a folder that may not be looked into for none, where Path's raises.
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
+    if not os.access(there, os.W_OK | os.X_OK):
+        return failed(f"{there} cannot be written to by this user", f"have its owner run: chown {os.geteuid()} {there}")
+    free, needed = shutil.disk_usage(there).free, await _needed(context)
     if free < needed:
         return failed(
             f"{sized(free)} are free in {there}, about {sized(needed)} are needed",
             "free some space there, junkie backup prune --keep-last 3, or set JUNKIE_BACKUP_DIR to another disk",
         )
-    if not os.access(there, os.W_OK | os.X_OK):
-        return failed(f"{there} cannot be written to by this user", f"have its owner run: chown {os.geteuid()} {there}")
     return ok(f"{sized(free)} are free in {there}, about {sized(needed)} are needed")
 
 
@@ -117,10 +124,10 @@ async def _needed(context: Context) -> int:
 
 async def _permissions(context: Context) -> Finding:
     folder = context.settings.backup_dir
-    if not folder.exists():
-        return ok(f"{folder} will be made for its owner alone")
     if not _is_readable(folder):
         return failed(f"{folder} cannot be read by this user", "run as its owner, or correct its permissions")
+    if not folder.exists():
+        return ok(f"{folder} will be made for its owner alone")
     open_files = [path for path in sorted(folder.iterdir()) if _is_open(path)]
     findings = []
     if _is_open(folder):

@@ -127,7 +127,7 @@ async def _async_url(context: Context) -> Finding:
     from junkie_cli.core.team import checkup
 
     try:
-        await checkup.connect_by_sqlalchemy(url, seconds=5 * context.patience)
+        await checkup.connect_by_sqlalchemy(url, seconds=5 * context.patience, application_name=NAME)
     except DatabaseError as error:
         return failed(f"SQLAlchemy does not connect with {masked}: {error.message}", error.hint, blocks=False)
     return ok(f"connects with {masked}")

@@ -2,7 +2,8 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import PurePath
@@ -50,21 +51,22 @@ async def examine(
     report: Sequence[Check] | None = None,
     timeout: float = TIMEOUT,
     on_result: Callable[[Result], None] = lambda _: None,
-    on_start: Callable[[str], None] = lambda _: None,
+    on_running: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Report:
     """Run `report` (default: all of `checks`) and what they need; ends within `timeout` seconds whatever hangs.
 
     `on_result` gets the results to be reported in the order of the catalogue, each as soon as it and all before it
-    are known; `on_start` gets ids as checks begin.
+    are known; `on_running` the ids of those that run, whenever that changes.
     """
     shown = tuple(checks if report is None else report)
-    run = _Run(_with_needs(checks, shown), context, timeout, on_start)
+    run = _Run(_with_needs(checks, shown), context, timeout, on_running)
     results: dict[str, Result] = {}
     waiting = list(shown)
-    async for result in run.results():
-        results[result.id] = result
-        while waiting and waiting[0].id in results:
-            on_result(results[waiting.pop(0).id])
+    async with aclosing(run.results()) as found:
+        async for result in found:
+            results[result.id] = result
+            while waiting and waiting[0].id in results:
+                on_result(results[waiting.pop(0).id])
     return Report(tuple(results[check.id] for check in shown))
 
 
@@ -91,11 +93,15 @@ class _Run:
     """One examination under way."""
 
     def __init__(
-        self, checks: Sequence[Check], context: Context, timeout: float, on_start: Callable[[str], None]
+        self,
+        checks: Sequence[Check],
+        context: Context,
+        timeout: float,
+        on_running: Callable[[Sequence[str]], None],
     ) -> None:
         self._checks = {check.id: check for check in checks}
         self._context = context
-        self._on_start = on_start
+        self._on_running = on_running
         self._loop = asyncio.get_running_loop()
         self._grace = min(_GRACE, timeout / 5)
         self._deadline = self._loop.time() + timeout - self._grace
@@ -108,7 +114,7 @@ class _Run:
         self._ended: set[Worker] = set()
         self._news: asyncio.Queue[tuple[str, Finding | BaseException]] = asyncio.Queue()
 
-    async def results(self) -> AsyncIterator[Result]:
+    async def results(self) -> AsyncGenerator[Result, None]:
         """The results as they come."""
         over = self._loop.call_at(self._deadline, self._end_of_time)
         try:
@@ -117,6 +123,7 @@ class _Run:
                     yield result
                 if len(self._results) == len(self._checks):
                     break
+                self._on_running(list(self._running))
                 check_id, outcome = await self._news.get()
                 if check_id in self._results:
                     continue
@@ -157,7 +164,6 @@ class _Run:
 
     def _start(self, check: Check) -> None:
         limit = check.limit * self._context.patience
-        self._on_start(check.id)
 
         def ended(result: Finding | None, error: BaseException | None) -> None:
             outcome = error if error is not None else result

@@ -56,14 +56,15 @@ def _members(team: Any) -> list[Any]:
     return team.members if isinstance(team.members, list) else []
 
 
-async def connect_by_sqlalchemy(url: DatabaseUrl, *, seconds: float) -> None:
+async def connect_by_sqlalchemy(url: DatabaseUrl, *, seconds: float, application_name: str) -> None:
     """Connect with the `postgresql+asyncpg://` form alone, as another program would. Raises DatabaseError.
 
     `seconds` bounds the connection and the statement.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "timeout": seconds,
         "command_timeout": seconds,
+        "server_settings": {"application_name": application_name},
         # What SQLAlchemy prescribes behind a pooler: no cache, and names that no other client uses.
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
