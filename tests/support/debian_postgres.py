@@ -4,6 +4,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -94,7 +95,7 @@ class DebianServer:
     def stop(self) -> None:
         """End it and remove everything of it."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)  # fast shutdown: clients that hang on do not keep it
             self._process.wait(30)
         shutil.rmtree(self.folder, ignore_errors=True)
 
