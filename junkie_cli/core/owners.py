@@ -3,13 +3,25 @@
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.journal import storable
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, transaction
 
 if TYPE_CHECKING:
     import asyncpg
 
+LONGEST_ID = 200
+
 # A hint is worth this many index probes and no more, however many users there are.
 _CANDIDATES = 200
+
+
+def check_id(what: str, value: str) -> None:
+    """Refuse the id of a `what` that could not be told apart from another one on a screen or in a row. UsageError."""
+    if not value.strip() or value != value.strip():
+        raise UsageError(f"the {what} id is empty, or begins or ends with white space")
+    if not value.isprintable() or len(value) > LONGEST_ID or storable(value) != value:
+        raise UsageError(f"the {what} id has characters that no id has, or more than {LONGEST_ID}")
 
 
 def distinct_ids(state: SchemaState, table: str, bound: str, limit: str) -> str:

@@ -25,6 +25,7 @@ HISTORY = "junkie_history"
 TOMBSTONES = "junkie_tombstones"
 ERASURES = "junkie_erasures"
 OWN_VERSIONS = "junkie_versions"
+LEARNED = "junkie_learned"  # made by `memories learn` alone, so it is none of OWN_TABLES
 OWN_TABLES = (PENDING, HISTORY, TOMBSTONES, ERASURES, OWN_VERSIONS)
 OWN_VERSION = 1
 
@@ -274,6 +275,15 @@ async def ensure_memories_table(connection: "asyncpg.Connection[Any]", schema: s
         await connection.execute(_MEMORIES_3.replace("@schema", quoted(schema)))
 
 
+async def ensure_learned_table(connection: "asyncpg.Connection[Any]", schema: str) -> None:
+    """Make the table of the lines that were learned, where it is missing. It names users: erasing finds it by that."""
+    async with transaction(connection):
+        if (await inspect(connection, schema)).has(LEARNED):
+            return
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
+        await connection.execute(_LEARNED.replace("@schema", quoted(schema)))
+
+
 async def _own_version(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
     if not state.may("SELECT", OWN_VERSIONS):
         return 0
@@ -339,4 +349,10 @@ CREATE INDEX IF NOT EXISTS junkie_history_at ON @schema.junkie_history (at);
 CREATE TABLE IF NOT EXISTS @schema.junkie_tombstones (user_hash text PRIMARY KEY, erased_at timestamptz NOT NULL);
 CREATE TABLE IF NOT EXISTS @schema.junkie_erasures (
   erasure_id uuid PRIMARY KEY, user_hash text NOT NULL, erased_at timestamptz NOT NULL, counts json NOT NULL);
+"""
+
+_LEARNED = """
+CREATE TABLE IF NOT EXISTS @schema.junkie_learned (
+  line_id uuid PRIMARY KEY, user_id text NOT NULL, learned_at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX IF NOT EXISTS junkie_learned_user ON @schema.junkie_learned (user_id);
 """

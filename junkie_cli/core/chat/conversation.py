@@ -18,6 +18,7 @@ from junkie_cli.core.chat.events import (
 )
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.journal import MemoryChange, storable
+from junkie_cli.core.owners import check_id
 from junkie_cli.core.retrying import Retried, move_spool, retry_owed
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team.opening import open_team
@@ -34,8 +35,6 @@ NO_JOURNAL = (
     "this database user may not use junkie's own tables: memories cannot be taken back, and those that the memory "
     "model fails to find are not looked for again"
 )
-
-LONGEST_ID = 200
 
 MOST_ASKED = 1000
 """Extractions that one `/retry` makes; how many are left is told."""
@@ -81,9 +80,9 @@ class Conversation:
         Raises TablesNeededError, SettingsError (no provider), DatabaseError, UsageError (a bad user or session id),
         NotFoundError (somebody else's session).
         """
-        _check_id("user", user_id)
+        check_id("user", user_id)
         if session_id is not None:
-            _check_id("session", session_id)
+            check_id("session", session_id)
         engine = await open_team(
             settings,
             on_progress,
@@ -279,7 +278,7 @@ class Conversation:
     async def switch_user(self, user_id: str) -> None:
         """Go on as another person, in a new session. Raises UsageError for an id that is none."""
         self._check_idle()
-        _check_id("user", user_id)
+        check_id("user", user_id)
         self.user_id = user_id
         self.new()
 
@@ -342,14 +341,6 @@ def _notes(engine: "TeamEngine") -> list[str]:
     if engine.database is None:
         return [NO_DATABASE]
     return [NO_JOURNAL] if engine.memory and not engine.records.keeps_pending else []
-
-
-def _check_id(what: str, value: str) -> None:
-    """Refuse an id that could not be told apart from another one on a screen or in a row."""
-    if not value.strip() or value != value.strip():
-        raise UsageError(f"the {what} id is empty, or begins or ends with white space")
-    if not value.isprintable() or len(value) > LONGEST_ID or storable(value) != value:
-        raise UsageError(f"the {what} id has characters that no id has, or more than {LONGEST_ID}")
 
 
 def _only(found: list[str], what: str, wanted: str) -> str:

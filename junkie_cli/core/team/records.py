@@ -6,7 +6,7 @@ extraction that is owed for it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -248,16 +248,25 @@ class Records(Lookups):
         return bool(done == "SELECT 1")
 
     async def commit_memories(
-        self, changes: Sequence[MemoryChange], pending_id: str | None, *, by: str, began: datetime | None = None
+        self,
+        changes: Sequence[MemoryChange],
+        pending_id: str | None,
+        *,
+        by: str,
+        began: datetime | None = None,
+        take: "Callable[[Connection], Awaitable[bool]] | None" = None,
     ) -> tuple[journal.AppliedChange, ...] | None:
         """Make `changes` and strike the extraction off, in one transaction, and read them back.
 
         `began` is when the database's clock stood at what is remembered (None: now). None when another process had
-        done this extraction meanwhile. Raises OwnershipError, ErasedError, DatabaseError.
+        done this extraction meanwhile, or `take`, which runs in the transaction, says so. Raises OwnershipError,
+        ErasedError, DatabaseError.
         """
         async with self._connections.transaction() as connection:
             began = began or await journal.database_time(connection)
             if pending_id is not None and not await journal.strike_off(connection, self.state, pending_id):
+                return None
+            if take is not None and not await take(connection):
                 return None
             applied = await journal.apply_changes(
                 connection, self.state, changes, by=by, keep_days=self._history_days, began=began

@@ -1,0 +1,107 @@
+"""`memories learn` as a process: its summary, its exit codes, and what a kill costs."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.junkie import Junkie, new_junkie
+from tests.support.model_server import Hang, HttpError, ModelServer
+from tests.support.schemas import validate
+
+
+@pytest.fixture
+def provider() -> Iterator[ModelServer]:
+    with ModelServer(smart=True) as server:
+        yield server
+
+
+@pytest.fixture
+def junkie(database: DatabaseUrl, provider: ModelServer) -> Iterator[Junkie]:
+    junkie = new_junkie({"POSTGRES_URL": database.libpq(), "AGENT_RETRIES": "0", **provider.environment()})
+    yield junkie
+    junkie.close()
+
+
+def talk(junkie: Junkie, *said: tuple[str, str], more: str = "") -> Path:
+    path = junkie.cwd / "talk.jsonl"
+    lines = [json.dumps({"user_id": user, "session_id": None, "message": message}) + "\n" for user, message in said]
+    path.write_text("".join(lines) + more)
+    return path
+
+
+def remembered(junkie: Junkie, user: str) -> list[str]:
+    found = junkie.run("memories", "list", "-u", user, "--json").ok().json()["memories"]
+    return sorted(entry["memory"] for entry in found)
+
+
+def test_conversations_in_memories_out(junkie: Junkie) -> None:
+    path = talk(junkie, ("ada", "I like tea."), ("bob", "My name is Bob."), ("ada", "I have a dog."))
+    result = junkie.run("memories", "learn", str(path), "--json").ok()
+    document = result.json()
+    validate(document, "memories.learn")
+    assert (document["learned"], document["skipped"], document["bad"]) == (3, 0, [])
+    assert remembered(junkie, "bob") == ["User's name is Bob"]
+    assert len(remembered(junkie, "ada")) == 2
+    again = junkie.run("memories", "learn", str(path)).ok()
+    assert again.stdout.startswith("0 learned")
+    assert "3 skipped" in again.stdout
+
+
+def test_a_bad_line_is_exit_2_named_and_the_rest_is_learned(junkie: Junkie) -> None:
+    path = talk(junkie, ("ada", "I like tea."), more="not json\n")
+    result = junkie.run("memories", "learn", str(path), "--json")
+    assert result.exit_code == 2
+    validate(result.json(), "memories.learn")
+    assert result.json()["bad"] == [{"line": 2, "reason": "is not JSON"}]
+    assert "line 2 is not JSON" in result.stderr
+    assert Path(result.json()["set_aside"]).read_text() == "not json\n"
+    assert len(remembered(junkie, "ada")) == 1
+
+
+def test_a_provider_that_refuses_is_exit_6(junkie: Junkie, provider: ModelServer) -> None:
+    path = talk(junkie, ("ada", "I like tea."))
+    provider.script = lambda request: HttpError(401)
+    result = junkie.run("memories", "learn", str(path), "--json")
+    assert result.exit_code == 6
+    validate(result.json(), "memories.learn")
+    assert (result.json()["read"], result.json()["total"]) == (0, 1)
+    assert "goes on where this one ended" in result.stderr
+    provider.script = None
+    assert junkie.run("memories", "learn", str(path), "--json").ok().json()["learned"] == 1
+
+
+def test_a_file_that_is_not_there(junkie: Junkie) -> None:
+    assert junkie.run("memories", "learn", "missing.jsonl").exit_code == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_ended_in_the_middle_it_goes_on_and_learns_each_line_once(
+    junkie: Junkie, provider: ModelServer, number: signal.Signals
+) -> None:
+    path = talk(junkie, *(("ada", f"My {thing} is blue.") for thing in ("car", "house", "hat", "bag")))
+    silent = Hang()
+    provider.script = lambda request: silent if "hat" in request.user else None
+    running = junkie.start("memories", "learn", str(path))
+    silent.paused.wait_sync()
+    running.send(number)
+    ended = running.wait()
+    assert ended.exit_code == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    assert len(remembered(junkie, "ada")) == 2
+    provider.script = None
+    document = junkie.run("memories", "learn", str(path), "--json").ok().json()
+    assert (document["learned"], document["skipped"]) == (2, 2)
+    assert remembered(junkie, "ada") == [f"User's {thing} is blue" for thing in ("bag", "car", "hat", "house")]
+
+
+def test_offline_and_on_a_fresh_machine() -> None:
+    alone = new_junkie()
+    try:
+        path = talk(alone, ("ada", "I like tea."))
+        document = alone.run("memories", "learn", str(path), "--offline", "--json").ok().json()
+        assert (document["learned"], document["memories"]["added"]) == (1, 1)
+    finally:
+        alone.close()
