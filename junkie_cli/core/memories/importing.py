@@ -81,7 +81,8 @@ async def import_memories(
                 await _refuse_erased(connection, state, even_erased)
                 await _refuse_conflicts(connection, state, overwrite)
                 keeps = undo and journal.records_history(state, settings.history_days)
-                done = await _merge(connection, state, lines.read, str(uuid4()) if keeps else None)
+                batch = str(uuid4()) if keeps else None
+                done = await _merge(connection, state, lines.read, batch, overwrite=overwrite)
                 if keeps:
                     await journal.prune_history(connection, state, settings.history_days)
             except BaseException:
@@ -242,9 +243,13 @@ async def _unless_lost(connection: "asyncpg.Connection[Any]", copying: Coroutine
 
 async def _refuse_doubles(connection: "asyncpg.Connection[Any]") -> None:
     """The same line twice counts once; two lines with one id and another content are a fault of the file."""
+    ids = await connection.fetch("SELECT memory_id FROM pg_temp.junkie_import GROUP BY memory_id HAVING count(*) > 1")
+    if not ids:
+        return
     doubles = await connection.fetch(
         "SELECT array_agg(line ORDER BY line) AS lines, count(DISTINCT row) AS contents FROM pg_temp.junkie_import"
-        " GROUP BY memory_id HAVING count(*) > 1"
+        " WHERE memory_id = ANY($1::text[]) GROUP BY memory_id",
+        [row["memory_id"] for row in ids],
     )
     different = [double["lines"] for double in doubles if double["contents"] > 1][:_NAMED_LINES]
     if different:
@@ -313,12 +318,13 @@ def _same(state: SchemaState) -> str:
 
 
 async def _merge(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, read: int, batch: str | None
+    connection: "asyncpg.Connection[Any]", state: SchemaState, read: int, batch: str | None, *, overwrite: bool
 ) -> tuple[int, int, int, str | None]:
     """Insert what is new, overwrite what differs: (added, updated, unchanged, batch)."""
     await journal.mark_writer(connection, "junkie")
-    updated = count_of(await connection.execute(_update(state, batch), *([batch] if batch else [])))
-    added = count_of(await connection.execute(_insert(state, batch), *([batch] if batch else [])))
+    arguments = [batch] if batch else []
+    updated = count_of(await connection.execute(_update(state, batch), *arguments)) if overwrite else 0
+    added = count_of(await connection.execute(_insert(state, batch), *arguments))
     return added, updated, read - added - updated, batch if added or updated else None
 
 
