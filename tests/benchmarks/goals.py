@@ -10,7 +10,8 @@ from tests.benchmarks.measuring import Figures
 class Goal:
     """`case` should take at most `factor` times what the cases of `base` take together, and `plus` seconds (or MB).
 
-    A tuple of factors is one for each base. `what` is `seconds` or `peak` (memory).
+    A tuple of factors is one for each base. `what` is `seconds`, `peak` (memory, MB)
+    or `size` (kB).
     """
 
     case: str

@@ -43,14 +43,15 @@ class Case:
 
 @dataclass(slots=True)
 class Samples:
-    """What the rounds of one case gave: seconds, seconds of CPU, peak memory in MB."""
+    """What the rounds of one case gave: seconds, seconds of CPU, peak memory in MB, kB to and from the database."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: list[float] = field(default_factory=list)
+    size: list[float] = field(default_factory=list)
 
     def median(self, what: str) -> float:
-        """The median of `seconds`, `cpu` or `peak`."""
+        """The median of `seconds`, `cpu`, `peak` or `size`."""
         return statistics.median(getattr(self, what))
 
 

@@ -173,17 +173,32 @@ class Place:
             ):
                 yield user
 
+    def new_database(self, name: str) -> DatabaseUrl:
+        """An empty database, made anew."""
+        self.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.rows(f"CREATE DATABASE {name} TEMPLATE template0")
+        return self.bench.url.with_database(name)
+
     def empty(self) -> None:
         """Make the empty database anew, with agno's table of memories."""
-        self.rows("DROP DATABASE IF EXISTS bench_empty WITH (FORCE)")
-        self.rows("CREATE DATABASE bench_empty TEMPLATE template0")
         self._run_sql(
             "CREATE SCHEMA ai; CREATE TABLE ai.user_memories (memory_id varchar PRIMARY KEY, memory jsonb NOT NULL,"
             " feedback text, input text, agent_id varchar, team_id varchar, user_id varchar, topics jsonb,"
             " created_at bigint NOT NULL, updated_at bigint); CREATE INDEX ON ai.user_memories (user_id);"
             " CREATE INDEX ON ai.user_memories (created_at); CREATE INDEX ON ai.user_memories (updated_at)",
-            self.empty_database,
+            self.new_database("bench_empty"),
         )
+
+    def give_memories(self, url: DatabaseUrl, users: dict[str, int]) -> None:
+        """Put as many memories of these users into the tables of `url`."""
+        for user, count in users.items():
+            self._run_sql(
+                "INSERT INTO ai.user_memories (memory_id, memory, user_id, topics, created_at, updated_at)"
+                f" SELECT gen_random_uuid()::text, to_jsonb('User told us of thing number ' || n), '{user}',"
+                f" '[\"things\"]', n, n FROM generate_series(1, {count}) n",
+                url,
+            )
+        self._run_sql("ANALYZE", url)
 
     def _run_sql(self, script: str, url: DatabaseUrl) -> None:
         env = url.libpq_environment()
@@ -245,5 +260,6 @@ class Place:
     def close(self) -> None:
         """Leave nothing running but the server of the data, which lingers."""
         self.drop_own_server()
-        self.rows("DROP DATABASE IF EXISTS bench_empty WITH (FORCE)")
+        for name in ("bench_empty", "bench_chat"):
+            self.rows(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self._connection.close()

@@ -9,6 +9,7 @@ from typing import Any
 from tests.benchmarks.goals import Judged
 from tests.benchmarks.measuring import Figures, Samples
 
+_UNITS = {"peak": "MB", "size": "kB"}
 TITLES = ("", "measured", "beside it", "ratio", "goal", "")
 
 
@@ -41,8 +42,8 @@ def label(each: Judged) -> str:
 
 def amount(value: float, what: str) -> str:
     """Seconds or MB as people read them."""
-    if what == "peak":
-        return f"{value:.1f} MB"
+    if what in _UNITS:
+        return f"{value:.1f} {_UNITS[what]}"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms" if value >= 0.02 else f"{value * 1000:.1f} ms"
 
 
@@ -79,8 +80,10 @@ def document(
 
 
 def _samples(samples: Samples) -> dict[str, float]:
-    found = {"runs": len(samples.seconds), "seconds": samples.median("seconds"), "seconds_least": min(samples.seconds)}
-    return found | ({"cpu": samples.median("cpu"), "peak_mb": samples.median("peak")} if samples.cpu else {})
+    names = {"seconds": "seconds", "cpu": "cpu", "peak": "peak_mb", "size": "kb"}
+    found = {told: samples.median(what) for what, told in names.items() if getattr(samples, what)}
+    least = {"seconds_least": min(samples.seconds)} if samples.seconds else {}
+    return {"runs": max(len(samples.seconds), len(samples.size)), **found, **least}
 
 
 # --- the picture ------------------------------------------------------------------------------------------------------

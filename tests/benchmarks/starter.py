@@ -7,10 +7,13 @@ from a large one, everything would look large.
 import fcntl
 import json
 import os
+import select
 import struct
 import sys
 import termios
 import time
+
+PATIENCE = 120  # seconds of silence in a terminal after which a process is given up
 
 
 def measure(order):
@@ -65,6 +68,9 @@ def drain(master, order, pid):
     shown_at = None
     with open(order["out"], "wb") as out:  # noqa: PTH123  pathlib would make this process larger
         while True:
+            if not select.select([master], [], [], PATIENCE)[0]:
+                os.kill(pid, 9)
+                break
             try:
                 piece = os.read(master, 65536)
             except OSError:  # the other end is closed
@@ -73,9 +79,10 @@ def drain(master, order, pid):
                 break
             out.write(piece)
             seen = seen[-64:] + piece
-            if until and shown_at is None and until in seen:
+            if until and until in seen:
                 shown_at = time.perf_counter()
                 os.kill(pid, 9)
+                break
     os.close(master)
     return shown_at
 

@@ -11,7 +11,8 @@ def talk() -> None:
 
     console = Console()
     console.print("[bold]junkie[/] ready")
-    input("› ")
+    console.print("› ", end="")
+    input()
 
 
 if __name__ == "__main__":
