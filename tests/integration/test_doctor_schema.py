@@ -13,17 +13,19 @@ from pathlib import Path
 import pytest
 from agno.db.migrations.manager import MigrationManager
 
+from junkie_cli.core.database import open_connection
 from junkie_cli.core.doctor import memory, schema
 from junkie_cli.core.doctor.model import Result
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.team.records import MEMORY_BUDGET
 from junkie_cli.core.team.values import LONGEST_MEMORY
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.backups import back_up, sql
+from tests.support.backups import back_up, fill, sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.embedded import need_root, public_packages, public_python, run_as
 from tests.support.generations import Make, as_role, new_role, reader
 from tests.support.junkie import SCRIPT
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture
@@ -283,6 +285,7 @@ def test_owners_that_are_none(doctor: Doctor, written_by: Make) -> None:
         "UPDATE ai.user_memories SET user_id = 'Ada ' WHERE user_id = 'bob'",
     )
     result = doctor.use(url).one("memory.owners")
+    assert result.detail.count("'ada'") == 1
     is_told(result, "warning", "1 memory belongs to nobody", "user 'default'", "'Ada ' / 'ada'")
     environment = {**doctor.environ, "PATH": os.environ["PATH"]}
     for words in (
@@ -293,6 +296,11 @@ def test_owners_that_are_none(doctor: Doctor, written_by: Make) -> None:
         assert " ".join(words[:2]) in result.hint
         subprocess.run([SCRIPT, *words, "--yes"], env=environment, cwd=doctor.folder, check=True, capture_output=True)
     assert doctor.status("memory.owners") == "ok"
+
+
+def test_one_id_of_many_memories_is_one_user(doctor: Doctor, database: DatabaseUrl) -> None:
+    fill(database, 200)
+    assert doctor.use(database).status("memory.owners") == "ok"
 
 
 def test_sessions_of_several_users(doctor: Doctor, written_by: Make) -> None:
@@ -429,3 +437,58 @@ def test_a_backup_folder_of_another_user(public: Path) -> None:
     words = [public_python(), "-I", "-c", script, str(public_packages()), str(closed / "backups")]
     done = run_as("nobody", *words)
     assert done.stdout == "failed failed failed\n", done.stderr
+
+
+def test_what_cannot_be_read_in_time_is_no_failure(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    with Proxy(url) as proxy:
+        proxy.stall_when(b"row_number")
+        doctor.use(proxy.url(url))
+        result = doctor.one("memory.size", patience=0.3)
+        is_told(result, "warning", "did not come to an end", "--only memory.size --timeout 240")
+        proxy.resume()
+        assert doctor.status("memory.size") == "ok"
+
+
+async def test_who_holds_a_table(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    doctor.use(url)
+    holder = await open_connection(url, application_name="migration by hand")
+    try:
+        transaction = holder.transaction()
+        await transaction.start()
+        await holder.execute("LOCK TABLE ai.user_memories IN ACCESS EXCLUSIVE MODE")
+        pid = holder.get_server_pid()
+        found = await doctor._examine(doctor.context(patience=0.5), ("schema.tables",), False, 60)
+        is_told(found["schema.tables"], "failed", "did not finish a statement in time")
+        found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
+        is_told(found["database.activity"], "warning", f"process {pid}", "(migration by hand)", "holds a table", "idle")
+        await asyncio.to_thread(do, url, remedy(found["database.activity"], "SELECT .*"))
+    finally:
+        holder.terminate()
+    found = await doctor._examine(doctor.context(), ("database.activity", "schema.tables"), False, 60)
+    assert {result.status for result in found.values()} == {"ok"}
+
+
+async def test_who_keeps_others_waiting(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    doctor.use(url)
+    holder, waiter = await open_connection(url), await open_connection(url)
+    try:
+        await holder.transaction().start()
+        change = "UPDATE ai.user_memories SET updated_at = 1"
+        await holder.execute(change)
+        waiting = asyncio.create_task(waiter.execute(change))
+        async with asyncio.timeout(30):
+            while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+        found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
+        is_told(found["database.activity"], "warning", f"process {holder.get_server_pid()}", "keeps 1 other waiting")
+        holder.terminate()
+        await waiting
+    finally:
+        holder.terminate()
+        await waiter.close()
+    assert (await doctor._examine(doctor.context(), ("database.activity",), False, 60))[
+        "database.activity"
+    ].status == "ok"

@@ -24,7 +24,8 @@ NAME = "junkie doctor"
 MOST_CONNECTIONS = 4
 """Connections open at once: a doctor must not be what uses up the last slots."""
 
-STATEMENT_TIMEOUT = 5.0
+STATEMENT_TIMEOUT = 4.0
+"""Seconds: less than a check has, so that the server itself says what it could not finish."""
 
 
 @dataclass(slots=True)

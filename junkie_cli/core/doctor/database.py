@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import CONNECT_TIMEOUT, close_connection, label, locate, open_connection
 from junkie_cli.core.doctor.context import NAME, Context
-from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
+from junkie_cli.figures import duration
 
 if TYPE_CHECKING:
     import asyncpg
@@ -27,6 +28,9 @@ _LAST_RELEASES = {
 OLDEST = min(_LAST_RELEASES)
 FREE_SLOTS = 5  # a chat, an administrator, a backup with its two, and one for whoever looks for the cause
 BOT_SLOTS = 25  # asyncpg's pool of 10 and SQLAlchemy's of 5 + 10 (facts: the bot)
+LONG_TRANSACTION = 600.0
+"""Seconds after which a transaction keeps vacuum from its work, and others from theirs."""
+
 CLOCK_SKEW = 5.0
 """Seconds between the two clocks from which ages of backups and memories mislead."""
 
@@ -286,6 +290,49 @@ def _more_slots(what: str) -> str:
     return "raise max_connections, put a pooler in front, or close other programs' connections"
 
 
+# Whoever keeps others waiting, holds a whole table of ours for longer than a moment, or has not ended for long.
+_ACTIVITY = """
+WITH blockers AS (SELECT b.pid, count(DISTINCT l.pid) AS waiting
+    FROM pg_locks l CROSS JOIN LATERAL unnest(pg_blocking_pids(l.pid)) b(pid) WHERE NOT l.granted GROUP BY b.pid),
+  holders AS (SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p') AND n.nspname = $1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+SELECT a.pid, a.usename AS role, coalesce(a.application_name, '') AS application, coalesce(a.state, '') AS state,
+  coalesce(b.waiting, 0) AS waiting, h.pid IS NOT NULL AS holds,
+  coalesce(extract(epoch FROM now() - a.xact_start), 0)::float8 AS seconds
+FROM pg_stat_activity a LEFT JOIN blockers b ON b.pid = a.pid LEFT JOIN holders h ON h.pid = a.pid
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name IS DISTINCT FROM $2
+  AND (b.pid IS NOT NULL OR h.pid IS NOT NULL AND a.xact_start < now() - interval '1 second'
+    OR a.xact_start < now() - make_interval(secs => $3))
+ORDER BY waiting DESC, seconds DESC LIMIT 5
+"""
+
+
+async def _activity(context: Context) -> Finding:
+    async with context.connection() as connection, connection.transaction():
+        rows = await connection.fetch(_ACTIVITY, context.settings.schema, NAME, LONG_TRANSACTION)
+    findings = [
+        warning(
+            f"process {row['pid']} of role {row['role']}{_named(row['application'])} {_deed(row)}",
+            f"let it end, or end it: SELECT pg_terminate_backend({row['pid']})",
+        )
+        for row in rows
+    ]
+    return together(findings, ok("nobody holds a table or a transaction for long"))
+
+
+def _named(application: str) -> str:
+    return f" ({application})" if application else ""
+
+
+def _deed(row: "asyncpg.Record") -> str:
+    since = f"in a transaction of {duration(row['seconds'])}{', idle' * row['state'].startswith('idle')}"
+    if row["waiting"]:
+        return f"keeps {counted(row['waiting'], 'other', 'others')} waiting, {since}"
+    return f"{'holds a table' if row['holds'] else 'has not ended'}, {since}"
+
+
 async def _time(context: Context) -> Finding:
     async with context.connection() as connection, connection.transaction():
         before = context.clock()
@@ -342,6 +389,7 @@ CHECKS = (
     Check("database.server", "The server", _server, _REACHED),
     Check("database.rights", "Rights", _rights, _REACHED, (), ("JUNKIE_SCHEMA",)),
     Check("database.connections", "Free connections", _connections, _REACHED),
+    Check("database.activity", "Locks and long transactions", _activity, _REACHED),
     Check("database.time", "Clocks", _time, _REACHED),
     Check("database.replica", "The replica", _replica, needs=("settings.values",)),
 )

@@ -103,8 +103,9 @@ def _alike(state: SchemaState) -> str:
         if state.may("SELECT", table)
     )
     return (
-        f"SELECT array_agg(user_id ORDER BY user_id) AS ids FROM ({ids}) u"
-        r" GROUP BY lower(regexp_replace(user_id, '\s', '', 'g')) HAVING count(*) > 1 ORDER BY 1 LIMIT 20"
+        f"SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS ids FROM ({ids}) u"
+        r" GROUP BY lower(regexp_replace(user_id, '\s', '', 'g'))"
+        " HAVING count(DISTINCT user_id) > 1 ORDER BY 1 LIMIT 20"
     )
 
 
@@ -242,7 +243,7 @@ CHECKS = (
         limit=40,
     ),
     Check("memory.pending", "Extractions left undone", _pending, _SEEN),
-    Check("memory.owners", "Whose the memories are", _owners, _SEEN),
-    Check("memory.sharing", "Sessions of several users", _sharing, _SEEN),
-    Check("memory.size", "How much is remembered", _size, _SEEN),
+    Check("memory.owners", "Whose the memories are", _owners, _SEEN, limit=8, reads_all=True),
+    Check("memory.sharing", "Sessions of several users", _sharing, _SEEN, limit=8, reads_all=True),
+    Check("memory.size", "How much is remembered", _size, _SEEN, limit=8, reads_all=True),
 )

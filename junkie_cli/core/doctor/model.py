@@ -88,7 +88,8 @@ class Check:
     """One check. `limit` is in seconds, at the usual timeout.
 
     It runs when all of `needs` have ended without blocking and all of `after` have ended; `variables` are settings
-    without which it makes no sense. A `deep` one runs with --deep only.
+    without which it makes no sense. A `deep` one runs with --deep only. One that `reads_all` of a table may run out of
+    time where there is much, or where somebody holds a lock: that is a warning, and no failure.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Check:
     variables: tuple[str, ...] = ()
     deep: bool = False
     limit: float = 5.0
+    reads_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from pathlib import PurePath
 
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import FAILED, SKIPPED, Check, Finding, Report, Result, Waits, failed
+from junkie_cli.core.doctor.model import FAILED, SKIPPED, Check, Finding, Report, Result, Waits, failed, warning
 from junkie_cli.core.doctor.threads import Worker
-from junkie_cli.core.errors import JunkieError, UsageError
+from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.settings import redact
 
 TIMEOUT, DEEP_TIMEOUT = 15.0, 60.0
@@ -187,15 +187,12 @@ class _Run:
             return
         running.worker.cancel()
         self._left.append(running.worker)
-        self._news.put_nowait(
-            (
-                check.id,
-                failed(
-                    f"did not come to an end within {limit:g} seconds",
-                    f"try again with more time: junkie doctor --only {check.id} --timeout {4 * self._timeout:g}",
-                ),
-            )
-        )
+        self._news.put_nowait((check.id, self._too_slow(check, f"did not come to an end within {limit:g} seconds")))
+
+    def _too_slow(self, check: Check, detail: str) -> Finding:
+        deep = " --deep" if check.deep else ""
+        hint = f"try again with more time: junkie doctor{deep} --only {check.id} --timeout {4 * self._timeout:g}"
+        return warning(detail, hint) if check.reads_all else failed(detail, hint)
 
     def _end_of_time(self) -> None:
         """Whatever still runs has failed, and what waits for it never starts."""
@@ -204,6 +201,8 @@ class _Run:
             self._out_of_time(self._checks[check_id], self._timeout)
 
     def _ended_with(self, check: Check, outcome: Finding | BaseException) -> Result:
+        if check.reads_all and isinstance(outcome, DatabaseError) and outcome.code == "database_timeout":
+            outcome = self._too_slow(check, "was not read to the end in time: there is much, or somebody holds a lock")
         result, blocks = _result(check, outcome)
         if blocks:
             self._blocked[check.id] = outcome.check_id if isinstance(outcome, Waits) else check.id
