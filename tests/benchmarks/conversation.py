@@ -97,6 +97,7 @@ def _from_afar(place: Place, env: dict[str, str], url: DatabaseUrl, rounds: int)
                 cwd=str(place.folder),
                 dimensions=(40, COLUMNS),
                 timeout=60,
+                encoding="utf-8",
             )
             try:
                 child.expect("›")

@@ -53,9 +53,8 @@ def emptied(source: str) -> str:
     """What of a command's module makes its help: the typer, the options' types, and commands without bodies."""
     kept: list[ast.stmt] = []
     for statement in ast.parse(source).body:
+        _plain(statement)
         if isinstance(statement, ast.FunctionDef) and _is_command(statement):
-            for decorator in statement.decorator_list:
-                _plain(decorator)
             says = statement.body[:1] if ast.get_docstring(statement) is not None else []
             statement.body = [*says, ast.Pass()]
             kept.append(statement)
@@ -64,10 +63,11 @@ def emptied(source: str) -> str:
     return "\n\n".join(ast.unparse(statement) for statement in kept) + "\n"
 
 
-def _plain(decorator: ast.expr) -> None:
-    """Without a class of ours for the command."""
-    if isinstance(decorator, ast.Call):
-        decorator.keywords = [keyword for keyword in decorator.keywords if keyword.arg != "cls"]
+def _plain(statement: ast.stmt) -> None:
+    """Without what needs code of ours: a class of the command, a completion, a callback."""
+    for call in ast.walk(statement):
+        if isinstance(call, ast.Call):
+            call.keywords = [each for each in call.keywords if each.arg not in ("cls", "autocompletion", "callback")]
 
 
 def _is_command(function: ast.FunctionDef) -> bool:
