@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.team.memory import plain_line, plain_text
-from junkie_cli.core.team.records import tokens, within_budget
+from junkie_cli.core.team.relevance import tokens, within_budget
 from junkie_cli.core.team.tools import BioTools, BoundedCalculatorTools, is_prime
 from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry
 

@@ -114,8 +114,8 @@ class TurnRunner:
             whole = len(turn.memories) + turn.memories_left_out
             self._emit(
                 Warning(
-                    f"only the newest {len(turn.memories)} of {whole} memories go into the prompt, which has room for "
-                    f"about {MEMORY_BUDGET} tokens of them"
+                    f"{len(turn.memories)} of {whole} memories go into the prompt, the nearest and the newest: "
+                    f"it has room for about {MEMORY_BUDGET} tokens of them"
                 )
             )
 
@@ -124,7 +124,7 @@ class TurnRunner:
     async def _answered_and_stored(self, hero: HeroTeam, turn: Turn) -> None:
         pending = self._pending(hero, turn)
         try:
-            await self._stream(hero, turn)
+            shortened = await self._stream(hero, turn)
         except asyncio.CancelledError:
             self._interrupted(turn, "CANCELLED")
             if await self._store(turn, pending) and pending is not None:
@@ -132,6 +132,8 @@ class TurnRunner:
             raise
         if self._error is not None:
             self._interrupted(turn, "ERROR")
+        elif shortened is not None:  # stored as the answer that it is: the next turn can ask for the rest
+            self._fail(shortened)
         if not await self._store(turn, pending):
             return
         if self._error is None:
@@ -146,7 +148,8 @@ class TurnRunner:
             str(uuid4()), turn.user_id, turn.session_id, turn.run_id, turn.message, turn.context, team_id=TEAM_ID
         )
 
-    async def _stream(self, hero: HeroTeam, turn: Turn) -> None:
+    async def _stream(self, hero: HeroTeam, turn: Turn) -> JunkieError | None:
+        """Tell the answer as it comes; returns why it is shorter than the model wanted, if it is."""
         with under_way(turn), record_calls(self._tell_retry) as log:
             try:
                 async for event in hero.events(turn):
@@ -157,12 +160,11 @@ class TurnRunner:
                 self._fail(_team_error(type(error).__name__))
             finally:
                 self._usage = _usage(log)
-        for warning in log.warnings():
-            self._emit(Warning(f"{warning.message}: {warning.hint}"))
-        self._complete = self._error is None and not log.warnings()
         if self._error is None and turn.run is None:
             self._fail(_team_error("it gave no run"))
-            self._complete = False
+        shortened = next(iter(log.warnings()), None)
+        self._complete = self._error is None and shortened is None
+        return shortened
 
     def _take(self, event: Any, log: CallLog) -> None:
         kind = event.event

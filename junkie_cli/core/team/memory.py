@@ -21,6 +21,7 @@ from junkie_cli.core.journal import MemoryChange, storable
 from junkie_cli.core.team import failures
 from junkie_cli.core.team.history import TEAM_ID
 from junkie_cli.core.team.models import ProviderModel
+from junkie_cli.core.team.relevance import ID_TOKENS, choose
 from junkie_cli.core.team.storage import TeamDatabase, current_turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, is_shortened
 
@@ -35,6 +36,9 @@ LONGEST_MESSAGE = 12_000
 
 LONGEST_INPUT = 2000
 """Characters of the message kept with a memory, to say where it came from."""
+
+KNOWN_BUDGET = 1200
+"""Tokens, about, that known memories and their ids may take: each round of an extraction sends them again."""
 
 SECONDS = 60.0
 """Time that one extraction may take, all rounds together."""
@@ -97,10 +101,12 @@ class TeamMemoryManager(MemoryManager):
     async def extract(self, user_id: str, message: str, context: str, known: Sequence[MemoryEntry]) -> Extraction:
         """Ask the model what of `message` is to be remembered, changed or forgotten, beside what is `known`.
 
+        Of that as much is shown as KNOWN_BUDGET has room for, what is nearest to the message before what is newest.
         `context` holds the assistant's words that the message answers: "yes, exactly" is nothing without them. Writes
         nothing. Raises ModelError.
         """
-        extraction = Extraction(user_id, {entry.memory_id: entry.memory for entry in known}, message)
+        shown = choose(known, message, KNOWN_BUDGET, extra=ID_TOKENS)
+        extraction = Extraction(user_id, {entry.memory_id: entry.memory for entry in shown}, message)
         extraction.left_unread = max(0, len(message) - LONGEST_MESSAGE)
         assert isinstance(self.model, ProviderModel)
         model = deepcopy(self.model)

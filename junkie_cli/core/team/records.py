@@ -24,6 +24,7 @@ from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaStat
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, answered, heard, to_json, without_prompt
 from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memory_entry
+from junkie_cli.core.team.relevance import choose, pattern_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
 
@@ -36,7 +37,13 @@ MEMORY_BUDGET = 2000
 """Tokens, about, that memories may take of a prompt: on 8,000 a minute (Groq's free tier) one can still talk."""
 
 MOST_MEMORIES = 300
-"""Memories looked at for a prompt, newest first; more would not fit the budget however short they are."""
+"""Newest memories looked at for a prompt; more would not fit the budget however short they are."""
+
+MOST_NEAR = 60
+"""Older memories looked at for a prompt because they share words with the message."""
+
+MOST_SEARCHED = 10_000
+"""Memories, behind the newest, that are searched for those words: a few milliseconds."""
 
 CONTEXT_LENGTH = 2000
 """Characters of the assistant's last words that an extraction gets, counted from their end."""
@@ -80,7 +87,8 @@ class Records(Lookups):
 
     async def _begin(self, user_id: str, session_id: str, message: str, reading: Reading) -> Turn:
         limit = max(1, reading.history_runs)  # one even for none: an extraction needs the words that were answered
-        limits = (LONGEST_MEMORY + 1, MOST_MEMORIES) if reading.memory_budget else ()
+        stems = stems_of(message)
+        limits = (LONGEST_MEMORY + 1, MOST_MEMORIES, pattern_of(stems), stems) if reading.memory_budget else ()
         async with self._reading() as connection:
             row = await connection.fetchrow(
                 self._begin_statement(reading), session_id, user_id, list(HEARD), limit, *limits
@@ -91,7 +99,7 @@ class Records(Lookups):
             if len(runs) < limit and row["has_legacy_runs"]:
                 runs = await legacy_runs(connection, self.state, user_id, session_id, limit - len(runs)) + runs
         found = [shortened(memory_entry(text)) for text in row["memories"]]
-        memories = within_budget(found, reading.memory_budget)
+        memories = choose(found, message, reading.memory_budget)
         return Turn(
             user_id=user_id,
             session_id=session_id,
@@ -101,7 +109,7 @@ class Records(Lookups):
             session=_session(row, runs[-reading.history_runs :] if reading.history_runs else []),
             context=answered(runs[-1])[-CONTEXT_LENGTH:] if runs else "",
             memories=memories,
-            memories_left_out=len(found) - len(memories) + row["more_memories"],
+            memories_left_out=min(len(found), MOST_MEMORIES) + row["more_memories"] - len(memories),
         )
 
     def _begin_statement(self, reading: Reading) -> str:
@@ -119,19 +127,36 @@ class Records(Lookups):
         )
 
     def _memories_sql(self) -> tuple[str, str]:
+        """SQL of the candidates for a prompt (JSON arrays), and of how many memories there are beside them.
+
+        $2 is the user, $5 characters of a memory, $6 newest memories; beyond these up to MOST_NEAR of the next
+        MOST_SEARCHED are taken that hold a word of $7 (a pattern; NULL: none), those with most words of $8 first.
+        """
         # An order that no index on updated_at alone can give: the planner would walk it past every other user's rows.
         table = self.state.qualified(MEMORIES)
-        newest = (
-            "ARRAY(SELECT json_build_array(m.memory_id, left(m.memory #>> '{}', $5), m.topics, m.updated_at)::text"
-            f" FROM {table} m WHERE m.user_id = $2"
-            " ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC LIMIT $6)"
+        order = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
+        text = "left(m.memory #>> '{}', $5)"
+        entry = f"json_build_array(m.memory_id, {text}, m.topics, m.updated_at)::text"
+        newest = f"SELECT {entry} FROM {table} m WHERE m.user_id = $2 {order} LIMIT $6"
+        hits = f"(SELECT count(*) FROM unnest($8::text[]) w WHERE strpos(lower({text}), w) > 0)"
+        near = (
+            f"SELECT {entry} FROM (SELECT m.* FROM {table} m WHERE m.user_id = $2 AND $7::text IS NOT NULL {order}"
+            f" OFFSET $6 LIMIT {MOST_SEARCHED}) m WHERE lower({text}) ~ $7 ORDER BY {hits} DESC LIMIT {MOST_NEAR}"
         )
-        return newest, f"(SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET $6) more)"
+        more = f"SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET $6) more"
+        return f"ARRAY({newest}) || ARRAY({near})", f"({more})"
 
     async def known(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
-        """The memories that an extraction of `message` is shown, within the budget. Raises DatabaseError."""
-        found = await self.memories(user_id, limit=MOST_MEMORIES)
-        return within_budget([shortened(entry) for entry in found], MEMORY_BUDGET)
+        """The candidates that an extraction of `message` is shown a choice of. Raises DatabaseError."""
+        memories, _ = self._memories_sql()
+        stems = stems_of(message)
+        async with self._reading() as connection:
+            found = await connection.fetchval(
+                f"SELECT {memories} FROM (SELECT $1::text, $3::text, $4::text) unused",
+                *(None, user_id, None, None, LONGEST_MEMORY + 1, MOST_MEMORIES, pattern_of(stems), stems),
+            )
+        candidates = [shortened(memory_entry(text)) for text in found]
+        return choose(candidates, message, MEMORY_BUDGET)
 
     async def memories_in_context(self, user_id: str) -> int:
         """How many of the user's memories go into a prompt now."""
@@ -329,22 +354,6 @@ class Records(Lookups):
                 f"SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE $1::text IS NULL OR user_id = $1", user_id
             )
         return count
-
-
-def within_budget(memories: Sequence[MemoryEntry], budget: int) -> tuple[MemoryEntry, ...]:
-    """The first of `memories` that fit into `budget` tokens."""
-    fitting = 0
-    for memory in memories:
-        budget -= tokens(memory.memory)
-        if budget < 0:
-            break
-        fitting += 1
-    return tuple(memories[:fitting])
-
-
-def tokens(text: str) -> int:
-    """About how many tokens `text` takes as a line of a list: three bytes each is on the safe side for every script."""
-    return len(text.encode()) // 3 + 4
 
 
 def _session(row: Any, runs: list[dict[str, Any]]) -> TeamSession | None:

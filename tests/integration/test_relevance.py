@@ -1,0 +1,128 @@
+"""A person with thousands of memories: what goes into prompts is bounded, near to what was said, and told."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.retrying import retry_memories
+from junkie_cli.core.team.relevance import choose, pattern_of, stems_of
+from junkie_cli.core.team.values import MemoryEntry
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.conversations import memories, rows, say, settings_for, talking, template
+from tests.support.model_server import HttpError, ModelServer, Request, calls
+from tests.support.proxy import Proxy
+
+TOKENS_A_MINUTE = 8000
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: ScratchServer) -> Iterator[str]:
+    with template(postgres_server, "relevance_template") as name:
+        yield name
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+async def fill(database: DatabaseUrl, count: int) -> None:
+    """`count` memories of ada, and one among the oldest that will matter."""
+    insert = (
+        "INSERT INTO ai.user_memories (memory_id, user_id, memory, topics, created_at, updated_at)"
+        " SELECT gen_random_uuid()::text, 'ada', to_json(({text})::text)::jsonb, '[]', {at}, {at}"
+        " FROM generate_series(1, $1) n"
+    )
+    text = "'User once visited the town number ' || n || ' and stayed there for several days'"
+    await rows(database, insert.format(text=text, at="1000000 + n"), count)
+    await rows(database, insert.format(text="'User is allergic to peanuts'", at="1000 + n"), 1)
+
+
+def size(request: Request) -> int:
+    """Tokens of a request, as providers count them for their limits: about four bytes each."""
+    return len(json.dumps(request.body, ensure_ascii=False).encode()) // 4
+
+
+async def test_with_five_thousand_memories_one_can_talk_on_eight_thousand_tokens_a_minute(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    await fill(database, 5000)
+    model.queue_memory(calls(("add_memory", {"memory": "User wants peanut butter"})))
+    async with talking(settings_for(database, model)) as conversation:
+        said = (await say(conversation, "I want a sandwich with peanut butter. Is that fine with my allergies?")).ok()
+        [cap] = [warning for warning in said.warnings if "memories go into the prompt" in warning]
+        assert "of 5001 memories" in cap
+        assert "allergic to peanuts" in model.main_requests[0].system
+        assert "town number 5000" in model.main_requests[0].system
+        assert "allergic to peanuts" in model.memory_requests[0].system
+        assert any("allergic" in memory.memory for memory in conversation.why())
+    assert size(model.main_requests[0]) + size(model.memory_requests[0]) < 6000
+    assert sum(size(request) for request in model.requests) < TOKENS_A_MINUTE
+
+
+async def test_a_turn_reads_as_much_with_ten_thousand_memories_as_with_one_thousand(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    received = []
+    for count in (1000, 9000):
+        await fill(database, count)
+        with Proxy(database) as proxy:
+            async with talking(settings_for(proxy.url(database), model)) as conversation:
+                start = proxy.received
+                (await say(conversation, "Which town did I visit, and am I allergic to peanuts?")).ok()
+                received.append(proxy.received - start)
+    assert received[1] < received[0] * 1.1
+
+
+async def test_a_retried_extraction_is_shown_what_is_near_to_its_message(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    await fill(database, 3000)
+    settings = settings_for(database, model)
+    model.queue_memory(HttpError(500))
+    async with talking(settings) as conversation:
+        await say(conversation, "My peanut allergy is gone.")
+    before = len(model.memory_requests)
+    [old] = await rows(database, "SELECT memory_id FROM ai.user_memories WHERE memory #>> '{}' LIKE '%peanuts'")
+    model.queue_memory(calls(("update_memory", {"memory_id": old["memory_id"], "memory": "User can eat peanuts"})))
+    done = await retry_memories(settings, everything=True)
+    assert done.memories == {"added": 0, "updated": 1, "deleted": 0}
+    assert ("ada", "User can eat peanuts") in await memories(database)
+    assert all(size(request) < 3500 for request in model.memory_requests[before:])
+
+
+async def test_a_message_that_looks_like_a_pattern_or_has_no_words_does_no_harm(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    await fill(database, 400)
+    async with talking(settings_for(database, model)) as conversation:
+        for message in ("((((", "a|b.*[", "?!", "\\y(peanut", "x" * 20_000, "ok", "'; DROP TABLE x; --", "%_"):
+            (await say(conversation, message)).ok()
+
+
+def entry(number: int, memory: str) -> MemoryEntry:
+    return MemoryEntry(str(number), memory, (), None)
+
+
+def test_words_are_looked_for_by_their_beginnings_and_common_ones_not_at_all() -> None:
+    assert stems_of("What are the allergies of you?") == ["allerg"]
+    assert stems_of("") == []
+    assert pattern_of([]) is None
+    assert stems_of("我喜欢绿茶") == ["喜欢", "我喜", "欢绿", "绿茶"]
+    assert len(stems_of(" ".join(f"{n}word{n}th" for n in range(100)))) == 24
+    assert all(stem.isalnum() for stem in stems_of("(a+)+$ f[oo|bar]* \\d{3,} .*.*"))
+
+
+def test_the_rarer_word_counts_more_and_the_newest_have_half_of_the_room() -> None:
+    known = [entry(n, f"User lives in street {n:03}, where the bus goes") for n in range(100)]
+    known.append(entry(100, "User's violin is from Cremona"))
+    chosen = choose(known, "Does the bus go where I play the violin?", 200)
+    assert known[100] in chosen
+    assert known[0] in chosen
+    assert [known.index(each) for each in chosen] == sorted(known.index(each) for each in chosen)
+    assert choose(known[:3], "violin", 10_000) == tuple(known[:3])
+    assert choose(known, "violin", 0) == ()
+    assert len(choose(known, "no such word", 200, extra=22)) < len(choose(known, "no such word", 200))
