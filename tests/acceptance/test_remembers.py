@@ -164,8 +164,9 @@ def test_a_provider_error_is_told_with_exit_6_and_the_turn_is_not_lost(
 def test_an_answer_at_the_token_limit_is_kept_and_told(junkie: Junkie, provider: ModelServer) -> None:
     provider.queue(Length("this answer is too"))
     result = junkie.run("chat", "-u", "ada", "tell me", env=provider.environment())
-    assert "this answer is too" in result.stdout
-    assert result.stderr
+    assert (result.exit_code, result.stdout) == (6, "this answer is too\n")
+    assert "the answer is incomplete" in result.stderr
+    assert "ask for a shorter answer, or for the rest" in result.stderr
 
 
 def test_a_refused_connection_is_told(junkie: Junkie) -> None:

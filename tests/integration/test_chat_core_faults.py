@@ -204,10 +204,13 @@ async def test_an_answer_cut_at_the_limit_is_not_called_complete(database: Datab
     model.queue(Length("half an ans"))
     async with talking(settings_for(database, model)) as conversation:
         said = await say(conversation, "Tell me all.")
-    assert not said.done.complete
-    assert said.done.error is None
-    assert any("limit" in warning for warning in said.warnings)
-    assert [run["answer"] for run in await runs(database)] == ["half an ans"]
+        assert not said.done.complete
+        assert said.done.error is not None
+        assert (said.done.error.code, said.done.error.exit_code) == ("provider_length", 6)
+        assert [(run["status"], run["answer"]) for run in await runs(database)] == [("COMPLETED", "half an ans")]
+        model.queue(Text("wer"))
+        await say(conversation, "And the rest?")
+    assert ("assistant", "half an ans") in model.main_requests[-1].history
 
 
 @pytest.mark.parametrize(
