@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test check lint fix faults soak bench bench-data docs clean
+.PHONY: help chat demo test check lint fix coverage faults soak bench bench-data docs clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: $(VENV)/.dev ## Run all tests, against servers that they start themselves
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
 	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/integration
 
+faults: $(VENV)/.dev ## Kill, cut and fill the disk, over and over (part of make test, too)
+	$(PYTEST) -n $(WORKERS) tests/faults
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,6 +36,12 @@ lint: $(VENV)/.dev
 fix: $(VENV)/.dev ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+coverage: $(VENV)/.dev ## Run all tests and tell which lines and branches none of them reaches
+	@rm -rf .coverage && mkdir .coverage
+	$(BIN)/coverage run -m pytest -n $(WORKERS) tests
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 docs: $(VENV)/.dev ## Make the command reference from --help, and the pictures from real runs (needs tmux)
 	$(BIN)/python -m docs.reference
