@@ -125,7 +125,7 @@ async def _spoken(
     """Who spoke in these sessions, and how many runs each has; only their runs are read."""
     table = runs.table(state, sessions="s.session_id = ANY($1::text[])")
     rows = await connection.fetch(
-        "SELECT session_id, array_agg(DISTINCT user_id) FILTER (WHERE user_id <> '') AS users,"
+        "SELECT session_id, array_agg(DISTINCT user_id::text) FILTER (WHERE user_id <> '') AS users,"
         f" count(*) AS runs FROM {table} r GROUP BY session_id",
         ids,
     )
