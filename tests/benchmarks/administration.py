@@ -38,7 +38,7 @@ def lists(place: Place) -> list[Case]:
         place.junkie("list -u typical --json", "memories", "list", "-u", typical, "--json"),
         place.junkie("list 2000 rows, pipe", "memories", "list", "-n", "2000"),
         place.agno("agno list largest", "list", largest, rounds=3),
-        place.junkie("doctor --only database", "doctor", "--only", "database", "--json"),
+        place.junkie("doctor, one check", "doctor", "--only", "database.reachable", "--json"),
     ]
 
 
@@ -48,7 +48,7 @@ def lists_goals() -> Iterator[Goal]:
     for name in ("list -u typical, pipe", "list -u typical --json"):
         yield Goal(name, ("F",), 0.85)
     yield Goal("list 2000 rows, pipe", ("F",), 1.3)
-    yield Goal("doctor --only database", ("F",), 1.0, plus=0.02)
+    yield Goal("doctor, one check", ("F",), 1.0, plus=0.02)
     yield Goal("list -u typical", ("F",), 1.1, what="peak")
 
 
