@@ -1,0 +1,44 @@
+"""Administration behind a real PgBouncer in transaction mode, where each transaction may have another server."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from junkie_cli.core import memories, sessions, stats, users
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.memories import MemoryFilter
+from tests.support.generations import FOLDER, Administration
+from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
+from tests.support.postgres import execute
+
+
+@pytest.fixture
+def pooler() -> Iterator[PgBouncer]:
+    with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+        execute(server, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'secret'")
+        execute(server, (FOLDER / "agno-2.9-then-3.1.sql").read_text("utf-8"))
+        with PgBouncer(server, user="pooled", password="secret", pool_size=2) as pooler:
+            yield pooler
+
+
+async def test_every_command_works_behind_a_pooler(pooler: PgBouncer, admin: Administration) -> None:
+    settings, path = admin.settings(pooler.url()), admin.folder / "all.jsonl"
+    pages = await asyncio.gather(*(memories.list_memories(settings, MemoryFilter("ada")) for _ in range(8)))
+    assert {len(page.memories) for page in pages} == {4}
+    assert (await memories.export_memories(settings, path=path)).memories == 8
+    cleared = await memories.clear_memories(settings, "ada")
+    assert (cleared.deleted, cleared.remaining) == (4, 0)
+    assert (await memories.undo(settings)).undone == 4
+    assert (await memories.import_memories(settings, path)).unchanged == 8
+    assert await memories.record_others(settings, on=True) is False
+    await memories.add_memory(settings, "ada", "new")
+    assert [change.by for change in (await memories.list_history(settings, user_id="ada", limit=1)).changes] == [
+        "junkie"
+    ]
+    assert (await memories.search_memories(settings, "new")).memories
+    assert (await stats.collect_stats(settings)).memories == 9
+    assert len((await sessions.list_sessions(settings)).sessions) == 4
+    assert (await users.export_user(settings, "ada", admin.folder / "ada.jsonl")).lines
+    assert (await users.erase_user(settings, "ada")).remaining == 0
+    assert (await sessions.delete_session(settings, "c2")).remaining == 0
