@@ -114,8 +114,8 @@ class TurnRunner:
             whole = len(turn.memories) + turn.memories_left_out
             self._emit(
                 Warning(
-                    f"only the newest {len(turn.memories)} of {whole} memories go into the prompt, which has room for "
-                    f"about {MEMORY_BUDGET} tokens of them"
+                    f"{len(turn.memories)} of {whole} memories go into the prompt, the nearest and the newest: "
+                    f"it has room for about {MEMORY_BUDGET} tokens of them"
                 )
             )
 
