@@ -27,6 +27,9 @@ check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration test
 faults: $(VENV)/.dev ## Kill, cut and fill the disk, over and over (part of make test, too)
 	$(PYTEST) -n $(WORKERS) tests/faults
 
+soak: $(VENV)/.dev ## Half an hour of several people, kills and operators at once (its short form is in make test)
+	JUNKIE_SOAK_SECONDS=$${JUNKIE_SOAK_SECONDS:-1800} $(PYTEST) tests/soak
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
