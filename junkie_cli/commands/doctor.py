@@ -135,7 +135,6 @@ class _Asked:
             environ,
             named_env_file=invocation().env_file,
             max_backup_age=max_backup_age,
-            deep=deep,
             patience=max(1.0, (timeout or usual) / usual),
         )
         return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, told)

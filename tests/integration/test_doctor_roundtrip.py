@@ -138,11 +138,11 @@ async def test_one_that_lives_is_left_alone(doctor: Doctor, ready: DatabaseUrl) 
     holder = await open_connection(ready)
     async with holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7318))", user)
-        found = await doctor._examine(doctor.context(deep=True), (ROUNDTRIP,), True, 60)
+        found = await doctor._examine(doctor.context(), (ROUNDTRIP,), True, 60)
         assert found[ROUNDTRIP].detail.endswith("erased to the last row")
         assert scratch_rows(ready) == 1
     await close_connection(holder)
-    found = await doctor._examine(doctor.context(deep=True), (ROUNDTRIP,), True, 60)
+    found = await doctor._examine(doctor.context(), (ROUNDTRIP,), True, 60)
     assert found[ROUNDTRIP].status == "ok"
     assert scratch_rows(ready) == 0
 

@@ -45,7 +45,7 @@ class Doctor:
 
     def examine(self, *ids: str, deep: bool = False, timeout: float = 60, **options: Any) -> dict[str, Result]:
         """Results by id."""
-        return asyncio.run(self._examine(self.context(deep=deep, **options), ids, deep, timeout))
+        return asyncio.run(self._examine(self.context(**options), ids, deep, timeout))
 
     async def _examine(self, context: Context, ids: tuple[str, ...], deep: bool, timeout: float) -> dict[str, Result]:
         report = await runner.examine(CHECKS, context, report=runner.choose(CHECKS, ids, deep=deep), timeout=timeout)

@@ -1,6 +1,5 @@
 """What doctor says of settings, files, the bot's variables and the environment; each remedy is followed."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -69,11 +68,13 @@ def test_every_bad_value_is_named_and_the_rest_is_looked_at(doctor: Doctor) -> N
     assert doctor.status("settings.values") == "ok"
 
 
-def test_settings_that_cannot_be_read_at_all(doctor: Doctor) -> None:
-    doctor.environ = {"HOME": "nowhere", "XDG_DATA_HOME": "", "GROQ_API_KEY": "a b"}
-    if os.geteuid() != 0:
-        assert doctor.examine()["settings.values"].status == "failed"
-    assert doctor.examine()["groq.key"].status in {"failed", "skipped"}
+def test_a_reference_to_nothing(doctor: Doctor) -> None:
+    doctor.write("MEMORY_MODEL=${THE_MODEL}")
+    found = doctor.examine("settings.values", "model.memory", "groq.key")
+    is_told(found["settings.values"], "failed", "MEMORY_MODEL refers to ${THE_MODEL}")
+    assert found["model.memory"].detail == "waits for settings.values: MEMORY_MODEL cannot be used"
+    doctor.environ["THE_MODEL"] = "a"
+    assert doctor.status("settings.values") == "ok"
 
 
 def test_backups_inside_the_database_folder(doctor: Doctor) -> None:

@@ -40,7 +40,6 @@ class Context:
     named_env_file: Path | None = None
     cwd: Path | None = None
     max_backup_age: float | None = None
-    deep: bool = False
     patience: float = 1.0
     clock: Callable[[], float] = time
 
@@ -50,7 +49,6 @@ class Context:
     located: Database | None = None
     state: "SchemaState | None" = None
     models: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    schema_bytes: int | None = None
     _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_CONNECTIONS))
 
     @property

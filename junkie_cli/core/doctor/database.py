@@ -1,5 +1,6 @@
 """Checks of the database itself: its address, whether it answers, what it is, and what it lets us do."""
 
+import shlex
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ def log_place(context: Context) -> str:
     host = settings.postgres_url.hosts[0]
     here = host.is_socket or host.name in {"localhost", "127.0.0.1", "::1"}
     if (here or "." not in host.name) and (compose := _compose_file(context)):
-        return f"docker compose -f {compose} logs"
+        return f"docker compose -f {shlex.quote(str(compose))} logs"
     if not here:
         return f"on {host.name} (a hosted database shows it on its provider's pages)"
     logs = [path for pattern in _LOGS for path in sorted(Path("/").glob(pattern), key=_changed)]

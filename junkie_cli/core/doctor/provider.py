@@ -61,6 +61,7 @@ async def _provider_accepts(context: Context) -> Finding:
 async def _accepts(context: Context, endpoint: Endpoint) -> Finding:
     import httpx2
 
+    context.models.pop(endpoint.url, None)
     began = time.monotonic()
     try:
         async with _client(_SECONDS * context.patience) as client:

@@ -40,6 +40,7 @@ async def _file(context: Context) -> Finding:
 
 async def _values(context: Context) -> Finding:
     path = context.env_file.path if context.env_file else context.named_env_file
+    context.problems = []
     try:
         context.settings_in_force = load_settings(
             env_file=path, cwd=context.cwd, environ=context.environ, problems=context.problems
