@@ -21,6 +21,7 @@ from junkie_cli.output import (
     progress,
     require_confirmation,
     warn,
+    working,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def search(
     from junkie_cli.core import memories
 
     searching = memories.search_memories(invocation().settings(), text, user_id=user, limit=limit, anywhere=anywhere)
-    found = invocation().run(searching)
+    with working("searching"):
+        found = invocation().run(searching)
     if found.words_only:
         note("words were looked for from their beginning; inside words too: --anywhere")
     if as_json:
@@ -246,7 +248,8 @@ def clear(
         return _print_clear_preview(preview, as_json=as_json)
     if preview.before:
         _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
-    done = invocation().run(memories.clear_memories(settings, owner, undo=not no_undo, expect=expect))
+    with working(f"clearing {_count(preview.before)}"):
+        done = invocation().run(memories.clear_memories(settings, owner, undo=not no_undo, expect=expect))
     if done.remaining:
         warn(f"{_count(done.remaining)} came back, written by another program meanwhile: stop it and run this again")
     if as_json:
@@ -319,7 +322,8 @@ def undo(
     """Take back what add, edit, delete, clear, import or the team changed."""
     from junkie_cli.core import memories
 
-    done = invocation().run(memories.undo(invocation().settings(), batch))
+    with working("putting memories back"):
+        done = invocation().run(memories.undo(invocation().settings(), batch))
     if as_json:
         conflicts = [asdict(conflict) for conflict in done.conflicts]
         print_json({"undone": done.undone, "conflicts": conflicts, "batch": done.batch})

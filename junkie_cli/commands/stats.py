@@ -9,7 +9,7 @@ import typer
 
 from junkie_cli.invocation import JsonOption, UserOption, invocation
 from junkie_cli.look import Look, columns_of, is_terminal
-from junkie_cli.output import Column, bar, note, print_json, print_line, print_record, print_rows, sparkline
+from junkie_cli.output import Column, bar, note, print_json, print_line, print_record, print_rows, sparkline, working
 
 if TYPE_CHECKING:
     from junkie_cli.core.stats import Stats, TopUser
@@ -32,7 +32,8 @@ def stats(
     from junkie_cli.core import stats as core
 
     settings = invocation().settings()
-    found = invocation().run(core.collect_stats(settings, top=top, user_id=user, approximate=approximate))
+    with working("counting"):
+        found = invocation().run(core.collect_stats(settings, top=top, user_id=user, approximate=approximate))
     if approximate and not found.approximate:
         note("one user is counted exactly: there are no figures of the planner's")
     if as_json:

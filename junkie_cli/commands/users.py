@@ -10,7 +10,17 @@ import typer
 from junkie_cli import completion
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.invocation import JsonOption, YesOption, invocation
-from junkie_cli.output import Column, note, print_json, print_line, print_rows, progress, require_confirmation, warn
+from junkie_cli.output import (
+    Column,
+    note,
+    print_json,
+    print_line,
+    print_rows,
+    progress,
+    require_confirmation,
+    warn,
+    working,
+)
 
 if TYPE_CHECKING:
     from junkie_cli.core.users import Erased
@@ -82,11 +92,13 @@ def erase(
     if receipt:
         users.check_receipt_path(receipt)
     if dry_run or not yes:
-        preview = invocation().run(users.erase_user(settings, user, whole_database=whole_database, dry_run=True))
+        with working("counting what would go"):
+            preview = invocation().run(users.erase_user(settings, user, whole_database=whole_database, dry_run=True))
         if dry_run or not preview.found:
             return _report(preview, None, as_json=as_json)
         _ask_to_erase(preview)
-    done = invocation().run(users.erase_user(settings, user, whole_database=whole_database))
+    with working(f"erasing {user}"):
+        done = invocation().run(users.erase_user(settings, user, whole_database=whole_database))
     return _report(done, receipt, as_json=as_json)
 
 
