@@ -89,7 +89,7 @@ class BlockRenderer:
         line.end = ""
         if not self._look.styles:
             return line.plain
-        return "".join(self._styled(segment) for segment in self._console.render(line))
+        return "".join(self._styled(segment) for segment in line.render(self._console))  # it fits: no second wrapping
 
     def _styled(self, segment: Segment) -> str:
         if segment.style is None:

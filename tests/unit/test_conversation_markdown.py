@@ -166,6 +166,18 @@ def test_no_line_is_wider_than_the_terminal(text: str, columns: int) -> None:
     assert [line for line in drawn([text], columns) if width(plain(line)) > columns] == []
 
 
+@pytest.mark.parametrize("columns", [99, 100, 101, 120, 200])
+def test_a_wide_terminal_is_used_and_no_line_is_broken_twice(columns: int) -> None:
+    words, code = "so many words " * 20, "x" * min(columns, 150)
+    lines = drawn(
+        [f"- {words}\n- b\n\n> {words}\n\n```\n{code}\n```\n\n| {'y' * 60} | {'z' * 30} |\n|-|-|\n| a | b |\n"], columns
+    )
+    assert [line for line in lines if "\n" in line or width(plain(line)) > columns] == []
+    item = lines[: texts(lines).index("• b")]
+    assert len(item) == 3 and all(width(line) > 80 for line in texts(item)[:2])
+    assert code in texts(lines)
+
+
 @unhurried
 @given(MEASURABLE, st.integers(20, 120))
 def test_the_open_part_is_safe_and_fits_too(text: str, columns: int) -> None:
