@@ -315,6 +315,8 @@ def _bounds_told(extraction: Extraction) -> Sequence[str]:
         told.append(f"the memory model did not come to an end; at most {MOST_CHANGES} of its changes were made")
     if extraction.refused:
         told.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
+    if extraction.clearings:
+        told.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
     if extraction.left_unread:
         told.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
     return told

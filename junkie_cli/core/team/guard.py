@@ -13,8 +13,11 @@ import os
 import sys
 from typing import Any
 
-# Agno's three, and those of what carries its requests; SQLAlchemy's hold every statement with its parameters.
-_LOGGERS = ("agno", "agno-team", "agno-workflow", "openai", "httpx", "httpx2", "httpcore", "httpcore2", "sqlalchemy")
+# Our own, agno's three, and those of what carries its requests; SQLAlchemy's hold every statement with its parameters.
+_LOGGERS = (
+    *("junkie", "agno", "agno-team", "agno-workflow"),
+    *("openai", "httpx", "httpx2", "httpcore", "httpcore2", "sqlalchemy"),
+)
 
 
 class _Stderr(logging.Handler):

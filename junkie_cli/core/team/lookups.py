@@ -10,6 +10,7 @@ from junkie_cli.core.runs import elements
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, exchange, utc
+from junkie_cli.core.team.refusals import log_refusal
 from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry, SessionEntry
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def check_owner(session_id: str | None, owner: str | None, kind: str | None, use
     if session_id is None:
         return
     if owner != user_id:
+        log_refusal(user_id, "session", session_id)
         whose = "belongs to another user" if owner else "belongs to nobody"
         raise NotFoundError(
             f"session {session_id} {whose}; it is not opened for {user_id}",

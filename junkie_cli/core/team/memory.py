@@ -21,6 +21,7 @@ from junkie_cli.core.journal import MemoryChange, storable
 from junkie_cli.core.team import failures
 from junkie_cli.core.team.history import TEAM_ID
 from junkie_cli.core.team.models import ProviderModel
+from junkie_cli.core.team.refusals import log_refusal
 from junkie_cli.core.team.relevance import ID_TOKENS, choose
 from junkie_cli.core.team.storage import TeamDatabase, current_turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, is_shortened
@@ -48,7 +49,8 @@ SECONDS = 60.0
 class Extraction:
     """What the model wants changed for one message.
 
-    `refused` counts calls for memories that are not this user's or not there; `bounded` tells that the model did not
+    `refused` counts calls for memories that are not this user's or not there, `clearings` calls for all memories to be
+    deleted, which is no tool of this model; `bounded` tells that the model did not
     come to an end by itself; `left_unread` is how many characters of the message it did not get.
     """
 
@@ -57,8 +59,16 @@ class Extraction:
     message: str
     changes: list[MemoryChange] = field(default_factory=list)
     refused: int = 0
+    clearings: int = 0
     bounded: bool = False
     left_unread: int = 0
+
+    def note_calls(self, response: ModelResponse) -> None:
+        """Notice calls of what is not offered and would reach further than one memory."""
+        for call in response.tool_calls:
+            if (call.get("function") or {}).get("name") == "clear_memory":
+                self.clearings += 1
+                log_refusal(self.user_id, "clearing of all memories")
 
     def note(self, action: str, memory_id: str, memory: str | None = None, topics: list[str] | None = None) -> None:
         """Keep a change for the commit, and know its outcome from now on."""
@@ -110,7 +120,7 @@ class TeamMemoryManager(MemoryManager):
         extraction.left_unread = max(0, len(message) - LONGEST_MESSAGE)
         assert isinstance(self.model, ProviderModel)
         model = deepcopy(self.model)
-        model.__dict__["ainvoke"] = _bounded(model.ainvoke)
+        model.__dict__["ainvoke"] = _bounded(model.ainvoke, extraction)
         messages = [self._instructions(extraction, context), Message(role="user", content=message[:LONGEST_MESSAGE])]
         notes = _Notes(extraction)
         tools = self.determine_tools_for_model([notes.add_memory, notes.update_memory, notes.delete_memory])
@@ -153,7 +163,7 @@ class TeamMemoryManager(MemoryManager):
         raise PermissionError("memories are cleared by junkie memories clear, one user at a time")
 
 
-def _bounded(invoke: Callable[..., Any]) -> Callable[..., Any]:
+def _bounded(invoke: Callable[..., Any], extraction: Extraction) -> Callable[..., Any]:
     rounds = 0
 
     async def invoke_bounded(*args: Any, **kwargs: Any) -> ModelResponse:
@@ -162,6 +172,7 @@ def _bounded(invoke: Callable[..., Any]) -> Callable[..., Any]:
         if rounds > MOST_ROUNDS:
             raise _TooManyRounds
         response: ModelResponse = await invoke(*args, **kwargs)
+        extraction.note_calls(response)
         return response
 
     return invoke_bounded
@@ -242,6 +253,7 @@ class _Notes:
         if memory_id in self._extraction.known:
             return None
         self._extraction.refused += 1
+        log_refusal(self._extraction.user_id, "memory", memory_id)
         return f"This user has no memory with the id {memory_id[:100]}."
 
 

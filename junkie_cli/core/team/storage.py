@@ -21,6 +21,7 @@ from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from junkie_cli.core.team.refusals import log_refusal
 from junkie_cli.core.team.values import MemoryEntry
 
 
@@ -74,6 +75,7 @@ def current_turn(user_id: str | None, session_id: str | None = None) -> Turn:
     """The turn under way in this task. Raises PermissionError when agno asks for another user or session."""
     turn = _turn.get()
     if user_id != turn.user_id or (session_id is not None and session_id != turn.session_id):
+        log_refusal(turn.user_id, "data of user", str(user_id))
         raise PermissionError("agno asked for another user's data than this turn's")
     return turn
 
@@ -91,6 +93,7 @@ def _refusing_the_rest(cls: _Class) -> _Class:
 
 def _refusal(name: str) -> Callable[..., Any]:
     async def refuse(*_: Any, **__: Any) -> None:
+        log_refusal(None, f"AsyncPostgresDb.{name}")
         raise PermissionError(f"AsyncPostgresDb.{name} is not to be used: it hides errors or reaches other users' data")
 
     return refuse
