@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import prompt_history, sessions, stats, users
+from junkie_cli.core import prompt_history, schema, sessions, spool, stats, users
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import ALL, Administration, Make, as_role, reader
@@ -221,6 +221,19 @@ async def test_the_export_holds_what_erasing_deletes(written_by: Make, admin: Ad
     inside = sum(len(session.get("runs") or []) for session in tables["agent_sessions"])
     assert inside + len(tables.get("agent_sessions.runs", [])) == erased.erased.get("agent_sessions.runs", 0)
     assert "Nice, Ada" not in path.read_text(), "bob's words are bob's"
+
+
+async def test_what_waits_in_the_spool_is_exported_and_erased(written_by: Make, admin: Administration) -> None:
+    url, path = written_by("3.1"), admin.folder / "ada.jsonl"
+    async with admin.connection(url) as connection:
+        known = await spool.identity(connection, await schema.prepare(connection, "ai"))
+    assert known is not None
+    waiting = [spool.Spool(known).put(user, json.dumps({"user_id": user, "pending": None})) for user in ("ada", "bob")]
+    done = await users.export_user(admin.settings(url), "ada", path)
+    assert done.lines["spool"] == 1
+    assert json.loads(path.read_text().splitlines()[-1])["row"]["user_id"] == "ada"
+    assert (await users.erase_user(admin.settings(url), "ada")).erased["spool"] == 1
+    assert [file.exists() for file in waiting] == [False, True]
 
 
 async def test_a_lost_connection_leaves_no_file(written_by: Make, admin: Administration) -> None:

@@ -193,8 +193,8 @@ async def _erase(
     counts = {table: count for table, count in work.erased.items() if count}
     if prompt_history.history_file(user_id).exists():
         counts[PROMPT_HISTORY] = 1
-    if spooled := await _spooled(connection, state, user_id):
-        counts[SPOOL] = len(spooled)
+    if waiting := await spooled(connection, state, user_id):
+        counts[SPOOL] = len(waiting)
     remaining = await _remaining(connection, state, user_id)
     if remaining:
         raise DatabaseError(
@@ -283,8 +283,8 @@ async def _remaining(connection: "asyncpg.Connection[Any]", state: SchemaState, 
     return int(await connection.fetchval(f"SELECT {' + '.join(parts)}", user_id)) if parts else 0
 
 
-async def _spooled(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[Path]:
-    """Files with this person's words that wait on this machine for this database."""
+async def spooled(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[Path]:
+    """Files with this person's words that wait on this machine for this database; each holds one JSON object."""
     known = await spool.identity(connection, state)
     return spool.Spool(known).of_user(user_id) if known else []
 
@@ -300,7 +300,7 @@ async def _after(
     except JunkieError as error:
         problems.append(f"the lines typed in chat are still there: {error.message}")
     try:
-        for path in await _spooled(connection, state, user_id):
+        for path in await spooled(connection, state, user_id):
             with told(path):
                 path.unlink(missing_ok=True)
     except JunkieError as error:

@@ -17,7 +17,7 @@ from junkie_cli.core.files import complete_file, told
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.users import belongings
-from junkie_cli.core.users.erasing import PROMPT_HISTORY
+from junkie_cli.core.users.erasing import PROMPT_HISTORY, SPOOL, spooled
 
 if TYPE_CHECKING:
     import asyncpg
@@ -50,6 +50,9 @@ async def export_user(
             state = await schema.inspect(connection, settings.schema)
             for table, query in _queries(state):
                 await _write(connection, file, table, query, user_id, counts, on_progress)
+            for waiting in await spooled(connection, state, user_id):
+                with told(waiting):
+                    _write_line(file, SPOOL, waiting.read_text(encoding="utf-8"), counts)
         for line in _typed(user_id):
             _write_line(file, PROMPT_HISTORY, json.dumps({"line": line}), counts)
     return ExportedUser(user_id, path, counts)
