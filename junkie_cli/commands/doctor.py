@@ -276,11 +276,16 @@ class _Screen:
             head, lines = head.rstrip(), [""]
         else:
             lines = []
-        lines += wrap(one_line(result.detail), room)
-        hints = wrap(one_line(result.hint), room - 2) if result.hint else []
-        arrow = "→" if look.unicode else ">"
-        lines += [look.styled(f"{arrow if not i else ' '} {line}", "cyan") for i, line in enumerate(hints)]
+        for position, (detail, hint) in enumerate(result.pairs):
+            lines += wrap(one_line(detail), room)
+            if hint and hint != next((later for _, later in result.pairs[position + 1 : position + 2]), ""):
+                lines += self._remedy(hint, room)
         return [head + lines[0], *(" " * indent + line for line in lines[1:])]
+
+    def _remedy(self, hint: str, room: int) -> list[str]:
+        arrow = "→" if self._look.unicode else ">"
+        lines = wrap(one_line(hint), room - 2)
+        return [self._look.styled(f"{' ' if i else arrow} {line}", "cyan") for i, line in enumerate(lines)]
 
     def sum_up(self, report: "Report", seconds: float) -> None:
         """The last line."""

@@ -190,6 +190,10 @@ async def test_secrets_are_taken_out() -> None:
     checks = [check("a", saying(failed("it said gsk_very_secret", "not gsk_very_secret")))]
     (result,) = (await runner.examine(checks, context)).results
     assert "very_secret" not in result.detail + result.hint
+    several = together([failed("gsk_very_secret", "x"), failed("b", "not gsk_very_secret")], ok(""))
+    (result,) = (await runner.examine([check("a", saying(several))], context)).results
+    assert len(result.pairs) == 2
+    assert "very_secret" not in f"{result}"
 
 
 async def test_a_check_that_hangs_is_given_up_and_gives_back_what_it_holds() -> None:

@@ -30,7 +30,8 @@ class Fix:
 class Finding:
     """What a check found: a sentence, and a remedy where one is needed.
 
-    `blocks`: checks that need this one cannot run.
+    `blocks`: checks that need this one cannot run. `parts` are the sentences and remedies that were put together, for
+    who can show them one by one; empty for a single one.
     """
 
     status: str
@@ -38,6 +39,7 @@ class Finding:
     hint: str = ""
     blocks: bool = False
     fixes: tuple[Fix, ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 def ok(detail: str) -> Finding:
@@ -66,6 +68,7 @@ def together(findings: Sequence[Finding], fine: Finding) -> Finding:
         "; ".join(dict.fromkeys(finding.hint for finding in wrong if finding.hint)),
         any(finding.blocks for finding in wrong),
         tuple(fix for finding in wrong for fix in finding.fixes),
+        tuple((finding.detail, finding.hint) for finding in wrong) if len(wrong) > 1 else (),
     )
 
 
@@ -113,6 +116,12 @@ class Result:
     detail: str
     hint: str = ""
     fixes: tuple[Fix, ...] = field(default=(), repr=False)
+    parts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Sentence and remedy, one pair for each thing that was found."""
+        return self.parts or ((self.detail, self.hint),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,8 @@ class _Run:
         if blocks:
             self._blocked[check.id] = outcome.check_id if isinstance(outcome, Waits) else check.id
         hide = self._hide
-        result = replace(result, detail=hide(result.detail), hint=hide(result.hint))
+        parts = tuple((hide(detail), hide(hint)) for detail, hint in result.parts)
+        result = replace(result, detail=hide(result.detail), hint=hide(result.hint), parts=parts)
         self._results[check.id] = result
         return result
 
@@ -232,8 +233,8 @@ async def _judged(check: Check, context: Context) -> Finding:
 def _result(check: Check, outcome: Finding | BaseException) -> tuple[Result, bool]:
     """The result, and whether it blocks those that need this check."""
     if isinstance(outcome, Finding):
-        result = Result(check.id, check.title, outcome.status, outcome.detail, outcome.hint, outcome.fixes)
-        return result, outcome.blocks
+        told = (outcome.status, outcome.detail, outcome.hint, outcome.fixes, outcome.parts)
+        return Result(check.id, check.title, *told), outcome.blocks
     if isinstance(outcome, Waits):
         reason = f": {outcome.reason}" if outcome.reason else ""
         return Result(check.id, check.title, SKIPPED, f"waits for {outcome.check_id}{reason}"), True
