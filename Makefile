@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
+ROWS ?= 5000000
+ROUNDS ?= 9
+BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
 .PHONY: help chat demo test check lint fix coverage faults soak bench bench-data docs clean
@@ -29,6 +32,13 @@ faults: $(VENV)/.dev ## Kill, cut and fill the disk, over and over (part of make
 
 soak: $(VENV)/.dev ## Half an hour of several people, kills and operators at once (its short form is in make test)
 	JUNKIE_SOAK_SECONDS=$${JUNKIE_SOAK_SECONDS:-1800} $(PYTEST) tests/soak
+
+bench-data: $(VENV)/.dev ## Fill an embedded server with ROWS memories (5 million, about 4 GB) in BENCH_DIR
+	$(BIN)/python -m tests.benchmarks.data $(BENCH_DIR) --rows $(ROWS)
+
+bench: $(VENV)/.dev ## Run every command beside its floor or peer; the ratios go to docs/bench.json and docs/bench.svg
+	$(BIN)/python -m tests.benchmarks $(BENCH_DIR) --rows $(ROWS) --rounds $(ROUNDS) \
+		--json docs/bench.json --svg docs/bench.svg
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
