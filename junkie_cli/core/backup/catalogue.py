@@ -56,9 +56,9 @@ async def scan(folder: Path) -> list[Entry]:
 
 
 def _dumps(folder: Path) -> set[str]:
-    if not folder.is_dir():
-        return set()
     with files.translate_errors(f"cannot read {folder}"):
+        if not folder.is_dir():  # raises, too, where a folder above may not be entered
+            return set()
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     named = {name.removesuffix(manifests.SUFFIX) for name in names if _names_dump(folder, name)}
     return named | {name for name in names if name.endswith(files.DUMP_SUFFIX)}
