@@ -57,7 +57,7 @@ def test_a_small_run_measures_everything_and_reports_it(junkie: Junkie, tmp_path
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.benchmarks", str(folder), "--rows", str(ROWS), "--rounds", "1"),
-                *("--transfer", "200", "--turns", "31", "--no-peers", "--scratch", str(junkie.root)),
+                *("--moved", "500", "--turns", "31", "--no-peers", "--scratch", str(junkie.root)),
                 *("--json", str(written[0]), "--svg", str(written[1])),
             ],
             cwd=Path(__file__).parents[2],

@@ -78,22 +78,23 @@ def main() -> None:
     run = Run()
     try:
         bench = asyncio.run(data.ensure(options.folder.absolute(), options.rows, _say))
+        moved = asyncio.run(data.ensure(options.folder.absolute(), min(options.rows, options.moved), _say))
         peers = None if options.no_peers else options.folder.absolute() / "peers"
-        place = Place(bench, folder, transfer=options.transfer, peers=peers)
+        place = Place(bench, moved, folder, peers=peers)
         try:
             _run(options, place, run)
         finally:
             place.close()
+            _report(options, run)  # of an interrupted run, what there is
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _report(options, run)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run every command beside its floor or peer.")
     data.arguments(parser)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", 9)), help="runs of each case")
-    parser.add_argument("--transfer", type=int, default=1_000_000, help="memories to import at most")
+    parser.add_argument("--moved", type=int, default=1_000_000, help="memories to export, import and back up at most")
     parser.add_argument("--turns", type=int, default=200, help="turns of one conversation")
     parser.add_argument("--only", default="", help="names of groups, by commas")
     parser.add_argument("--no-peers", action="store_true", help="do not install llm and pgcli")
@@ -134,12 +135,18 @@ def _report(options: argparse.Namespace, run: Run) -> None:
     print(report.table(run.judged))
     for what, why in run.skipped.items():
         print(f"skipped: {what}: {why}")
-    about = {"rows": options.rows, "rounds": options.rounds, "made_at": datetime.now(UTC).isoformat("T", "minutes")}
+    moved = min(options.rows, options.moved)
+    about = {
+        "rows": options.rows,
+        "moved": moved,
+        "rounds": options.rounds,
+        "made_at": datetime.now(UTC).isoformat("T", "minutes"),
+    }
     if options.json:
         text = json.dumps(report.document(run.judged, run.figures, about, run.skipped), indent=1)
         options.json.write_text(text + "\n", "utf-8")
     if options.svg:
-        title = f"junkie beside psql, pg_dump and bare clients: {options.rows:,} memories, medians"
+        title = f"junkie beside psql, pg_dump and bare clients: {options.rows:,} memories ({moved:,} moved), medians"
         options.svg.write_text(report.picture(run.judged, title), "utf-8")
 
 

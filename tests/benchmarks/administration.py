@@ -188,12 +188,13 @@ def deletions_goals() -> Iterator[Goal]:
 
 
 def transfers(place: Place) -> list[Case]:
-    """All memories out; a part of them into an empty database, beside psql doing the same."""
+    """All memories out, beside psql doing the same."""
     out = place.folder / "export.jsonl"
+    moved = {"database": place.moved.url, "after": out.unlink}
     return [
         place.floor(),
-        place.psql_script("psql \\copy out", f"\\copy (SELECT row_to_json(m) FROM {MEMORIES} m) TO '{out}.psql'"),
-        place.junkie("export", "memories", "export", "-o", str(out), after=lambda: out.unlink()),
+        place.psql_script("psql \\copy out", f"\\copy (SELECT row_to_json(m) FROM {MEMORIES} m) TO '{out}'", **moved),
+        place.junkie("export", "memories", "export", "-o", str(out), **moved),
     ]
 
 
@@ -211,7 +212,7 @@ _MERGE = (
 
 
 def imports(place: Place) -> list[Case]:
-    """As many memories as `--transfer` says into an empty database, by COPY and one INSERT in psql, too."""
+    """The same memories into an empty database, by COPY and one INSERT in psql, too."""
     lines = place.exported_lines()
     script = place.folder / "import.sql"
     script.write_text("BEGIN;\n" + _STAGE.format(lines) + _MERGE + "COMMIT;\n", "utf-8")
@@ -240,11 +241,21 @@ def backups(place: Place) -> list[Case]:
     dump = place.folder / "dump"
 
     def raw(name: str, *options: str) -> Case:
-        return place.tool(name, "pg_dump", "-Fc", *options, "-n", "ai", "-f", str(dump), after=dump.unlink)
+        return place.tool(
+            name, "pg_dump", "-Fc", *options, "-n", "ai", "-f", str(dump), database=place.moved.url, after=dump.unlink
+        )
 
     def made(name: str, *options: str) -> Case:
         folder = place.folder / "backups"
-        return place.junkie(name, "backup", "-o", str(folder), *options, after=lambda: place.remove(folder))
+        return place.junkie(
+            name,
+            "backup",
+            "-o",
+            str(folder),
+            *options,
+            database=place.moved.url,
+            after=lambda: place.remove(folder),
+        )
 
     return [
         place.floor(),

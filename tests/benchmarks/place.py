@@ -24,16 +24,20 @@ PEERS = {"llm --help": ("llm", "--help"), "pgcli --version": ("pgcli", "--versio
 
 
 class Place:
-    """The database `bench`, its server's tools, the installed script, and `folder` for whatever is written."""
+    """The database `bench`, its server's tools, the installed script, and `folder` for whatever is written.
 
-    def __init__(self, bench: Bench, folder: Path, *, transfer: int, peers: Path | None) -> None:
+    `moved` is the database whose rows are all moved, out, in and into backups: a smaller one where that would take
+    an hour.
+    """
+
+    def __init__(self, bench: Bench, moved: Bench, folder: Path, *, peers: Path | None) -> None:
         self.bench = bench
+        self.moved = moved
         self.folder = folder
         self.script = str(Path(sys.executable).parent / "junkie")
         self.bin_dir = embedded.bin_dir()
         self.own_server = folder / "own"
         self.empty_database = bench.url.with_database("bench_empty")
-        self._transfer = min(transfer, bench.rows)
         self._peers = peers
         self._connection = asyncio.Runner()
 
@@ -227,12 +231,12 @@ class Place:
         self._run_sql("VACUUM ANALYZE", self.bench.url)
 
     def exported_lines(self) -> Path:
-        """A file of `transfer` memories as `export` writes them."""
+        """A file of all memories to be moved, as `export` writes them."""
         lines = self.folder / "lines.jsonl"
         if not lines.exists():
-            query = f"SELECT row_to_json(m) FROM (SELECT * FROM ai.user_memories LIMIT {self._transfer}) m"
+            query = "SELECT row_to_json(m) FROM ai.user_memories m"
             copy = f"\\copy ({query}) TO '{lines}' WITH (FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02')"
-            self._run_sql(copy, self.bench.url)
+            self._run_sql(copy, self.moved.url)
         return lines
 
     # --- files and the second server ----------------------------------------------------------------------------------
