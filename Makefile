@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
+MINUTES ?= 10
 ROWS ?= 5000000
 ROUNDS ?= 9
 BENCH_DIR ?= bench
@@ -30,8 +31,9 @@ check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration test
 faults: $(VENV)/.dev ## Kill, cut and fill the disk, over and over (part of make test, too)
 	$(PYTEST) -n $(WORKERS) tests/faults
 
-soak: $(VENV)/.dev ## Half an hour of several people, kills and operators at once (its short form is in make test)
-	JUNKIE_SOAK_SECONDS=$${JUNKIE_SOAK_SECONDS:-1800} $(PYTEST) tests/soak
+soak: $(VENV)/.dev ## People talk for MINUTES=10 while all around them fails; then an audit (SOAK_SEED=N repeats)
+	JUNKIE_SOAK_SECONDS=$$(( $(MINUTES) * 60 )) SOAK_MINUTES=$(MINUTES) \
+		$(PYTEST) -n $(WORKERS) -rP tests/soak tests/faults/test_soak.py
 
 bench-data: $(VENV)/.dev ## Fill an embedded server with ROWS memories (5 million, about 4 GB) in BENCH_DIR
 	$(BIN)/python -m tests.benchmarks.data $(BENCH_DIR) --rows $(ROWS)
