@@ -1,7 +1,5 @@
-"""The first `junkie chat` of a newcomer: nothing is set up, and there are three ways to go on."""
+"""The first `junkie chat` of a newcomer who takes a side step; the three straight ways are in test_chat_loop."""
 
-import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,28 +35,6 @@ def answers(newcomer: Person, question: str, text: str) -> None:
     newcomer.types(text)
 
 
-def test_a_groq_key_is_checked_used_and_kept(junkie: Junkie, env: dict[str, str], provider: ModelServer) -> None:
-    newcomer = person(junkie, "chat", env={**env, "GROQ_BASE_URL": provider.url})
-    answers(newcomer, ASKED, "4")
-    newcomer.sees("that is none of the three")
-    answers(newcomer, ASKED, "1")
-    answers(newcomer, "while you paste):", "nonsense")
-    newcomer.sees("that is no Groq key")
-    answers(newcomer, "while you paste):", KEY)
-    answers(newcomer, "[yes]:", "")
-    assert "I see: your name is Ada." in newcomer.says("My name is Ada.")
-    newcomer.sees("+ remembered: User's name is Ada")
-    assert newcomer.leaves() == 0
-    assert KEY not in newcomer.raw
-    assert {request.key for request in provider.requests + provider.other_requests} == {KEY}
-    assert kept(junkie).read_text() == f"GROQ_API_KEY={KEY}\n"
-    assert stat.S_IMODE(kept(junkie).stat().st_mode) == 0o600
-
-    again = person(junkie, "chat", env={**env, "GROQ_BASE_URL": provider.url})
-    assert "• Your name is Ada." in again.says("What do you remember about me?")
-    assert again.leaves() == 0
-
-
 def test_a_refused_key_is_asked_for_again_and_then_it_ends(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:
@@ -73,8 +49,8 @@ def test_a_refused_key_is_asked_for_again_and_then_it_ends(
     assert not kept(junkie).exists()
 
 
-@pytest.mark.parametrize("ending", ["/v1", "", "/"])
-def test_a_local_server_is_found_with_or_without_v1(
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_local_server_is_found_without_v1(
     junkie: Junkie, env: dict[str, str], provider: ModelServer, ending: str
 ) -> None:
     newcomer = person(junkie, "chat", env=env)
@@ -134,10 +110,3 @@ def test_leaving_is_no_error_of_the_program(junkie: Junkie, env: dict[str, str])
     newcomer.presses("ctrl-d")
     assert newcomer.ended() == 1
     assert "no model was chosen" in newcomer.picture.text
-
-
-def test_unattended_the_three_ways_are_named(junkie: Junkie, env: dict[str, str]) -> None:
-    result = junkie.run("chat", "hello", env=env)
-    assert (result.exit_code, result.stdout) == (3, "")
-    for way in ("GROQ_API_KEY", "CUSTOM_PROVIDER", "--offline"):
-        assert re.search(rf"{way}\b", result.stderr)
