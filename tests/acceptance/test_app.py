@@ -220,7 +220,8 @@ def test_completion_in_bash(junkie: Junkie) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_completion_script_is_shown(junkie: Junkie, shell: str) -> None:
-    assert "_JUNKIE_COMPLETE" in junkie.run("--show-completion", shell).ok().stdout
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # else it is looked for among the parents of make
+    assert "_JUNKIE_COMPLETE" in junkie.run("--show-completion", shell, env=named).ok().stdout
 
 
 # --- as an ordinary user ----------------------------------------------------------------------------------------------
