@@ -488,9 +488,15 @@ def retry(
         print_json({name: getattr(done, name) for name in counts})
     else:
         _print_retried(done)
+    _tell_refused(done.refused)
     if done.error is not None:
         warn(done.error.message)
         raise typer.Exit(done.error.exit_code)
+
+
+def _tell_refused(count: int) -> None:
+    if count:
+        warn(f"the memory model reached for memories that are not the user's ({count} times): refused; -v tells whose")
 
 
 def _print_retried(done: "Retried") -> None:
@@ -557,6 +563,7 @@ def _tell_learned(done: "Learned", *, as_json: bool) -> None:
         warn(f"{done.failed - 20} more lines are bad")
     if done.set_aside:
         note(f"the bad lines are in {done.set_aside}")
+    _tell_refused(done.refused)
     if done.pending:
         note("pending lines are tried again by: junkie memories retry")
     if done.error is not None:

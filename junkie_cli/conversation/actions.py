@@ -107,6 +107,9 @@ class Actions:
         lines = [
             line for change in done.changes for line in memory_lines(memory_event(change), self._look, self._columns)
         ]
+        if done.refused:
+            refused = f"the memory model reached for memories that are not yours ({done.refused} times): refused"
+            lines += warning_lines(refused, self._look, self._columns)
         if done.error is not None:
             lines += warning_lines(done.error.message, self._look, self._columns)
         if done.remaining:

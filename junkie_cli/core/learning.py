@@ -86,7 +86,8 @@ class Learned:
     """What a run did: of the `total` lines it `read` some, and each of these is learned, skipped, failed or pending.
 
     `skipped` lines were learned by an earlier run; `failed` ones are bad, and in the file `set_aside`; `pending` ones
-    are tried again by `memories retry`. `error` is why the run ended before the end of the file.
+    are tried again by `memories retry`. `refused` counts calls of the memory model for what is not the user's. `error`
+    is why the run ended before the end of the file.
     """
 
     total: int = 0
@@ -94,6 +95,7 @@ class Learned:
     skipped: int = 0
     failed: int = 0
     pending: int = 0
+    refused: int = 0
     memories: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
     set_aside: Path | None = None
@@ -424,6 +426,7 @@ class _Learner:
             assert hero.memory is not None
             known = await self._patiently(lambda: self._records.known(line.user_id, line.message))
             extraction = await hero.memory.extract(line.user_id, line.message, "", known)
+            self.done.refused += extraction.reached_out
             made = await self._patiently(
                 lambda: self._records.commit_memories(
                     extraction.changes, None, by="team", take=lambda connection: self._mark(connection, line)

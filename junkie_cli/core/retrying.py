@@ -48,7 +48,8 @@ _OUTAGES = frozenset(
 class Retried:
     """One pass over what is owed: `failed` counts those set aside too, `remaining` what is owed after it.
 
-    `error` is why the last one failed, None when none did.
+    `refused` counts calls of the memory model for what is not the user's; `error` is why the last extraction failed,
+    None when none did.
     """
 
     tried: int = 0
@@ -56,6 +57,7 @@ class Retried:
     failed: int = 0
     set_aside: int = 0
     remaining: int = 0
+    refused: int = 0
     changes: list[AppliedChange] = field(default_factory=list)
     error: JunkieError | None = None
 
@@ -163,7 +165,7 @@ async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done:
     """Make one extraction and write into `done` what came of it; why it failed, None when it did not."""
     done.tried += 1
     try:
-        done.changes += await _extract(engine, records, entry)
+        done.changes += await _extract(engine, records, entry, done)
     except DatabaseError:
         raise
     except ErasedError:
@@ -181,11 +183,14 @@ async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done:
     return None
 
 
-async def _extract(engine: "TeamEngine", records: "Records", entry: Pending) -> tuple[AppliedChange, ...]:
+async def _extract(
+    engine: "TeamEngine", records: "Records", entry: Pending, done: Retried
+) -> tuple[AppliedChange, ...]:
     async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
         assert hero.memory is not None
         known = await records.known(entry.user_id, entry.message)
         extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known)
+        done.refused += extraction.reached_out
         made = await records.commit_memories(extraction.changes, entry.pending_id, by="team", began=entry.created_at)
     return made or ()
 

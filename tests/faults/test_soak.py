@@ -47,6 +47,9 @@ TURNS = 40
 """Turns that have to be answered at least; with `SOAK_MINUTES` it goes on until they are over."""
 
 PATIENCE = 240.0
+
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+"""What every server has that is not thrown away: with synchronous_commit off a crash takes back what was committed."""
 PEOPLE = {"one": ["ada", "bob"], "two": ["ada", "carol"], "three": ["bob", "carol"]}
 """Who talks in which process: each person in two at once, and in the same two sessions."""
 
@@ -252,9 +255,11 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "state"
 
 
+# Connections that are cut while a process is killed may leave a transport of this process behind unclosed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_is_lost_doubled_or_mixed_up(tmp_path: Path, state: Path) -> None:
     print(f"\nsoak: SOAK_SEED={SEED}, {SECONDS:.0f} s")
-    with ScratchServer() as server, ModelServer() as model, Proxy(server.url) as proxy:
+    with ScratchServer(settings=DURABLE) as server, ModelServer() as model, Proxy(server.url) as proxy:
         settings = settings_for(server.url, model)
         asyncio.run(make_tables(settings))
         env = {

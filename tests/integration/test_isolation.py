@@ -102,6 +102,7 @@ async def test_foreign_ids_in_a_retried_extraction(
     assert done.memories == {"added": 0, "updated": 0, "deleted": 0}
     assert await everything_of(database, "ada") == before
     assert any(leaked in line for line in log)
+    assert done.refused == 1
 
 
 async def test_a_change_that_reached_the_journal_would_be_refused_there_too(

@@ -281,6 +281,23 @@ async def test_closing_a_conversation_leaves_the_rest_pending(database: Database
     assert owed["attempts"] == 1
 
 
+async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
+    from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
+
+    async with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+        await rows(server.url, "SET password_encryption = 'scram-sha-256'")
+        await rows(server.url, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'secret'")
+        with PgBouncer(server, user="pooled", password="secret", pool_size=2) as pooler:
+            settings = settings_for(pooler.url(), model)
+            said = [f"fact {number}" for number in range(4)]
+            await owe(settings, model, *said)
+            model.script = echo
+            await come_due(server.url)
+            passes = await asyncio.gather(*(retry_memories(settings) for _ in range(3)))
+        assert sum(done.succeeded for done in passes) == 4
+        assert await memories(server.url) == [("ada", f"User said: {fact}") for fact in said]
+
+
 def test_from_cron(junkie: Junkie, database: DatabaseUrl, model: ModelServer) -> None:
     env = {"POSTGRES_URL": database.libpq(), "AGENT_RETRIES": "0", **model.environment()}
     document = junkie.run("memories", "retry", "--json", env=env).ok().json()

@@ -63,6 +63,11 @@ class Extraction:
     bounded: bool = False
     left_unread: int = 0
 
+    @property
+    def reached_out(self) -> int:
+        """How often the model reached for what is not this user's, or for everything."""
+        return self.refused + self.clearings
+
     def note_calls(self, response: ModelResponse) -> None:
         """Notice calls of what is not offered and would reach further than one memory."""
         for call in response.tool_calls:
