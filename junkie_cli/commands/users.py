@@ -148,10 +148,14 @@ def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | Non
 
 def _backups() -> list[dict[str, Any]]:
     """The backups in the folder; each was made before now, and holds whoever was there then."""
-    from junkie_cli.core.backup import catalogue
+    from junkie_cli.core.backup import prune
 
-    entries = invocation().run(catalogue.scan(invocation().settings().backup_dir))
-    return [{"path": str(entry.path), "made_at": entry.made_at, "expires": None} for entry in entries if entry.bytes]
+    found = invocation().run(prune.expiries(invocation().settings().backup_dir))
+    return [
+        {"path": str(entry.path), "made_at": entry.made_at, "expires": expires}
+        for entry, expires in found
+        if entry.bytes
+    ]
 
 
 def _print_counts(counts: Mapping[str, int], empty: str) -> None:
@@ -175,4 +179,5 @@ def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
     for sentence in done.unsearchable:
         note(f"not searched: {sentence}")
     for backup in backups:
-        note(f"still holds this person until it is pruned: {backup['path']}")
+        goes = f"goes by {backup['expires']:%Y-%m-%d}" if backup["expires"] else "no retention rule removes it"
+        note(f"still holds this person ({goes}): {backup['path']}")

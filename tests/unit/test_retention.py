@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junkie_cli.core.backup.retention import Candidate, Policy, decide
+from junkie_cli.core.backup.retention import Candidate, Policy, decide, expiries
 
 NOON = datetime(2026, 3, 15, 12, tzinfo=UTC)
 
@@ -84,3 +84,30 @@ def test_whatever_the_history(history: list[Candidate], policy: Policy) -> None:
     assert all(decision.keep for decision in again), "pruning twice removes more than pruning once"
     bound = 2 * (policy.last + policy.daily + policy.weekly + policy.monthly) + 1
     assert not policy or len(keep) <= bound
+
+
+def test_when_backups_go_if_the_job_goes_on_daily() -> None:
+    now = datetime(2026, 3, 10, 3, tzinfo=UTC)
+    nightly = [Candidate(f"b{age}", now - timedelta(days=age), True) for age in range(3)]
+    assert expiries(nightly, Policy(daily=7), now=now) == {
+        "b0": now + timedelta(days=7),
+        "b1": now + timedelta(days=6),
+        "b2": now + timedelta(days=5),
+    }
+    assert expiries(nightly[:1], Policy(last=3), now=now) == {"b0": now + timedelta(days=3)}
+    assert expiries(nightly, Policy(), now=now) == dict.fromkeys(("b0", "b1", "b2"))
+
+
+@given(st.lists(st.integers(0, 60), max_size=5, unique=True), st.builds(Policy, *[st.integers(0, 3)] * 4))
+def test_a_backup_is_kept_until_the_day_that_was_told_and_not_on_it(ages: list[int], policy: Policy) -> None:
+    now = datetime(2026, 3, 10, 3, tzinfo=UTC)
+    backups = [Candidate(f"b{age}", now - timedelta(days=age), True) for age in ages]
+    for key, goes in expiries(backups, policy, now=now).items():
+        if goes is None:
+            assert not policy
+            continue
+        days = (goes - now).days
+        for day, kept in ((days - 1, True), (days, False)):
+            following = [Candidate(f"f{n}", now + timedelta(days=n), True) for n in range(1, day + 1)]
+            verdicts = {decision.key: decision.keep for decision in decide([*backups, *following], policy)}
+            assert day < 0 or verdicts[key] is kept

@@ -263,6 +263,7 @@ class _Run:
             access=source.access.entries(),
             left_out=source.left_out,
             reason=self.options.reason,
+            keep=self.options.keep,
             unverified_because=plan.unprovable,
         )
 

@@ -6,11 +6,12 @@ secret and nobody's text: table names, counts, hashes, versions, role names.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError
 
 FORMAT = 1
@@ -64,7 +65,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All that is known of a dump file. Times are UTC; sizes bytes; `modified_ns` is the file's mtime at its naming."""
+    """All that is known of a dump file. Times are UTC; sizes bytes; `modified_ns` is the file's mtime at its naming.
+
+    `keep` is the retention that the run was told to apply: what tells when older backups will go.
+    """
 
     file: str
     bytes: int
@@ -83,6 +87,7 @@ class Manifest:
     access: tuple[tuple[str, ...], ...] = ()
     left_out: tuple[str, ...] = ()
     reason: str = REGULAR
+    keep: Policy = field(default_factory=Policy)
     verified_at: datetime | None = None
     verified_with: str = ""
     unverified_because: str = ""
@@ -129,7 +134,7 @@ def load(path: Path) -> Manifest:
 def _from_document(document: Mapping[str, Any]) -> Manifest:
     if document["junkie_backup"] != FORMAT:
         raise ValueError("made by another version of junkie")
-    known = {field.name for field in fields(Manifest)}
+    known = {known.name for known in fields(Manifest)}
     values = {name: value for name, value in document.items() if name in known}
     values |= {
         "origin": Origin(**values["origin"]),
@@ -139,6 +144,7 @@ def _from_document(document: Mapping[str, Any]) -> Manifest:
         "roles": tuple(str(role) for role in values["roles"]),
         "access": tuple(tuple(str(part) for part in entry) for entry in values["access"]),
         "left_out": tuple(str(name) for name in values["left_out"]),
+        "keep": Policy(**values.get("keep", {})),
         "started_at": _time(values["started_at"]),
         "verified_at": _time(values["verified_at"]) if values["verified_at"] else None,
     }

@@ -1,12 +1,13 @@
 """Removing old backups: only what a manifest here names, only of one database at a time, only by the rules given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from junkie_cli.core.backup import catalogue, files, lock
+from junkie_cli.core.backup import catalogue, files, lock, retention
 from junkie_cli.core.backup.catalogue import Entry
-from junkie_cli.core.backup.retention import Candidate, Decision, Policy, decide
+from junkie_cli.core.backup.retention import Candidate, Decision, Policy
 
 Job = tuple[str, str, str, bool]
 
@@ -25,19 +26,43 @@ async def plan(folder: Path, policy: Policy) -> list[Verdict]:
 
 
 def _judge(entries: Sequence[Entry], policy: Policy, *, protect: str | None = None) -> list[Verdict]:
+    decisions: dict[str, Decision] = {}
+    for group in _groups(entries):
+        candidates = [_candidate(entry) for entry in group]
+        decisions |= {decision.key: decision for decision in retention.decide(candidates, policy, protect=protect)}
+    return [Verdict(entry, decisions.get(entry.path.name) or _left(entry)) for entry in entries]
+
+
+def _groups(entries: Sequence[Entry]) -> Iterable[list[Entry]]:
+    """Backups that retention judges together, newest first: those of one job, what restores put away by itself."""
     by_job: dict[tuple[Job, bool], list[Entry]] = {}
-    for entry in entries:  # what restores put away is judged by itself: it takes no nightly backup's place
+    for entry in entries:  # what a restore put away takes no nightly backup's place
         if entry.good and entry.manifest:
             by_job.setdefault((entry.manifest.origin.job, entry.regular), []).append(entry)
-    decisions: dict[str, Decision] = {}
-    for group in by_job.values():
-        candidates = [Candidate(entry.path.name, entry.made_at, entry.status == catalogue.VERIFIED) for entry in group]
-        decisions |= {decision.key: decision for decision in decide(candidates, policy, protect=protect)}
-    return [Verdict(entry, decisions.get(entry.path.name) or _left(entry)) for entry in entries]
+    return by_job.values()
+
+
+def _candidate(entry: Entry) -> Candidate:
+    return Candidate(entry.path.name, entry.made_at, entry.status == catalogue.VERIFIED)
 
 
 def _left(entry: Entry) -> Decision:
     return Decision(entry.path.name, True, (f"{entry.status}: never removed",))
+
+
+async def expiries(folder: Path) -> list[tuple[Entry, datetime | None]]:
+    """The backups of `folder`, newest first, and when each goes if its job goes on daily by the rules it last used.
+
+    None where no rule removes it: it stays until somebody removes it by hand.
+    """
+    entries = await catalogue.scan(folder)
+    now = datetime.now(UTC)
+    found: dict[str, datetime | None] = {}
+    for group in _groups(entries):
+        newest = group[0].manifest
+        assert newest is not None
+        found |= retention.expiries([_candidate(entry) for entry in group], newest.keep, now=now)
+    return [(entry, found.get(entry.path.name)) for entry in entries]
 
 
 async def prune(folder: Path, policy: Policy, *, wait: float = 0) -> list[Verdict]:

@@ -6,7 +6,7 @@ rule wants is kept. Unverified backups never take a verified one's place, and th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,36 @@ def decide(candidates: Iterable[Candidate], policy: Policy, *, protect: str | No
         for found in reasons.values():
             found.append("no rule given")
     return [_decision(candidate.key, reasons[candidate.key]) for candidate in newest_first]
+
+
+_HORIZON_DAYS = 3_700  # ten years: what is kept longer than that has no date that means anything
+
+
+def expiries(candidates: Sequence[Candidate], policy: Policy, *, now: datetime) -> dict[str, datetime | None]:
+    """When each backup goes if a verified one follows each day under `policy`; None: kept for good, or for ten years.
+
+    A backup that is no longer kept on some day is not kept later either, so the day is found by halving.
+    """
+    if not policy:
+        return {candidate.key: None for candidate in candidates}
+    days = min(policy.last + policy.daily + 7 * (policy.weekly + 1) + 31 * (policy.monthly + 1), _HORIZON_DAYS)
+    future = [Candidate(f"{day}", now + timedelta(days=day), True) for day in range(1, days + 1)]
+    kept: dict[int, frozenset[str]] = {}
+
+    def keeps(day: int, key: str) -> bool:
+        if day not in kept:
+            decisions = decide([*candidates, *future[:day]], policy)
+            kept[day] = frozenset(decision.key for decision in decisions if decision.keep)
+        return key in kept[day]
+
+    found: dict[str, datetime | None] = {}
+    for candidate in candidates:
+        low, high = 0, days
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if keeps(middle, candidate.key) else (low, middle)
+        found[candidate.key] = None if keeps(low, candidate.key) else now + timedelta(days=low)
+    return found
 
 
 def _decision(key: str, reasons: Sequence[str]) -> Decision:
