@@ -116,7 +116,7 @@ async def _dated(
     if await _newest_first(connection, state, wanted, content):
         newest = (
             f"SELECT {columns(state)} FROM (SELECT * FROM {table} m WHERE {where.sql}"
-            f" ORDER BY m.updated_at DESC LIMIT {NEWEST}) m WHERE {content.sql}"
+            f" ORDER BY m.updated_at DESC, m.memory_id DESC LIMIT {NEWEST}) m WHERE {content.sql}"
             f" ORDER BY m.updated_at DESC, m.memory_id DESC LIMIT {content.argument(count)}"
         )
         rows = await connection.fetch(newest, *content.arguments)
