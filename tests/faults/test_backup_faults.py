@@ -20,6 +20,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import dumps, environment, fill, names
 from tests.support.junkie import SCRIPT, Junkie, Running
+from tests.support.needs import need
 from tests.support.postgres import execute
 from tests.support.proxy import Proxy
 
@@ -201,8 +202,13 @@ async def test_a_server_that_ends_the_dump_is_a_lost_connection(
     assert names(folder) == []
 
 
+def _can_unshare() -> bool:
+    return os.geteuid() == 0 or subprocess.run(["unshare", "--mount", "--map-root-user", "true"]).returncode == 0
+
+
 def on_small_disk(folder: Path, commands: str) -> list[str]:
     """Words of a shell that sees `folder` as a disk of two megabytes. In a mount namespace: nothing to clean up."""
+    need(_can_unshare(), "a kernel that lets this user mount in a namespace of its own")
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     mount = f"mount -t tmpfs -o size=2m tmpfs {shlex.quote(str(folder))}"
     return ["unshare", "--mount", *as_root, "sh", "-c", f"{mount} && {commands}"]

@@ -17,7 +17,7 @@ from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import GENERATIONS, back_up, dumps, fill, load, names, sql
 from tests.support.debian_postgres import BIN as DEBIAN_BIN
-from tests.support.debian_postgres import DebianServer, debian_server
+from tests.support.debian_postgres import DebianServer, debian_server, need_debian_postgres
 from tests.support.postgres import clone, execute
 
 __all__ = ["debian_server"]
@@ -374,6 +374,7 @@ async def test_another_server_can_be_named_for_the_proof(
 
 
 async def test_the_servers_own_major_is_taken_else_the_next_newer_never_an_older_one(database: DatabaseUrl) -> None:
+    need_debian_postgres()
     found = await tools.discover(None)
     assert {15, 17} <= {each.major for each in found}
     for version, expected in (("15.18", 15), ("16.2", 17), ("17.10", 17)):
@@ -386,6 +387,7 @@ async def test_the_servers_own_major_is_taken_else_the_next_newer_never_an_older
 
 
 async def test_pg_bin_is_taken_at_its_word(database: DatabaseUrl, bot: DatabaseUrl, folder: Path) -> None:
+    need_debian_postgres()
     assert [each.major for each in await tools.discover(DEBIAN_BIN)] == [15]
     with pytest.raises(BackupError, match="an older one cannot dump a newer server"):
         await back_up(bot, folder, pg_bin=DEBIAN_BIN)
@@ -398,6 +400,7 @@ async def test_the_codec_is_found_out_before_the_dump(bot: DatabaseUrl, folder: 
         assert (await back_up(bot, folder, verify=False, compress=wanted)).manifest.compression == wanted
     with pytest.raises(UsageError):
         await back_up(bot, folder, compress="rar")
+    need_debian_postgres()
     [debian] = await tools.discover(DEBIAN_BIN)
     assert await tools.compression(debian, None) == tools.Compression("1", "gzip:1")
     with pytest.raises(BackupError, match="cannot compress with zstd"):

@@ -24,6 +24,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.lanes import failure
+from tests.support.needs import need_root
 from tests.support.postgres import execute
 from tests.support.proxy import Proxy
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
@@ -468,7 +469,8 @@ async def test_read_only(url: DatabaseUrl) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own (root alone can mount one: an ordinary user's run fails here, by design)."""
+    """A disk of its own."""
+    need_root("a disk to mount")
     mount = tmp_path / "disk"
     mount.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m,mode=755", "none", str(mount)], check=True)

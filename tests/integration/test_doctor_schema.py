@@ -22,9 +22,10 @@ from junkie_cli.core.team.values import LONGEST_MEMORY
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, fill, sql
 from tests.support.doctor import Doctor, is_told
-from tests.support.embedded import need_root, public_packages, public_python, run_as
+from tests.support.embedded import public_packages, public_python, run_as
 from tests.support.generations import Make, as_role, new_role, reader
 from tests.support.junkie import SCRIPT
+from tests.support.needs import need_root
 from tests.support.proxy import Proxy
 
 

@@ -23,7 +23,6 @@ from tests.support.embedded import (
     insist,
     keepers,
     kill,
-    need_root,
     prepare,
     prepared,
     public,
@@ -32,6 +31,7 @@ from tests.support.embedded import (
     socket_folder,
     until,
 )
+from tests.support.needs import need_root
 
 __all__ = ["folder", "prepared", "public"]
 

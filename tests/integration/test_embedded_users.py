@@ -22,13 +22,13 @@ from tests.support.embedded import (
     finish,
     folder,
     folder_of,
-    need_root,
     ordinary_user,
     public,
     run_as,
     server_pid,
     until,
 )
+from tests.support.needs import need_root
 from tests.support.postgres import execute
 
 __all__ = ["folder", "public"]

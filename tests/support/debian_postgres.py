@@ -18,6 +18,7 @@ import pytest
 
 from junkie_cli.core.embedded import wire
 from junkie_cli.core.url import DatabaseUrl
+from tests.support.needs import need
 from tests.support.tls import Authority
 
 BIN = Path("/usr/lib/postgresql/15/bin")
@@ -29,10 +30,16 @@ host all all all reject
 """
 
 
+def need_debian_postgres() -> None:
+    """What a test with this server or its tools begins with."""
+    need(BIN.is_dir(), "PostgreSQL 15 of Debian: apt-get install postgresql-15")
+
+
 class DebianServer:
     """A server of its own in a new folder; `url(database)` leads to it over TLS with the awful password."""
 
     def __init__(self) -> None:
+        need_debian_postgres()
         self.folder = Path(tempfile.mkdtemp(prefix="jkdeb", dir="/tmp"))
         self.port = _free_port()
         self.authority_file = self.folder / "authority.crt"

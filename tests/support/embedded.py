@@ -21,6 +21,7 @@ import pytest
 from junkie_cli.core import embedded
 from junkie_cli.core.embedded import account, client, wire
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
+from tests.support.needs import need
 
 ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[2]
@@ -198,12 +199,6 @@ def end(folder: Path) -> None:
         shutil.rmtree(short, ignore_errors=True)
 
 
-def need_root() -> None:
-    """CI runs as root, where users can be changed and disks mounted."""
-    if not ROOT:
-        pytest.skip("needs root: another user or a mount")
-
-
 def ordinary_user() -> str:
     """A user without rights who is not the one that runs root's servers."""
     taken = account.service_account().name
@@ -220,7 +215,8 @@ def public_python() -> str:
         check = "import sys; sys.exit(sys.version_info < (3, 11))"
         if Path(path).exists() and _runs(path, "-I", "-c", check):
             return path
-    pytest.skip("there is no Python that another user can run")
+    need(False, "a Python that another user can run: apt-get install python3")
+    raise AssertionError  # need() has ended the test
 
 
 def _runs(*words: str) -> bool:

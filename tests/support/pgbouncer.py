@@ -16,6 +16,7 @@ from pathlib import Path
 
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl, Host
+from tests.support.needs import need
 
 SERVER_SETTINGS = {"listen_addresses": "127.0.0.1"}
 """What a ScratchServer must be started with to stand behind a PgBouncer."""
@@ -24,10 +25,10 @@ SERVER_HBA = ("host all all 127.0.0.1/32 scram-sha-256",)
 
 
 def program() -> str:
-    """PgBouncer's path; fails the test with what to install when there is none."""
+    """PgBouncer's path; a test that needs it says what to install when there is none."""
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
-    assert found, "PgBouncer is not installed, and this test needs it: apt-get install pgbouncer"
-    return found
+    need(found, "PgBouncer: apt-get install pgbouncer")
+    return str(found)
 
 
 class PgBouncer:
