@@ -11,6 +11,10 @@ from junkie_cli.core.team.values import MemoryEntry
 MOST_STEMS = 24
 """Words of a message that are looked for, the longest ones: they are the rarest."""
 
+LONGEST_STEM = 40
+"""Letters of a word that are looked for. What is longer is no word but a paste (a key, base64), and as a pattern more
+than PostgreSQL takes."""
+
 ID_TOKENS = 22
 """Tokens, about, that the id of a memory takes where a model is shown it: a UUID is nothing that a model has seen."""
 
@@ -41,7 +45,7 @@ def stems_of(message: str) -> list[str]:
 
 def _stem(word: str) -> str:
     """The word without its ending, as far as a few letters stay: allergies and allergic begin alike."""
-    return word[: max(4, len(word) - 3)]
+    return word[: min(max(4, len(word) - 3), LONGEST_STEM)]
 
 
 def pattern_of(stems: Sequence[str]) -> str | None:
