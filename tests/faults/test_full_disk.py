@@ -1,4 +1,4 @@
-"""A conversation whose database has no room left: each answer that is not stored is told, kept here, and stored later."""
+"""A conversation whose database has no room left: an answer that is not stored is told, kept here, and stored later."""
 
 import random
 import shutil
@@ -37,7 +37,7 @@ async def test_answers_without_room_are_told_and_stored_when_there_is_room_again
             ballast = small_disk / "ballast"
             with ballast.open("wb") as file:
                 file.write(b"x" * shutil.disk_usage(small_disk).free)
-            # Text that does not compress, so that it needs new pages: the tables' last ones have room for a turn or two.
+            # Text that does not compress: it needs new pages, where the tables' last ones have room for more of the rest.
             said = await say(conversation, f"without {random.Random(7).randbytes(50_000).hex()}")
             assert said.answer == "All right.", said
             assert AnswerComplete() not in said.events

@@ -130,7 +130,7 @@ async def test_what_does_not_fit_the_budget_is_left_out_and_told(database: Datab
         status = await conversation.status()
         used = conversation.why()
         assert (await say(conversation, "Hello again.")).ok().warnings == []  # once is enough
-    assert any(f"newest {len(used)} of 5000 memories" in warning for warning in said.warnings)
+    assert any(f"{len(used)} of 5000 memories" in warning for warning in said.warnings)
     assert status.memories == 5000
     assert status.memories_in_context == len(used)
     assert [entry.memory_id for entry in used] == [f"m{n}" for n in range(5000, 5000 - len(used), -1)]
