@@ -37,7 +37,7 @@ async def test_answers_without_room_are_told_and_stored_when_there_is_room_again
             ballast = small_disk / "ballast"
             with ballast.open("wb") as file:
                 file.write(b"x" * shutil.disk_usage(small_disk).free)
-            # Text that does not compress: it needs new pages, where the tables' last ones have room for more of the rest.
+            # Text that does not compress, so that it needs new pages: the tables' last ones still have some room.
             said = await say(conversation, f"without {random.Random(7).randbytes(50_000).hex()}")
             assert said.answer == "All right.", said
             assert AnswerComplete() not in said.events
