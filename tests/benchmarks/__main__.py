@@ -141,13 +141,14 @@ def _report(options: argparse.Namespace, run: Run) -> None:
         "moved": moved,
         "rounds": options.rounds,
         "made_at": datetime.now(UTC).isoformat("T", "minutes"),
+        "processors": os.cpu_count(),
+        "load": round(os.getloadavg()[1], 1),
     }
     if options.json:
         text = json.dumps(report.document(run.judged, run.figures, about, run.skipped), indent=1)
         options.json.write_text(text + "\n", "utf-8")
     if options.svg:
-        title = f"junkie beside psql, pg_dump and bare clients: {options.rows:,} memories ({moved:,} moved), medians"
-        options.svg.write_text(report.picture(run.judged, title), "utf-8")
+        options.svg.write_text(report.picture(run.judged, about), "utf-8")
 
 
 def _say(text: str) -> None:

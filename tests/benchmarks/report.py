@@ -88,8 +88,8 @@ def _samples(samples: Samples) -> dict[str, float]:
 
 # --- the picture ------------------------------------------------------------------------------------------------------
 
-_ROW, _TOP, _LEFT, _UNIT, _MOST = 22, 64, 250, 260, 1.6
-_WIDTH = 900
+_ROW, _TOP, _LEFT, _UNIT, _MOST = 22, 78, 250, 260, 1.6
+_WIDTH = 980
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328 } .small { font-size: 11px; fill: #59636e }
   .title { font-size: 16px; font-weight: 600 } .back { fill: #ffffff; stroke: #d1d9e0 } .good { fill: #2da44e }
@@ -99,8 +99,13 @@ _STYLE = """
 """
 
 
-def picture(judged: Sequence[Judged], title: str) -> str:
+def picture(judged: Sequence[Judged], about: Mapping[str, Any]) -> str:
     """Bars: how much of what the goal allows was used; those beyond the dashed line missed it."""
+    title = f"junkie beside psql, pg_dump and bare clients, {about['rows']:,} memories"
+    how = (
+        f"medians of {about['rounds']} interleaved rounds on {about['processors']} processors at load {about['load']};"
+        f" moved and backed up: {about['moved']:,} memories"
+    )
     height = _TOP + _ROW * len(judged) + 14
     goal_x = _LEFT + _UNIT
     bars = "\n".join(_bar(each, _TOP + _ROW * number) for number, each in enumerate(judged))
@@ -110,8 +115,9 @@ aria-label="{escape(title)}">
 <style>{_STYLE}</style>
 <rect class="back" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{height - 1}" rx="6"/>
 <text class="title" x="16" y="26">{escape(title)}</text>
-<text class="small" x="{goal_x}" y="50" text-anchor="middle">goal</text>
-<line class="line" x1="{goal_x}" y1="54" x2="{goal_x}" y2="{height - 10}"/>
+<text class="small" x="16" y="44">{escape(how)}</text>
+<text class="small" x="{goal_x}" y="66" text-anchor="middle">goal</text>
+<line class="line" x1="{goal_x}" y1="70" x2="{goal_x}" y2="{height - 10}"/>
 {bars}
 </svg>
 """
@@ -123,7 +129,7 @@ def _bar(each: Judged, y: int) -> str:
     beside = "" if each.ratio is None else f" = {each.ratio:.2f} × {' + '.join(each.goal.base)}"
     said = f"{amount(each.value, each.goal.what)}{beside}"
     colour = "good" if each.reached else "over"
-    end = _LEFT + max(width, _UNIT) + 8
+    end = _LEFT + round(_UNIT * _MOST) + 8
     return (
         f'<text x="{_LEFT - 10}" y="{y + 12}" text-anchor="end">{escape(label(each))}</text>'
         f'<rect class="{colour}" x="{_LEFT}" y="{y + 1}" width="{width}" height="14" rx="2"/>'
