@@ -67,7 +67,6 @@ class Proxy:
         self.port = 0
         self._triggers: list[_Trigger] = []
         self._pipes: set[_Pipe] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._something = threading.Condition()
 
     def __enter__(self) -> "Proxy":
@@ -153,9 +152,13 @@ class Proxy:
     async def _close(self) -> None:
         self._server.close()
         self._cut_all()
-        for task in self._tasks:
+        for _ in range(3):  # whoever was taken in a moment ago (a cancel request, say) gets a task that can end it
+            await asyncio.sleep(0)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for the transports, which are closed a round after they were aborted
 
     def _cut_all(self) -> None:
         self.cuts += len(self._pipes)
@@ -164,9 +167,6 @@ class Proxy:
         self._tell()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self.connections += 1
         self._tell()
         with contextlib.suppress(OSError, asyncio.CancelledError):
@@ -183,7 +183,6 @@ class Proxy:
                 self._pipes.discard(pipe)
                 server_writer.transport.abort()
         writer.transport.abort()
-        self._tasks.discard(task)
         self._tell()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
