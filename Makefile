@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
+# One file a layer, from the database to the conversation: what breaks first when something is wrong.
+SHORT := database schema journal memories storage chat_core_remembers
 MINUTES ?= 10
 ROWS ?= 5000000
 ROUNDS ?= 9
@@ -26,7 +28,7 @@ test: $(VENV)/.dev ## Run all tests, against servers that they start themselves
 	$(PYTEST) -n $(WORKERS) tests
 
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
-	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/integration
+	$(PYTEST) -n $(WORKERS) tests/unit $(SHORT:%=tests/integration/test_%.py)
 
 faults: $(VENV)/.dev ## Kill, cut and fill the disk, over and over (part of make test, too)
 	$(PYTEST) -n $(WORKERS) tests/faults
