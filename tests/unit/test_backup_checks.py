@@ -16,7 +16,9 @@ from junkie_cli.core.url import DatabaseUrl
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    found = load_settings(environ={"HOME": str(tmp_path), "JUNKIE_DATA_DIR": str(tmp_path)}, cwd=Path("/"))
+    data = tmp_path / "data"
+    data.mkdir()
+    found = load_settings(environ={"HOME": str(tmp_path), "JUNKIE_DATA_DIR": str(data)}, cwd=Path("/"))
     assert found.is_default("JUNKIE_BACKUP_DIR")
     return found
 
