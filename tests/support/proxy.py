@@ -169,20 +169,22 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._tell()
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._open.wait()
-            server_reader, server_writer = await self._connect()
-            pipe = _Pipe(writer, server_writer)
-            self._pipes.add(pipe)
-            try:
-                await asyncio.gather(
-                    self._pass(reader, server_writer, pipe, from_server=False),
-                    self._pass(server_reader, writer, pipe, from_server=True),
-                )
-            finally:
-                self._pipes.discard(pipe)
-                server_writer.transport.abort()
-        writer.transport.abort()
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self._open.wait()
+                server_reader, server_writer = await self._connect()
+                pipe = _Pipe(writer, server_writer)
+                self._pipes.add(pipe)
+                try:
+                    await asyncio.gather(
+                        self._pass(reader, server_writer, pipe, from_server=False),
+                        self._pass(server_reader, writer, pipe, from_server=True),
+                    )
+                finally:
+                    self._pipes.discard(pipe)
+                    server_writer.transport.abort()
+        finally:
+            writer.transport.abort()
         self._tell()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
