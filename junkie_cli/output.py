@@ -40,6 +40,7 @@ __all__ = [
     "progress",
     "require_confirmation",
     "sparkline",
+    "tell_next",
     "unwritable",
     "warn",
     "working",
@@ -348,6 +349,15 @@ def note(message: str) -> None:
     """Tell something beside the answer, on stderr, unless --quiet."""
     if not invocation().quiet:
         say(_folded(shown(message)))
+
+
+def tell_next(cursor: str | None, late: int) -> None:
+    """Below a page: the cursor of the next, and how many of its rows, the last ones, are newer than the first page."""
+    if late:
+        rows = "the last of these was" if late == 1 else f"the last {late} of these were"
+        note(f"{rows} written after the first page was read")
+    if cursor:
+        note(f"there are more: --after {cursor}")
 
 
 def warn(message: str) -> None:

@@ -20,6 +20,7 @@ from junkie_cli.output import (
     print_rows,
     progress,
     require_confirmation,
+    tell_next,
     warn,
     working,
 )
@@ -67,7 +68,10 @@ def list_(
     after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List memories, newest first."""
+    """List memories, newest first.
+
+    What is written while pages are read comes after the last of them, as it is then: nothing is missed, nothing twice.
+    """
     from junkie_cli.core import memories
 
     wanted = memories.MemoryFilter(_owner(user, no_owner), topic, search, since, until)
@@ -75,7 +79,7 @@ def list_(
     if as_json:
         return print_json({"memories": [asdict(memory) for memory in page.memories], "next": page.next})
     print_rows(_COLUMNS, page.memories, empty=_NOTHING_YET if page.table_missing else "no memories")
-    return _tell_next(page.next)
+    return tell_next(page.next, page.late)
 
 
 def _owner(user: str | None, no_owner: bool) -> str | None:
@@ -86,11 +90,6 @@ def _owner(user: str | None, no_owner: bool) -> str | None:
 
 def _count(number: int) -> str:
     return "1 memory" if number == 1 else f"{number} memories"
-
-
-def _tell_next(cursor: str | None) -> None:
-    if cursor:
-        note(f"there are more: --after {cursor}")
 
 
 @app.command(epilog="Example: junkie memories show 36d03949-ce7f-4863-a93f-e0500d84c6ed")
@@ -268,20 +267,20 @@ def _whom_to_clear(owner: str | None, all_users: bool) -> str | None:
 def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
     from junkie_cli.core import memories
 
-    found: list[Memory] = []
+    found: dict[str, Memory] = {}  # what is changed meanwhile comes again, as it is then
     cursor = None
     while preview.before:
         wanted = memories.MemoryFilter(preview.user_id)
         page = invocation().run(
             memories.list_memories(invocation().settings(), wanted, limit=10_000, after=cursor, replica=False)
         )
-        found += page.memories
+        found |= {memory.memory_id: memory for memory in page.memories}
         cursor = page.next
         if cursor is None:
             break
     if not found and not as_json:
         return _tell_nothing_to_clear(preview)
-    return _print_would_go(tuple(found), as_json=as_json)
+    return _print_would_go(tuple(found.values()), as_json=as_json)
 
 
 def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None, yes: bool) -> None:
@@ -366,7 +365,7 @@ def history(
     if as_json:
         return print_json({"changes": [asdict(change) for change in page.changes], "next": page.next})
     print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
-    return _tell_next(page.next)
+    return tell_next(page.next, page.late)
 
 
 def _text(side: str) -> Any:

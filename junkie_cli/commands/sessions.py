@@ -9,7 +9,7 @@ import typer
 from junkie_cli import completion
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
-from junkie_cli.output import Column, note, print_json, print_line, print_rows, require_confirmation, warn
+from junkie_cli.output import Column, note, print_json, print_line, print_rows, require_confirmation, tell_next, warn
 
 app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
 
@@ -39,7 +39,10 @@ def list_(
     after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List sessions, the latest first; with -u those that the user owns or spoke in."""
+    """List sessions, the latest first; with -u those that the user owns or spoke in.
+
+    Those that go on while pages are read come after the last of them, as they are then.
+    """
     from junkie_cli.core import sessions
 
     page = invocation().run(sessions.list_sessions(invocation().settings(), user, limit=limit, after=after))
@@ -47,7 +50,7 @@ def list_(
         return print_json({"sessions": [asdict(session) for session in page.sessions], "next": page.next})
     empty = "no sessions: agno has not made its table in this schema yet" if page.table_missing else "no sessions"
     print_rows(_COLUMNS, page.sessions, empty=empty)
-    return note(f"there are more: --after {page.next}") if page.next else None
+    return tell_next(page.next, page.late)
 
 
 @app.command(epilog="Example: junkie sessions show channel-7")

@@ -18,6 +18,7 @@ from junkie_cli.output import (
     print_rows,
     progress,
     require_confirmation,
+    tell_next,
     warn,
     working,
 )
@@ -44,7 +45,10 @@ def list_(
     after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List users by id, with what each has; what belongs to nobody comes last."""
+    """List users by id, with what each has; what belongs to nobody comes last.
+
+    Who comes while pages are read is listed after the others.
+    """
     from junkie_cli.core import users
 
     page = invocation().run(users.list_users(invocation().settings(), limit=limit, after=after))
@@ -53,7 +57,7 @@ def list_(
     print_rows(
         _COLUMNS, page.users, empty="no users: agno has made no table yet" if page.tables_missing else "no users"
     )
-    return note(f"there are more: --after {page.next}") if page.next else None
+    return tell_next(page.next, page.late)
 
 
 @app.command(epilog="Example: junkie users export ada -o ada.jsonl")

@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import runs, schema
+from junkie_cli.core import paging, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import NotFoundError
-from junkie_cli.core.query import Where, count_of, decode_cursor, encode_cursor, moment
+from junkie_cli.core.paging import Place
+from junkie_cli.core.query import Where, count_of, moment
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 
@@ -39,10 +41,14 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """Sessions, the latest first; `next` is the cursor of the page after, None on the last."""
+    """Sessions, the latest first; `next` is the cursor of the page after, None on the last.
+
+    The last `late` of them were written after the first page was read.
+    """
 
     sessions: tuple[Session, ...]
     next: str | None
+    late: int = 0
     table_missing: bool = False
 
 
@@ -78,33 +84,38 @@ class SessionDeleted:
 async def list_sessions(
     settings: Settings, user_id: str | None = None, *, limit: int = 50, after: str | None = None
 ) -> SessionPage:
-    """One page of sessions, all or those that a user owns or spoke in ("": nobody). Raises UsageError for a cursor."""
+    """One page of sessions, all or those that a user owns or spoke in ("": nobody); then those written to since the
+    first page. Raises UsageError for a cursor.
+    """
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         if not state.has(SESSIONS):
             return SessionPage((), None, table_missing=True)
-        rows = await _rows(connection, state, user_id, limit + 1, after)
-        spoken = await _spoken(connection, state, [row["session_id"] for row in rows[:limit]])
-    found = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in rows[:limit])
-    cursor = encode_cursor([rows[limit - 1]["at"], rows[limit - 1]["session_id"]]) if len(rows) > limit else None
-    return SessionPage(found, cursor)
+
+        async def rows(place: Place, count: int) -> list[Any]:
+            return await _rows(connection, state, user_id, place, count)
+
+        found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("at", "session_id"))
+        spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
+    listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
+    return SessionPage(listed, found.next, found.late)
 
 
 async def _rows(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, count: int, after: str | None
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, place: Place, count: int
 ) -> list[Any]:
-    where = Where()
-    if after:
-        where.add("(coalesce(s.updated_at, s.created_at), s.session_id) < ({}, {})", *decode_cursor(after, int, str))
+    at = "coalesce(s.updated_at, s.created_at, 0)"
+    where = paging.written(Where(), place, "s")
+    if place.key:
+        where.add(f"({at}, s.session_id) < ({{}}, {{}})", *place.key)
     if user_id is not None:
         where.add(_of_user(state, where, user_id))
     name = f"{state.safe_json('s.session_data', SESSIONS, 'session_data')} ->> 'session_name'"
     return list(
         await connection.fetch(
-            f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at,"
-            " coalesce(s.updated_at, s.created_at) AS at"
+            f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at, {at} AS at"
             f" FROM {state.qualified(SESSIONS)} s WHERE {where.sql}"
-            f" ORDER BY coalesce(s.updated_at, s.created_at) DESC, s.session_id DESC LIMIT {where.argument(count)}",
+            f" ORDER BY {at} DESC, s.session_id DESC LIMIT {where.argument(count)}",
             *where.arguments,
         )
     )

@@ -44,32 +44,6 @@ async def test_text_in_the_search_is_just_text(written_by: Make, admin: Administ
         assert (await memories.search_memories(settings, search)).memories == ()
 
 
-async def test_pages_lose_and_double_nothing_while_others_write(database: DatabaseUrl, admin: Administration) -> None:
-    settings = admin.settings(database)
-    await memories.add_memory(settings, "eve", "first")
-    await admin.do(
-        database,
-        "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
-        " SELECT 'm' || n, to_jsonb('memory ' || n), 'u' || n % 3, 1000 + n / 4,"
-        " CASE WHEN n % 20 = 0 THEN NULL ELSE 1000 + n / 4 END FROM generate_series(1, 200) n",
-    )
-    for user_id, count in ((None, 201), ("u1", 67)):
-        seen: list[str] = []
-        cursor, pages = None, 0
-        while pages == 0 or cursor:
-            page = await memories.list_memories(settings, MemoryFilter(user_id), limit=17, after=cursor)
-            seen += [memory.memory_id for memory in page.memories]
-            cursor, pages = page.next, pages + 1
-            await admin.do(
-                database,
-                "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
-                f" VALUES ('new{user_id}{pages}', '\"new\"', 'u1', 9000000000, 9000000000)",
-            )
-        assert len(seen) == len(set(seen)) == count
-        assert not [memory_id for memory_id in seen if user_id is None and memory_id.startswith("new")]
-        await admin.do(database, "DELETE FROM ai.user_memories WHERE memory_id LIKE 'new%'")
-
-
 async def test_pages_are_walked_by_index_and_never_by_offset(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     await admin.do(

@@ -16,6 +16,7 @@ from junkie_cli.core import memories, sessions, stats, users
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database import open_connection
 from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.query import encode_cursor
 from junkie_cli.core.settings import Settings, load_settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.benchmarks import data
@@ -105,7 +106,7 @@ COMMANDS: dict[str, tuple[int, Call]] = {
     "memories list": (6, lambda s: memories.list_memories(s, memories.MemoryFilter(), limit=1000)),
     "memories list -u": (6, lambda s: memories.list_memories(s, memories.MemoryFilter(data.user_id(0)), limit=1000)),
     "memories search": (6, lambda s: memories.search_memories(s, data.COMMON, limit=100)),
-    "users list": (6, lambda s: users.list_users(s, limit=1000)),
+    "users list": (7, lambda s: users.list_users(s, limit=1000)),
     "sessions list": (6, lambda s: sessions.list_sessions(s, limit=1000)),
     "stats": (14, lambda s: stats.collect_stats(s)),
     "stats -u": (14, lambda s: stats.collect_stats(s, user_id=data.user_id(0))),
@@ -232,5 +233,11 @@ async def test_large_tables_may_be_read_in_parallel(
     for setting in ("min_parallel_table_scan_size", "parallel_setup_cost", "parallel_tuple_cost"):
         await connection.execute(f"ALTER DATABASE {url.database} SET {setting} = 0")
     await connection.close()
-    found = await plans(url, tmp_path, lambda s: memories.search_memories(s, data.ABSENT), monkeypatch)
-    assert any("Parallel Seq Scan" in plan for plan in found.values()), found
+    wanted = memories.MemoryFilter(search=data.ABSENT)
+    for search in (
+        lambda s: memories.search_memories(s, data.ABSENT),
+        lambda s: memories.list_memories(s, wanted),
+        lambda s: memories.list_memories(s, wanted, after=encode_cursor([1 << 40, "m", "3", None])),
+    ):
+        found = await plans(url, tmp_path, search, monkeypatch)
+        assert any("Parallel Seq Scan" in plan for plan in found.values()), found

@@ -6,13 +6,15 @@ planner walks the updated_at index past everybody else's rows, and under 1 ms wi
 """
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import runs, schema
+from junkie_cli.core import paging, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.memories.model import Memory, columns, memory_of, text_column
-from junkie_cli.core.query import Where, decode_cursor, encode_cursor, like
+from junkie_cli.core.paging import Place
+from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.when import since, until
@@ -40,11 +42,13 @@ class MemoryFilter:
 class MemoryPage:
     """A page of memories, newest first; `next` is the cursor of the page after, None on the last.
 
-    `table_missing` says that agno has not made its table yet, which is not the same as an empty one.
+    The last `late` of them were written after the first page was read. `table_missing` says that agno has not made its
+    table yet, which is not the same as an empty one.
     """
 
     memories: tuple[Memory, ...]
     next: str | None
+    late: int = 0
     table_missing: bool = False
 
 
@@ -59,63 +63,71 @@ class MemoryDetail:
 async def list_memories(
     settings: Settings, wanted: MemoryFilter, *, limit: int = 50, after: str | None = None, replica: bool = True
 ) -> MemoryPage:
-    """One page of memories, by `updated_at` and id, newest first. Raises UsageError for a bad time or cursor.
+    """One page of memories, by `updated_at` and id, newest first; then what was written since the first page.
 
-    `replica` lets POSTGRES_READ_URL answer; what is about to be changed must not be read there.
+    Raises UsageError for a bad time or cursor. `replica` lets POSTGRES_READ_URL answer; what is about to be changed
+    must not be read there.
     """
-    where = _where(wanted)
+    times = _times(wanted)
     async with connect(settings, read_only=replica) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         if not state.has(MEMORIES):
             return MemoryPage((), None, table_missing=True)
-        return await _page(connection, state, wanted, where, limit, after)
+
+        async def rows(place: Place, count: int) -> list[Any]:
+            return await _rows(connection, state, wanted, times, place, count)
+
+        found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))
+    return MemoryPage(tuple(memory_of(row) for row in found.rows), found.next, found.late)
 
 
-def _where(wanted: MemoryFilter) -> Where:
-    """The conditions on the time."""
-    where = Where()
-    if wanted.since is not None:
-        where.add("m.updated_at >= {}", since(wanted.since))
-    if wanted.until is not None:
-        where.add("m.updated_at <= {}", until(wanted.until))
-    return where
+def _times(wanted: MemoryFilter) -> tuple[int | None, int | None]:
+    """The first and the last second that are wanted."""
+    return (
+        None if wanted.since is None else since(wanted.since),
+        None if wanted.until is None else until(wanted.until),
+    )
 
 
-async def _page(
+async def _rows(
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    wanted: MemoryFilter,
+    times: tuple[int | None, int | None],
+    place: Place,
+    count: int,
+) -> list[Any]:
+    updated_at, memory_id = place.key or (None, None)
+    rows: list[Any] = []
+    if not place.key or updated_at is not None:
+        where = Where().add("m.updated_at IS NOT NULL")
+        for condition, second in zip(("m.updated_at >= {}", "m.updated_at <= {}"), times, strict=True):
+            if second is not None:
+                where.add(condition, second)
+        if place.key:
+            where.add("(m.updated_at, m.memory_id) < ({}, {})", updated_at, memory_id)
+        rows = await _dated(connection, state, wanted, where, place, count)
+    if len(rows) < count and times == (None, None):
+        last = memory_id if place.key and updated_at is None else None
+        rows += await _undated(connection, state, wanted, place, last, count - len(rows))
+    return rows
+
+
+async def _dated(
     connection: "asyncpg.Connection[Any]",
     state: SchemaState,
     wanted: MemoryFilter,
     where: Where,
-    limit: int,
-    after: str | None,
-) -> MemoryPage:
-    updated_at, memory_id = decode_cursor(after, int, str) if after else (None, None)
-    rows: list[Any] = []
-    if not after or updated_at is not None:
-        if after:
-            where.add("(m.updated_at, m.memory_id) < ({}, {})", updated_at, memory_id)
-        rows = await _dated(connection, state, wanted, where, limit + 1)
-    if len(rows) <= limit and wanted.since is None and wanted.until is None:
-        last = memory_id if after and updated_at is None else None
-        rows += await _undated(connection, state, wanted, last, limit + 1 - len(rows))
-    memories = tuple(memory_of(row) for row in rows[:limit])
-    more = len(rows) > limit
-    return MemoryPage(memories, _cursor(rows[limit - 1]) if more else None)
-
-
-def _cursor(row: Any) -> str:
-    return encode_cursor([row["updated_at"], row["memory_id"]])
-
-
-async def _dated(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: MemoryFilter, where: Where, count: int
+    place: Place,
+    count: int,
 ) -> list[Any]:
     table = state.qualified(MEMORIES)
+    paging.committed(where, place, "m")
     content = _content(state, wanted, Where(*where.arguments).owned_by("m.user_id", wanted.user_id))
-    where.add("m.updated_at IS NOT NULL")
-    if await _newest_first(connection, state, wanted, content):
+    paging.late(content, place, "m")
+    if await _newest_first(connection, state, wanted, place, content):
         newest = (
-            f"SELECT {columns(state)} FROM (SELECT * FROM {table} m WHERE {where.sql}"
+            f"SELECT {columns(state)} FROM (SELECT *, xmin FROM {table} m WHERE {where.sql}"
             f" ORDER BY m.updated_at DESC, m.memory_id DESC LIMIT {NEWEST}) m WHERE {content.sql}"
             f" ORDER BY m.updated_at DESC, m.memory_id DESC LIMIT {content.argument(count)}"
         )
@@ -123,33 +135,35 @@ async def _dated(
         if len(rows) == count:
             return list(rows)
         content.arguments.pop()
-    order = "m.updated_at" if _walks_index(state, wanted) else "(m.updated_at + 0)"
+    order = "m.updated_at" if _walks_index(state, wanted, place) else "(m.updated_at + 0)"
     query = (
-        f"SELECT {columns(state)} FROM {table} m WHERE {where.sql} AND {content.sql}"
+        f"SELECT {columns(state)} FROM {table} m WHERE {content.sql} AND {where.sql}"
         f" ORDER BY {order} DESC, m.memory_id DESC LIMIT {content.argument(count)}"
     )
     return list(await connection.fetch(query, *content.arguments))
 
 
 async def _newest_first(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: MemoryFilter, content: Where
+    connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: MemoryFilter, place: Place, content: Where
 ) -> bool:
-    """Whether the newest rows of all are worth a look: for a word, or for a user with very many rows.
+    """Whether the newest rows of all are worth a look: for a word, for what is new, for a user with very many rows.
 
     At 5 million rows without our index sorting what the largest user has takes 2.8 s, and the first page of it is
     among the newest thousand rows of all.
     """
     if wanted.user_id is None:
         return content.sql != "true"
-    if not wanted.user_id or _walks_index(state, wanted):
+    if not wanted.user_id or _walks_index(state, wanted, place):
         return False
     query = f"SELECT count(*) FROM (SELECT 1 FROM {state.qualified(MEMORIES)} WHERE user_id = $1 LIMIT {_MANY}) m"
     count: int = await connection.fetchval(query, wanted.user_id)
     return count == _MANY
 
 
-def _walks_index(state: SchemaState, wanted: MemoryFilter) -> bool:
+def _walks_index(state: SchemaState, wanted: MemoryFilter, place: Place) -> bool:
     """Whether the order may come from an index on updated_at, rather than from sorting what the conditions leave."""
+    if place.since is not None:
+        return False
     if wanted.user_id is None:
         return wanted.topic is None and wanted.search is None
     return bool(wanted.user_id) and state.has_index(MEMORIES, *schema.MEMORIES_BY_USER)
@@ -184,10 +198,16 @@ def contains(state: SchemaState, text: str) -> str:
 
 
 async def _undated(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: MemoryFilter, last: str | None, count: int
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    wanted: MemoryFilter,
+    place: Place,
+    last: str | None,
+    count: int,
 ) -> list[Any]:
     """Memories without a time come last, by their id; agno writes none, but its column allows it."""
     where = Where().owned_by("m.user_id", wanted.user_id).add("m.updated_at IS NULL")
+    paging.written(where, place, "m")
     if last is not None:
         where.add("m.memory_id < {}", last)
     where = _content(state, wanted, where)

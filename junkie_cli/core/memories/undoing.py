@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from junkie_cli.core import journal, schema
+from junkie_cli.core import journal, paging, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.memories.model import text_of
-from junkie_cli.core.query import Where, count_of, decode_cursor, encode_cursor
+from junkie_cli.core.paging import Place
+from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
 from junkie_cli.core.settings import Settings
 
@@ -45,11 +46,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Changes, newest first, and the cursor of the page after; `kept` is False where no history is kept at all."""
+    """Changes, newest first, and the cursor of the page after; `kept` is False where no history is kept at all.
+
+    The last `late` of them were made after the first page was read.
+    """
 
     changes: tuple[Change, ...]
     next: str | None
     kept: bool
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +93,27 @@ async def list_history(
     limit: int = 50,
     after: str | None = None,
 ) -> HistoryPage:
-    """One page of the changes of memories: all, of one memory, of one user ("": of nobody)."""
-    where = Where().owned_by("user_id", user_id)
-    if memory_id is not None:
-        where.add("memory_id = {}", memory_id)
-    if after:
-        where.add("change_id < {}", decode_cursor(after, int)[0])
+    """One page of the changes of memories: all, of one memory, of one user ("": of nobody); then those made since."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         if not state.has(HISTORY):
             return HistoryPage((), None, kept=False)
-        rows = await connection.fetch(
-            "SELECT change_id, batch::text AS batch, at, by, action, memory_id, user_id, before::text AS before,"
-            f" after::text AS after FROM {state.qualified(HISTORY)} WHERE {where.sql}"
-            f" ORDER BY change_id DESC LIMIT {where.argument(limit + 1)}",
-            *where.arguments,
-        )
-    changes = tuple(_change(row) for row in rows[:limit])
-    return HistoryPage(changes, encode_cursor([rows[limit - 1]["change_id"]]) if len(rows) > limit else None, kept=True)
+
+        async def rows(place: Place, count: int) -> list[Any]:
+            where = paging.written(Where().owned_by("h.user_id", user_id), place, "h")
+            if memory_id is not None:
+                where.add("h.memory_id = {}", memory_id)
+            if place.key:
+                where.add("h.change_id < {}", *place.key)
+            query = (
+                "SELECT change_id, batch::text AS batch, at, by, action, memory_id, user_id, before::text AS before,"
+                f" after::text AS after FROM {state.qualified(HISTORY)} h WHERE {where.sql}"
+                f" ORDER BY change_id DESC LIMIT {where.argument(count)}"
+            )
+            return list(await connection.fetch(query, *where.arguments))
+
+        found = await paging.page(connection, after, (int,), limit, rows, lambda row: [row["change_id"]])
+    return HistoryPage(tuple(_change(row) for row in found.rows), found.next, kept=True, late=found.late)
 
 
 def _change(row: Mapping[str, Any]) -> Change:

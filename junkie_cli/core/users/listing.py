@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import owners, runs, schema
+from junkie_cli.core import owners, paging, runs, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.query import decode_cursor, encode_cursor, moment
+from junkie_cli.core.paging import Moment, Place
+from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 
@@ -35,42 +36,104 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """Users by id, what belongs to nobody last; `next` is the cursor of the page after, None on the last."""
+    """Users by id, what belongs to nobody last; `next` is the cursor of the page after, None on the last.
+
+    The last `late` of those with a name were not there yet when the first page was read.
+    """
 
     users: tuple[User, ...]
     next: str | None
+    late: int = 0
     tables_missing: bool = False
 
 
 async def list_users(settings: Settings, *, limit: int = 50, after: str | None = None) -> UserPage:
-    """One page of users. Raises UsageError for a cursor that is not one."""
-    start = decode_cursor(after, str)[0] if after else None
+    """One page of users: each once, with what is counted at that moment; those who came meanwhile at the end.
+
+    Raises UsageError for a cursor that is not one.
+    """
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         tables = [table for table in (MEMORIES, SESSIONS, RUNS) if state.has(table)]
         if not tables:
             return UserPage((), None, tables_missing=True)
-        ids = await _ids(connection, state, tables, start, limit + 1)
-        users = await _counted(connection, state, ids[:limit])
-        nobody = await _nobody(connection, state) if len(ids) <= limit else None
-    if len(ids) > limit or (nobody and len(ids) == limit):
-        return UserPage(tuple(users), encode_cursor([ids[limit - 1]]))
-    return UserPage((*users, nobody) if nobody else tuple(users), None)
+
+        async def rows(place: Place, count: int) -> list[str]:
+            return await (_first if place.since is None else _newcomers)(connection, state, tables, place, count)
+
+        page = await paging.page(connection, after, (str,), limit, rows, lambda user_id: [user_id])
+        users = await _counted(connection, state, page.rows)
+        nobody = None if page.next else await _nobody(connection, state)
+    if nobody and len(users) == limit:
+        return UserPage(tuple(users), page.here, page.late)
+    return UserPage((*users, nobody) if nobody else tuple(users), page.next, page.late)
 
 
-async def _ids(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[str], start: str | None, count: int
+async def _first(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[str], place: Place, count: int
 ) -> list[str]:
+    """The next ids of users who had something when the first page was read."""
+    found: list[str] = []
+    last = place.key[0] if place.key else None
+    while True:
+        where = Where(last)
+        known = _there(state, tables, place.until, place.now, where)
+        ids = await connection.fetch(
+            f"SELECT u.user_id, {known} AS known FROM ({_ids(state, tables, count)}) u ORDER BY 1", *where.arguments
+        )
+        found += [row["user_id"] for row in ids if row["known"]]
+        if len(found) >= count or len(ids) < count:
+            return found[:count]
+        last = ids[-1]["user_id"]
+
+
+def _there(state: SchemaState, tables: list[str], moment: Moment, now: Moment, where: Where) -> str:
+    """SQL: the user `u` has a row that was there at `moment`; adds its arguments to `where`."""
+    tests = [
+        f"EXISTS (SELECT 1 FROM {state.qualified(table)} t WHERE t.user_id = u.user_id AND"
+        f" {paging.settled(where, moment, now, 't')})"
+        for table in tables
+    ]
+    if state.has_runs_column:
+        table = runs.table(state, sessions=paging.settled(where, moment, now, "s"))
+        tests.append(f"u.user_id IN (SELECT r.user_id FROM {table} r)")
+    return f"({' OR '.join(tests)})"
+
+
+async def _newcomers(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[str], place: Place, count: int
+) -> list[str]:
+    """The next ids of users who have come since, found by one look through all rows."""
+    assert place.since is not None
+    where, sources = Where(), []
+    for table in tables:
+        where_of = paging.written(Where(*where.arguments).add("t.user_id <> ''"), place, "t")
+        sources.append(f"SELECT t.user_id::text AS user_id FROM {state.qualified(table)} t WHERE {where_of.sql}")
+        where.arguments[:] = where_of.arguments
+    if state.has_runs_column:
+        where_of = paging.written(Where(*where.arguments), place, "s")
+        sources.append(f"SELECT r.user_id FROM {runs.table(state, sessions=where_of.sql)} r WHERE r.user_id <> ''")
+        where.arguments[:] = where_of.arguments
+    if place.key:
+        where.add("u.user_id > {}", place.key[0])
+    there = _there(state, tables, place.since, place.now, where)
+    rows = await connection.fetch(
+        f"SELECT u.user_id FROM ({' UNION '.join(sources)}) u WHERE {where.sql} AND NOT {there}"
+        f" ORDER BY 1 LIMIT {where.argument(count)}",
+        *where.arguments,
+    )
+    return [row["user_id"] for row in rows]
+
+
+def _ids(state: SchemaState, tables: list[str], count: int) -> str:
+    """SQL of the next `count` user ids above $1."""
     sources = [owners.distinct_ids(state, table, "$1::text", str(count)) for table in tables]
     if state.has_runs_column:
         sources.append(
             f"(SELECT DISTINCT user_id FROM {runs.table(state)} r WHERE user_id > coalesce($1::text, '')"
             f" ORDER BY user_id LIMIT {count})"
         )
-    rows = await connection.fetch(
-        f"SELECT user_id FROM ({' UNION '.join(sources)}) ids ORDER BY user_id LIMIT {count}", start
-    )
-    return [row["user_id"] for row in rows]
+    return f"SELECT user_id::text FROM ({' UNION '.join(sources)}) ids ORDER BY user_id LIMIT {count}"
 
 
 async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]) -> list[User]:
