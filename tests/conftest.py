@@ -1,5 +1,6 @@
 """Fixtures for all tests; each comes from the support module that makes it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -7,8 +8,20 @@ import pytest
 from tests.support.generations import admin, generation_templates, written_by
 from tests.support.junkie import junkie
 from tests.support.postgres import database, postgres_server, template_database
+from tests.support.shelf import sdist, shelf, wheel
 
-__all__ = ["admin", "database", "generation_templates", "junkie", "postgres_server", "template_database", "written_by"]
+__all__ = [
+    "admin",
+    "database",
+    "generation_templates",
+    "junkie",
+    "postgres_server",
+    "sdist",
+    "shelf",
+    "template_database",
+    "wheel",
+    "written_by",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,3 +30,10 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heeded_interrupts() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and every child would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

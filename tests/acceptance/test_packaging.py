@@ -1,8 +1,8 @@
 """The wheel, in an environment where nothing of the source tree is to be found, on each Python that is here.
 
-One wheel is built a worker. Its dependencies are those of the running environment, put on the path of the new one:
+One wheel is built a test run. Its dependencies are those of the running environment, put on the path of the new one:
 that neither loads nor costs anything, and the compiled ones among them only work on the running Python. The others
-prove what is pure Python: start, help, version, schemas.
+prove what is pure Python: start, help, version, schemas. Whole installations are made by test_installers.py.
 """
 
 import ast
@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import sysconfig
-import tomllib
 import zipfile
 from collections.abc import Sequence
 from importlib import metadata
@@ -21,12 +20,11 @@ import pytest
 from packaging.requirements import Requirement
 
 from junkie_cli import __version__
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate
+from tests.support.shelf import PYPROJECT, SOURCES
 
-SOURCES = Path(__file__).parents[2]
-PROJECT = tomllib.loads((SOURCES / "pyproject.toml").read_text())["project"]
+PROJECT = PYPROJECT["project"]
 
 
 def _interpreters() -> list[str]:
@@ -40,15 +38,6 @@ def _interpreters() -> list[str]:
             if Path(f"{folder}/python{version}").exists():
                 found.setdefault(version, f"{folder}/python{version}")
     return [found[version] for version in promised if version in found]
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=SOURCES, check=True, capture_output=True)
-    (made,) = folder.iterdir()
-    return made
 
 
 def _install(wheel: Path, interpreter: str, home: Path) -> Path:
@@ -84,13 +73,6 @@ def test_it_runs_without_its_sources(wheel: Path, interpreter: str, junkie: Junk
     assert not [path for path in files if not path.startswith(str(junkie.home))]
     here = {path.name for path in (SOURCES / "junkie_cli/schemas").glob("*.json")}
     assert {Path(path).name for path in files if path.endswith(".json")} == here
-
-
-def test_the_wheel_talks_and_remembers(wheel: Path, junkie: Junkie, database: DatabaseUrl) -> None:
-    program = _install(wheel, sys.executable, junkie.home) / "junkie"
-    url = database.libpq()
-    _run(junkie, [program, "chat", "--offline", "-u", "ada", "I prefer tea."], POSTGRES_URL=url)
-    assert "tea" in _run(junkie, [program, "memories", "list", "-u", "ada"], POSTGRES_URL=url)
 
 
 def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:

@@ -1,7 +1,7 @@
 """The README is true: its commands run, its tables say what the program says, its links lead somewhere.
 
 Blocks marked `sh` are run in order, in one home with one database; `sh embedded` in a home without any. What stands in
-`text` blocks installs the program or changes the machine: CI runs the make commands, test_packaging.py installs.
+`text` blocks installs the program or changes the machine: CI runs the make commands, test_installers.py installs.
 """
 
 import configparser
