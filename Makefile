@@ -3,11 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two workers a core: tests wait about as long as they work. Each has a PostgreSQL of its own, hence the limit.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
+# Each worker begins with a stretch of the tests of its own, so that a file's servers are started once, and ends by
+# taking from those that have more left.
 PYTEST := $(BIN)/python -m pytest
-WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist worksteal
 # One file a layer, from the database to the conversation: what breaks first when something is wrong.
 SHORT := database schema journal memories storage chat_core_remembers
 MINUTES ?= 10
+KILLS ?= 30
 ROWS ?= 5000000
 ROUNDS ?= 9
 BENCH_DIR ?= bench
@@ -24,14 +29,14 @@ chat: $(VENV)/.run ## Talk to the team that remembers (without a terminal: the t
 demo: $(VENV)/.run ## A two-minute tour on a throw-away database, no key needed
 	@$(BIN)/junkie demo
 
-test: $(VENV)/.dev ## Run all tests, against servers that they start themselves
-	$(PYTEST) -n $(WORKERS) tests
+test: $(VENV)/.dev ## Run the tests, against servers that they start themselves: under ten minutes on two cores
+	$(PYTEST) $(PARALLEL) tests --ignore tests/faults
 
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
-	$(PYTEST) -n $(WORKERS) tests/unit $(SHORT:%=tests/integration/test_%.py)
+	$(PYTEST) $(PARALLEL) tests/unit $(SHORT:%=tests/integration/test_%.py)
 
-faults: $(VENV)/.dev ## Kill, cut and fill the disk, over and over (part of make test, too)
-	$(PYTEST) -n $(WORKERS) tests/faults
+faults: $(VENV)/.dev ## Kill backups and restores (KILLS=30 times), cut connections, fill the disk; a short soak
+	FAULT_ROUNDS=$(KILLS) $(PYTEST) $(PARALLEL) tests/faults
 
 soak: $(VENV)/.dev ## People talk for MINUTES=10 while all around them fails; then an audit (SOAK_SEED=N repeats)
 	SOAK_MINUTES=$(MINUTES) $(PYTEST) -rP tests/faults/test_soak.py
@@ -55,7 +60,7 @@ fix: $(VENV)/.dev ## Let ruff mend what it can
 
 coverage: $(VENV)/.dev ## Run all tests and tell which lines and branches none of them reaches
 	@rm -rf .coverage && mkdir .coverage
-	$(BIN)/coverage run -m pytest -n $(WORKERS) tests
+	$(BIN)/coverage run -m pytest $(PARALLEL) tests
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -73,7 +78,7 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	@echo "installing junkie and its test tools into $(VENV) (about 380 MB, a minute or two, once) ..."
+	@echo "installing junkie and its test tools into $(VENV) (about 430 MB, a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.run
 

@@ -1,7 +1,7 @@
 """Whatever happens to a backup, the folder holds what it held before or one complete new file more.
 
-Real signals, a real full disk, a network that really dies. `FAULT_ROUNDS` (default 8; 30 in `make faults`) is how
-often a run is killed at a random moment.
+Real signals, a real full disk, a network that really dies. `FAULT_ROUNDS` (`make faults KILLS=30`) is how often a
+run is killed at a random moment.
 """
 
 import os
