@@ -115,7 +115,7 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
         told = error
     elif isinstance(error, NoArgsIsHelpError):
         say((error.message if Look.of(sys.stderr).styles else plain(error.message)) + "\n\n")
-        told = UsageError("a command is missing")
+        told = UsageError("a command is missing", hint="say one of those above; -h after it tells more")
     elif isinstance(error, ClickException):
         told = usage_error(error, arguments)
     elif isinstance(error, Abort | EOFError):

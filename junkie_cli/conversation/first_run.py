@@ -44,7 +44,9 @@ def choose_provider(settings: Settings, options: Options, load: Load) -> tuple[S
     try:
         return _go(_until_good(_way), settings, options, load)
     except DeclinedError:
-        raise DeclinedError("no model was chosen") from None
+        raise DeclinedError(
+            "no model was chosen", hint="junkie chat --offline needs none; junkie config init asks again"
+        ) from None
 
 
 def _go(way: str, settings: Settings, options: Options, load: Load) -> tuple[Settings, Options]:

@@ -77,7 +77,9 @@ async def open_conversation(
             raise
         names = ", ".join(needed.tables)
         if not await ask(f"An older agno made the tables in {needed.database}. Add {names}, and change nothing else?"):
-            raise DeclinedError("no table was added; chat cannot go on without") from None
+            raise DeclinedError(
+                "no table was added; chat cannot go on without", hint="or name another schema with JUNKIE_SCHEMA"
+            ) from None
     return await attempt(True)
 
 

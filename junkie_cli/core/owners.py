@@ -19,9 +19,15 @@ _CANDIDATES = 200
 def check_id(what: str, value: str) -> None:
     """Refuse the id of a `what` that could not be told apart from another one on a screen or in a row. UsageError."""
     if not value.strip() or value != value.strip():
-        raise UsageError(f"the {what} id is empty, or begins or ends with white space")
+        raise UsageError(
+            f"the {what} id is empty, or begins or ends with white space",
+            hint="write the id alone, without quotes inside",
+        )
     if not value.isprintable() or len(value) > LONGEST_ID or storable(value) != value:
-        raise UsageError(f"the {what} id has characters that no id has, or more than {LONGEST_ID}")
+        raise UsageError(
+            f"the {what} id has characters that no id has, or more than {LONGEST_ID}",
+            hint=f"use printable characters, at most {LONGEST_ID} of them",
+        )
 
 
 def distinct_ids(state: SchemaState, table: str, bound: str, limit: str) -> str:

@@ -125,7 +125,7 @@ async def test_each_provider_gets_its_own_key_and_model(tmp_path: Path) -> None:
         async with team_models(tmp_path, environment) as models:
             await take_turn(models)
             await extract(models)
-            assert (models.provider, models.memory_provider) == (
+            assert (models.provider, models.memory_choice.endpoint.label) == (
                 local.url.split("/")[2],
                 f"Groq at {groq.url.split('/')[2]}",
             )

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from junkie_cli.core.errors import ExitCode
-from junkie_cli.core.team.models import ModelError, Patience, Retry, list_models, record_calls
+from junkie_cli.core.team.models import ModelError, Patience, Retry, record_calls
 from tests.support.model_server import (
     CutStream,
     Empty,
@@ -342,16 +342,3 @@ async def test_a_missing_key_is_asked_for_by_its_name(tmp_path: Path) -> None:
         failure = turn.log.failure()
         assert failure is not None
         assert "GROQ_API_KEY (set by the environment)" in failure.hint
-
-
-async def test_the_list_of_models_fails_in_the_same_words(tmp_path: Path) -> None:
-    async with ModelServer(models=("a", "b")) as server, team_models(tmp_path, server.environment()) as models:
-        assert await list_models(models.clients, models.main_choice) == ["a", "b"]
-        server.models_reply = HttpError(401)
-        with pytest.raises(ModelError) as caught:
-            await list_models(models.clients, models.main_choice)
-        assert caught.value.code == "provider_key"
-        server.models_reply = Garbage()
-        with pytest.raises(ModelError) as caught:
-            await list_models(models.clients, models.main_choice)
-        assert caught.value.code == "provider_garbage"

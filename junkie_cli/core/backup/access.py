@@ -14,7 +14,7 @@ from junkie_cli.core.schema import quoted
 if TYPE_CHECKING:
     import asyncpg
 
-SCHEMA, TABLE, SEQUENCE, ROUTINE, TYPE = "SCHEMA", "TABLE", "SEQUENCE", "ROUTINE", "TYPE"
+SCHEMA, SEQUENCE, ROUTINE, TYPE = "SCHEMA", "SEQUENCE", "ROUTINE", "TYPE"
 _DEFAULT_KINDS = {"r": "TABLES", "S": "SEQUENCES", "f": "ROUTINES", "T": "TYPES"}
 
 

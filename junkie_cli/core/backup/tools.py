@@ -60,11 +60,6 @@ class Tools:
         """Path of psql."""
         return self.folder / "psql"
 
-    @property
-    def has_server(self) -> bool:
-        """Whether a server of this version can be started from the folder."""
-        return all((self.folder / name).is_file() for name in ("initdb", "postgres"))
-
     def __str__(self) -> str:
         return f"PostgreSQL {self.version} ({self.source})"
 

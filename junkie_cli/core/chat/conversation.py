@@ -36,6 +36,8 @@ NO_JOURNAL = (
     "model fails to find are not looked for again"
 )
 
+_SEE = {"memory": "see /memories, or junkie memories list", "session": "see /sessions, or junkie sessions list"}
+
 MOST_ASKED = 1000
 """Extractions that one `/retry` makes; how many are left is told."""
 
@@ -118,9 +120,9 @@ class Conversation:
         from junkie_cli.core.chat.turn import TurnRunner
 
         if not message.strip():
-            raise UsageError("there is nothing to send: the message is empty")
+            raise UsageError("there is nothing to send: the message is empty", hint="say something")
         if self._turn is not None:
-            raise UsageError("another turn is under way in this conversation")
+            raise UsageError("another turn is under way in this conversation", hint="wait for its end, or stop it")
         queue: asyncio.Queue[ChatEvent | None] = asyncio.Queue()
         runner = TurnRunner(self._engine, queue.put_nowait, tell_cap=self.user_id not in self._told_cap)
         task = self._turn = asyncio.create_task(self._run(runner, message, queue.put_nowait))
@@ -215,7 +217,7 @@ class Conversation:
     async def remember(self, text: str) -> MemoryEntry:
         """Write a memory in these words, without a model. Raises UsageError, ErasedError, DatabaseError."""
         if not text.strip():
-            raise UsageError("there is nothing to remember: say what")
+            raise UsageError("there is nothing to remember", hint="say what")
         change = MemoryChange("added", str(uuid4()), self.user_id, memory=storable(text).strip())
         await self._records().commit_memories([change], None, by="junkie")
         return await self._memory(change.memory_id)
@@ -230,14 +232,14 @@ class Conversation:
         entry = await self._memory(found)
         made = await records.commit_memories([MemoryChange("deleted", found, self.user_id)], None, by="junkie")
         if not made:
-            raise NotFoundError(f"memory {memory_id} is gone already")
+            raise NotFoundError(f"memory {memory_id} is gone already", hint=_SEE["memory"])
         self._why = tuple(memory for memory in self._why if memory.memory_id != found)
         return entry
 
     async def _memory(self, memory_id: str) -> MemoryEntry:
         entry = await self._records().memory(self.user_id, memory_id)
         if entry is None:
-            raise NotFoundError(f"there is no memory {memory_id} of this user")
+            raise NotFoundError(f"there is no memory {memory_id} of this user", hint=_SEE["memory"])
         return entry
 
     def why(self) -> tuple[MemoryEntry, ...]:
@@ -248,7 +250,7 @@ class Conversation:
         from junkie_cli.core.team.records import Records
 
         if not isinstance(self._engine.records, Records):
-            raise UsageError("this conversation keeps nothing: it was begun with --no-database")
+            raise UsageError("this conversation keeps nothing", hint="begin one without --no-database")
         return self._engine.records
 
     # -- sessions ------------------------------------------------------------------------------------------------------
@@ -284,7 +286,7 @@ class Conversation:
 
     def _check_idle(self) -> None:
         if self._turn is not None:
-            raise UsageError("a turn is under way: wait for its end, or stop it")
+            raise UsageError("a turn is under way", hint="wait for its end, or stop it")
 
     async def status(self) -> Status:
         """What this conversation stands on. Raises DatabaseError."""
@@ -345,7 +347,7 @@ def _notes(engine: "TeamEngine") -> list[str]:
 
 def _only(found: list[str], what: str, wanted: str) -> str:
     if not found:
-        raise NotFoundError(f"this user has no {what} whose id is or begins with {wanted!r}")
+        raise NotFoundError(f"this user has no {what} whose id is or begins with {wanted!r}", hint=_SEE[what])
     if len(found) > 1:
-        raise UsageError(f"several ids begin with {wanted!r}: give more of it")
+        raise UsageError(f"several ids begin with {wanted!r}", hint="give more of it")
     return found[0]

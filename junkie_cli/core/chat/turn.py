@@ -207,7 +207,11 @@ class TurnRunner:
             self._not_stored(turn, pending, error)
             return False
         except asyncio.CancelledError:
-            stopped = DatabaseError("the chat was stopped before this exchange was stored", code="database_lost")
+            stopped = DatabaseError(
+                "the chat was stopped before this exchange was stored",
+                hint="say it again in the next conversation",
+                code="database_lost",
+            )
             self._not_stored(turn, pending, stopped)
             raise
         if self._spooled is not None and self._engine.spool is not None:
@@ -298,7 +302,9 @@ async def store(
             if await records.is_stored(turn.run_id):
                 return
             raise DatabaseError(
-                "the exchange was written, and is not there when it is read back", code="database_error"
+                "the exchange was written, and is not there when it is read back",
+                hint="is a trigger or a rule on the table? junkie doctor schema.tables",
+                code="database_error",
             )
         except DatabaseError as error:
             late = asyncio.get_running_loop().time() > last_start

@@ -212,7 +212,11 @@ def launch(command: list[str], *, own_scope: bool) -> int:
                 break
     except OSError as error:
         os.close(receive)
-        raise DatabaseError(f"no process can be started: {error.strerror}", code="embedded_keeper") from None
+        raise DatabaseError(
+            f"no process can be started: {error.strerror}",
+            hint="see the limits of this user and this container (ulimit -u, memory), then try again",
+            code="embedded_keeper",
+        ) from None
     finally:
         os.close(send)
     return receive

@@ -73,7 +73,11 @@ class Report:
     def failed(self, error: Exception) -> None:
         """Tell the sentence of what went wrong; nothing more follows."""
         if not isinstance(error, JunkieError):
-            error = DatabaseError(f"the keeper of the embedded PostgreSQL failed: {error!r}", code="embedded_keeper")
+            error = DatabaseError(
+                f"the keeper of the embedded PostgreSQL failed: {error!r}",
+                hint="try again; if it stays so, please report this line",
+                code="embedded_keeper",
+            )
         self._send(error={"message": error.message, "hint": error.hint, "code": error.code})
         self.close()
 

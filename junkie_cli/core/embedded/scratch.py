@@ -88,7 +88,11 @@ class ScratchServer:
                 self._process.stdin.flush()
             line = self._process.stdout.readline()
             if not line:
-                raise DatabaseError("the process that starts a scratch PostgreSQL was ended", code="embedded_keeper")
+                raise DatabaseError(
+                    "the process that starts a scratch PostgreSQL was ended",
+                    hint="try again; if it stays so, look for what ends processes here (memory limits)",
+                    code="embedded_keeper",
+                )
             ready = ready_or_raise(json.loads(line))
         except BaseException:
             self.stop()

@@ -96,7 +96,11 @@ def _major(programs: str) -> str:
         words = [f"{programs}/postgres", "--version"]
         done = subprocess.run(words, capture_output=True, text=True, env=clean_environment(), check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise DatabaseError(f"{programs}/postgres does not run: {error}", code="embedded_programs") from None
+        raise DatabaseError(
+            f"{programs}/postgres does not run: {error}",
+            hint="install PostgreSQL again from where it came, or name another folder with --pg-bin",
+            code="embedded_programs",
+        ) from None
     found = re.search(r"\) (\d+)", done.stdout)
     return found[1] if found else MAJOR
 

@@ -98,11 +98,6 @@ def _translated(error: BaseException, url: DatabaseUrl, seconds: float) -> Datab
         )
 
 
-def latest_schema_version() -> str:
-    """The version to which this agno migrates."""
-    return str(MigrationManager.available_versions[-1][1])
-
-
 async def migrate(url: DatabaseUrl, schema: str) -> None:
     """Run agno's own migration of sessions and memories in `schema`. Raises DatabaseError.
 

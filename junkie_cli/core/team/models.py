@@ -161,15 +161,6 @@ async def _say_nothing_of_this_machine(request: httpx2.Request) -> None:
         del request.headers[name]
 
 
-async def list_models(clients: ModelClients, choice: Choice, *, seconds: float = 10) -> list[str]:
-    """Ids of the models that the endpoint of `choice` offers; waits `seconds` for each byte. Raises ModelError."""
-    try:
-        page = await clients.get(choice.endpoint).models.list(timeout=seconds)
-        return [model.id for model in page.data]
-    except (openai.OpenAIError, *_UNREADABLE) as error:
-        raise failures.explain(error, choice) from error
-
-
 @dataclass
 class ProviderModel(OpenAILike):
     """A model behind the OpenAI chat protocol that raises ModelError when a call has failed in whatever way.
@@ -426,11 +417,6 @@ class TeamModels:
     def provider(self) -> str:
         """The main model's provider, for people; holds no secret."""
         return self.main_choice.endpoint.label
-
-    @property
-    def memory_provider(self) -> str:
-        """The memory model's provider, for people; holds no secret."""
-        return self.memory_choice.endpoint.label
 
     @property
     def offline(self) -> bool:

@@ -261,7 +261,11 @@ class Records(Lookups):
             int(row["created_at"]),
         )
         if done != "INSERT 0 1":
-            raise DatabaseError(f"run {row['run_id']} could not be stored", code="database_error")
+            raise DatabaseError(
+                f"run {row['run_id']} could not be stored",
+                hint="is a trigger or a rule on the table? junkie doctor schema.tables",
+                code="database_error",
+            )
 
     async def is_stored(self, run_id: str) -> bool:
         """Whether the run can be read back: asked after the commit, on its own. Raises DatabaseError."""

@@ -104,14 +104,11 @@ def _told_result(result: str) -> str:
 
 
 class RehearsalTransport(httpx2.AsyncBaseTransport):
-    """Answers the requests of an OpenAI client in this process: chat completions, streamed or whole, and models."""
+    """Answers the requests of an OpenAI client in this process: chat completions, streamed or whole."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request; nothing leaves the process."""
-        raw = await request.aread()
-        if request.url.path.endswith("/models"):
-            return httpx2.Response(200, json={"object": "list", "data": [{"id": "rehearsal", "object": "model"}]})
-        body = json.loads(raw)
+        body = json.loads(await request.aread())
         said = answer(body)
         if body.get("stream"):
             return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=_events(said, body))
