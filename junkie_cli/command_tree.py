@@ -8,8 +8,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 import typer._completion_classes
 import typer.core
 import typer.main
+import typer.models
 from typer._click.core import Command, Context
 from typer._click.exceptions import ClickException, NoSuchOption
 from typer._click.formatting import HelpFormatter, wrap_text
@@ -114,28 +114,59 @@ def _modules() -> list[str]:
 
 
 def _load(module: str) -> Mapping[str, Command]:
-    group = typer.main.get_group(importlib.import_module(f"{commands.__name__}.{module}").app)
-    found: Mapping[str, Command] = {group.name: group} if group.name else group.commands
-    for command in found.values():
-        _dress(command)
-    return found
+    app: typer.Typer = importlib.import_module(f"{commands.__name__}.{module}").app
+    app.info.cls = Group
+    infos, app.registered_commands = app.registered_commands, []
+    group = typer.main.get_group(app)
+    app.registered_commands = infos
+    inner_commands = _Commands(infos)
+    group.commands = inner_commands  # type: ignore[assignment]  # nobody adds to it
+    return {group.name: _dressed(group)} if group.name else inner_commands
 
 
-def _dress(command: Command) -> None:
+class Group(typer.core.TyperGroup):
+    """A group of a module's commands; one that gives no examples shows the first one of each of its first commands."""
+
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """The examples."""
+        shown = [re.search(r"junkie [^\n]+", command.epilog or "") for command in self.commands.values()]
+        self.epilog = self.epilog or "Examples:\n" + "\n".join([match[0] for match in shown if match][:3])
+        super().format_epilog(ctx, formatter)
+
+
+class _Commands(Mapping[str, Command]):
+    """A group's commands by name, each made when it is asked for: all fourteen of `memories` take a tenth of a list."""
+
+    def __init__(self, infos: Sequence[typer.models.CommandInfo]) -> None:
+        self._infos = {_name_of(info): info for info in infos}
+        self._made: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._made:
+            info = self._infos[name]
+            made = typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+            self._made[name] = _dressed(made)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+
+def _name_of(info: typer.models.CommandInfo) -> str:
+    assert info.callback is not None
+    return info.name or typer.main.get_command_name(info.callback.__name__)
+
+
+def _dressed(command: Command) -> Command:
     command.context_class = TreeContext
     # The first sentence whole: what is cut to one line explains nothing.
     command.short_help = command.short_help or re.split(r"(?<=\.)\s|\n\n", command.help or "", maxsplit=1)[0]
     if isinstance(command, typer.core.TyperGroup):
         command.no_args_is_help = not command.invoke_without_command
-        for inner in command.commands.values():
-            _dress(inner)
-        command.epilog = command.epilog or _examples_of(command)
-
-
-def _examples_of(group: typer.core.TyperGroup) -> str:
-    """Examples for a group that gives none: the first one of each of its first commands."""
-    shown = [re.search(r"junkie [^\n]+", command.epilog or "") for command in group.commands.values()]
-    return "Examples:\n" + "\n".join([match[0] for match in shown if match][:3])
+    return command
 
 
 def _show_version(value: bool) -> None:
@@ -207,6 +238,8 @@ def _option_hint(error: NoSuchOption, arguments: Sequence[str], hint: str) -> st
         value = " FILE" if error.option_name == "--env-file" else ""
         return f"write it before the command: junkie {error.option_name}{value} {arguments[0]} ..."
     if error.possibilities:
+        from difflib import SequenceMatcher
+
         likeness = {each: SequenceMatcher(None, error.option_name, each).ratio() for each in error.possibilities}
         return f"did you mean {max(likeness, key=lambda each: likeness[each])}? {hint}"
     return hint
