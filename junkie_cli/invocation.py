@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -29,19 +28,19 @@ T = TypeVar("T")
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(slots=True)
 class Invocation:
     """Global options of this process; `json` is set by the command's own `--json`."""
 
-    env_file: Path | None = None
-    verbose: bool = False
-    quiet: bool = False
-    json: bool = False
-    loaded: "Settings | None" = None
-    """The settings as last loaded; None before."""
-    error_document: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
-    """With `--json`: turns the error document into the one to print. Commands that print JSON Lines set it, so that a
-    failure is a line like the others; None from it prints nothing, for a failure that was told already."""
+    def __init__(self) -> None:
+        self.env_file: Path | None = None
+        self.verbose = False
+        self.quiet = False
+        self.json = False
+        self.loaded: Settings | None = None
+        """The settings as last loaded; None before."""
+        self.error_document: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
+        """With `--json`: turns the error document into the one to print. Commands that print JSON Lines set it, so
+        that a failure is a line like the others; None from it prints nothing, for a failure that was told already."""
 
     def settings(self, **overrides: str | None) -> "Settings":
         """Load the settings; `overrides` are option values by variable name, None for options not given.

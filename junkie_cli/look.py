@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO
+
+from junkie_cli.values import frozen
 
 SMALLEST = 20
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -28,7 +29,7 @@ SYMBOLS: Mapping[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """How to draw: `colour` allows colours, `styles` bold and dim, `motion` moving the cursor, `unicode` symbols."""
 

@@ -1,7 +1,6 @@
 """`junkie memories`: see, search, correct, move and clear what is remembered."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +23,7 @@ from junkie_cli.output import (
     warn,
     working,
 )
+from junkie_cli.values import as_document
 
 if TYPE_CHECKING:
     from junkie_cli.core.learning import Learned
@@ -77,7 +77,7 @@ def list_(
     wanted = memories.MemoryFilter(_owner(user, no_owner), topic, search, since, until)
     page = invocation().run(memories.list_memories(invocation().settings(), wanted, limit=limit, after=after))
     if as_json:
-        return print_json({"memories": [asdict(memory) for memory in page.memories], "next": page.next})
+        return print_json({"memories": page.memories, "next": page.next})
     print_rows(_COLUMNS, page.memories, empty=_NOTHING_YET if page.table_missing else "no memories")
     return tell_next(page.next, page.late)
 
@@ -102,7 +102,7 @@ def show(
 
     detail = invocation().run(memories.get_memory(invocation().settings(), memory_id))
     if as_json:
-        return print_json({**asdict(detail.memory), "origin": asdict(detail.origin) if detail.origin else None})
+        return print_json({**as_document(detail.memory), "origin": detail.origin})
     return print_record(_record(detail))
 
 
@@ -140,7 +140,7 @@ def search(
     if found.words_only:
         note("words were looked for from their beginning; inside words too: --anywhere")
     if as_json:
-        return print_json({"memories": [asdict(memory) for memory in found.memories], "next": None})
+        return print_json({"memories": found.memories, "next": None})
     print_rows(_COLUMNS, found.memories, empty=_NOTHING_YET if found.table_missing else "no memory holds that")
     return note(f"there are more: -n {limit * 2}") if found.more else None
 
@@ -179,7 +179,7 @@ def edit(
 
 def _print_changed(memory: "Memory", undo: str | None, *, as_json: bool) -> None:
     if as_json:
-        return print_json({"memory": asdict(memory), "undo": undo})
+        return print_json({"memory": memory, "undo": undo})
     print_rows(_COLUMNS, [memory])
     return _tell_undo(undo)
 
@@ -216,7 +216,7 @@ def delete(
 
 def _print_would_go(found: "tuple[Memory, ...]", *, as_json: bool) -> None:
     if as_json:
-        return print_json({"would_delete": len(found), "memories": [asdict(memory) for memory in found]})
+        return print_json({"would_delete": len(found), "memories": found})
     print_rows(_COLUMNS, found)
     return note(f"{_count(len(found))} would be deleted; nothing was changed")
 
@@ -252,7 +252,7 @@ def clear(
     if done.remaining:
         warn(f"{_count(done.remaining)} came back, written by another program meanwhile: stop it and run this again")
     if as_json:
-        return print_json(asdict(done))
+        return print_json(as_document(done))
     return _print_cleared(preview, done.deleted, done.undo)
 
 
@@ -324,7 +324,7 @@ def undo(
     with working("putting memories back"):
         done = invocation().run(memories.undo(invocation().settings(), batch))
     if as_json:
-        conflicts = [asdict(conflict) for conflict in done.conflicts]
+        conflicts = done.conflicts
         print_json({"undone": done.undone, "conflicts": conflicts, "batch": done.batch})
     else:
         print_line(f"{_count(done.undone)} put back")
@@ -363,7 +363,7 @@ def history(
     listing = memories.list_history(invocation().settings(), which, user, limit=limit, after=after)
     page = invocation().run(listing)
     if as_json:
-        return print_json({"changes": [asdict(change) for change in page.changes], "next": page.next})
+        return print_json({"changes": page.changes, "next": page.next})
     print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
     return tell_next(page.next, page.late)
 
@@ -447,7 +447,7 @@ def import_(
             )
         )
     if as_json:
-        return print_json(asdict(done))
+        return print_json(as_document(done))
     would = "would be " if dry_run else ""
     print_line(f"{done.added} {would}added, {done.updated} {would}updated, {done.unchanged} unchanged")
     return _tell_undo(done.undo) if done.added + done.updated and not dry_run else None
@@ -460,7 +460,7 @@ def pending(user: UserOption = None, as_json: JsonOption = False) -> None:
 
     waiting = invocation().run(memories.list_pending(invocation().settings(), user))
     if as_json:
-        return print_json({"pending": [asdict(entry) for entry in waiting]})
+        return print_json({"pending": waiting})
     return print_rows(_PENDING, waiting, empty="nothing is pending")
 
 
@@ -544,7 +544,7 @@ def _learned_document(done: "Learned") -> dict[str, Any]:
     return {
         **{name: getattr(done, name) for name in counts},
         "memories": {action: done.memories[action] for action in ("added", "updated", "deleted")},
-        "bad": [asdict(bad) for bad in done.bad],
+        "bad": done.bad,
         "set_aside": str(done.set_aside) if done.set_aside else None,
     }
 

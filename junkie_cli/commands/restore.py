@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ from junkie_cli.output import (
     warn,
     working,
 )
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Options:
     file: str
     user: str | None

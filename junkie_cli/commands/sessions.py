@@ -1,7 +1,6 @@
 """`junkie sessions`: which there are, what was said in one, and deleting one."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -47,7 +46,7 @@ def list_(
 
     page = invocation().run(sessions.list_sessions(invocation().settings(), user, limit=limit, after=after))
     if as_json:
-        return print_json({"sessions": [asdict(session) for session in page.sessions], "next": page.next})
+        return print_json({"sessions": page.sessions, "next": page.next})
     empty = "no sessions: agno has not made its table in this schema yet" if page.table_missing else "no sessions"
     print_rows(_COLUMNS, page.sessions, empty=empty)
     return tell_next(page.next, page.late)
@@ -63,7 +62,7 @@ def show(
 
     found = invocation().run(sessions.get_runs(invocation().settings(), session_id))
     if as_json:
-        return print_json({"session_id": session_id, "runs": [asdict(run) for run in found]})
+        return print_json({"session_id": session_id, "runs": found})
     lines = [(run, message) for run in found for message in run.messages]
     return print_rows(_SAID, lines, empty="nothing was said in it")
 

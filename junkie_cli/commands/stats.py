@@ -1,7 +1,6 @@
 """`junkie stats`: how much is remembered, of whom, and how it grows."""
 
 import sys
-from dataclasses import asdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from junkie_cli.invocation import JsonOption, UserOption, invocation
 from junkie_cli.look import Look, columns_of, is_terminal
 from junkie_cli.output import Column, bar, note, print_json, print_line, print_record, print_rows, sparkline, working
+from junkie_cli.values import as_document
 
 if TYPE_CHECKING:
     from junkie_cli.core.stats import Stats, TopUser
@@ -37,7 +37,7 @@ def stats(
     if approximate and not found.approximate:
         note("one user is counted exactly: there are no figures of the planner's")
     if as_json:
-        return print_json(asdict(found))
+        return print_json(as_document(found))
     return _print_tables(found) if is_terminal(sys.stdout) else _print_lines(found)
 
 

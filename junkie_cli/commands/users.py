@@ -1,7 +1,6 @@
 """`junkie users`: who there is, and everything of one person: in a file, or gone."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,7 +52,7 @@ def list_(
 
     page = invocation().run(users.list_users(invocation().settings(), limit=limit, after=after))
     if as_json:
-        return print_json({"users": [asdict(user) for user in page.users], "next": page.next})
+        return print_json({"users": page.users, "next": page.next})
     print_rows(
         _COLUMNS, page.users, empty="no users: agno has made no table yet" if page.tables_missing else "no users"
     )

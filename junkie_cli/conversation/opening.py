@@ -1,11 +1,11 @@
 """Opening a conversation: which user, which options, and the one question that may have to be asked first."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from junkie_cli.core.chat import Conversation, TablesNeededError
 from junkie_cli.core.errors import DeclinedError, SettingsError, UsageError
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 REHEARSAL = "rehearsal model: no real model answers, nothing leaves this machine"
 
@@ -19,7 +19,7 @@ _COMMON_NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The options of `junkie chat`."""
 

@@ -1,10 +1,11 @@
 """What a typed line is: words for the team, or one of the `/commands`. A leaf that loads nothing heavy."""
 
 import re
-from dataclasses import dataclass
+
+from junkie_cli.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """A `/command`: its argument as shown in help (`[X]` may be left out), and what it does."""
 
@@ -43,14 +44,14 @@ _ALIASES = {"quit": "exit", "?": "help"}
 _COMMAND = re.compile(r"/([A-Za-z-]+|\?)(?=\s|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Say:
     """Words for the team."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """A command and its argument, "" for none."""
 
@@ -58,7 +59,7 @@ class Run:
     argument: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Misspelt:
     """No such command, or one without the argument that it needs; `advice` says what may have been meant."""
 

@@ -11,7 +11,6 @@ start-up parameter beside `application_name`.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
@@ -26,6 +25,7 @@ from junkie_cli.core.database_errors import (
 from junkie_cli.core.errors import DatabaseError, SettingsError
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl, Host
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -57,7 +57,7 @@ _EMBEDDED_ATTEMPTS = 5
 GRACE = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Database:
     """The database that a command works on; `label` names it for people."""
 

@@ -6,14 +6,14 @@ of `Stage`, so that a tour can never touch the user's database, key or settings,
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from junkie_cli.core import embedded
+from junkie_cli.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One stop of the tour: a sentence, and the arguments of `junkie` that show it."""
 

@@ -7,7 +7,6 @@ it; an erasure holds the same lock alone, so no write of ours can slip in behind
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -23,6 +22,7 @@ from junkie_cli.core.schema import (
     SchemaState,
     transaction,
 )
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -44,7 +44,7 @@ class ErasedError(JunkieError):
     default_code = "erased"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryChange:
     """One change of a memory; `action` is `added`, `updated` or `deleted`.
 
@@ -61,7 +61,7 @@ class MemoryChange:
     team_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppliedChange:
     """A change as made: `before` and `after` are the whole rows, None where there was or is none."""
 
@@ -72,7 +72,7 @@ class AppliedChange:
     after: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppliedChanges:
     """What `apply_changes` did: the batch to undo (None: no history), the changes made, and ids that were not there."""
 
@@ -81,7 +81,7 @@ class AppliedChanges:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pending:
     """An extraction that is yet to succeed: the user's message, and the assistant's words it answers (or "").
 
@@ -201,7 +201,7 @@ def records_history(state: SchemaState, keep_days: int) -> bool:
     return state.has_own_tables and keep_days > 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Made:
     action: str
     memory_id: str

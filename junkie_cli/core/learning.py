@@ -28,6 +28,7 @@ from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, MOST_FAILURES, is_outag
 from junkie_cli.core.schema import LEARNED
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team.opening import open_team
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -58,7 +59,7 @@ _NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
 _PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """A line of the file. `line_id` is the same for the same words in the same place of any file."""
 
@@ -73,7 +74,7 @@ class Line:
         return str(uuid5(_NAMESPACE, json.dumps([self.number, self.user_id, self.session_id, self.message])))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadLine:
     """A line, counted from 1, that is not learned, and why."""
 

@@ -15,11 +15,12 @@ round finds it. The last page looks once through the rows that the list covers; 
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.query import Where, decode_cursor, encode_cursor
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -31,7 +32,7 @@ _AHEAD = 1_000_000  # transactions that may begin while one page is read
 _SUBTRANSACTIONS = 10_000  # numbers that are looked at one by one: a snapshot does not list what savepoints write as
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moment:
     """What had been committed once: all transactions below `next`, but for those in `open`. Numbers modulo 2^32."""
 
@@ -42,7 +43,7 @@ class Moment:
         return " ".join(map(str, (self.next, *self.open)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a reader stands: behind `key` (None: before all) among the rows written from `since` on and up to `until`.
 
@@ -55,7 +56,7 @@ class Place:
     since: Moment | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page(Generic[T]):
     """Rows; the cursor of the page after (None on the last), and of the place behind the last row in any case.
 

@@ -4,18 +4,18 @@ A run's own user says who spoke: in a shared channel it is not the session's. Af
 filled beside the new table; a run that is in both counts once.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.query import moment
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunKey:
     """Which run: its session, its id, and when it was made (UTC)."""
 

@@ -7,10 +7,10 @@ schema holds both, and are made on the first change of a memory, under a transac
 import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -43,7 +43,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """A table as the catalogue has it: columns by name with their SQL type, and what the current user may do.
 
@@ -55,7 +55,7 @@ class Table:
     rows: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Index:
     """An index: its table, its name, its definition as `pg_get_indexdef` prints it, and whether it can be used."""
 
@@ -65,7 +65,7 @@ class Index:
     valid: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SchemaState:
     """What is in the schema now, as far as the current database user can see.
 

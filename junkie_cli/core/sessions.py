@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of, moment
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -25,7 +25,7 @@ _KEPT = frozenset({MEMORIES, HISTORY})
 _SHOWN_ROLES = frozenset({"user", "assistant", "tool"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """A session: `users` are those who spoke in it and its owner, `runs` counts its stored runs,
     those of team members included. Times are UTC.
@@ -39,7 +39,7 @@ class Session:
     updated_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionPage:
     """Sessions, the latest first; `next` is the cursor of the page after, None on the last.
 
@@ -52,7 +52,7 @@ class SessionPage:
     table_missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """What one side said. Anything but text (images, say) is told as JSON."""
 
@@ -60,7 +60,7 @@ class Message:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """A turn of a session: `user_id` is who spoke; `status` is agno's word (COMPLETED, ERROR, CANCELLED, ...)."""
 
@@ -71,7 +71,7 @@ class Run:
     messages: tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionDeleted:
     """What a deletion did, or would do: rows by table (`agent_sessions.runs`: runs inside agno 2's column)."""
 

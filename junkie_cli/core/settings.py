@@ -8,7 +8,6 @@ import os
 import pwd
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,11 +15,12 @@ from urllib.parse import quote, urlsplit
 
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.values import field, frozen
 
 REDACTED = "********"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """Where a value came from: `kind` is `option`, `environment`, `file` or `default`; path and line for a file.
 
@@ -46,7 +46,7 @@ class Source:
         }.get(self.kind, "set that variable")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """A setting that cannot be used: the variable's name, and the error that says why."""
 
@@ -54,7 +54,7 @@ class Problem:
     error: SettingsError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Variable:
     """One row of the settings table: how a variable is read, and what it means."""
 
@@ -67,7 +67,7 @@ class Variable:
     is_url: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """Everything the program was told, checked. Secrets are kept out of `repr`."""
 
@@ -296,7 +296,7 @@ BOT_VARIABLES = frozenset({
 # --- the .env ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EnvFile:
     """A `.env` as read: its path and, for each name, the value and the line (1-based) that set it.
 

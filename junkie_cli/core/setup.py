@@ -5,13 +5,13 @@ import re
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.errors import ProviderError, SettingsError
 from junkie_cli.core.settings import BY_NAME, find_env_file
 from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.values import frozen
 
 GROQ_KEYS_PAGE = "https://console.groq.com/keys"
 _LARGEST_ANSWER = 4 * 1024 * 1024  # bytes of a list of models; the longest known is a tenth of that
@@ -127,7 +127,7 @@ def checked_value(name: str, text: str) -> Any:
 # --- the .env ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WrittenFile:
     """What writing did: `created` a new file, or `tightened` one of this mode, which others could read."""
 

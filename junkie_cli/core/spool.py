@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from junkie_cli.core.files import complete_file, told
 from junkie_cli.core.journal import Pending
 from junkie_cli.core.schema import OWN_VERSIONS, SchemaState, transaction
 from junkie_cli.core.settings import state_dir
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -56,7 +56,7 @@ async def identity(connection: "asyncpg.Connection[Any]", state: SchemaState) ->
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """A file of the spool and what is in it."""
 

@@ -4,7 +4,6 @@ The original asked the table four times (facts: 677 ms at 5 million rows against
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,7 +23,7 @@ _DAY = 86_400
 _NEWEST = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableSize:
     """A table of the schema: rows (None: unknown without counting) and bytes with its indexes."""
 
@@ -32,7 +32,7 @@ class TableSize:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TopUser:
     """A user with many memories; None stands for what belongs to nobody."""
 
@@ -41,7 +41,7 @@ class TopUser:
     updated_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Day:
     """Memories made on one day (`day` is YYYY-MM-DD, UTC)."""
 
@@ -49,7 +49,7 @@ class Day:
     memories: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stats:
     """The figures. `users` counts named owners of memories; `runs` counts stored runs, those of team members included.
 

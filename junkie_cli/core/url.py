@@ -15,10 +15,12 @@ import pwd
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
+
+from junkie_cli.values import field, frozen
 
 DEFAULT_PORT = 5432
 MASK = "********"
@@ -111,7 +113,7 @@ _SYSTEM_CERTIFICATES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Host:
     """One server: `name` is a host name, an address, or the folder of a unix socket (it begins with a slash)."""
 
@@ -129,7 +131,7 @@ class Host:
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DatabaseUrl:
     """Where a database is and how to get in, everything decoded.
 

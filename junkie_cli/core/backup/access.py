@@ -6,10 +6,10 @@ and the restoring role may hand things over. Where an old schema is being replac
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.schema import quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -18,7 +18,7 @@ SCHEMA, SEQUENCE, ROUTINE, TYPE = "SCHEMA", "SEQUENCE", "ROUTINE", "TYPE"
 _DEFAULT_KINDS = {"r": "TABLES", "S": "SEQUENCES", "f": "ROUTINES", "T": "TYPES"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grant:
     """A privilege on an object, or on one of its columns; an empty grantee is PUBLIC."""
 
@@ -30,7 +30,7 @@ class Grant:
     grantable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owner:
     """Who owns an object. Names are without their schema, a routine's with its argument types."""
 
@@ -39,7 +39,7 @@ class Owner:
     role: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DefaultGrant:
     """What `role`'s future objects of a kind (`TABLES`, ...) in the schema grant to `grantee`."""
 
@@ -50,7 +50,7 @@ class DefaultGrant:
     grantable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """Owners, grants and default privileges of one schema."""
 

@@ -5,7 +5,6 @@ other is hashed again. Only `verify` reads every byte each time.
 """
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from junkie_cli.core.backup import files
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.errors import BackupError, NotFoundError
+from junkie_cli.values import frozen
 
 VERIFIED = "verified"
 UNVERIFIED = "unverified"
@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 _MAGIC = b"PGDMP"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """A dump in the folder. `status` is `verified`, `unverified`, `damaged` or `unknown` (no readable manifest).
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.backup.voice import SILENT, Voice, sized
 from junkie_cli.core.database import translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -42,7 +43,7 @@ BEFORE_RESTORE = "before a restore"
 _FLOOR = 2e6  # bytes a second below which hashing is taken for hung
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupOptions:
     """How a backup is to be made; times are in seconds. `target` is a folder or a file, None for the settings'."""
 
@@ -63,7 +64,7 @@ class BackupOptions:
     reason: str = REGULAR
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupResult:
     """A finished backup: where it is, what its manifest says, and which older ones retention removed."""
 
@@ -90,7 +91,7 @@ async def make_backup(
     return BackupResult(path, manifest, tuple(pruned))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Plan:
     """What was settled before the dump: tools, codec, and the scratch server or why there is none."""
 
@@ -100,7 +101,7 @@ class _Plan:
     unprovable: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Run:
     database: "Database"
     schema: str

@@ -6,13 +6,14 @@ secret and nobody's text: table names, counts, hashes, versions, role names.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError
+from junkie_cli.values import field, frozen
 
 FORMAT = 1
 REGULAR = "backup"
@@ -20,7 +21,7 @@ REGULAR = "backup"
 SUFFIX = ".json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableContent:
     """A table as the snapshot saw it: rows, and a content hash (see `content_hash`; 16 hexadecimal digits).
 
@@ -34,7 +35,7 @@ class TableContent:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extension:
     """An extension of the source; `needed` when something in the dump cannot be restored without it."""
 
@@ -44,7 +45,7 @@ class Extension:
     needed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where a dump comes from. `system_identifier` names the cluster; empty where the server would not tell."""
 
@@ -63,7 +64,7 @@ class Origin:
         return (self.system_identifier, self.database, self.schema, self.whole_database)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """All that is known of a dump file. Times are UTC; sizes bytes; `modified_ns` is the file's mtime at its naming.
 

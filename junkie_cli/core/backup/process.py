@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import BackupError
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
@@ -30,7 +30,7 @@ PIPE = asyncio.subprocess.PIPE
 DEVNULL = asyncio.subprocess.DEVNULL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """How a child ended: its exit code (negative: killed by that signal) and the last of what it said on stderr."""
 
@@ -50,7 +50,7 @@ class Finished:
         return f"killed by signal {-self.exit_code}" if self.exit_code < 0 else f"exit code {self.exit_code}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Watch:
     """When a child is given up: after `deadline` seconds, or after `stall` seconds without a change of `progress()`."""
 

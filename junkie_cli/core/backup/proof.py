@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -23,6 +22,7 @@ from junkie_cli.core.backup.voice import sized
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.schema import quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
@@ -40,7 +40,7 @@ _SETTINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scratch:
     """A server that may be written to freely, with the tools of its version; `url` leads to a maintenance database."""
 
@@ -49,7 +49,7 @@ class Scratch:
     tools: Tools
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needs:
     """What a server must have to take a dump."""
 

@@ -1,18 +1,18 @@
 """Removing old backups: only what a manifest here names, only of one database at a time, only by the rules given."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from junkie_cli.core.backup import catalogue, files, lock, retention
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.retention import Candidate, Decision, Policy
+from junkie_cli.values import frozen
 
 Job = tuple[str, str, str, bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """A backup and what retention says of it."""
 

@@ -5,11 +5,12 @@ rule wants is kept. Unverified backups never take a verified one's place, and th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from junkie_cli.values import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Policy:
     """How many backups each rule keeps; 0 switches a rule off."""
 
@@ -22,7 +23,7 @@ class Policy:
         return any((self.last, self.daily, self.weekly, self.monthly))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A backup that retention may judge: `key` names it, `made_at` is when its snapshot was taken (with a zone)."""
 
@@ -31,7 +32,7 @@ class Candidate:
     verified: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What becomes of a backup, and why; `reasons` is empty for one that goes."""
 

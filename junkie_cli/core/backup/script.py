@@ -11,13 +11,13 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import process
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
@@ -37,7 +37,7 @@ _RESTORE_OPTIONS = (
 _QUOTING = re.compile(r"((?:invalid|malformed|out of range|too long)[^:]*): .*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contents:
     """An archive's table of contents, one line an entry, as `pg_restore --list` prints it."""
 

@@ -6,7 +6,7 @@ those of the dump however busy the database is.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.backup import access, content_hash
@@ -15,6 +15,7 @@ from junkie_cli.core.backup.voice import Voice, sized
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.schema import inspect, quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceTable:
     """A table that the dump will hold; `bytes` is its size without indexes."""
 
@@ -32,7 +33,7 @@ class SourceTable:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """What the dump will hold. `collations` are those of the operating system or ICU that its columns use."""
 

@@ -8,7 +8,6 @@ next newer with a warning. Among equals the one that can do what the URL (TLS) a
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from junkie_cli.core import embedded
 from junkie_cli.core.backup import process
 from junkie_cli.core.errors import BackupError, UsageError
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
@@ -32,7 +32,7 @@ _SYSTEM_FOLDERS = (
 _METHODS = ("none", "gzip", "lz4", "zstd")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tools:
     """A folder with pg_dump, pg_restore and psql of one version; `source` says where it was found, for people."""
 
@@ -64,7 +64,7 @@ class Tools:
         return f"PostgreSQL {self.version} ({self.source})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compression:
     """`argument` is what this pg_dump takes for -Z; `label` is how people write it (`zstd:3`)."""
 

@@ -1,6 +1,5 @@
 """Proving a backup again, at any time and on any machine: no database of the source is needed."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.voice import SILENT, Voice, sized
 from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _EXPANSION = 12  # a zstd dump restored, with its indexes, at most (measured: 5)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verified:
     """A backup that was just proven; `recorded` is False where its manifest could not be written."""
 

@@ -1,14 +1,15 @@
 """How a long run tells what it does: the core calls these, the command line decides what a person gets to see."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from junkie_cli.values import frozen
 
 
 def _unheard(_: str) -> None:
     return
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Voice:
     """`progress` is what is being done now, `note` what is good to know, `warn` what must not be missed."""
 

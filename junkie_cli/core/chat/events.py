@@ -5,11 +5,10 @@ broke off; `AnswerComplete` once the answer is whole and stored and memories are
 each change; and exactly one `Done`, always last.
 """
 
-from dataclasses import dataclass
-
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.journal import AppliedChange
 from junkie_cli.core.team.values import Exchange, MemoryEntry, SessionEntry
+from junkie_cli.values import frozen
 
 __all__ = [
     "AnswerComplete",
@@ -29,21 +28,21 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delta:
     """The next piece of the answer, as the model wrote it: hostile text until it has passed `text.py`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reasoning:
     """The next piece of what the model thought aloud before it answered."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tool:
     """A tool of the team: `status` is `started`, `completed` or `failed`."""
 
@@ -51,7 +50,7 @@ class Tool:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Memory:
     """A memory was `added`, `updated` or `deleted` (committed), or the extraction is `pending` and is tried later.
 
@@ -70,26 +69,26 @@ def memory_event(change: AppliedChange) -> Memory:
     return Memory(change.action, change.memory_id, text if isinstance(text, str) else str(text))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Warning:
     """Something that the user should know and that did not stop the turn: one sentence."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The answer broke off; what was streamed so far stays. `Done` follows and carries the same error."""
 
     error: JunkieError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerComplete:
     """The answer is whole and stored; what follows is the extraction of memories, and `Done`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens of this answer as the provider counted them, 0 where it did not say."""
 
@@ -98,7 +97,7 @@ class Usage:
     total_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """The end of a turn.
 
@@ -118,7 +117,7 @@ class Done:
 ChatEvent = Delta | Reasoning | Tool | Memory | Warning | Failed | AnswerComplete | Done
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Status:
     """What the conversation stands on: for `/status`.
 

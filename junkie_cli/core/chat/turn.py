@@ -8,7 +8,6 @@ one more. Whatever ends the turn in between (Ctrl-C, a signal, a lost database) 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from junkie_cli.core.team.records import MEMORY_BUDGET, Reading, Records
 from junkie_cli.core.team.spooling import freeze
 from junkie_cli.core.team.storage import Turn, under_way
 from junkie_cli.core.team.team import HeroTeam
+from junkie_cli.values import frozen
 
 STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between attempts to store a turn while the server is away: a restart takes less than their sum."""
@@ -59,7 +59,7 @@ _TOOL_STATUS = {
 Emit = Callable[[ChatEvent], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unstored:
     """A turn whose answer was shown and that neither the database nor the spool has taken yet."""
 

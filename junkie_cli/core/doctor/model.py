@@ -1,8 +1,9 @@
 """What a check is, what it finds, and what can be done about it: plain values."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.doctor.context import Context
@@ -11,7 +12,7 @@ OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 _SEVERITY = (OK, WARNING, FAILED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fix:
     """Something that mends a finding of the check `check_id`.
 
@@ -26,7 +27,7 @@ class Fix:
     severe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What a check found: a sentence, and a remedy where one is needed.
 
@@ -86,7 +87,7 @@ class Waits(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One check. `limit` is in seconds, at the usual timeout.
 
@@ -106,7 +107,7 @@ class Check:
     reads_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """How a check ended, for people and programs; secrets are taken out."""
 
@@ -124,7 +125,7 @@ class Result:
         return self.parts or ((self.detail, self.hint),)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """The results in the order of the catalogue."""
 

@@ -10,7 +10,6 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from junkie_cli.core.doctor.model import Check, Finding, Waits, failed, ok, toge
 from junkie_cli.core.doctor.settings import KEY_CHECK
 from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose, is_configured
 from junkie_cli.text import one_line
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import httpx2
@@ -257,7 +257,7 @@ def _offered(context: Context, choice: Choice) -> Finding:
 # --- how fast ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Latency:
     """Seconds from the request to the first token, and to the end."""
 

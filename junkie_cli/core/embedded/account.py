@@ -15,10 +15,10 @@ import pwd
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.values import frozen
 
 ACCOUNTS = ("junkie", "postgres", "nobody")
 NEW_DATA = "new-data-"
@@ -29,7 +29,7 @@ PROGRAMS = ("postgres", "initdb")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Account:
     """A system user: the one who owns the data and runs the server."""
 
@@ -38,7 +38,7 @@ class Account:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A folder of ours as the server's user reaches it.
 

@@ -15,7 +15,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from junkie_cli.core.embedded import wire
@@ -30,6 +29,7 @@ from junkie_cli.core.embedded.account import (
     unusable,
 )
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.values import frozen
 
 USER = "junkie"
 DATABASE = "junkie"
@@ -72,7 +72,7 @@ QUIET_LOG: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PidFile:
     """`postmaster.pid`: the server's process id, its socket folder (None: the data folder's own), and its status."""
 

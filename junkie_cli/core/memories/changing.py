@@ -3,7 +3,6 @@
 Data flows settings -> connection -> `schema.prepare` (our tables made where rights allow) -> journal -> what is now.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,6 +16,7 @@ from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAMPLES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Changed:
     """What one change left: the memories as they are stored now (or were, when deleted), and the batch that undoes it.
 
@@ -36,7 +36,7 @@ class Changed:
     erased_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClearPreview:
     """What a clear would delete: how many, a few of them, and whether undo would keep them.
 
@@ -52,7 +52,7 @@ class ClearPreview:
     nearest: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cleared:
     """What a clear did: counted in its transaction, `remaining` read again after it (what others wrote meanwhile)."""
 

@@ -4,7 +4,6 @@ COPY's CSV form with a quote and a delimiter that JSON never contains passes eac
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from junkie_cli.core.files import complete_file
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNQUOTED = {"format": "csv", "delimiter": "\x02", "quote": "\x01"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exported:
     """How many memories were written, and to which file (None: to the caller's stream)."""
 

@@ -7,7 +7,6 @@ Data flows file -> each line checked as it is streamed by COPY into a temporary 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,6 +28,7 @@ from junkie_cli.core.schema import (
     quoted,
 )
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -40,7 +40,7 @@ _NAMED_LINES = 10
 _PIECE = 1 << 18  # bytes sent at a time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Imported:
     """What an import did, or with `dry_run` would do. `undo` is the batch that takes it back."""
 

@@ -5,7 +5,6 @@ depends on the indexes that are there, so they are looked at (facts: a user whos
 planner walks the updated_at index past everybody else's rows, and under 1 ms with our index).
 """
 
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.when import since, until
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -27,7 +27,7 @@ NEWEST = 20_000
 _MANY = 2_000  # rows of one user that are sorted in some ten milliseconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryFilter:
     """What to list: all fields are optional; `user_id` "" is what belongs to nobody; times as people give them."""
 
@@ -38,7 +38,7 @@ class MemoryFilter:
     until: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryPage:
     """A page of memories, newest first; `next` is the cursor of the page after, None on the last.
 
@@ -52,7 +52,7 @@ class MemoryPage:
     table_missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryDetail:
     """A memory and the run whose message it was taken from, when that run is still there."""
 

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from junkie_cli.core.query import moment
 from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Memory:
     """One memory. Times are UTC; `created_at` is None in tables of agno 2.2, which did not keep it."""
 

@@ -6,7 +6,6 @@ beginning), else by a scan that the updated_at index is kept out of.
 """
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import schema
@@ -17,6 +16,7 @@ from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -26,7 +26,7 @@ _RANKED = 4
 _WORD_MEM = "64MB"  # a frequent word's bitmap at 5 million rows: 1.0 s with it, 10 s with the default 4 MB
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """Memories that match, best first; `more` says that there are others.
 

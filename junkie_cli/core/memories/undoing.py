@@ -5,7 +5,6 @@ A batch is what one command or one extraction changed. Undoing a batch writes it
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -18,6 +17,7 @@ from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -27,7 +27,7 @@ _NOT_CONTENT = frozenset({"memory_id", "updated_at"})
 _SHOWN_CONFLICTS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """One change as written down; `before` and `after` are whole rows as stored, None where there was or is none.
 
@@ -44,7 +44,7 @@ class Change:
     after: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryPage:
     """Changes, newest first, and the cursor of the page after; `kept` is False where no history is kept at all.
 
@@ -57,7 +57,7 @@ class HistoryPage:
     late: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conflict:
     """A memory that was changed again since: what it says `now`, and what undo would have made it say (`then`)."""
 
@@ -66,7 +66,7 @@ class Conflict:
     then: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Undone:
     """What an undo did: how many memories are as before, those it refused (the first hundred), and its own batch.
 

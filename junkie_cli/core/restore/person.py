@@ -8,7 +8,6 @@ anew for them carries no summary of what others said.
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from junkie_cli.core.restore import erasures, rows
 from junkie_cli.core.restore.rows import Row, Run, Sides
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -35,7 +35,7 @@ ADD, CHANGE, LEAVE = "added", "changed", "left alone"
 _EXPANSION = 12  # see verify
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """One row of the backup and what becomes of it. `data` is the row as JSON text, `session_id` that of a run."""
 
@@ -56,7 +56,7 @@ class Item:
         return memory if isinstance(memory, str) else json.dumps(memory)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PersonPlan:
     """What restoring `user_id` will do, memories first, then sessions, then runs."""
 

@@ -1,7 +1,6 @@
 """Carrying out a person's plan: one transaction, re-read before it is committed, memories open to undo."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,6 +14,7 @@ from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_ru
 from junkie_cli.core.restore.rows import KEYS
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, prepare, quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PersonResult:
     """What was done: (table, added, changed, left alone), the batch with which memories can be undone, and the backup
     that was made because rows were to be overwritten.

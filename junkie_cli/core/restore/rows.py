@@ -6,11 +6,11 @@ generation keeps them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import runs
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KEYS: Mapping[str, str] = {MEMORIES: "memory_id", SESSIONS: "session_id", RUNS: "run_id"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """A row of a table: its key, whose it is, and the shared columns as JSON text."""
 
@@ -27,7 +27,7 @@ class Row:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """A run of any generation: `data` is its run object as canonical JSON, `row` the whole row as agno 3 keeps it."""
 
@@ -38,7 +38,7 @@ class Run:
     row: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sides:
     """The restored copy and the target, as the catalogue has them."""
 

@@ -5,13 +5,13 @@ moved aside first and moved back last: others never see anything but the old one
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.backup.manifest import TableContent
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.schema import quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -20,7 +20,7 @@ _STAGED = "_restoring_[0-9]{8}T[0-9]{6}Z$"
 _NAME_BYTES = 63
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Names:
     """The schema that is restored, where it is staged, and where an old one of its name goes."""
 

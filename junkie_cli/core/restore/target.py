@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.backup.manifest import Manifest
@@ -11,6 +10,7 @@ from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.database import close_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.schema import quoted, transaction
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A database as found. `schemas` are its occupied schemas; `rows` the planner's figures of the wanted schema."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.restore import erasures, staging
 from junkie_cli.core.restore.target import Target, check_fit, exact_rows, look, open_target
 from junkie_cli.core.schema import inspect, quoted
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -29,7 +30,7 @@ LOCK_TIMEOUT = 30.0
 """Seconds to wait for writers of the old schema before the swap is given up."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WholePlan:
     """What a restore will do. `existing` are tables and rows that move aside; `everything` when all schemas come back.
 
@@ -48,7 +49,7 @@ class WholePlan:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WholeResult:
     """A finished restore: what is there now, where the old schema went, and how many erased people were kept out."""
 

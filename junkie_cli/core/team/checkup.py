@@ -1,6 +1,5 @@
 """What doctor wants to know of the team: how it is built, whether SQLAlchemy connects, and agno's own migration."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -22,9 +21,10 @@ from junkie_cli.core.team.storage import TeamDatabase
 from junkie_cli.core.team.team import build_team
 from junkie_cli.core.team.volatile import VolatileRecords
 from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TeamFacts:
     """Read off the team as built: not what was asked for, but what agno made of it."""
 

@@ -1,10 +1,10 @@
 """Which model is asked at which address with which key: settings turned into endpoints. Loads nothing heavy."""
 
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import field, frozen
 
 # A server without a key of its own ignores what it gets; the client cannot be made without one.
 NO_KEY = "no-key"
@@ -12,7 +12,7 @@ REHEARSAL_URL = "http://rehearsal.invalid/v1"
 COMPOUND = "groq/compound"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """One address of a provider: what is sent there, and which variables a person would have to change.
 
@@ -34,7 +34,7 @@ class Endpoint:
         return self.key != NO_KEY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """An endpoint and the model that is asked there; `model_variable` names the setting that chose it."""
 
@@ -43,7 +43,7 @@ class Choice:
     model_variable: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choices:
     """What talks, and what turns talk into memories."""
 

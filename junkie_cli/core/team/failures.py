@@ -8,7 +8,6 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from time import time
@@ -19,6 +18,7 @@ import openai
 from junkie_cli.core.errors import ProviderError
 from junkie_cli.core.team.endpoints import Choice
 from junkie_cli.text import one_line
+from junkie_cli.values import frozen
 
 _KEY_LIKE = re.compile(r"\b(?:(?:gsk|sk|key)[-_]|Bearer )[\w*.-]{4,}", re.IGNORECASE)
 _TOO_LARGE = ("context_length", "context length", "context window", "too large", "too long", "maximum context")
@@ -41,7 +41,7 @@ class ModelError(ProviderError):
         return self.code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """An error as the provider worded it: HTTP status (None in the middle of a stream), code, words, Retry-After."""
 

@@ -24,6 +24,7 @@ from junkie_cli.core.team import failures, guard
 from junkie_cli.core.team.endpoints import COMPOUND, Choice, Endpoint, choose
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.thinking import ThoughtSplitter
+from junkie_cli.values import frozen
 
 # Answers that cannot be read end in one of these, wherever in agno or openai the shape was first missed.
 _UNREADABLE = (ValueError, AttributeError, TypeError, KeyError, IndexError)
@@ -33,7 +34,7 @@ _FUNCTION_KEYS = ("name", "description", "parameters")
 _MEMORY_TOKENS = 4096  # a few memories; a model that runs wild ends here
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How long is waited for a model, in seconds.
 
@@ -47,7 +48,7 @@ class Patience:
     retries: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retry:
     """An attempt failed before its first byte and is made again in `seconds`."""
 
@@ -161,6 +162,9 @@ async def _say_nothing_of_this_machine(request: httpx2.Request) -> None:
         del request.headers[name]
 
 
+_PATIENCE = Patience(5, 60, 60, 2)
+
+
 @dataclass
 class ProviderModel(OpenAILike):
     """A model behind the OpenAI chat protocol that raises ModelError when a call has failed in whatever way.
@@ -173,7 +177,7 @@ class ProviderModel(OpenAILike):
     api_key: str | None = None
     choice: Choice | None = None
     clients: ModelClients = field(default_factory=ModelClients)
-    patience: Patience = Patience(5, 60, 60, 2)
+    patience: Patience = _PATIENCE
     part: str = "main"
 
     def get_async_client(self) -> openai.AsyncOpenAI:
@@ -402,7 +406,7 @@ def _retry_delay(error: openai.APIConnectionError | openai.APIStatusError, call:
     return backoff * random.uniform(0.75, 1.0)  # noqa: S311 - spreads clients, guards nothing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TeamModels:
     """The models of one process and the clients that they share; close `clients` before the event loop ends."""
 

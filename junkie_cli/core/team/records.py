@@ -7,7 +7,6 @@ extraction that is owed for it.
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID, uuid4
@@ -27,6 +26,7 @@ from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memo
 from junkie_cli.core.team.relevance import choose, pattern_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -51,7 +51,7 @@ CONTEXT_LENGTH = 2000
 _EPOCH = "extract(epoch FROM now())::bigint"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """How much a turn reads: the last `history_runs` runs, and memories of about `memory_budget` tokens (0: none)."""
 

@@ -8,12 +8,12 @@ model, which it is when the memory tools are offered, it calls them.
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
 from junkie_cli.core.team.rehearsal_text import Known, ToolCall, converse, plan_memories
+from junkie_cli.values import frozen
 
 _MEMORY_TOOLS = frozenset({"add_memory", "update_memory", "delete_memory"})
 _MEMORIES = re.compile(
@@ -32,7 +32,7 @@ _OPERATIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What the model says: words, or tool calls."""
 

@@ -6,13 +6,14 @@ Rules and no language model: what no rule knows is passed over in `plan_memories
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from junkie_cli.values import frozen
 
 WHAT_IT_IS = "I am junkie's rehearsal model: a few rules of text that work offline, not a language model"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """A call of one of the offered tools."""
 
@@ -20,7 +21,7 @@ class ToolCall:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fact:
     """A statement about the user, in the third person; `changed` when it was said to be new ("now", "instead")."""
 
@@ -29,7 +30,7 @@ class Fact:
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """A memory as it stands in a prompt; the chat model's prompt holds no ids."""
 

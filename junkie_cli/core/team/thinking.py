@@ -4,12 +4,12 @@ Servers that know their model's format send thoughts in a field of their own; ot
 leave the tags in the text. Agno takes them out of a whole answer only.
 """
 
-from dataclasses import dataclass
+from junkie_cli.values import frozen
 
 _OPEN, _CLOSE = "<think>", "</think>"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """What one piece of a stream holds of the answer and of the thoughts."""
 

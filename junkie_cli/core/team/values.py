@@ -1,15 +1,16 @@
 """What storage gives back, as plain values that load nothing: the chat passes them on as they are."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from junkie_cli.core.errors import UsageError
+from junkie_cli.values import frozen
 
 LONGEST_MEMORY = 1000
 """Characters of one memory that go into a prompt, and that a model may write."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryEntry:
     """One memory of the user; `updated_at` in UTC, None when the table does not say."""
 
@@ -31,7 +32,7 @@ def is_shortened(memory: str) -> bool:
     return len(memory) == LONGEST_MEMORY and memory.endswith("…")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exchange:
     """One run of a session: what the user said, what was answered; `status` COMPLETED, CANCELLED or ERROR; `at` UTC."""
 
@@ -42,7 +43,7 @@ class Exchange:
     answer: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionEntry:
     """A session of the user: its name (or ""), the first words said in it, its runs, and when it was last used, UTC."""
 
@@ -53,7 +54,7 @@ class SessionEntry:
     updated_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """What the database holds of one user; `first_seen` in UTC, None when there is nothing."""
 

@@ -4,16 +4,15 @@ Erase and export read the same definitions, so that what the one deletes the oth
 all of them. A run that names nobody was spoken by its session's owner.
 """
 
-from dataclasses import dataclass
-
 from junkie_cli.core import runs
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, plain_json
+from junkie_cli.values import frozen
 
 _TEXTS = frozenset({"character varying", "text", "character", "name", '"char"'})
 OLD_RUNS = f"{SESSIONS}.runs"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnTable:
     """A table whose rows with this person's user id are this person's; `condition` is SQL over it."""
 

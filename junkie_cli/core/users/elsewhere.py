@@ -1,12 +1,12 @@
 """What a person has outside the schema: rows of the bot's own tables (`messages`, access lists, triggers, ...)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.query import count_of
 from junkie_cli.core.schema import quoted
 from junkie_cli.core.users.belongings import is_user
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -26,7 +26,7 @@ GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Elsewhere:
     """Rows by `schema.table`, and a sentence for each table that could not be read."""
 

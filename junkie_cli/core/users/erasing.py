@@ -22,6 +22,7 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.core.users import belongings, elsewhere
 from junkie_cli.core.users.belongings import OLD_RUNS
 from junkie_cli.core.users.ledger import Erasure, complete_ledger_file, read_ledger
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -31,7 +32,7 @@ SPOOL = "spool"
 _SCOPE = "pg_temp.junkie_erase"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Erased:
     """What an erasure did, or with `dry_run` would do.
 

@@ -6,7 +6,6 @@ a session that others speak in too only what is about this person is written.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +17,7 @@ from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.users import belongings
 from junkie_cli.core.users.erasing import PROMPT_HISTORY, SPOOL, spooled
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PREFETCH = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExportedUser:
     """What was written where: lines by table."""
 

@@ -6,13 +6,13 @@ nobody can read from the ledger who that was.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.files import append_line, told
 from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, SchemaState, transaction
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FILE_NAME = "erasures.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Erasure:
     """One erasure: `user_hash` is the sha256 of `salt` and the user id, in hex; `erased_at` is the server's, in UTC."""
 

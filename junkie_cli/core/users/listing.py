@@ -1,6 +1,5 @@
 """Who there is: user ids in order, with what each has and when they were last active. Pages by keyset."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from junkie_cli.core.paging import Moment, Place
 from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NEWEST = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """A user with counts; `user_id` None stands for what belongs to nobody.
 
@@ -34,7 +34,7 @@ class User:
     last_active: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserPage:
     """Users by id, what belongs to nobody last; `next` is the cursor of the page after, None on the last.
 
