@@ -196,8 +196,9 @@ async def test_without_a_database_history_holds_within_the_process_and_nothing_i
         assert model.main_requests[-1].history == []
         await conversation.resume(session_id[:8])
         assert await conversation.memories() == []
-        with pytest.raises(UsageError, match="--no-database"):
+        with pytest.raises(UsageError, match="keeps nothing") as refused:
             await conversation.remember("User likes tea")
+        assert "--no-database" in refused.value.hint
         assert (await conversation.status()).database == ""
         await conversation.switch_user("bob")
         assert await conversation.sessions() == []
