@@ -1,9 +1,7 @@
 """Memories out and in again: whole or not at all, and twice is once."""
 
 import asyncio
-import gc
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,6 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import ALL, Administration, Make, as_role, reader
 from tests.support.proxy import Proxy
-
-# A connection of the tests' proxy that is cut with full buffers is left to the garbage collector: collected here, where
-# it is not what is tested, and not in the middle of some later test.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
-
 
 WHOLE = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memories m"
 ODD = [

@@ -9,6 +9,9 @@ It runs in a thread of its own, so that synchronous tests, asynchronous ones and
         assert proxy.cuts == 1
 
 What it looks for (`cut_when`, `stall_when`) it sees only in connections without TLS.
+
+It works on sockets that it opened or accepted itself, and closes each: asyncio's transports close theirs some rounds of
+the loop later, or never where the loop ended before.
 """
 
 import asyncio
@@ -37,19 +40,24 @@ class _Trigger:
 
 
 class _Pipe:
-    """One client's connection with its own to the server."""
+    """One client's connection with its own to the server, and the task that serves it."""
 
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
-        self.writers = (client, server)
+    def __init__(self, client: socket.socket) -> None:
+        self.sockets = [client]
         self.doomed: _Trigger | None = None
+        self.task: asyncio.Task[None] | None = None
 
-    def cut(self) -> None:
-        for writer in self.writers:
-            sock: Any = writer.get_extra_info("socket")
+    def reset(self) -> None:
+        """Have both sides told by a reset when they are closed."""
+        for sock in self.sockets:
             with contextlib.suppress(OSError):
-                if sock is not None and sock.family != socket.AF_UNIX:
+                if sock.family != socket.AF_UNIX:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            writer.transport.abort()
+
+    def close(self) -> None:
+        """Close what is open."""
+        for sock in self.sockets:
+            sock.close()
 
 
 class Proxy:
@@ -75,11 +83,12 @@ class Proxy:
         self._thread.start()
         self._open = self._call(asyncio.Event)
         self._open.set()
-        self._server = self._run(self._listen())
+        self._listener = self._call(self._listen)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._close())
+        self._call(self._deafen)
+        self._run(self._end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -90,7 +99,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Cut every connection now, with a reset."""
-        self._call(self._cut_all)
+        self._run(self._cut_all())
 
     def stall(self) -> None:
         """Pass nothing more, in no direction, and still take connections: a server that never answers."""
@@ -102,12 +111,12 @@ class Proxy:
 
     def refuse(self) -> None:
         """Stop listening and cut what there is: connection refused."""
-        self._call(self._server.close)
+        self._call(self._deafen)
         self.cut()
 
     def accept(self) -> None:
         """Listen again, on the same port."""
-        self._server = self._run(self._listen())
+        self._listener = self._call(self._listen)
 
     def cut_when(self, pattern: bytes, *, passed: bool = False, from_server: bool = False, times: int = 1) -> None:
         """Cut the connection in which `pattern` goes by; so for the next `times`.
@@ -144,58 +153,82 @@ class Proxy:
         with self._something:
             self._something.notify_all()
 
-    async def _listen(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+    def _listen(self) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        listener.setblocking(False)
+        self.port = listener.getsockname()[1]
+        self._loop.add_reader(listener, self._accept, listener)
+        return listener
 
-    async def _close(self) -> None:
-        self._server.close()
-        self._cut_all()
-        for _ in range(3):  # whoever was taken in a moment ago (a cancel request, say) gets a task that can end it
-            await asyncio.sleep(0)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    def _deafen(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # it has gone again
+            return
+        pipe = _Pipe(client)
+        self._pipes.add(pipe)
+        pipe.task = self._loop.create_task(self._serve(pipe))
+        self.connections += 1
+        self._tell()
+
+    async def _cut_all(self) -> None:
+        for pipe in self._pipes:
+            self.cuts += len(pipe.sockets) > 1
+            pipe.reset()
+        await self._end_all()
+        self._tell()
+
+    async def _end_all(self) -> None:
+        pipes = list(self._pipes)
+        tasks = [pipe.task for pipe in pipes if pipe.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # for the transports, which are closed a round after they were aborted
+        for pipe in pipes:  # a task that was cancelled before its first step never came to its `finally`
+            pipe.close()
+            self._pipes.discard(pipe)
 
-    def _cut_all(self) -> None:
-        self.cuts += len(self._pipes)
-        for pipe in list(self._pipes):
-            pipe.cut()
-        self._tell()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._tell()
+    async def _serve(self, pipe: _Pipe) -> None:
+        passing: list[asyncio.Task[None]] = []
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await self._open.wait()
-                server_reader, server_writer = await self._connect()
-                pipe = _Pipe(writer, server_writer)
-                self._pipes.add(pipe)
-                try:
-                    await asyncio.gather(
-                        self._pass(reader, server_writer, pipe, from_server=False),
-                        self._pass(server_reader, writer, pipe, from_server=True),
-                    )
-                finally:
-                    self._pipes.discard(pipe)
-                    server_writer.transport.abort()
+            await self._open.wait()
+            await self._connect(pipe)
+            client, server = pipe.sockets
+            for source, target in ((client, server), (server, client)):
+                passing.append(self._loop.create_task(self._pass(source, target, pipe)))
+            await asyncio.wait(passing, return_when=asyncio.FIRST_EXCEPTION)
+        except OSError:
+            pass  # there is no server, or it is gone
         finally:
-            writer.transport.abort()
-        self._tell()
+            for task in passing:
+                task.cancel()
+            await asyncio.gather(*passing, return_exceptions=True)
+            pipe.close()
+            self._pipes.discard(pipe)
+            self._tell()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self, pipe: _Pipe) -> None:
         if self.target.is_socket:
-            return await asyncio.open_unix_connection(str(self.target))
-        return await asyncio.open_connection(self.target.name, self.target.port)
+            family, address = socket.AF_UNIX, str(self.target)
+        else:
+            found = await self._loop.getaddrinfo(self.target.name, self.target.port, type=socket.SOCK_STREAM)
+            family, *_, address = found[0]
+        server = socket.socket(family, socket.SOCK_STREAM)
+        pipe.sockets.append(server)
+        for sock in pipe.sockets:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self._loop.sock_connect(server, address)
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pipe: _Pipe, *, from_server: bool
-    ) -> None:
-        while chunk := await reader.read(65536):
+    async def _pass(self, source: socket.socket, target: socket.socket, pipe: _Pipe) -> None:
+        from_server = source is pipe.sockets[1]
+        while chunk := await self._loop.sock_recv(source, 65536):
             if self.delay:
                 await asyncio.sleep(self.delay)
             if from_server and pipe.doomed:
@@ -204,15 +237,14 @@ class Proxy:
             if trigger and not trigger.passed:
                 self._spring(trigger, pipe)
             await self._open.wait()
-            writer.write(chunk)
-            await writer.drain()
+            await self._loop.sock_sendall(target, chunk)
             self._count(len(chunk), from_server)
             if trigger and trigger.passed and from_server:
                 self._spring(trigger, pipe)
             elif trigger and trigger.passed:
                 pipe.doomed = trigger
         with contextlib.suppress(OSError):
-            writer.write_eof()
+            target.shutdown(socket.SHUT_WR)
 
     def _count(self, size: int, from_server: bool) -> None:
         if from_server:
@@ -236,6 +268,6 @@ class Proxy:
             self._tell()
             return
         self.cuts += 1
-        pipe.cut()
+        pipe.reset()
         self._tell()
         raise ConnectionAbortedError
