@@ -36,7 +36,7 @@ class Activity:
         delay: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.title = title
+        self.title = self._headline = title
         self.total = total
         self.done = 0
         self._unit = unit
@@ -59,6 +59,10 @@ class Activity:
     def say(self, title: str) -> None:
         """Something else is going on now."""
         self.title = title
+
+    def about(self, step: str) -> None:
+        """It is at this step."""
+        self.title = f"{self._headline}: {step}"
 
     def __enter__(self) -> "Activity":
         if Look.of(sys.stderr).motion and not invocation().quiet:

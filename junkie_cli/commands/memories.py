@@ -75,7 +75,9 @@ def list_(
     from junkie_cli.core import memories
 
     wanted = memories.MemoryFilter(_owner(user, no_owner), topic, search, since, until)
-    page = invocation().run(memories.list_memories(invocation().settings(), wanted, limit=limit, after=after))
+    settings = invocation().settings()
+    with working("listing memories") as shown:
+        page = invocation().run(memories.list_memories(settings, wanted, limit=limit, after=after, on_step=shown.say))
     if as_json:
         return print_json({"memories": page.memories, "next": page.next})
     print_rows(_COLUMNS, page.memories, empty=_NOTHING_YET if page.table_missing else "no memories")
@@ -100,7 +102,9 @@ def show(
     """Show one memory whole, with where it came from."""
     from junkie_cli.core import memories
 
-    detail = invocation().run(memories.get_memory(invocation().settings(), memory_id))
+    settings = invocation().settings()
+    with working("looking for the memory, and for the run that it came from"):
+        detail = invocation().run(memories.get_memory(settings, memory_id))
     if as_json:
         return print_json({**as_document(detail.memory), "origin": detail.origin})
     return print_record(_record(detail))
@@ -134,9 +138,11 @@ def search(
     """Find memories that hold every word of TEXT, best match first."""
     from junkie_cli.core import memories
 
-    searching = memories.search_memories(invocation().settings(), text, user_id=user, limit=limit, anywhere=anywhere)
-    with working("searching"):
-        found = invocation().run(searching)
+    settings = invocation().settings()
+    with working("searching") as shown:
+        found = invocation().run(
+            memories.search_memories(settings, text, user_id=user, limit=limit, anywhere=anywhere, on_step=shown.say)
+        )
     if found.words_only:
         note("words were looked for from their beginning; inside words too: --anywhere")
     if as_json:
@@ -158,7 +164,9 @@ def add(
     """Remember something about a user."""
     from junkie_cli.core import memories
 
-    done = invocation().run(memories.add_memory(invocation().settings(), user, text, tuple(topic or ())))
+    settings = invocation().settings()
+    with working("adding 1 memory"):
+        done = invocation().run(memories.add_memory(settings, user, text, tuple(topic or ())))
     if done.erased_at:
         warn(f"this person was erased at {done.erased_at.isoformat(timespec='seconds')}; this memory is new")
     _print_changed(done.memories[0], done.undo, as_json=as_json)
@@ -173,7 +181,9 @@ def edit(
     """Give a memory another text."""
     from junkie_cli.core import memories
 
-    done = invocation().run(memories.edit_memory(invocation().settings(), memory_id, text))
+    settings = invocation().settings()
+    with working("changing 1 memory"):
+        done = invocation().run(memories.edit_memory(settings, memory_id, text))
     _print_changed(done.memories[0], done.undo, as_json=as_json)
 
 
@@ -200,14 +210,16 @@ def delete(
     from junkie_cli.core import memories
 
     settings = invocation().settings()
-    found = invocation().run(memories.preview_delete(settings, memory_ids))
+    with working(f"looking for {_count(len(memory_ids))}"):
+        found = invocation().run(memories.preview_delete(settings, memory_ids))
     ids = [memory.memory_id for memory in found]
     if dry_run:
         return _print_would_go(found, as_json=as_json)
     for memory in found:
         note(f"{memory.user_id or '(nobody)'}: {memory.memory[:200]}")
     require_confirmation(f"delete {_count(len(ids))}?", yes=yes)
-    done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
+    with working(f"deleting {_count(len(ids))}"):
+        done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
     if as_json:
         return print_json({"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo})
     print_line(f"deleted {_count(len(done.memories))}")
@@ -242,13 +254,15 @@ def clear(
     owner = _whom_to_clear(_owner(user, no_owner), all_users)
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
-    preview = invocation().run(memories.preview_clear(settings, owner, expect=expect))
+    with working("counting those to clear") as shown:
+        preview = invocation().run(memories.preview_clear(settings, owner, expect=expect, on_step=shown.say))
     if dry_run:
         return _print_clear_preview(preview, as_json=as_json)
     if preview.before:
         _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
-    with working(f"clearing {_count(preview.before)}"):
-        done = invocation().run(memories.clear_memories(settings, owner, undo=not no_undo, expect=expect))
+    with working(f"clearing {_count(preview.before)}") as shown:
+        clearing = memories.clear_memories(settings, owner, undo=not no_undo, expect=expect, on_step=shown.say)
+        done = invocation().run(clearing)
     if done.remaining:
         warn(f"{_count(done.remaining)} came back, written by another program meanwhile: stop it and run this again")
     if as_json:
@@ -268,16 +282,15 @@ def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
     from junkie_cli.core import memories
 
     found: dict[str, Memory] = {}  # what is changed meanwhile comes again, as it is then
-    cursor = None
-    while preview.before:
-        wanted = memories.MemoryFilter(preview.user_id)
-        page = invocation().run(
-            memories.list_memories(invocation().settings(), wanted, limit=10_000, after=cursor, replica=False)
-        )
-        found |= {memory.memory_id: memory for memory in page.memories}
-        cursor = page.next
-        if cursor is None:
-            break
+    cursor, settings, wanted = None, invocation().settings(), memories.MemoryFilter(preview.user_id)
+    with progress("reading what would go", preview.before, unit="memories") as shown:
+        while preview.before:
+            page = invocation().run(memories.list_memories(settings, wanted, limit=10_000, after=cursor, replica=False))
+            found |= {memory.memory_id: memory for memory in page.memories}
+            shown.reach(len(found))
+            cursor = page.next
+            if cursor is None:
+                break
     if not found and not as_json:
         return _tell_nothing_to_clear(preview)
     return _print_would_go(tuple(found.values()), as_json=as_json)
@@ -321,8 +334,9 @@ def undo(
     """Take back what add, edit, delete, clear, import or the team changed."""
     from junkie_cli.core import memories
 
-    with working("putting memories back"):
-        done = invocation().run(memories.undo(invocation().settings(), batch))
+    settings = invocation().settings()
+    with working("putting memories back") as shown:
+        done = invocation().run(memories.undo(settings, batch, on_step=shown.say))
     if as_json:
         conflicts = done.conflicts
         print_json({"undone": done.undone, "conflicts": conflicts, "batch": done.batch})
@@ -360,8 +374,9 @@ def history(
 
     if which in {"on", "off"}:
         return _switch_history(which == "on", as_json=as_json)
-    listing = memories.list_history(invocation().settings(), which, user, limit=limit, after=after)
-    page = invocation().run(listing)
+    settings = invocation().settings()
+    with working("looking through the history"):
+        page = invocation().run(memories.list_history(settings, which, user, limit=limit, after=after))
     if as_json:
         return print_json({"changes": page.changes, "next": page.next})
     print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
@@ -392,7 +407,9 @@ _HISTORY = (
 def _switch_history(on: bool, *, as_json: bool) -> None:
     from junkie_cli.core import memories
 
-    was_on = invocation().run(memories.record_others(invocation().settings(), on=on))
+    settings = invocation().settings()
+    with working("waiting for others who write memories"):
+        was_on = invocation().run(memories.record_others(settings, on=on))
     if as_json:
         return print_json({"others": on, "before": was_on})
     return print_line(f"changes by other programs are {'recorded' if on else 'not recorded'}")
@@ -444,6 +461,7 @@ def import_(
                 undo=not no_undo,
                 even_erased=even_erased,
                 on_progress=shown.reach,
+                on_step=shown.say,
             )
         )
     if as_json:

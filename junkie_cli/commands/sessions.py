@@ -8,7 +8,17 @@ import typer
 from junkie_cli import completion
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
-from junkie_cli.output import Column, note, print_json, print_line, print_rows, require_confirmation, tell_next, warn
+from junkie_cli.output import (
+    Column,
+    note,
+    print_json,
+    print_line,
+    print_rows,
+    require_confirmation,
+    tell_next,
+    warn,
+    working,
+)
 
 app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
 
@@ -44,7 +54,9 @@ def list_(
     """
     from junkie_cli.core import sessions
 
-    page = invocation().run(sessions.list_sessions(invocation().settings(), user, limit=limit, after=after))
+    settings = invocation().settings()
+    with working("listing sessions") as shown:
+        page = invocation().run(sessions.list_sessions(settings, user, limit=limit, after=after, on_step=shown.say))
     if as_json:
         return print_json({"sessions": page.sessions, "next": page.next})
     empty = "no sessions: agno has not made its table in this schema yet" if page.table_missing else "no sessions"
@@ -60,7 +72,9 @@ def show(
     """Show what was said in a session, oldest first, without the program's own instructions."""
     from junkie_cli.core import sessions
 
-    found = invocation().run(sessions.get_runs(invocation().settings(), session_id))
+    settings = invocation().settings()
+    with working("reading the session"):
+        found = invocation().run(sessions.get_runs(settings, session_id))
     if as_json:
         return print_json({"session_id": session_id, "runs": found})
     lines = [(run, message) for run in found for message in run.messages]
@@ -79,13 +93,16 @@ def delete(
 
     settings = invocation().settings()
     if dry_run or not yes:
-        preview = invocation().run(sessions.delete_session(settings, session_id, dry_run=True))
+        with working("counting what would go") as shown:
+            counting = sessions.delete_session(settings, session_id, dry_run=True, on_step=shown.about)
+            preview = invocation().run(counting)
         told = ", ".join(f"{count} {table}" for table, count in preview.deleted.items())
         note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
         if dry_run:
             return _print_would_go(session_id, preview.deleted) if as_json else None
         require_confirmation(f"delete session {session_id} for good? There is no undo.", yes=False)
-    done = invocation().run(sessions.delete_session(settings, session_id))
+    with working("deleting the session") as shown:
+        done = invocation().run(sessions.delete_session(settings, session_id, on_step=shown.about))
     if as_json:
         print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
     else:

@@ -32,8 +32,9 @@ def stats(
     from junkie_cli.core import stats as core
 
     settings = invocation().settings()
-    with working("counting"):
-        found = invocation().run(core.collect_stats(settings, top=top, user_id=user, approximate=approximate))
+    with working("counting") as shown:
+        collecting = core.collect_stats(settings, top=top, user_id=user, approximate=approximate, on_step=shown.say)
+        found = invocation().run(collecting)
     if approximate and not found.approximate:
         note("one user is counted exactly: there are no figures of the planner's")
     if as_json:

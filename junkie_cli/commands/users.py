@@ -50,7 +50,9 @@ def list_(
     """
     from junkie_cli.core import users
 
-    page = invocation().run(users.list_users(invocation().settings(), limit=limit, after=after))
+    settings = invocation().settings()
+    with working("listing users") as shown:
+        page = invocation().run(users.list_users(settings, limit=limit, after=after, on_step=shown.say))
     if as_json:
         return print_json({"users": page.users, "next": page.next})
     print_rows(
@@ -69,7 +71,9 @@ def export(
     from junkie_cli.core import users
 
     with progress("exporting", unit="lines") as shown:
-        done = invocation().run(users.export_user(invocation().settings(), user, output, on_progress=shown.reach))
+        settings = invocation().settings()
+        exporting = users.export_user(settings, user, output, on_progress=shown.reach, on_step=shown.say)
+        done = invocation().run(exporting)
     if as_json:
         return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())})
     return _print_counts(done.lines, f"nothing of {user} is there")
@@ -95,13 +99,16 @@ def erase(
     if receipt:
         users.check_receipt_path(receipt)
     if dry_run or not yes:
-        with working("counting what would go"):
-            preview = invocation().run(users.erase_user(settings, user, whole_database=whole_database, dry_run=True))
+        with working("counting what would go") as shown:
+            counting = users.erase_user(
+                settings, user, whole_database=whole_database, dry_run=True, on_step=shown.about
+            )
+            preview = invocation().run(counting)
         if dry_run or not preview.found:
             return _report(preview, None, as_json=as_json)
         _ask_to_erase(preview)
-    with working(f"erasing {user}"):
-        done = invocation().run(users.erase_user(settings, user, whole_database=whole_database))
+    with working(f"erasing {user}") as shown:
+        done = invocation().run(users.erase_user(settings, user, whole_database=whole_database, on_step=shown.about))
     return _report(done, receipt, as_json=as_json)
 
 

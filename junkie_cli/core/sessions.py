@@ -13,6 +13,7 @@ from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of, moment
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -82,7 +83,12 @@ class SessionDeleted:
 
 
 async def list_sessions(
-    settings: Settings, user_id: str | None = None, *, limit: int = 50, after: str | None = None
+    settings: Settings,
+    user_id: str | None = None,
+    *,
+    limit: int = 50,
+    after: str | None = None,
+    on_step: Tell = unheard,
 ) -> SessionPage:
     """One page of sessions, all or those that a user owns or spoke in ("": nobody); then those written to since the
     first page. Raises UsageError for a cursor.
@@ -93,12 +99,19 @@ async def list_sessions(
             return SessionPage((), None, table_missing=True)
 
         async def rows(place: Place, count: int) -> list[Any]:
+            on_step(f"looking through {_about(state)}{' for those written to since' if place.since else ''}")
             return await _rows(connection, state, user_id, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("at", "session_id"))
+        on_step(f"counting who spoke in {number(len(found.rows), 'session', 'sessions')}")
         spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
     listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
     return SessionPage(listed, found.next, found.late)
+
+
+def _about(state: SchemaState) -> str:
+    rows = int(state.tables[SESSIONS].rows)
+    return f"about {number(rows, 'session', 'sessions')}" if rows > 0 else "all sessions"
 
 
 async def _rows(
@@ -194,7 +207,9 @@ def _said(content: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-async def delete_session(settings: Settings, session_id: str, *, dry_run: bool = False) -> SessionDeleted:
+async def delete_session(
+    settings: Settings, session_id: str, *, dry_run: bool = False, on_step: Tell = unheard
+) -> SessionDeleted:
     """Delete a session with everybody's runs in it, and its pending extractions; memories stay. Final: no undo.
 
     With `dry_run` all is done, counted and rolled back. `remaining` is counted after the commit: what another program
@@ -207,7 +222,7 @@ async def delete_session(settings: Settings, session_id: str, *, dry_run: bool =
         try:
             await _require(connection, state, session_id)
             users, _ = (await _spoken(connection, state, [session_id])).get(session_id, ([], 0))
-            deleted = await _delete(connection, state, session_id)
+            deleted = await _delete(connection, state, session_id, on_step)
         except BaseException:
             await transaction.rollback()
             raise
@@ -219,7 +234,10 @@ async def delete_session(settings: Settings, session_id: str, *, dry_run: bool =
     return SessionDeleted(session_id, tuple(users), {name: n for name, n in deleted.items() if n}, remaining)
 
 
-async def _delete(connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str) -> dict[str, int]:
+async def _delete(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str, on_step: Tell
+) -> dict[str, int]:
+    on_step("waiting for what is being written in it")
     sessions = state.qualified(SESSIONS)
     await connection.execute(f"SELECT 1 FROM {sessions} WHERE session_id = $1 FOR UPDATE", session_id)
     deleted: dict[str, int] = {}
@@ -229,6 +247,7 @@ async def _delete(connection: "asyncpg.Connection[Any]", state: SchemaState, ses
             f"SELECT count(*) FROM {sessions} s, LATERAL {elements} WHERE s.session_id = $1", session_id
         )
     for table in _dependent(state):
+        on_step(f"{table} ({number(sum(deleted.values()), 'row', 'rows')} so far)")
         status = await connection.execute(
             f"DELETE FROM {state.qualified(table)} WHERE session_id::text = $1::text", session_id
         )

@@ -12,6 +12,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, all_memories, number, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -71,24 +72,34 @@ class Stats:
 
 
 async def collect_stats(
-    settings: Settings, *, top: int = 10, user_id: str | None = None, approximate: bool = False
+    settings: Settings,
+    *,
+    top: int = 10,
+    user_id: str | None = None,
+    approximate: bool = False,
+    on_step: Tell = unheard,
 ) -> Stats:
     """Count everything, or one user's ("": nobody's). A schema without agno's tables counts as empty."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         if approximate and user_id is None:
             return await _estimated(connection, state, top)
-        return await _counted(connection, state, top, user_id)
+        return await _counted(connection, state, top, user_id, on_step)
 
 
 # --- exact ------------------------------------------------------------------------------------------------------------
 
 
-async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, top: int, user_id: str | None) -> Stats:
+async def _counted(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, top: int, user_id: str | None, on_step: Tell
+) -> Stats:
+    on_step(f"counting {all_memories(state)}")
     total, users, largest = await _memories(connection, state, top, user_id)
     named = sum(row["n"] for row in largest if row["user_id"]) if user_id is not None else None
     of_named = total if not users else await _of_named(connection, state, total) if named is None else named
+    on_step(f"counting the rows of {number(len(state.tables), 'table', 'tables')}")
     counts = await _rows_of_tables(connection, state, {MEMORIES: total} if user_id is None else {})
+    on_step(f"{number(total, 'memory', 'memories')} counted; looking at runs, times and days")
     oldest, newest = await _bounds(connection, state, user_id)
     return Stats(
         memories=total,

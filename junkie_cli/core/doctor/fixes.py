@@ -1,6 +1,8 @@
 """What is done about findings, once somebody has said yes: the check that asked looks again."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import close_connection, locate, open_connection, translate_errors
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 Tell = Callable[[str], None]
+
+_LOOK_EVERY = 0.5  # seconds
 
 
 async def apply(fix: Fix, context: Context, tell: Tell) -> str:
@@ -39,10 +43,43 @@ async def build_index(name: str, statement: str, context: Context, tell: Tell) -
             state = await inspect(connection, schema)
             if any(index.name == name and not index.valid for index in state.indexes):
                 await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {state.qualified(name)}")
-            await connection.execute(statement)
+            async with _told(name, context, tell):
+                await connection.execute(statement)
     finally:
         await close_connection(connection)
     return ""
+
+
+@asynccontextmanager
+async def _told(name: str, context: Context, tell: Tell) -> AsyncIterator[None]:
+    """Meanwhile tell how far the index is, as the server sees it."""
+    watching = asyncio.ensure_future(_watch(name, context, tell))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)  # who only looks on never fails what it looks at
+
+
+async def _watch(name: str, context: Context, tell: Tell) -> None:
+    connection = await open_connection(context.database.url, application_name=NAME)
+    try:
+        while True:
+            async with connection.transaction():
+                row = await connection.fetchrow(
+                    "SELECT phase, blocks_total >= tuples_total AS blocks, greatest(blocks_total, tuples_total) AS"
+                    " total, CASE WHEN blocks_total >= tuples_total THEN blocks_done ELSE tuples_done END AS done"
+                    " FROM pg_catalog.pg_stat_progress_create_index p"
+                    " JOIN pg_catalog.pg_class i ON i.oid = p.index_relid"
+                    " WHERE p.datname = current_database() AND i.relname = $1",
+                    name,
+                )
+            if row is not None:
+                of = f", {row['done']:,} of {row['total']:,} {'blocks' if row['blocks'] else 'rows'}"
+                tell(f"building {name}: {row['phase']}{of if row['total'] else ''}")
+            await asyncio.sleep(_LOOK_EVERY)
+    finally:
+        await close_connection(connection)
 
 
 async def add_own_tables(context: Context, tell: Tell) -> str:

@@ -16,6 +16,7 @@ from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, all_memories, number, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -155,7 +156,9 @@ async def _find_all(
     return tuple(found[memory_id] for memory_id in wanted)
 
 
-async def preview_clear(settings: Settings, user_id: str | None, *, expect: int | None = None) -> ClearPreview:
+async def preview_clear(
+    settings: Settings, user_id: str | None, *, expect: int | None = None, on_step: Tell = unheard
+) -> ClearPreview:
     """What `clear_memories` would delete now; `user_id` None is everybody, "" what belongs to nobody.
 
     Raises UsageError `unexpected_count` as `clear_memories` does.
@@ -166,6 +169,7 @@ async def preview_clear(settings: Settings, user_id: str | None, *, expect: int 
         undo_days = settings.history_days if state.may_create or state.has_own_tables else 0
         before, samples = 0, tuple[Memory, ...]()
         if state.has(MEMORIES):
+            on_step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             samples = await _newest(connection, state, user_id) if before else ()
         _require_count(before, expect)
@@ -193,7 +197,12 @@ async def _count(connection: "asyncpg.Connection[Any]", state: SchemaState, user
 
 
 async def clear_memories(
-    settings: Settings, user_id: str | None, *, undo: bool = True, expect: int | None = None
+    settings: Settings,
+    user_id: str | None,
+    *,
+    undo: bool = True,
+    expect: int | None = None,
+    on_step: Tell = unheard,
 ) -> Cleared:
     """Delete all memories of one user (None: of everybody, "": of nobody) in one transaction.
 
@@ -209,12 +218,16 @@ async def clear_memories(
         batch = str(uuid4()) if keeps else None
         where = Where().owned_by("m.user_id", user_id)
         async with connection.transaction():
+            on_step("waiting for others who write for the same user")
             await connection.execute(journal.LOCK_ALONE, journal.lock_name(state, user_id or ""))
+            on_step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             _require_count(before, expect)
+            on_step(f"deleting {number(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
             deleted = await journal.delete_where(connection, state, where.sql, where.arguments, batch=batch)
             if keeps:
                 await journal.prune_history(connection, state, settings.history_days)
+        on_step(f"{number(deleted, 'memory', 'memories')} deleted; counting what remains")
         async with connection.transaction():
             remaining = await _count(connection, state, user_id)
         return Cleared(user_id, before, deleted, remaining, batch if deleted else None)

@@ -28,6 +28,7 @@ from junkie_cli.core.schema import (
     quoted,
 )
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ async def import_memories(
     undo: bool = True,
     even_erased: bool = False,
     on_progress: Callable[[int], None] | None = None,
+    on_step: Tell = unheard,
 ) -> Imported:
     """Add the memories of a JSON Lines file; those that are there already, the same in all that a line says, stay.
 
@@ -78,10 +80,12 @@ async def import_memories(
             try:
                 lines = _Lines(path, file, state, on_progress)
                 await _stage(connection, lines)
+                on_step("comparing with what is stored")
                 await _refuse_erased(connection, state, even_erased)
                 await _refuse_conflicts(connection, state, overwrite)
                 keeps = undo and journal.records_history(state, settings.history_days)
                 batch = str(uuid4()) if keeps else None
+                on_step("storing")
                 done = await _merge(connection, state, lines.read, batch, overwrite=overwrite)
                 if keeps:
                     await journal.prune_history(connection, state, settings.history_days)

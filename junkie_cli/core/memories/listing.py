@@ -16,6 +16,7 @@ from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, all_memories, unheard
 from junkie_cli.core.when import since, until
 from junkie_cli.values import frozen
 
@@ -61,7 +62,13 @@ class MemoryDetail:
 
 
 async def list_memories(
-    settings: Settings, wanted: MemoryFilter, *, limit: int = 50, after: str | None = None, replica: bool = True
+    settings: Settings,
+    wanted: MemoryFilter,
+    *,
+    limit: int = 50,
+    after: str | None = None,
+    replica: bool = True,
+    on_step: Tell = unheard,
 ) -> MemoryPage:
     """One page of memories, by `updated_at` and id, newest first; then what was written since the first page.
 
@@ -75,10 +82,17 @@ async def list_memories(
             return MemoryPage((), None, table_missing=True)
 
         async def rows(place: Place, count: int) -> list[Any]:
+            on_step(_looking(state, place))
             return await _rows(connection, state, wanted, times, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))
     return MemoryPage(tuple(memory_of(row) for row in found.rows), found.next, found.late)
+
+
+def _looking(state: SchemaState, place: Place) -> str:
+    if place.since is not None:
+        return f"looking through {all_memories(state)} for those written since the first page"
+    return f"looking through {all_memories(state)}, newest first"
 
 
 def _times(wanted: MemoryFilter) -> tuple[int | None, int | None]:

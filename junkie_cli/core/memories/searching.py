@@ -16,6 +16,7 @@ from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, all_memories, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -40,7 +41,13 @@ class Found:
 
 
 async def search_memories(
-    settings: Settings, text: str, *, user_id: str | None = None, limit: int = 20, anywhere: bool = False
+    settings: Settings,
+    text: str,
+    *,
+    user_id: str | None = None,
+    limit: int = 20,
+    anywhere: bool = False,
+    on_step: Tell = unheard,
 ) -> Found:
     """The memories in which each word of `text` occurs, whole phrases and whole words before others, then the newest.
 
@@ -55,7 +62,7 @@ async def search_memories(
         if not state.has(MEMORIES):
             return Found((), more=False, table_missing=True)
         by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
-        rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index)
+        rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, on_step)
     memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
     return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index)
 
@@ -72,9 +79,11 @@ async def _candidates(
     user_id: str | None,
     count: int,
     by_index: bool,
+    on_step: Tell,
 ) -> list[Any]:
     table, wanted = state.qualified(MEMORIES), columns(state)
     if user_id is None:
+        on_step(f"looking at the newest {NEWEST:,} of {all_memories(state)}, then at all")
         where = _holds_all(state, Where(), words)
         rows = await connection.fetch(
             f"SELECT {wanted} FROM (SELECT * FROM {table} m WHERE m.updated_at IS NOT NULL"
@@ -85,6 +94,7 @@ async def _candidates(
         if len(rows) == count:
             return list(rows)
     where = _holds_all(state, Where().owned_by("m.user_id", user_id), words)
+    on_step(f"looking {'up the words in the index of' if by_index else 'through'} {_whose(state, user_id)}")
     if by_index:
         await connection.execute(f"SET LOCAL work_mem = '{_WORD_MEM}'")
         query = " & ".join(f"{word}:*" for word in words)
@@ -95,6 +105,10 @@ async def _candidates(
         *where.arguments,
     )
     return list(rows)
+
+
+def _whose(state: SchemaState, user_id: str | None) -> str:
+    return all_memories(state) if user_id is None else f"the memories of {user_id or 'nobody'}"
 
 
 def _holds_all(state: SchemaState, where: Where, words: list[str]) -> Where:

@@ -17,6 +17,7 @@ from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _change(row: Mapping[str, Any]) -> Change:
 # --- undo -------------------------------------------------------------------------------------------------------------
 
 
-async def undo(settings: Settings, batch: str | None = None) -> Undone:
+async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = unheard) -> Undone:
     """Take a batch back: the latest change of ours that was not taken back yet, or the one named.
 
     Each memory of the batch goes back to what it was before; one that was changed again since is left as it is and
@@ -138,7 +139,7 @@ async def undo(settings: Settings, batch: str | None = None) -> Undone:
             raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
         async with connection.transaction():
             chosen = await _chosen_batch(connection, state, batch)
-            return await _undo(connection, state, chosen, settings.history_days)
+            return await _undo(connection, state, chosen, settings.history_days, on_step)
 
 
 def _require_batch(batch: str) -> None:
@@ -175,9 +176,12 @@ WHERE before IS NOT NULL OR after IS NOT NULL
 """
 
 
-async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, keep_days: int) -> Undone:
+async def _undo(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, keep_days: int, on_step: Tell
+) -> Undone:
+    on_step("reading what was changed")
     await journal.mark_writer(connection, "junkie")
-    await _compare(connection, state, batch)
+    await _compare(connection, state, batch, on_step)
     new_batch = str(uuid4())
     done = await connection.execute(
         f"INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before, after, undo_of)"
@@ -186,6 +190,7 @@ async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch
         new_batch,
         batch,
     )
+    on_step(f"putting back {number(count_of(done), 'memory', 'memories')}")
     await _put_back(connection, state)
     await journal.prune_history(connection, state, max(keep_days, 1))
     conflicts, count = await _conflicts(connection)
@@ -193,19 +198,20 @@ async def _undo(connection: "asyncpg.Connection[Any]", state: SchemaState, batch
     return Undone(undone, conflicts, count, batch, new_batch if undone else None)
 
 
-async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str) -> None:
+async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, on_step: Tell) -> None:
     """Fill `junkie_undo`: each memory of the batch before and after it, and now; `unchanged` since is what may go back.
 
     A temporary table of this transaction, for the batch may hold every memory there is.
     """
     memories, columns = state.qualified(MEMORIES), state.tables[MEMORIES].columns
     before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
-    await connection.execute(
+    changed = await connection.execute(
         f"CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id, {before} AS before,"
         f" {after} AS after, NULL::json AS now, true AS unchanged"
         f" FROM ({_NET.replace('{history}', state.qualified(HISTORY))}) net",
         batch,
     )
+    on_step(f"comparing {number(count_of(changed), 'memory', 'memories')} with what is there now")
     await connection.execute("ANALYZE pg_temp.junkie_undo")
     await connection.execute(
         f"WITH m AS MATERIALIZED (SELECT m.* FROM {memories} m JOIN pg_temp.junkie_undo USING (memory_id)"

@@ -19,6 +19,7 @@ from junkie_cli.core.files import told
 from junkie_cli.core.query import count_of
 from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.core.users import belongings, elsewhere
 from junkie_cli.core.users.belongings import OLD_RUNS
 from junkie_cli.core.users.ledger import Erasure, complete_ledger_file, read_ledger
@@ -69,11 +70,17 @@ class _Work:
     connection: "asyncpg.Connection[Any]"
     state: SchemaState
     user_id: str
+    tell: Tell = unheard
     erased: dict[str, int] = field(default_factory=dict)
     shared_sessions: int = 0
 
+    def say(self, doing: str) -> None:
+        """Tell what is being done, and how much has been."""
+        self.tell(f"{doing} ({number(sum(self.erased.values()), 'row', 'rows')} so far)")
+
     async def count(self, table: str, statement: str) -> None:
         """Run a statement about $1, which it must name, and add its row count to `table`."""
+        self.say(table)
         done = count_of(await self.connection.execute(statement, self.user_id))
         self.erased[table] = self.erased.get(table, 0) + done
 
@@ -86,6 +93,7 @@ class _Work:
             await self.count(table.name, f"DELETE FROM {self.state.qualified(table.name)} WHERE {table.condition}")
 
     async def _sessions(self) -> None:
+        self.say("sessions in which this person spoke")
         await self.connection.execute(
             f"CREATE TEMP TABLE junkie_erase ON COMMIT DROP AS SELECT * FROM {belongings.sessions(self.state)} c",
             self.user_id,
@@ -124,6 +132,7 @@ class _Work:
         """Own runs are taken out of the arrays of shared sessions; other sessions go whole."""
         sessions, kind = self.state.qualified(SESSIONS), self.state.column_type(SESSIONS, "runs")
         elements = runs.elements(self.state, "s.runs")
+        self.say(OLD_RUNS)
         own = belongings.own_run(self.state)
         self.erased[OLD_RUNS] = await self.connection.fetchval(
             f"SELECT count(*) FROM {sessions} s JOIN {_SCOPE} c USING (session_id), LATERAL {elements} WHERE {own}",
@@ -137,6 +146,7 @@ class _Work:
         )
 
     async def _pass_on(self) -> None:
+        self.say("shared sessions, which are passed on")
         columns = self.state.tables[SESSIONS].columns
         changes = ["user_id = CASE WHEN s.user_id = $1::text THEN c.heir ELSE s.user_id END"]
         if "summary" in columns:
@@ -155,7 +165,7 @@ class _Work:
 
 
 async def erase_user(
-    settings: Settings, user_id: str, *, whole_database: bool = False, dry_run: bool = False
+    settings: Settings, user_id: str, *, whole_database: bool = False, dry_run: bool = False, on_step: Tell = unheard
 ) -> Erased:
     """Erase a person for good: no undo, no copy. With `dry_run` all is done, counted and rolled back.
 
@@ -169,7 +179,7 @@ async def erase_user(
         transaction = connection.transaction()
         await transaction.start()
         try:
-            done = await _erase(connection, state, user_id, whole_database, dry_run)
+            done = await _erase(connection, state, user_id, whole_database, dry_run, on_step)
         except BaseException:
             await transaction.rollback()
             raise
@@ -178,6 +188,7 @@ async def erase_user(
             nearest = () if done.found else await owners.nearest(connection, state, user_id)
             return replace(done, erased_at=None, nearest=nearest)
         await transaction.commit()
+        on_step(f"{number(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
         async with connection.transaction():
             remaining = await _remaining(connection, state, user_id)
         problems = await _after(settings, connection, state, user_id)
@@ -185,17 +196,25 @@ async def erase_user(
 
 
 async def _erase(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, whole_database: bool, dry_run: bool
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    user_id: str,
+    whole_database: bool,
+    dry_run: bool,
+    on_step: Tell,
 ) -> Erased:
+    on_step("waiting for what is being written for this person")
     erased_at = await _mark_erased(connection, state, user_id)
-    work = _Work(connection, state, user_id)
+    work = _Work(connection, state, user_id, on_step)
     await work.run()
+    work.say("tables outside the schema")
     outside = await elsewhere.find(connection, state.schema, user_id, delete=whole_database)
     counts = {table: count for table, count in work.erased.items() if count}
     if prompt_history.history_file(user_id).exists():
         counts[PROMPT_HISTORY] = 1
     if waiting := await spooled(connection, state, user_id):
         counts[SPOOL] = len(waiting)
+    work.say("counting again")
     remaining = await _remaining(connection, state, user_id)
     if remaining:
         raise DatabaseError(

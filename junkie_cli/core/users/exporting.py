@@ -15,6 +15,7 @@ from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import complete_file, told
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, unheard
 from junkie_cli.core.users import belongings
 from junkie_cli.core.users.erasing import PROMPT_HISTORY, SPOOL, spooled
 from junkie_cli.values import frozen
@@ -35,7 +36,12 @@ class ExportedUser:
 
 
 async def export_user(
-    settings: Settings, user_id: str, path: Path, *, on_progress: Callable[[int], None] | None = None
+    settings: Settings,
+    user_id: str,
+    path: Path,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    on_step: Tell = unheard,
 ) -> ExportedUser:
     """Write everything of a person to `path`, in one snapshot of the database. Raises UsageError, FileError."""
     if not user_id:
@@ -49,6 +55,7 @@ async def export_user(
         ):
             state = await schema.inspect(connection, settings.schema)
             for table, query in _queries(state):
+                on_step(f"exporting {table}")
                 await _write(connection, file, table, query, user_id, counts, on_progress)
             for waiting in await spooled(connection, state, user_id):
                 with told(waiting):

@@ -9,6 +9,7 @@ from junkie_cli.core.paging import Moment, Place
 from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.steps import Tell, all_memories, number, unheard
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class UserPage:
     tables_missing: bool = False
 
 
-async def list_users(settings: Settings, *, limit: int = 50, after: str | None = None) -> UserPage:
+async def list_users(
+    settings: Settings, *, limit: int = 50, after: str | None = None, on_step: Tell = unheard
+) -> UserPage:
     """One page of users: each once, with what is counted at that moment; those who came meanwhile at the end.
 
     Raises UsageError for a cursor that is not one.
@@ -59,9 +62,15 @@ async def list_users(settings: Settings, *, limit: int = 50, after: str | None =
             return UserPage((), None, tables_missing=True)
 
         async def rows(place: Place, count: int) -> list[str]:
+            on_step(
+                "looking for user ids"
+                if place.since is None
+                else f"looking through {all_memories(state)} for newcomers"
+            )
             return await (_first if place.since is None else _newcomers)(connection, state, tables, place, count)
 
         page = await paging.page(connection, after, (str,), limit, rows, lambda user_id: [user_id])
+        on_step(f"counting what {number(len(page.rows), 'user has', 'users have')}")
         users = await _counted(connection, state, page.rows)
         nobody = None if page.next else await _nobody(connection, state)
     if nobody and len(users) == limit:
