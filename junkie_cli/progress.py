@@ -183,4 +183,4 @@ def progress(title: str, total: int | None = None, *, unit: str = "") -> Activit
 
 def working(title: str) -> Activity:
     """`with working("starting PostgreSQL") as w: w.say("...")`: for what cannot be counted."""
-    return Activity(title, counted=False, delay=0.5)
+    return Activity(title, counted=False)
