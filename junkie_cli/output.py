@@ -220,13 +220,19 @@ def _main(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int:
 
 def _paragraph(look: Look, columns: Sequence[Column], row: Sequence[str], main: int, room: int) -> list[str]:
     """A row for a narrow terminal: its main text on the first line, everything else below; only texts are cut."""
+    nothing, ids = ("", look.symbol("none")), [i for i, column in enumerate(columns) if column.kind == "id"]
+    if row[main] in nothing:  # a session without a name, say
+        main = next((i for i in ids if row[i] not in nothing), main)
+    several = sum(column.kind == "time" for column in columns) > 1
     details = []
     for i, (column, text) in enumerate(zip(columns, row, strict=True)):
         if column.kind == "text":
             text = cut(text, room - len(_GAP))
         elif column.kind in ("number", "bytes"):
             text = f"{text} {one_line(column.title).lower()}"
-        if i != main and text not in ("", look.symbol("none")):
+        elif several and column.kind == "time" and text not in nothing:
+            text = f"{one_line(column.title).lower()} {text}"
+        if i != main and text not in nothing:
             details.append(text)
     head = cut(row[main], room) if columns[main].kind == "text" else row[main]
     lines = [_coloured(look, head, columns[main].kind)]

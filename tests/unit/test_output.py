@@ -329,6 +329,15 @@ def ticks(*times: float) -> Iterator[float]:
         yield times[-1]
 
 
+def test_a_paragraph_without_its_main_text_is_headed_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (*MEMORIES, Column("CREATED", lambda row: row.at, "time"))
+    lines = drawn(monkeypatch, 40, columns, [Row(memory=None, topics=["t" * 60])])
+    assert plain(lines[0]).startswith("ttt")
+    lines = [plain(line) for line in drawn(monkeypatch, 40, columns, [Row(memory=None, topics=[])])]
+    assert lines[0] == "36d03949-ce7f-4863-a93f-e0500d84c6ed"
+    assert " ".join(" ".join(lines[1:]).replace("·", "").split()) == "updated 3 h ago created 3 h ago"
+
+
 def test_a_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ticks(0.0, 2.0)
     activity = progress.Activity("exporting", 1000, unit="memories", clock=lambda: next(clock))
