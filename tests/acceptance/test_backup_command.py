@@ -79,6 +79,13 @@ def test_a_server_that_is_not_there_is_exit_4(junkie: Junkie) -> None:
     assert "geheim" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("command", ["backup --verify-into x", "restore latest --into x"])
+def test_what_is_no_url_is_wrong_usage_and_the_form_is_shown(junkie: Junkie, command: str) -> None:
+    result = junkie.run(*command.split(), env={"POSTGRES_URL": "postgresql://127.0.0.1:1/bot"})
+    assert result.exit_code == 2, result
+    assert "postgresql://USER@HOST/DATABASE" in result.stderr
+
+
 def test_the_documents(junkie: Junkie, env: dict[str, str]) -> None:
     first = junkie.run("backup", "--json", env=env).ok().json()
     second = junkie.run("backup", "--json", "--keep-last", "1", env=env).ok().json()

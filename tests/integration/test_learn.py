@@ -288,3 +288,20 @@ async def test_the_lock_goes_with_the_run(database: DatabaseUrl, model: ModelSer
     await learn_file(settings_for(database, model), path)
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"\xff", "is not UTF-8"),
+        (b'{"message": "m"}', "has no user_id"),
+        (b'{"user_id": 7, "message": "m"}', "has no user_id"),
+        (b'{"user_id": " ada", "message": "m"}', "the user id is empty, or begins or ends with white space"),
+        (b'{"user_id": "ada", "session_id": 7, "message": "m"}', "has a session_id that is no text"),
+        (b'{"user_id": "ada", "message": " "}', "has no message"),
+    ],
+)
+def test_a_line_that_is_no_message_says_what_it_lacks(raw: bytes, reason: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(1, raw)
+    assert caught.value.message == reason
