@@ -1,16 +1,63 @@
 """The connection that everything here uses. It overrides what asyncpg keeps private, hence that narrow a version range.
 
-Of asyncpg's own ways four do not do here: it names the statements of cursors, sets limits in a round trip of their own,
-waits without end for the server to acknowledge an interruption, and trusts TCP to notice a dead peer.
+Of asyncpg's own ways five do not do here: it names the statements of cursors, sets limits in a round trip of their own,
+waits without end for the server to acknowledge an interruption, trusts TCP to notice a dead peer, and takes whatever
+answers for a PostgreSQL.
 """
 
 import socket
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg  # noqa: TID253  this module is loaded when the first connection is opened
+from asyncpg import connect_utils, protocol  # noqa: TID253
 
 CANCEL_TIMEOUT = 3.0
 """Seconds that a server has to stop a statement that was interrupted, before the connection is given up."""
+
+_FIRST = b"REvN"
+_LONGEST_FIRST = 30_000
+"""What a server's first message can be (a request to log in, an error, another version, a notice), and how long it is
+at most, in bytes: libpq's own limit (fe-connect.c, MAX_ERRLEN)."""
+
+
+class Protocol(protocol.Protocol):  # type: ignore[misc]
+    """asyncpg's, once the first message has shown that a PostgreSQL answers.
+
+    asyncpg believes every length. Of one below four it makes a message without end, in a loop that never lets another
+    thread run nor a signal in: a peer that sends zeros would hang the whole process. A length in text, as of a web
+    server's answer, makes it wait for a gigabyte.
+    """
+
+    def __init__(self, address: Any, connected: Any, *arguments: Any) -> None:
+        super().__init__(address, connected, *arguments)
+        self._connected = connected
+        self._head = b""
+        self.data_received: Callable[[bytes], None] = (
+            self._look
+        )  # in this object alone, until it has looked: later data take no detour
+
+    def _look(self, data: bytes) -> None:
+        self._head += data
+        length = int.from_bytes(self._head[1:5], "big")
+        if self._head[0] not in _FIRST or (len(self._head) >= 5 and not 4 <= length <= _LONGEST_FIRST):
+            self._refuse()
+        elif len(self._head) >= 5:
+            del self.data_received
+            self.data_received(self._head)
+
+    def _refuse(self) -> None:
+        self.data_received = _ignore
+        if not self._connected.done():
+            self._connected.set_exception(asyncpg.InterfaceError("the first message is not PostgreSQL's"))
+
+
+def _ignore(_: bytes) -> None:
+    """What still comes of a peer that is given up."""
+
+
+connect_utils.protocol = SimpleNamespace(Protocol=Protocol)
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]

@@ -306,7 +306,7 @@ def while_connecting(error: Exception, url: DatabaseUrl, host: Host, budget: flo
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
         return _misconfigured(error)
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError):
-        return _not_postgres(error, host)
+        return _not_postgres(host)
     return error
 
 
@@ -333,9 +333,9 @@ def _closed_early(host: Host) -> DatabaseError:
     )
 
 
-def _not_postgres(error: Exception, host: Host) -> DatabaseError:
+def _not_postgres(host: Host) -> DatabaseError:
     return DatabaseError(
-        f"what answers at {host} does not speak PostgreSQL's protocol as expected ({type(error).__name__})",
+        f"what answers at {host} does not speak PostgreSQL's protocol",
         hint="correct host and port in the database URL",
         code="database_error",
     )
@@ -384,6 +384,8 @@ def _handshake(error: Any, url: DatabaseUrl, host: Host, budget: float) -> Datab
 
 def _connection_failed(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
     if "rejected SSL upgrade" in str(error):
+        if not url.demands_tls:
+            return _not_postgres(host)  # a PostgreSQL without TLS says so, and is talked to without
         return DatabaseError(
             f"{host} offers no TLS, which the database URL demands",
             hint="switch TLS on at the server; only where the network is your own, use sslmode=prefer",

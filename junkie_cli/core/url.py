@@ -263,6 +263,11 @@ class DatabaseUrl:
             arguments["server_settings"] = server
         return arguments | self._tls_arguments(hosts)
 
+    @property
+    def demands_tls(self) -> bool:
+        """Whether a server that offers no TLS is not to be talked to."""
+        return self._tls_arguments(self.hosts).get("ssl", "prefer") not in {"disable", "allow", "prefer"}
+
     def libpq_environment(self) -> dict[str, str]:
         """libpq's variables for this URL. The password is in `PGPASSWORD`, so that no command line holds it."""
         variables = self._host_lists("PGHOST", "PGPORT") | {"PGUSER": self.role, "PGDATABASE": self.database_name}

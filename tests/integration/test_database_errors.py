@@ -237,13 +237,21 @@ def impostor(answer: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n", b"N", b"S", b""])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n", b"N", b"S", b"", b"SSH-2.0-OpenSSH_9.2\r\n"),
+        # lengths that are none, with which asyncpg alone would never end and let nobody else run
+        *(bytes(64), b"R" + bytes(64), b"E\0\0\0\3", b"R\xff\xff\xff\xff" + bytes(8)),
+    ],
+)
 async def test_what_answers_is_not_postgresql(mode: str, answer: bytes) -> None:
     with impostor(answer) as port:
         url = DatabaseUrl.parse(f"postgresql://u:{SECRET}@127.0.0.1:{port}/d?sslmode={mode}&connect_timeout=2")
         error = await failure(url)
     assert error.code in {"database_error", "database_lost", "database_tls", "database_timeout"}
     assert f"127.0.0.1:{port}" in error.message
+    assert ("no TLS" in error.message) <= (mode == "require")
 
 
 async def test_a_server_without_tls(url: DatabaseUrl) -> None:
