@@ -75,8 +75,10 @@ class Invocation:
         """
         import asyncio
 
+        from junkie_cli.core.loop import Loop
+
         ended_by: list[int] = []
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             try:
                 return runner.run(_terminable(coroutine, ended_by))
             except asyncio.CancelledError:

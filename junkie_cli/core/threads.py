@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from junkie_cli.core.loop import Loop
+
 T = TypeVar("T")
 
 
@@ -46,8 +48,7 @@ class Worker:
     def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any, BaseException | None], None]) -> None:
         self._coroutine = coroutine
         self._done = done
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(DaemonExecutor())
+        self._loop = Loop()
         self._task: asyncio.Task[Any] | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

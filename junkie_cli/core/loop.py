@@ -1,0 +1,29 @@
+"""The event loop that everything here runs in: whatever hangs in one of its threads cannot hold up the process' end."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """asyncio's own, but for the threads in which it looks names up and runs `to_thread`.
+
+    Those of the standard library are joined when the loop and when the interpreter ends, and a look-up cannot be
+    cancelled: a DNS server that never answers would keep the process for minutes after its last word.
+    """
+
+    _has_executor = False
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
+        """As asyncio's; without `executor` the job gets a daemon thread of its own."""
+        if executor is None and not self._has_executor:
+            # Loaded when it is needed: few commands need a thread, and it costs a millisecond.
+            from junkie_cli.core.threads import DaemonExecutor
+
+            self.set_default_executor(DaemonExecutor())
+            self._has_executor = True
+        return super().run_in_executor(executor, func, *args)
