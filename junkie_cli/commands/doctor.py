@@ -184,11 +184,14 @@ def _asked(
 
 
 def _chosen(report: "Report", *, named: bool) -> "tuple[Fix, ...]":
-    """What is to be mended: what was named, else all that needs no more than a yes."""
-    severe = [fix for fix in report.fixes if fix.severe and not named]
-    for fix in severe:
-        note(f"{fix.check_id} is only mended when it is named: junkie doctor --fix {fix.check_id}")
-    return tuple(fix for fix in report.fixes if fix not in severe)
+    """What is to be mended: what was named, else all that is not ok and needs no more than a yes."""
+    if named:
+        return report.fixes
+    offered = [fix for result in report.results if result.status != "ok" for fix in result.fixes]
+    for fix in offered:
+        if fix.severe:
+            note(f"{fix.check_id} is only mended when it is named: junkie doctor --fix {fix.check_id}")
+    return tuple(fix for fix in offered if not fix.severe)
 
 
 def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> "Report":

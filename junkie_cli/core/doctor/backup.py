@@ -16,10 +16,14 @@ from junkie_cli.core.backup.voice import sized
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS
 from junkie_cli.figures import duration
 
 OLD = 7 * 24.0
 """Hours after which the newest backup is called old when no --max-backup-age was given."""
+
+NEW = 24.0
+"""Hours in which nobody is reminded that what has just begun has no backup."""
 
 _LEAST_ROOM = 16_000_000  # bytes: even an empty database's dump needs its scratch server's room for the proof
 
@@ -49,6 +53,8 @@ async def _age(context: Context) -> Finding:
     if not _is_readable(folder):
         return failed(f"{folder} cannot be read by this user", "run as its owner, or correct its permissions")
     entries = await catalogue.scan(folder)
+    if not entries and limit is None and await _is_new(context):
+        return ok("there is none, and nothing here is a day old yet: junkie backup makes one")
     damaged = [entry for entry in entries if entry.status == DAMAGED]
     findings = [_newest(context, entries, OLD if limit is None else limit, warning if limit is None else _too_old)]
     if damaged:
@@ -59,6 +65,23 @@ async def _age(context: Context) -> Finding:
             )
         )
     return together(findings, findings[0])
+
+
+async def _is_new(context: Context) -> bool:
+    """Whether every session and run, and every memory, is younger than a day; False where that cannot be seen."""
+    state = context.state
+    if state is None or any(state.has(table) and not state.may("SELECT", table) for table in _DATED):
+        return False
+    tables = [table for table in _DATED if state.has_column(table, "created_at")]
+    if not tables:
+        return state.generation == "none"
+    # The first old row ends the search; tables without one are new, and small.
+    old = " OR ".join(f"EXISTS (SELECT FROM {state.qualified(table)} WHERE created_at < $1)" for table in tables)
+    async with context.connection() as connection, connection.transaction():
+        return not await connection.fetchval(f"SELECT {old}", int(context.clock() - NEW * 3600))
+
+
+_DATED = (MEMORIES, SESSIONS, RUNS)
 
 
 def _too_old(detail: str, hint: str) -> Finding:
@@ -168,7 +191,7 @@ async def _tighten(modes: dict[Path, int], _: Context, __: Callable[[str], None]
 _FOLDER = ("JUNKIE_BACKUP_DIR",)
 CHECKS = (
     Check("backup.tools", "pg_dump for this server", _tools, ("database.reachable",), limit=10),
-    Check("backup.age", "The newest proven backup", _age, ("settings.values",), (), _FOLDER, limit=10),
+    Check("backup.age", "The newest proven backup", _age, ("settings.values",), ("schema.tables",), _FOLDER, limit=10),
     Check("backup.space", "Room for a backup", _space, ("settings.values",), ("database.reachable",), _FOLDER),
     Check("backup.permissions", "Who can read the backups", _permissions, ("settings.values",), (), _FOLDER),
 )

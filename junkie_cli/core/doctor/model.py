@@ -31,8 +31,8 @@ class Fix:
 class Finding:
     """What a check found: a sentence, and a remedy where one is needed.
 
-    `blocks`: checks that need this one cannot run. `parts` are the sentences and remedies that were put together, for
-    who can show them one by one; empty for a single one.
+    `blocks`: checks that need this one cannot run. A fix of what is ok is one for those who ask for it. `parts` are
+    the sentences and remedies that were put together, for who can show them one by one; empty for a single one.
     """
 
     status: str
