@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core import embedded
 from junkie_cli.core.backup import process
-from junkie_cli.core.errors import BackupError, UsageError
+from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -96,13 +96,21 @@ async def discover(pg_bin: Path | None) -> list[Tools]:
 
 
 def _folders() -> list[tuple[Path, str]]:
-    folders = [(embedded.bin_dir(), "bundled")]
+    folders = _bundled()
     folders += [(Path(part), "PATH") for part in os.environ.get("PATH", "").split(os.pathsep) if part]
     folders += [(Path(path), path) for pattern in _SYSTEM_FOLDERS for path in sorted(glob(pattern), reverse=True)]  # noqa: PTH207
     unique: dict[Path, str] = {}
     for folder, source in folders:
         unique.setdefault(folder, source)
     return list(unique.items())
+
+
+def _bundled() -> list[tuple[Path, str]]:
+    """The folder that came with junkie; none where it is gone, which is no reason not to use the system's."""
+    try:
+        return [(embedded.bin_dir(), "bundled")]
+    except DatabaseError:
+        return []
 
 
 async def _look(folder: Path, source: str) -> Tools | None:
@@ -144,7 +152,8 @@ def _none_fits(available: Sequence[Tools], major: int) -> BackupError:
     return BackupError(
         f"the server is PostgreSQL {major}: {problem}",
         hint=f"install its client (Debian, Ubuntu: postgresql-client-{major}; Fedora, RHEL: postgresql{major};"
-        f" Alpine: postgresql{major}-client; macOS: brew install postgresql@{major}), or name its folder with --pg-bin",
+        f" Alpine: postgresql{major}-client; macOS: brew install postgresql@{major}), or put its folder into PATH"
+        " (junkie backup and restore also take --pg-bin)",
         code="backup_tools",
     )
 

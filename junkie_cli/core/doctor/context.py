@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from junkie_cli.core.database import Database, close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import DatabaseError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import asyncpg
 
     from junkie_cli.core.schema import SchemaState
+
+T = TypeVar("T")
 
 NAME = "junkie doctor"
 """The application_name of every connection made here."""
@@ -75,33 +77,40 @@ class Context:
 
     @asynccontextmanager
     async def connection(self, *, read_only: bool = True) -> "AsyncIterator[asyncpg.Connection[Any]]":
-        """A connection of the check's own; its statements end after a few seconds. Raises DatabaseError.
-
-        When the server has no free slot it is tried again until the check's own time is up.
-        """
-        while not self._places.acquire(blocking=False):
-            await asyncio.sleep(0.01)
-        try:
-            connection = await self._open(read_only)
+        """A connection of the check's own; its statements end after a few seconds. Raises DatabaseError."""
+        async with self.place():
+            connection = await self.patiently(lambda: self._open(read_only))
             try:
                 with translate_errors(self.database.url):
                     yield connection
             finally:
                 await close_connection(connection)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """One of the few connections that may be open at once."""
+        while not self._places.acquire(blocking=False):
+            await asyncio.sleep(0.01)
+        try:
+            yield
         finally:
             self._places.release()
 
-    async def _open(self, read_only: bool) -> "asyncpg.Connection[Any]":
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The outcome of `attempt`, made again while the server has no free slot, until the check's time is up."""
         while True:
             try:
-                return await open_connection(
-                    self.database.url,
-                    timeout=5 * self.patience,
-                    statement_timeout=STATEMENT_TIMEOUT * self.patience,
-                    read_only=read_only,
-                    application_name=NAME,
-                )
+                return await attempt()
             except DatabaseError as error:
                 if error.code != "database_connections":
                     raise
             await asyncio.sleep(0.2)
+
+    async def _open(self, read_only: bool) -> "asyncpg.Connection[Any]":
+        return await open_connection(
+            self.database.url,
+            timeout=5 * self.patience,
+            statement_timeout=STATEMENT_TIMEOUT * self.patience,
+            read_only=read_only,
+            application_name=NAME,
+        )

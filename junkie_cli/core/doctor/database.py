@@ -131,8 +131,12 @@ async def _async_url(context: Context) -> Finding:
     await load_team()
     from junkie_cli.core.team import checkup
 
-    try:
+    async def connect() -> None:
         await checkup.connect_by_sqlalchemy(url, seconds=5 * context.patience, application_name=NAME)
+
+    try:
+        async with context.place():
+            await context.patiently(connect)
     except DatabaseError as error:
         return failed(f"SQLAlchemy does not connect with {masked}: {error.message}", error.hint, blocks=False)
     return ok(f"connects with {masked}")
@@ -233,7 +237,7 @@ def _no_create(state: SchemaState, role: str, database: str) -> Finding:
         missing = [table for table in _TABLES if not state.has(table)]
         grant = f"GRANT CREATE, USAGE ON SCHEMA {quoted(state.schema)} TO {role}"
         tell = failed if missing else warning
-        what = "agno's tables" if missing else "the junkie tables, which keep what can be undone"
+        what = "agno's tables" if missing else "junkie's own tables, with what can be undone,"
         return tell(f"no right to create tables in schema {state.schema}: {what} cannot be made", grant, blocks=False)
     return failed(
         f"schema {state.schema} is not there, and there is no right to create it",
@@ -269,7 +273,9 @@ SELECT 'database ' || datname, datconnlimit, (SELECT count(*) FROM others WHERE 
 async def _connections(context: Context) -> Finding:
     async with context.connection() as connection, connection.transaction():
         rows = await connection.fetch(_SLOTS, NAME)
-    needed = BOT_SLOTS if "DISCORD_TOKEN" in context.settings.bot_variables else FREE_SLOTS
+        pooled = connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()")
+    # Behind a pooler the bot's connections share a few of the server's.
+    needed = BOT_SLOTS if "DISCORD_TOKEN" in context.settings.bot_variables and not pooled else FREE_SLOTS
     why = "the bot alone opens up to 25" if needed == BOT_SLOTS else f"at least {FREE_SLOTS} should be free"
     findings = [
         warning(
@@ -367,13 +373,17 @@ async def _replica(context: Context) -> Finding:
         await close_connection(connection)
 
 
+# A primary at rest sends nothing to replay: what is received and replayed is as new as can be, while it is connected.
+_LAG = """
+SELECT CASE WHEN NOT pg_is_in_recovery() THEN 0
+  WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+  ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END::float8
+"""
+
+
 async def _lag(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl") -> Finding:
     async with connection.transaction(readonly=True):
-        # A primary at rest sends nothing to replay: what is received and replayed is as new as can be.
-        lag = await connection.fetchval(
-            "SELECT CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0"
-            " ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END::float8"
-        )
+        lag = await connection.fetchval(_LAG)
     if lag > 60:
         return warning(
             f"the replica {_place(url)} is {lag:.0f} s behind: lists and exports lack the newest",

@@ -57,7 +57,7 @@ async def _pending(context: Context) -> Finding:
     return warning(
         f"{counted(row['late'], 'message was', 'messages were')} not searched for memories{aside}"
         f" (the oldest of {row['oldest']})",
-        "junkie memories retry (junkie memories pending tells why they failed)",
+        "junkie memories retry --all (junkie memories pending tells why they failed)",
     )
 
 

@@ -267,12 +267,13 @@ class Latency:
 
 async def _latency(context: Context) -> Finding:
     choices = _choices(context)
-    wanted = dict.fromkeys((choices.main, choices.memory))
-    for choice in wanted:
+    # One and the same model is asked once, whichever setting names it.
+    wanted = {(choice.endpoint.url, choice.model): choice for choice in (choices.memory, choices.main)}
+    for choice in reversed(wanted.values()):
         if choice.endpoint.url not in context.models:
             raise Waits("groq.accepts" if choice.endpoint.is_groq else "provider.accepts")
     findings, told = [], []
-    for choice in wanted:
+    for choice in reversed(wanted.values()):
         measured = await _measured(context, choice)
         if isinstance(measured, Finding):
             findings.append(measured)

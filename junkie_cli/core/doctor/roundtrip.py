@@ -82,6 +82,7 @@ async def _remembered_and_recalled(context: Context, state: SchemaState, user: s
     if not added:
         raise _Broken(
             f"something was said about the user, and no memory came of it{_why(events)}",
+            f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
             "junkie doctor --only memory.enabled,database.rights tells more",
         )
     await _check_seen(context, state, user, str(added[0].memory_id), name)
@@ -90,6 +91,7 @@ async def _remembered_and_recalled(context: Context, state: SchemaState, user: s
     if name not in done.answer:
         raise _Broken(
             f"the memory is in the database, and a second team does not know it{_why(answer)}",
+            f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
             "junkie doctor --only memory.enabled,schema.version tells more",
         )
 
@@ -130,7 +132,8 @@ async def _check_seen(context: Context, state: SchemaState, user: str, memory_id
     if text is None or name not in text:
         raise _Broken(
             "a memory was written, and a second connection does not see it",
-            "look what stands between: a pooler that leads to another server, or a replica in POSTGRES_URL",
+            "look what stands between: a pooler that leads to another server, a replica in POSTGRES_URL, or a trigger "
+            f"on {state.qualified(MEMORIES)} that changes what is stored",
         )
 
 
