@@ -13,8 +13,10 @@ import pytest
 from junkie_cli.core.database import open_connection
 from junkie_cli.core.doctor import database as checks
 from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.doctor import Doctor, is_told
+from tests.support.model_server import ModelServer
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import execute
 from tests.support.proxy import Proxy
@@ -99,6 +101,7 @@ def test_nothing_listens(doctor: Doctor, url: DatabaseUrl) -> None:
 def test_a_name_that_nobody_knows(doctor: Doctor, url: DatabaseUrl) -> None:
     doctor.use(replace(url, hosts=(Host("db.invalid"),)))
     is_told(doctor.one("database.reachable"), "failed", "db.invalid cannot be resolved", "its log: on db.invalid")
+    assert doctor.use(url).status("database.reachable") == "ok"
 
 
 def test_a_server_that_accepts_and_never_answers(doctor: Doctor, url: DatabaseUrl) -> None:
@@ -133,7 +136,9 @@ def test_a_wrong_password(doctor: Doctor, guarded: DatabaseUrl) -> None:
 
 def test_a_role_or_a_database_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, user="nobody_there"))
-    is_told(doctor.one("database.reachable"), "failed", "no role nobody_there", "CREATE ROLE")
+    is_told(doctor.one("database.reachable"), "failed", "no role nobody_there", "CREATE ROLE ... LOGIN")
+    execute(server, "CREATE ROLE nobody_there LOGIN")
+    assert doctor.status("database.reachable") == "ok"
     doctor.use(replace(url, database="not_there"))
     is_told(doctor.one("database.reachable"), "failed", "no database not_there", "CREATE DATABASE")
     execute(server, "CREATE DATABASE not_there")
@@ -178,8 +183,13 @@ def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> N
     with Standby(server) as standby:
         doctor.use(standby.url, POSTGRES_READ_URL=url.libpq())
         found = doctor.examine("database")
-        is_told(found["database.server"], "failed", "it is a standby", "target_session_attrs=read-write")
+        is_told(
+            found["database.server"], "failed", "it is a standby", "both hosts with target_session_attrs=read-write"
+        )
         assert found["database.replica"].status == "ok"
+        both = replace(standby.url, hosts=(*standby.url.hosts, *url.hosts))
+        doctor.use(f"{both.libpq()}?target_session_attrs=read-write")
+        assert doctor.status("database.server") == "ok"
         doctor.use(url, POSTGRES_READ_URL=standby.url.libpq())
         found = doctor.examine("database")
         assert found["database.server"].status == "ok"
@@ -189,6 +199,14 @@ def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> N
 def test_a_replica_that_is_not_there(doctor: Doctor, url: DatabaseUrl) -> None:
     doctor.use(url, POSTGRES_READ_URL=f"postgresql://plain@127.0.0.1:{free_port()}/postgres")
     is_told(doctor.one("database.replica"), "failed", "no server listens", "POSTGRES_READ_URL")
+    doctor.environ["POSTGRES_READ_URL"] = "postgresql://plain@:port"
+    is_told(
+        doctor.one("database.replica"), "failed", "POSTGRES_READ_URL has a port that is not a number", "mend or unset"
+    )
+    doctor.environ["POSTGRES_READ_URL"] = url.libpq()
+    assert doctor.status("database.replica") == "ok"
+    del doctor.environ["POSTGRES_READ_URL"]
+    assert doctor.status("database.replica") == "ok"
 
 
 def test_a_database_that_is_set_read_only(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
@@ -211,18 +229,6 @@ def test_a_pooler_in_between(doctor: Doctor, server: ScratchServer, guarded: Dat
 @pytest.mark.parametrize(("major", "day", "status"), [(12, "2026-01-01", "failed"), (14, "2026-01-01", "ok")])
 def test_versions_that_are_supported(major: int, day: str, status: str) -> None:
     assert checks._version(major, date.fromisoformat(day)).status == status
-
-
-def test_a_version_whose_support_has_ended(doctor: Doctor, url: DatabaseUrl) -> None:
-    later = time.time() + 20 * 366 * 86_400  # this server is then long out of support
-    is_told(doctor.use(url).one("database.server", clock=lambda: later), "warning", "no longer supported", "upgrade")
-
-
-def test_clocks_that_differ(doctor: Doctor, url: DatabaseUrl) -> None:
-    doctor.use(url)
-    is_told(doctor.one("database.time", clock=lambda: time.time() - 90), "warning", "90 s ahead of", "NTP")
-    is_told(doctor.one("database.time", clock=lambda: time.time() + 90), "warning", "90 s behind", "NTP")
-    assert doctor.status("database.time") == "ok"
 
 
 # --- how many ---------------------------------------------------------------------------------------------------------
@@ -254,12 +260,90 @@ async def test_a_limit_that_is_reached(doctor: Doctor, server: ScratchServer, ur
     execute(server, "ALTER ROLE few CONNECTION LIMIT -1")
 
 
-def test_the_bot_needs_more(doctor: Doctor, url: DatabaseUrl) -> None:
-    doctor.use(url, DISCORD_TOKEN="t")
-    is_told(doctor.one("database.connections"), "warning", "the bot alone opens up to 25", "max_connections")
+def test_a_database_with_few_connections(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    execute(server, "CREATE DATABASE narrow CONNECTION LIMIT 4")
+    result = doctor.use(replace(url, database="narrow")).one("database.connections")
+    is_told(result, "warning", "4 of 4 connections are free for database narrow")
+    execute(server, result.hint.partition(" (")[0])
+    assert doctor.status("database.connections") == "ok"
 
 
-# --- rights -----------------------------------------------------------------------------------------------------------
+def test_the_bot_needs_more(doctor: Doctor, server: ScratchServer, guarded: DatabaseUrl) -> None:
+    doctor.use(guarded, DISCORD_TOKEN="t")
+    is_told(doctor.one("database.connections"), "warning", "the bot alone opens up to 25", "put a pooler in front")
+    with PgBouncer(server, user="guarded", password=SECRET) as pooler:
+        assert doctor.use(pooler.url()).status("database.connections") == "ok"
+
+
+async def test_a_server_that_is_full(doctor: Doctor, url: DatabaseUrl) -> None:
+    taken = []
+    try:
+        with pytest.raises(DatabaseError, match="takes no more connections"):
+            while True:
+                taken.append(await open_connection(url))
+        found = await doctor.use(url)._examine(doctor.context(), ("database.reachable",), False, 60)
+        is_told(found["database.reachable"], "failed", "takes no more connections", "wait or close other programs'")
+        assert len(taken) > 2
+        for connection in taken[2:]:
+            await connection.close()
+        found = await doctor._examine(doctor.context(), ("database",), False, 60)
+        assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+    finally:
+        for connection in taken[:2]:
+            await connection.close()
+
+
+def test_agnos_own_connection_is_cut(doctor: Doctor, url: DatabaseUrl) -> None:
+    with Proxy(url) as proxy:
+        doctor.use(proxy.url(url))
+        proxy.cut_when(b"pg_catalog.version")  # SQLAlchemy's first question, and nobody else's
+        found = doctor.examine("database.async_url", "database.server")
+        is_told(found["database.async_url"], "failed", "SQLAlchemy does not connect with postgresql+asyncpg://")
+        assert (found["database.server"].status, proxy.cuts) == ("ok", 1)
+        assert doctor.status("database.async_url") == "ok"
+
+
+# --- rights, files, places --------------------------------------------------------------------------------------------
+
+
+def test_rules_that_let_nobody_in(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    doctor.use(replace(url, hosts=(Host(str(server.socket_dir), server.port),), user="guarded"))
+    is_told(doctor.one("database.reachable"), "failed", "does not let role guarded in", "pg_hba.conf has to allow")
+    rules = Path(execute(server, "SHOW hba_file")[0][0] or "")
+    before = rules.read_text()
+    rules.write_text(f"local all guarded trust\n{before}")
+    execute(server, "SELECT pg_reload_conf()")
+    _until_ok(doctor, "database.reachable")
+    rules.write_text(before)
+    execute(server, "SELECT pg_reload_conf()")
+
+
+def test_a_socket_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
+    doctor.use(replace(url, hosts=(Host(str(doctor.folder), server.port),), user="few"))
+    is_told(doctor.one("database.reachable"), "failed", "no server listens at the socket", "correct the folder")
+    doctor.use(replace(url, hosts=(Host(str(server.socket_dir), server.port),), user="few"))
+    assert doctor.status("database.reachable") == "ok"
+
+
+def test_tls_that_does_not_fit(doctor: Doctor, url: DatabaseUrl, tmp_path: Path) -> None:
+    is_told(
+        doctor.use(f"{url.libpq()}?sslmode=require").one("database.reachable"), "failed", "offers no TLS", "sslmode"
+    )
+    assert doctor.use(f"{url.libpq()}?sslmode=prefer").status("database.reachable") == "ok"
+    authority = Authority()
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
+    files = server_files(authority.issue("db.example", "db.example"), authority)
+    settings = {**SERVER_SETTINGS, "listen_addresses": "127.0.0.1"}
+    with ScratchServer(settings=settings, hba=("host all all 127.0.0.1/32 trust",), files=files) as server:
+        base = f"postgresql://junkie@127.0.0.1:{server.port}/postgres?sslmode="
+        other = f"&sslrootcert={tmp_path}/other.crt"
+        (tmp_path / "other.crt").write_bytes(Authority().pem)
+        result = doctor.use(f"{base}verify-ca{other}").one("database.reachable")
+        is_told(result, "failed", "not signed by an authority that is trusted", "sslrootcert=FILE")
+        right = f"&sslrootcert={tmp_path}/ca.crt"
+        result = doctor.use(f"{base}verify-full{right}").one("database.reachable")
+        is_told(result, "failed", "is not for 127.0.0.1", "or sslmode=verify-ca")
+        assert doctor.use(f"{base}verify-ca{right}").status("database.reachable") == "ok"
 
 
 def test_where_the_log_is(doctor: Doctor, url: DatabaseUrl) -> None:
@@ -277,9 +361,13 @@ def test_an_embedded_server_that_cannot_start(doctor: Doctor) -> None:
     is_told(result, "failed", f"its log: {doctor.folder}/data/server.log")
 
 
-def test_the_port_of_something_else(doctor: Doctor) -> None:
+def test_the_port_of_something_else(doctor: Doctor, url: DatabaseUrl) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        listener.listen()
         port = listener.getsockname()[1]
         doctor.use(f"postgresql://u:{SECRET}@127.0.0.1:{port}/d")
         is_told(doctor.one("database.reachable", patience=0.1), "failed", "did not answer")
+    with ModelServer() as server:
+        doctor.use(f"postgresql://u:{SECRET}@{server.url.split('/')[2]}/d?sslmode=disable")
+        result = doctor.one("database.reachable")
+        is_told(result, "failed", "does not speak PostgreSQL's protocol", "correct host and port")
+    assert doctor.use(url).status("database.reachable") == "ok"

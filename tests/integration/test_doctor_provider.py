@@ -2,13 +2,15 @@
 
 import socket
 import ssl
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.doctor import provider
+from junkie_cli.core.doctor.provider import FIRST_TOKEN
 from tests.support.doctor import Doctor, is_told
-from tests.support.model_server import CutStream, Empty, Garbage, Hang, HttpError, ModelServer, Text
+from tests.support.model_server import CutStream, Empty, Garbage, Hang, HangUp, HttpError, ModelServer, Text
 from tests.support.tls import Authority
 
 KEY = "gsk_scripted"
@@ -70,6 +72,54 @@ def test_a_key_that_is_wanted_and_not_set(doctor: Doctor) -> None:
         doctor.environ |= server.environment(key="")
         server.models_reply = HttpError(401)
         is_told(doctor.one("provider.accepts"), "failed", "wants a key", "set CUSTOM_PROVIDER_API_KEY")
+        doctor.environ["CUSTOM_PROVIDER_API_KEY"] = "the-key"
+        server.models_reply = None
+        is_told(doctor.one("provider.accepts"), "ok", "takes the key")
+        assert server.other_requests[-1].key == "the-key"
+
+
+def test_a_key_that_was_replaced(doctor: Doctor) -> None:
+    with ModelServer() as server:
+        server.key = "gsk_new"
+        doctor.environ |= server.groq_environment(key="gsk_old")
+        result = doctor.one("groq.accepts")
+        is_told(result, "failed", "refuses the key (401)", "correct GROQ_API_KEY, which is set by the environment")
+        doctor.environ |= server.groq_environment(key="gsk_new")
+        assert doctor.status("groq.accepts") == "ok"
+
+
+def test_addresses_that_are_nearly_right(doctor: Doctor) -> None:
+    with ModelServer() as server:
+        doctor.environ |= server.groq_environment() | {"GROQ_BASE_URL": server.url.removesuffix("/v1")}
+        is_told(
+            doctor.one("groq.accepts"), "failed", "(404)", "GROQ_BASE_URL: the base URL of most servers ends with /v1"
+        )
+        doctor.environ["GROQ_BASE_URL"] = f"{server.url.replace('http:', 'https:')}"
+        is_told(doctor.one("groq.accepts"), "failed", "no safe connection", "begins with the right http://")
+        doctor.environ["GROQ_BASE_URL"] = server.url
+        assert doctor.status("groq.accepts") == "ok"
+
+
+def test_a_server_that_moved(doctor: Doctor) -> None:
+    with ModelServer() as old, ModelServer() as new:
+        doctor.environ |= old.groq_environment()
+        old.models_reply = HttpError(308, headers={"location": f"{new.url}/models"}, body="go")
+        result = doctor.one("groq.accepts")
+        is_told(result, "failed", "GROQ_BASE_URL")
+        doctor.environ["GROQ_BASE_URL"] = new.url
+        assert doctor.status("groq.accepts") == "ok"
+
+
+def test_a_refusal_to_wait_for(doctor: Doctor) -> None:
+    """The same command once more, as the hint says, when the server takes requests again."""
+    with ModelServer() as server:
+        doctor.environ |= server.groq_environment()
+        server.models_reply = HttpError(429, "slow down", headers={"retry-after": "7"})
+        is_told(doctor.one("groq.accepts"), "warning", "no more requests for now (429)", "wait 7 s and try again")
+        server.models_reply = HttpError(503, "overloaded")
+        is_told(doctor.one("groq.accepts"), "failed", "a failure of its own (503)", "try again in a while")
+        server.models_reply = None
+        assert {result.status for result in doctor.examine("groq", "model").values()} == {"ok"}
 
 
 def test_no_server_no_name_no_answer(doctor: Doctor) -> None:
@@ -77,26 +127,51 @@ def test_no_server_no_name_no_answer(doctor: Doctor) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     doctor.environ |= {"GROQ_API_KEY": KEY, "GROQ_BASE_URL": f"http://127.0.0.1:{port}/v1"}
-    is_told(doctor.one("groq.accepts"), "failed", "nothing listens", "GROQ_BASE_URL")
+    is_told(doctor.one("groq.accepts"), "failed", "nothing listens", "start the server", "GROQ_BASE_URL")
     doctor.environ["GROQ_BASE_URL"] = "https://api.groq.invalid/v1"
-    is_told(doctor.one("groq.accepts"), "failed", "cannot be resolved")
+    is_told(doctor.one("groq.accepts"), "failed", "cannot be resolved", "GROQ_BASE_URL")
     with ModelServer() as server:
         doctor.environ["GROQ_BASE_URL"] = server.url
+        server.models_reply = HangUp()
+        is_told(doctor.one("groq.accepts"), "failed", "cannot be reached", "GROQ_BASE_URL")
         server.models_reply = Hang()
-        is_told(doctor.one("groq.accepts", patience=0.1), "failed", "in time")
+        is_told(doctor.one("groq.accepts", patience=0.1), "failed", "in time", "firewall or a slow network")
+        server.models_reply = None
+        assert doctor.status("groq.accepts") == "ok"
 
 
 def test_a_certificate_that_has_expired(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority()
-    certificate = authority.issue("127.0.0.1", "127.0.0.1", days=(-3, -1))
-    for name, data in (("ca", authority.pem), ("crt", certificate.pem), ("key", certificate.key)):
-        (doctor.folder / name).write_bytes(data)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(doctor.folder / "crt", doctor.folder / "key")
+    (doctor.folder / "ca").write_bytes(authority.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(doctor.folder / "ca"))
-    with ModelServer(ssl_context=context) as server:
+    with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-3, -1))) as server:
         doctor.environ |= server.groq_environment()
         is_told(doctor.one("groq.accepts"), "failed", "no safe connection", "expired")
+    with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-1, 10))) as server:  # it was renewed
+        doctor.environ |= server.groq_environment()
+        assert doctor.status("groq.accepts") == "ok"
+
+
+def test_a_private_authority(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority()
+    (doctor.folder / "ca").write_bytes(authority.pem)
+    with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-1, 10))) as server:
+        doctor.environ |= server.groq_environment()
+        is_told(
+            doctor.one("groq.accepts"), "failed", "no safe connection", "a private authority goes into SSL_CERT_FILE"
+        )
+        monkeypatch.setenv("SSL_CERT_FILE", str(doctor.folder / "ca"))
+        assert doctor.status("groq.accepts") == "ok"
+
+
+def _identity(folder: Path, authority: Authority, *, days: tuple[float, float]) -> ssl.SSLContext:
+    """What a server on this machine shows, valid from and to so many days from now."""
+    certificate = authority.issue("127.0.0.1", "127.0.0.1", days=days)
+    (folder / "crt").write_bytes(certificate.pem)
+    (folder / "key").write_bytes(certificate.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "crt", folder / "key")
+    return context
 
 
 def test_models_that_are_not_offered(doctor: Doctor) -> None:
@@ -112,6 +187,13 @@ def test_models_that_are_not_offered(doctor: Doctor) -> None:
 # --- how fast ---------------------------------------------------------------------------------------------------------
 
 
+def test_one_model_for_both_is_asked_once(doctor: Doctor) -> None:
+    with ModelServer() as server:
+        doctor.environ |= server.groq_environment()
+        result = doctor.one("model.latency", deep=True)
+        assert (result.status, result.detail.count("first token"), len(server.requests)) == ("ok", 1, 1)
+
+
 def test_latency_of_both_models(doctor: Doctor) -> None:
     with ModelServer(models=["openai/gpt-oss-120b", "small"]) as server:
         doctor.environ |= server.groq_environment() | {"MEMORY_MODEL": "small"}
@@ -120,36 +202,26 @@ def test_latency_of_both_models(doctor: Doctor) -> None:
         assert sorted(request.model for request in server.requests) == ["openai/gpt-oss-120b", "small"]
 
 
-def test_a_slow_model(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "FIRST_TOKEN", 0.05)
-    with ModelServer(Text("ready", delay=0.0), Text("ready")) as server:
-        doctor.environ |= server.groq_environment()
-        slow = Text("ready", pause_after=0)
-        server.script = lambda _: slow
-        releasing = _release_after_a_while(slow)
+def test_a_slow_model(doctor: Doctor) -> None:
+    slow = Text("ready", pause_after=0)
+    with ModelServer(models=["openai/gpt-oss-120b", "openai/gpt-oss-20b"]) as server:
+        server.script = lambda request: slow if request.model.endswith("120b") else Text("ready")
+        doctor.environ |= server.groq_environment() | {"MEMORY_MODEL": "openai/gpt-oss-20b"}
+        answering = threading.Thread(target=_answer_too_late, args=(slow,))
+        answering.start()
         result = doctor.one("model.latency", deep=True)
-        releasing.join()
-        is_told(result, "warning", "slow: openai/gpt-oss-120b", "set CUSTOM_MODEL to a smaller model")
-        server.script = None
-        monkeypatch.setattr(provider, "FIRST_TOKEN", 5.0)
+        answering.join()
+        is_told(result, "warning", "slow: openai/gpt-oss-120b: first token 5.", "set CUSTOM_MODEL to a smaller model")
+        assert "openai/gpt-oss-20b)" in result.hint
+        doctor.environ["CUSTOM_MODEL"] = "openai/gpt-oss-20b"
         assert doctor.status("model.latency", deep=True) == "ok"
 
 
-def _release_after_a_while(reply: Text):  # type: ignore[no-untyped-def]
-    """Let the reply go once its request has been waited on for longer than the limit."""
-    import threading
-    import time
-
-    def release() -> None:
-        reply.paused.wait_sync()
-        begin = time.monotonic()
-        while time.monotonic() - begin < 0.1:
-            time.sleep(0.01)
-        reply.go_on.set()
-
-    thread = threading.Thread(target=release)
-    thread.start()
-    return thread
+def _answer_too_late(reply: Text) -> None:
+    """Let the reply go once its request has waited for longer than people like to."""
+    reply.paused.wait_sync()
+    time.sleep(FIRST_TOKEN + 0.2)
+    reply.go_on.set()
 
 
 @pytest.mark.parametrize(

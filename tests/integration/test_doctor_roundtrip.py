@@ -11,7 +11,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import sql
 from tests.support.doctor import Doctor, is_told
-from tests.support.generations import Make
+from tests.support.generations import Make, as_role
 from tests.support.junkie import Junkie
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 from tests.support.postgres import execute
@@ -83,6 +83,41 @@ def test_memories_that_the_database_drops(doctor: Doctor, ready: DatabaseUrl) ->
     assert not scratch_rows(ready)
     sql(ready, "DROP TRIGGER drop_it ON ai.user_memories")
     assert doctor.status(ROUNDTRIP, deep=True) == "ok"
+
+
+def test_memories_that_the_database_changes(doctor: Doctor, ready: DatabaseUrl) -> None:
+    """Somebody's trigger masks them at the commit: what a second connection sees is something else."""
+    sql(
+        ready,
+        "CREATE FUNCTION ai.mask() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " UPDATE ai.user_memories SET memory = '\"(masked)\"' WHERE memory_id = NEW.memory_id; RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER mask AFTER INSERT ON ai.user_memories DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION ai.mask()",
+    )
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "a memory was written, and a second connection does not see it")
+    assert not scratch_rows(ready)
+    sql(ready, "DROP TRIGGER mask ON ai.user_memories")
+    assert doctor.status(ROUNDTRIP, deep=True) == "ok"
+
+
+def test_memories_that_the_team_may_not_see(doctor: Doctor, ready: DatabaseUrl) -> None:
+    """Row-level security hides from the team what it has written."""
+    sql(
+        ready,
+        "CREATE ROLE hidden_from LOGIN; GRANT USAGE, CREATE ON SCHEMA ai TO hidden_from;"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ai TO hidden_from;"
+        "ALTER TABLE ai.user_memories ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY others ON ai.user_memories USING (current_setting('application_name') = 'junkie doctor')"
+        " WITH CHECK (true)",
+    )
+    doctor.use(as_role(ready, "hidden_from"))
+    try:
+        is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "no memory came of it", "row-level security of")
+        assert not scratch_rows(ready)
+        sql(ready, "ALTER TABLE ai.user_memories DISABLE ROW LEVEL SECURITY")
+        assert doctor.status(ROUNDTRIP, deep=True) == "ok"
+    finally:
+        sql(ready, "DROP OWNED BY hidden_from; DROP ROLE hidden_from")
 
 
 def test_rows_that_come_back(doctor: Doctor, ready: DatabaseUrl) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,10 +36,14 @@ def need_debian_postgres() -> None:
 
 
 class DebianServer:
-    """A server of its own in a new folder; `url(database)` leads to it over TLS with the awful password."""
+    """A server of its own in a new folder; `url(database)` leads to it over TLS with the awful password.
 
-    def __init__(self) -> None:
+    `environment` adds to the variables that the server runs with.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         need_debian_postgres()
+        self._environment = {**os.environ, **(environment or {})}
         self.folder = Path(tempfile.mkdtemp(prefix="jkdeb", dir="/tmp"))
         self.port = _free_port()
         self.authority_file = self.folder / "authority.crt"
@@ -68,7 +72,12 @@ class DebianServer:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [BIN / "postgres", "-D", self.data, *options], stdout=log, stderr=log, cwd="/", **self._user
+                [BIN / "postgres", "-D", self.data, *options],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=self._environment,
+                **self._user,
             )
         self._wait()
         return self
@@ -81,6 +90,20 @@ class DebianServer:
     def url(self, database: str = "postgres") -> DatabaseUrl:
         """Over TCP, TLS verified."""
         return DatabaseUrl.parse(self.url_text(database))
+
+    def socket_url(self, database: str = "postgres") -> DatabaseUrl:
+        """By the socket, as superuser, with no password and no TLS."""
+        return DatabaseUrl.socket(str(self.folder), user="postgres", database=database, port=self.port)
+
+    def __enter__(self) -> "DebianServer":
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def url_text(self, database: str = "postgres") -> str:
         """The same, as an operator writes it."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,10 +152,11 @@ class Junkie:
         input: str | None = None,
         cwd: Path | None = None,
         timeout: float = TIMEOUT,
+        prefix: Sequence[str] = (),
     ) -> Result:
-        """Run to the end. Without `input`, stdin is empty; there is never a terminal."""
+        """Run to the end, by the program `prefix` if there is one. stdin is `input`; there is never a terminal."""
         done = subprocess.run(
-            [SCRIPT, *arguments],
+            [*prefix, SCRIPT, *arguments],
             input=input or "",
             capture_output=True,
             encoding="utf-8",

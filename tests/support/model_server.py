@@ -280,6 +280,7 @@ class ModelServer:
         self.smart = smart
         self.models = list(models)
         self.models_reply: Reply | None = None  # scripted answer of GET /models, an HttpError say
+        self.key = ""  # the one key whose GET /models is answered, if there is one
         self.requests: list[Request] = []  # of chat completions, in order of arrival
         self.other_requests: list[Request] = []  # GET /models, and paths that do not exist
         self.url = ""
@@ -420,6 +421,8 @@ class ModelServer:
         found = await self._record(request, self.other_requests)
         if self.models_reply is not None:
             return await self._send(request, found, self.models_reply)
+        if self.key not in {"", found.key}:
+            return _error_response(HttpError(401, "Invalid API Key"))
         rows = [{"id": name, "object": "model", "created": 1, "owned_by": "test"} for name in self.models]
         return web.json_response({"object": "list", "data": rows})
 

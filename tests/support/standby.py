@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ PRIMARY_HBA = (f"local replication {USER} peer map=junkie", "host all all 127.0.
 class Standby:
     """The standby of `primary`, on a free port of 127.0.0.1 and a socket, gone at the end of `with`.
 
-    Without `hot` it takes no connections until it is promoted.
+    Without `hot` it takes no connections until it is promoted. `environment` adds to the variables that it runs with.
     """
 
-    def __init__(self, primary: ScratchServer, *, hot: bool = True) -> None:
+    def __init__(
+        self, primary: ScratchServer, *, hot: bool = True, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._primary, self._hot = primary, hot
+        self._environment = dict(environment or {})
         # The programs as the server's own user can run them.
         self._programs = Path(f"/proc/{primary.pid}/exe").resolve().parent
         self.port = 0
@@ -42,9 +46,16 @@ class Standby:
         return DatabaseUrl((Host("127.0.0.1", self.port),), USER, None, "postgres")
 
     def catch_up(self) -> None:
-        """Return when it has all that the primary holds by now."""
+        """Return when it has replayed all that the primary holds by now."""
+        self._wait_for("pg_last_wal_replay_lsn()")
+
+    def receive(self) -> None:
+        """Return when it has got all that the primary holds by now, replayed or not."""
+        self._wait_for("pg_last_wal_receive_lsn()")
+
+    def _wait_for(self, reached: str) -> None:
         there = execute(self._primary, "SELECT pg_current_wal_insert_lsn()")[0][0]
-        while execute(self, f"SELECT pg_last_wal_replay_lsn() >= '{there}'") != [("t",)]:
+        while execute(self, f"SELECT {reached} >= '{there}'") != [("t",)]:
             time.sleep(0.01)
 
     def promote(self) -> None:
@@ -94,7 +105,7 @@ class Standby:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=self._folder,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], **self._environment},
             timeout=60,
             **self._as,
         )

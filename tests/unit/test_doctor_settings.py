@@ -48,8 +48,10 @@ def test_a_file_that_is_no_text(doctor: Doctor) -> None:
 def test_a_line_with_an_open_quote(doctor: Doctor) -> None:
     doctor.write(f'GROQ_API_KEY="{SECRET}')
     result = doctor.one("settings.file")
-    is_told(result, "failed", "GROQ_API_KEY", ".env:1")
+    is_told(result, "failed", "GROQ_API_KEY", ".env:1", "close quotes that were opened")
     assert SECRET not in result.detail + result.hint
+    doctor.write(f'GROQ_API_KEY="{SECRET}"')
+    assert doctor.status("settings.file") == "ok"
 
 
 def test_every_bad_value_is_named_and_the_rest_is_looked_at(doctor: Doctor) -> None:
@@ -80,6 +82,8 @@ def test_a_reference_to_nothing(doctor: Doctor) -> None:
 def test_backups_inside_the_database_folder(doctor: Doctor) -> None:
     doctor.environ["JUNKIE_BACKUP_DIR"] = doctor.environ["JUNKIE_DATA_DIR"] + "/backups"
     is_told(doctor.one("settings.values"), "failed", "JUNKIE_BACKUP_DIR", "outside")
+    doctor.environ["JUNKIE_BACKUP_DIR"] = str(doctor.folder / "backups")
+    assert doctor.status("settings.values") == "ok"
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -104,7 +108,10 @@ def test_a_misspelt_name_in_the_file(doctor: Doctor, wrong: str, right: str) -> 
 
 def test_a_misspelt_name_in_the_environment(doctor: Doctor) -> None:
     doctor.environ["GROQ_APIKEY"] = SECRET
-    is_told(doctor.one("settings.unknown"), "warning", "GROQ_APIKEY (in the environment)", "GROQ_API_KEY")
+    result = doctor.one("settings.unknown")
+    is_told(result, "warning", "GROQ_APIKEY (in the environment)", "write GROQ_API_KEY instead of GROQ_APIKEY")
+    doctor.environ["GROQ_API_KEY"] = doctor.environ.pop("GROQ_APIKEY")
+    assert doctor.status("settings.unknown") == "ok"
 
 
 @pytest.mark.parametrize("name", ["DISCORD_TOKEN", "POSTGRES_USER", "POSTGRES_PASSWORD", "NODE_ENV", "SERPER_API_KEY"])
@@ -175,6 +182,8 @@ def test_quotes_and_spaces_around_the_key(doctor: Doctor, key: str) -> None:
     result = doctor.one("groq.key")
     is_told(result, "failed", "GROQ_API_KEY has spaces or quotes")
     assert SECRET not in result.detail + result.hint
+    doctor.environ["GROQ_API_KEY"] = SECRET
+    assert doctor.status("groq.key") == "ok"
 
 
 def test_keys_that_look_like_none(doctor: Doctor) -> None:
@@ -184,6 +193,8 @@ def test_keys_that_look_like_none(doctor: Doctor) -> None:
     result = doctor.one("groq.key")
     is_told(result, "warning", "begins with gsk_")
     assert "0123456789" not in result.detail + result.hint
+    doctor.environ["GROQ_API_KEY"] = SECRET
+    assert doctor.status("groq.key") == "ok"
 
 
 # --- the bot ----------------------------------------------------------------------------------------------------------
@@ -240,6 +251,9 @@ def test_what_stops_the_bot(beside_the_bot: Doctor, name: str, value: str, words
     values = BOT | {name: value}
     beside_the_bot.write(*(f"{key}={text}" for key, text in values.items()))
     is_told(beside_the_bot.one("bot.compatibility"), "warning", words, name)
+    followed = {"MESSAGE_SYNC_LIMIT": "50", "TRACING": "false", "DEBUG_LEVEL": "1"}
+    beside_the_bot.write(*(f"{key}={text}" for key, text in (values | BOT | followed).items()))
+    assert beside_the_bot.status("bot.compatibility") == "ok"
 
 
 def test_the_bot_must_keep_agno_2(beside_the_bot: Doctor) -> None:
@@ -279,14 +293,3 @@ def test_the_team_remembers_as_built(doctor: Doctor) -> None:
     doctor.environ["AGENT_HISTORY_RUNS"] = "7"
     result = doctor.one("memory.enabled")
     is_told(result, "ok", "memories enabled: yes", "manager present: yes", "database present: yes", "7 runs")
-
-
-def test_a_team_that_does_not_remember(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
-    from junkie_cli.core.team import checkup
-    from junkie_cli.core.team.team import build_team
-
-    def forgetful(*arguments: object, **more: object) -> object:
-        return build_team(*arguments, **more, memory=False)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(checkup, "build_team", forgetful)
-    is_told(doctor.one("memory.enabled"), "failed", "memories enabled: no", "manager present: no")
