@@ -291,7 +291,7 @@ class _Screen:
         return [self._look.styled(f"{' ' if i else arrow} {line}", "cyan") for i, line in enumerate(lines)]
 
     def sum_up(self, report: "Report", seconds: float) -> None:
-        """The last line."""
+        """What failed, in the order in which to mend it, for those who no longer see it above; and the counts."""
         from junkie_cli.figures import duration
 
         if not self._terminal:
@@ -303,8 +303,11 @@ class _Screen:
             if report.count(status)
         ]
         joint = f" {look.symbol('separator')} "
+        failed = ", ".join(result.id for result in report.results if result.status == "failed")
+        lines = wrap(f"failed: {failed}", columns_of(sys.stdout)) if failed else []
+        counts = joint.join([*parts, look.styled(duration(seconds), "dim")])
         clear()
-        _write("\n" + joint.join([*parts, look.styled(duration(seconds), "dim")]) + "\n")
+        _write("\n".join(["", *(look.styled(line, "red") for line in lines), counts, ""]))
 
 
 def _plural(status: str, count: int) -> str:

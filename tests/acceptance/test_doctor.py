@@ -273,6 +273,7 @@ def test_a_line_a_check_at_every_width(junkie: Junkie, written_by: Make, columns
     groups = ("settings", "groq", "model", "schema")
     assert heads == [name for name in IDS.split() if name.startswith(groups) and name not in DEEP]
     assert any("→ set GROQ_API_KEY" in line for line in lines)
+    assert lines[-2] == "failed: groq.key"
     assert re.match(r"\d+ ok · 1 warning · 1 failed · 3 skipped · ", lines[-1])
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import version as installed_version
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
-from junkie_cli.core.doctor.model import OK, Check, Finding, Fix, Waits, counted, failed, ok, together, warning
+from junkie_cli.core.doctor.model import OK, Check, Finding, Fix, Waits, failed, ok, together, warning
 from junkie_cli.core.schema import (
     MEMORIES,
     OWN_TABLES,
@@ -242,7 +242,7 @@ def _slow(state: SchemaState, table: str, name: str, definition: str) -> Finding
 
 def _early(state: SchemaState, missing: "list[tuple[str, str, str]]", rows: int) -> Finding:
     """Nobody waits for these yet; who wants them now may have them."""
-    detail = f"none is needed yet: {counted(rows, 'row', 'rows')} at most, and they help from {ROWS_TO_INDEX:,}"
+    detail = f"none is needed below {ROWS_TO_INDEX:,} rows (here: {rows:,})"
     return Finding(OK, detail, fixes=tuple(_make(state, *index) for index in missing))
 
 
