@@ -27,7 +27,7 @@ def clock() -> Iterator[Clock]:
     """The clock of `server`, which runs as another user."""
     with tempfile.TemporaryDirectory(prefix="junkie-clock-") as folder:
         Path(folder).chmod(0o755)
-        yield Clock(Path(folder))
+        yield Clock(Path(folder), live=True)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_backup_that_grew_old(junkie: Junkie, written_by: Make, tmp_path: Path
     assert junkie.run(*ask, "--max-backup-age", "26", env=env).exit_code == 0
     clock.be_ahead(27 * 3600)
     late = junkie.run(*ask, "--max-backup-age", "26", env=env)
-    assert (late.exit_code, "27 h 0 min old" in late.stdout) == (2, True), late
+    assert (late.exit_code, " is 27 h " in late.stdout) == (2, True), late
     assert junkie.run(*ask, env=env).exit_code == 0
     clock.be_ahead(8 * 86_400)
     assert junkie.run(*ask, env=env).exit_code == 1

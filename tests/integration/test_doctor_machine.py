@@ -12,6 +12,7 @@ import pytest
 from junkie_cli.core.url import DatabaseUrl
 from tests.support import debian_postgres
 from tests.support.debian_postgres import DebianServer
+from tests.support.embedded import processes
 from tests.support.junkie import Junkie
 from tests.support.mounts import hiding, seeing
 from tests.support.needs import need
@@ -67,6 +68,20 @@ def test_a_pg_dump_newer_than_the_server(junkie: Junkie) -> None:
         )
         assert hint.startswith("install postgresql-client-15")
         assert check(junkie, "backup.tools", env)[0] == "ok"  # here it is installed
+
+
+def test_a_pg_dump_that_hangs(junkie: Junkie, database: DatabaseUrl, tmp_path: Path) -> None:
+    long = f"{10_000 + os.getpid()}"
+    for name in ("pg_dump", "pg_restore", "psql"):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexec sleep {long}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"POSTGRES_URL": database.libpq(), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = junkie.run("doctor", "backup.tools", "--json", "--timeout", "5", env=env, timeout=100)
+    (found,) = result.json()["checks"]
+    assert (found["status"], "did not come to an end" in found["detail"]) == ("failed", True)
+    assert not processes("sleep", long)
+    env["PATH"] = os.environ["PATH"]
+    assert check(junkie, "backup.tools", env)[0] == "ok"
 
 
 # --- a name server that never answers ---------------------------------------------------------------------------------

@@ -9,18 +9,19 @@ from tests.support.needs import need
 class Clock:
     """The clock of every process that was started with `environment`; it runs on, from where it is set.
 
-    What only measures how long something takes (the monotonic clock) is left alone.
+    What only measures how long something takes (the monotonic clock) is left alone. A process looks at the clock when
+    it starts; one for whom it is `live` (a server) each time, which costs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, live: bool = False) -> None:
         found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         need(found, "libfaketime: apt-get install faketime")
         self._file = folder / "clock"
         self.environment = {
             "LD_PRELOAD": str(found[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            **({"FAKETIME_NO_CACHE": "1"} if live else {"FAKETIME_CACHE_DURATION": "1000"}),
         }
         self.be_ahead(0)
 
