@@ -17,6 +17,9 @@ _SHORT_ID = 8  # characters: what the commands take, and unique but for one in t
 _UUID = 36
 
 
+_ENDS = {"CANCELLED": "(stopped)", "RUNNING": "(not answered yet)"}
+
+
 class Actions:
     """The commands of one conversation, drawn for one look and so many columns."""
 
@@ -157,7 +160,7 @@ class Actions:
         lines = [f"{prompt} {asked[0]}", *(f"  {line}" for line in asked[1:]), ""]
         lines += self._drawn(exchange.answer)
         if exchange.status != "COMPLETED":
-            lines += self._dim("(stopped)" if exchange.status == "CANCELLED" else "(failed)")
+            lines += self._dim(_ENDS.get(exchange.status, "(failed)"))
         return lines
 
     def _drawn(self, answer: str) -> list[str]:

@@ -326,7 +326,37 @@ async def delete_where(
 
 
 LEASE = 120.0
-"""Seconds that whoever is extracting has for itself before another process may try."""
+"""Seconds that whoever answers or extracts has for itself before others take it for dead, and may try."""
+
+
+def pending_insert(state: SchemaState, *, first: int, source: str) -> str:
+    """SQL that writes an extraction down from `pending_arguments`, $first and on, for each row of `source`."""
+    at = [f"${first + place}" for place in range(_PENDING_ARGUMENTS)]
+    return (
+        f"INSERT INTO {state.qualified(PENDING)} (pending_id, user_id, session_id, run_id, message, context, team_id,"
+        f" attempts, last_error, next_try) SELECT {at[0]}::text::uuid, {at[1]}::text, {at[2]}::text, {at[3]}::text,"
+        f" {at[4]}::text, {at[5]}::text, {at[6]}::text, {at[7]}::int, {at[8]}::text,"
+        f" now() + make_interval(secs => {at[9]}::float8){source} ON CONFLICT DO NOTHING"
+    )
+
+
+_PENDING_ARGUMENTS = 10
+
+
+def pending_arguments(pending: Pending, lease: float) -> list[Any]:
+    """What `pending_insert` takes; nobody else tries the extraction for `lease` seconds."""
+    return [
+        pending.pending_id,
+        pending.user_id,
+        pending.session_id,
+        pending.run_id,
+        storable(pending.message),
+        storable(pending.context),
+        pending.team_id,
+        pending.attempts,
+        pending.last_error,
+        float(lease),
+    ]
 
 
 async def write_pending(
@@ -340,24 +370,33 @@ async def write_pending(
 ) -> None:
     """Write an extraction down before it is tried; writing the same `pending_id` again changes nothing.
 
-    Nobody else tries it for `lease` seconds. With `unless_stored` nothing is written when its run is stored already:
-    then it was written with that run, and may have been struck off since. Raises ErasedError as `guard_user` does.
+    Nobody else tries it for `lease` seconds. With `unless_stored` nothing is written when its run is there already:
+    then it was written with that run, and may have been struck off since; if it is still there, the lease begins anew.
+    Raises ErasedError as `guard_user` does.
     """
     await guard_user(connection, state, pending.user_id, began=began)
-    stored = f" WHERE NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} WHERE run_id = $4)" if unless_stored else ""
+    table = state.qualified(PENDING)
+    renewed, source = "", ""
+    if unless_stored:
+        renewed = (
+            f"WITH renewed AS (UPDATE {table} SET next_try = now() + make_interval(secs => $10::float8)"
+            " WHERE pending_id = $1::text::uuid RETURNING 1) "
+        )
+        source = (
+            f" WHERE NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} WHERE run_id = $4)"
+            " AND NOT EXISTS (SELECT 1 FROM renewed)"
+        )
     await connection.execute(
-        f"INSERT INTO {state.qualified(PENDING)} (pending_id, user_id, session_id, run_id, message, context, team_id,"
-        " attempts, last_error, next_try) SELECT $1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9,"
-        f" now() + make_interval(secs => $10){stored} ON CONFLICT DO NOTHING",
-        pending.pending_id,
-        pending.user_id,
-        pending.session_id,
-        pending.run_id,
-        storable(pending.message),
-        storable(pending.context),
-        pending.team_id,
-        pending.attempts,
-        pending.last_error,
+        renewed + pending_insert(state, first=1, source=source), *pending_arguments(pending, lease)
+    )
+
+
+async def renew_lease(connection: "Connection", state: SchemaState, pending_id: str, lease: float) -> None:
+    """Keep an extraction this process' own for `lease` seconds from now, if it is still there."""
+    await connection.execute(
+        f"UPDATE {state.qualified(PENDING)} SET next_try = greatest(next_try, now() + make_interval(secs => $2))"
+        " WHERE pending_id = $1::text::uuid",
+        pending_id,
         float(lease),
     )
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from junkie_cli.core import journal, schema
+from junkie_cli.core import journal, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.journal import AppliedChange, ErasedError, Pending
@@ -88,7 +88,8 @@ async def retry_memories(
 ) -> Retried:
     """Try what is due again, of one user or of all; `everything` also what waits and what was set aside.
 
-    Without anything to do neither agno is loaded nor a provider asked for. `on_progress` gets how many were tried, and
+    Turns whose process was killed before their answer was whole are marked so. Without anything to do neither agno is
+    loaded nor a provider asked for. `on_progress` gets how many were tried, and
     of how many. Raises SettingsError (no provider), DatabaseError.
     """
     due, owed = await _owed(settings, user_id, everything)
@@ -105,6 +106,7 @@ async def _owed(settings: Settings, user_id: str | None, everything: bool) -> tu
     """How many extractions would be tried now, and how many there are."""
     async with connect(settings) as connection:
         state = await schema.inspect(connection, settings.schema)
+        await runs.settle(connection, state, user_id)
         owed = await journal.list_pending(connection, state, user_id)
         now = await journal.database_time(connection)
         known = await identity(connection, state)
@@ -123,15 +125,19 @@ async def retry_owed(
 ) -> Retried:
     """One pass with an open team over at most `most` extractions, oldest first. Raises DatabaseError.
 
+    Turns whose process was killed before their answer was whole are marked so.
     It ends early when the provider cannot be asked at all. Cancelled, it gives back what it had claimed.
     """
     from junkie_cli.core.team.records import Records
 
     done = Retried()
     records = engine.records
-    if not isinstance(records, Records) or not engine.memory or not records.keeps_pending:
+    if not isinstance(records, Records):
         return done
     await move_spool(engine)
+    await records.settle(user_id)
+    if not engine.memory or not records.keeps_pending:
+        return done
     if everything:
         await records.make_due(user_id)
     claimed: list[str] = []

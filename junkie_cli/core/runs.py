@@ -7,12 +7,19 @@ filled beside the new table; a run that is in both counts once.
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.query import moment
-from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
+from junkie_cli.core.journal import LEASE
+from junkie_cli.core.query import count_of, moment
+from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, transaction
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
+
+RUNNING = "RUNNING"
+"""Agno's status of a run that has not ended."""
+
+AHEAD = {"junkie": "ahead"}
+"""Metadata of a run that was written down before its answer was there: ours alone are settled, not a bot's."""
 
 
 @frozen
@@ -67,6 +74,35 @@ def elements(state: SchemaState, column: str) -> str:
         f"{kind}_array_elements(CASE {kind}_typeof({column}) WHEN 'array' THEN {column} ELSE '[]' END)"
         " WITH ORDINALITY AS e(run, position)"
     )
+
+
+async def settle(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None = None) -> int:
+    """Mark turns CANCELLED whose process ended before their answer did, of one user or of all; how many there were.
+
+    Turns that gave a sign of life within a lease are left alone, and so is what others write. Should one of them come
+    to its end after all, that is stored over this.
+    """
+    if not state.may("UPDATE", RUNS):
+        return 0
+    table = state.qualified(RUNS)
+    dead = (
+        f"r.status = '{RUNNING}' AND ($1::text IS NULL OR r.user_id = $1) AND r.run_data #>> '{{metadata,junkie}}'"
+        f" = '{AHEAD['junkie']}' AND r.updated_at < extract(epoch FROM now())::bigint - {LEASE:.0f}"
+    )
+    async with transaction(connection):
+        # Looked for first: a server that takes no writes is not asked for one in vain.
+        found = await connection.fetch(f"SELECT r.run_id FROM {table} r WHERE {dead}", user_id)
+        if not found:
+            return 0
+        kind = state.column_type(RUNS, "run_data")
+        done = await connection.execute(
+            f"UPDATE {table} r SET status = 'CANCELLED', updated_at = extract(epoch FROM now())::bigint, run_data ="
+            " (r.run_data::jsonb - 'metadata' || '{\"status\": \"CANCELLED\"}')"
+            f"::{kind} WHERE r.run_id = ANY($2::text[]) AND {dead}",
+            user_id,
+            [row["run_id"] for row in found],
+        )
+    return count_of(done)
 
 
 async def find_by_message(

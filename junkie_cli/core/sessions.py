@@ -63,7 +63,7 @@ class Message:
 
 @frozen
 class Run:
-    """A turn of a session: `user_id` is who spoke; `status` is agno's word (COMPLETED, ERROR, CANCELLED, ...)."""
+    """A turn of a session: `user_id` is who spoke; `status` is agno's word (COMPLETED, CANCELLED, RUNNING, ...)."""
 
     run_id: str
     user_id: str | None

@@ -1,8 +1,9 @@
 """The randomised soak: people talk in several processes while everything around them fails, then the books are audited.
 
-Turns answered = runs stored; facts told = memories + pending, each once; no row with a wrong owner; no run_index twice;
-no session lost. What is done when is drawn from one seed, which is printed: `SOAK_SEED` repeats it, `SOAK_MINUTES` (or
-`make soak MINUTES=10`) takes longer. Faults strike when the provider is asked, so that they meet turns in the middle.
+Turns answered = runs stored as they ended; facts told, those whose process was killed in mid-answer too = memories +
+pending, each once; no row with a wrong owner; no run_index twice; no session lost. What is done when is drawn from one
+seed, which is printed: `SOAK_SEED` repeats it, `SOAK_MINUTES` (or `make soak MINUTES=10`) takes longer. Faults strike
+when the provider is asked, so that they meet turns in the middle.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ SECONDS = float(os.environ.get("SOAK_MINUTES", "0")) * 60
 TURNS = 40
 """Turns that have to be answered at least; with `SOAK_MINUTES` it goes on until they are over."""
 
-PATIENCE = 240.0
+PATIENCE = 360.0
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 """What every server has that is not thrown away: with synchronous_commit off a crash takes back what was committed."""
@@ -59,6 +60,8 @@ from pathlib import Path
 from junkie_cli.core.chat import AnswerComplete, Conversation, Done
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import load_settings
+from junkie_cli.core.spool import Spool
+from junkie_cli.core.team.records import Records
 from junkie_cli.invocation import Invocation, Terminated
 
 name, people, seed, stop = sys.argv[1], sys.argv[2].split(","), sys.argv[3], Path(sys.argv[4])
@@ -66,6 +69,22 @@ draw = random.Random(f"{seed} {name}")
 
 def tell(**what):
     print(json.dumps(what), flush=True)
+
+# A turn has begun once the database has its message, or the spool: from then on no kill may cost it.
+write_ahead, put = Records.write_ahead, Spool.put
+
+async def written_ahead(self, turn, *arguments, **options):
+    there = await write_ahead(self, turn, *arguments, **options)
+    if there:
+        tell(begun=turn.message)
+    return there
+
+def kept(self, name, document):
+    path = put(self, name, document)
+    tell(begun=json.loads(document)["message"])
+    return path
+
+Records.write_ahead, Spool.put = written_ahead, kept
 
 async def talk(settings):
     person = draw.choice(people)
@@ -182,7 +201,7 @@ class Chaos:
                 self.struck["provider"] += 1
                 return self._broken(request)
         if not request.is_memory:
-            return Text("All right, I see.", delay=0.005)
+            return Text("All right, I see.", delay=0.03)
         if request.messages[-1]["role"] == "tool":
             return None
         return calls(("add_memory", {"memory": f"User said: {request.user}"}))
@@ -206,7 +225,7 @@ class Chaos:
                 *(("cut at a statement", self._cut_at),) * 6,
                 ("away", self._away),
                 ("crash", self._crash),
-                ("signal", self._signal),
+                *(("signal", self._signal),) * 2,
             ]
         )
         self.struck[name] += 1
@@ -245,8 +264,11 @@ class Chaos:
                 return
 
     def _signal(self) -> None:
-        numbers = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-        self._talkers.signal(self._draw.choice(list(PEOPLE)), self._draw.choice(numbers))
+        """End a talker: now, when the answer is about to begin, or in the middle of it."""
+        number = self._draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        name, soon = self._draw.choice(list(PEOPLE)), self._draw.choice([0, 0.03, 0.06, 0.1])
+        self.struck[number.name] += 1
+        threading.Timer(soon, self._talkers.signal, (name, number)).start()
 
 
 @pytest.fixture
@@ -278,7 +300,7 @@ def test_nothing_is_lost_doubled_or_mixed_up(tmp_path: Path, state: Path) -> Non
         finally:
             chaos.end()
             talkers.end()
-        asyncio.run(settle(settings))
+        asyncio.run(settle(settings, server))
         print(f"soak: {dict(chaos.struck)}; { ({kind: len(told) for kind, told in talkers.told.items()}) }")
         asyncio.run(audit(server, talkers))
 
@@ -298,8 +320,9 @@ async def make_tables(settings: Settings) -> None:
         pass
 
 
-async def settle(settings: Settings) -> None:
-    """What an operator does afterwards: everything that is owed is made up for."""
+async def settle(settings: Settings, server: ScratchServer) -> None:
+    """What an operator does afterwards: everything that is owed is made up for. All processes are dead, and long so."""
+    await rows(server.url, "UPDATE ai.agent_sessions_runs SET updated_at = updated_at - 3600 WHERE status = 'RUNNING'")
     for _ in range(20):
         done = await retry_memories(settings, everything=True)
         if not done.remaining and not list(spool_folder().rglob("*.json")):
@@ -311,18 +334,21 @@ async def audit(server: ScratchServer, talkers: Talkers) -> None:
     url = server.url
     stored = await runs(url)
     said = Counter(run["said"] for run in stored)
+    ended = {run["said"] for run in stored if run["status"] == "COMPLETED"}
     remembered = await rows(url, "SELECT user_id, memory #>> '{}' AS memory FROM ai.user_memories")
     kept = Counter(row["memory"].removeprefix("User said: ") for row in remembered)
     owed = Counter(row["message"] for row in await pending(url))
     sessions = {row["session_id"]: row["user_id"] for row in await rows(url, "SELECT * FROM ai.agent_sessions")}
-    asked, answered = talkers.told["asked"], talkers.told["answered"]
+    asked, begun, answered = (talkers.told[kind] for kind in ("asked", "begun", "answered"))
 
     problems = {
-        "answered and not stored": [fact for fact in answered if not said[fact]],
+        "begun and lost": [fact for fact in begun if not said[fact]],
+        "answered and not stored as ended": [fact for fact in answered if fact not in ended],
         "shown, told to be kept, and not stored": [fact for fact in talkers.told["owed"] if not said[fact]],
         "stored twice": [fact for fact, count in said.items() if count > 1],
         "stored and never asked": [fact for fact in said if fact not in set(asked)],
         "neither memory nor pending": [fact for fact in said if not kept[fact] + owed[fact]],
+        "still running": [run for run in stored if run["status"] == "RUNNING"],
         "both, or twice": [fact for fact in said if kept[fact] + owed[fact] > 1],
         "remembered and never stored": [fact for fact in kept if not said[fact]],
         "memory of a wrong owner": [row for row in remembered if not _is_of(row["user_id"], row["memory"])],
@@ -333,6 +359,7 @@ async def audit(server: ScratchServer, talkers: Talkers) -> None:
         "left in the spool": list(spool_folder().rglob("*.json")),
         "said by Python": [error for error in talkers.errors if "Traceback" in error],
     }
+    print(f"soak: {sum(run['status'] == 'CANCELLED' for run in stored)} answers broken off, {len(kept)} memories")
     found = {name: cases[:3] for name, cases in problems.items() if cases}
     assert not found, f"SOAK_SEED={SEED}: {found}"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from junkie_cli.core.chat import AnswerComplete, Delta, Done
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ProviderError
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
+from tests.support.conversations import (
+    Turn,
+    memories,
+    pending,
+    rows,
+    runs,
+    say,
+    settings_for,
+    talking,
+    template,
+    written_ahead,
+)
 from tests.support.embedded import folder
 from tests.support.model_server import (
     CutStream,
@@ -289,8 +301,8 @@ async def test_memories_of_others_are_out_of_reach_of_tool_calls(database: Datab
 # --- the database -----------------------------------------------------------------------------------------------------
 
 STATEMENTS = [
-    b'INSERT INTO "ai"."junkie_pending"',
-    b'INSERT INTO "ai"."agent_sessions" ',
+    b"WITH renewed AS",
+    b'UPDATE "ai"."agent_sessions"',
     b'INSERT INTO "ai"."agent_sessions_runs"',
     b"COMMIT",
     b"SELECT 1 FROM",
@@ -309,11 +321,16 @@ async def test_a_connection_cut_at_any_statement_costs_nothing_and_doubles_nothi
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
             turn = Turn(conversation, "I like tea.")
             await answer.paused.wait()
+            await written_ahead(database, "I like tea.")
             proxy.cut_when(statement, passed=passed)
             answer.go_on.set()
             (await turn.said()).ok()
             assert proxy.cuts == 1
-    assert [(run["status"], run["run_index"]) for run in await runs(database)] == [("COMPLETED", 0)]
+    [run] = await runs(database)
+    assert (run["status"], run["run_index"]) == ("COMPLETED", 0)
+    [session] = await rows(database, "SELECT session_data::text AS data FROM ai.agent_sessions")
+    counted, of_session = json.loads(run["data"])["metrics"], json.loads(session["data"])["session_metrics"]
+    assert of_session["total_tokens"] == counted["total_tokens"]  # stored twice, but counted once
     assert await memories(database) == [("ada", "User likes tea")]
     assert await pending(database) == []
 

@@ -168,10 +168,15 @@ async def test_an_extraction_under_way_is_nobody_elses(database: DatabaseUrl, mo
         await turn.until(AnswerComplete)
         await slow.paused.wait()
         assert outcome(await retry_memories(settings)) == (0, 0, 0, 0, 1)
+        # The lease began with the turn, and anew when the answer was whole.
         [owed] = await rows(
-            database, "SELECT extract(epoch FROM next_try - created_at)::float8 AS lease FROM ai.junkie_pending"
+            database,
+            "SELECT extract(epoch FROM next_try - created_at)::float8 AS lease, next_try - interval '1 s' * $1"
+            " BETWEEN created_at AND now() AS renewed FROM ai.junkie_pending",
+            LEASE,
         )
-        assert owed["lease"] == LEASE
+        assert owed["lease"] > LEASE
+        assert owed["renewed"]
         # Somebody insists: both ask the model, and one of them writes.
         model.queue_memory(remembered("User likes tea"))
         assert outcome(await retry_memories(settings, everything=True)) == (1, 1, 0, 0, 0)

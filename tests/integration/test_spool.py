@@ -316,7 +316,7 @@ def test_killed_while_it_waits_for_the_database(database: DatabaseUrl, model: Mo
             slow.paused.wait_sync()
             proxy.refuse()
             slow.go_on.set()
-            while not spooled():
+            while not any(b"one two three" in path.read_bytes() for path in spooled()):
                 assert process.poll() is None
         finally:
             process.send_signal(signal.SIGKILL)

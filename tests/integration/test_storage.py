@@ -23,7 +23,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.team.storage import TeamDatabase, Turn, current_turn, under_way
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking
+from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
 from tests.support.model_server import ModelServer, Text, calls
 from tests.support.proxy import Proxy
 
@@ -231,21 +231,18 @@ async def test_a_session_of_somebody_else_is_refused_before_a_model_is_asked(
     assert [run["user_id"] for run in await runs(database)] == ["bob"]
 
 
-async def test_a_session_taken_by_somebody_else_during_its_first_turn_stays_theirs(
-    database: DatabaseUrl, model: ModelServer
-) -> None:
+async def test_a_session_is_whose_turn_began_first(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
     slow = Text("one two three", pause_after=2)
     model.script = lambda request: slow if request.user == "First." else None
     async with talking(settings, session_id="talk") as first, talking(settings, "bob", session_id="talk") as second:
         turn = asyncio.create_task(say(first, "First."))
         await slow.paused.wait()
-        (await say(second, "Second.")).ok()
+        await written_ahead(database, "First.")
+        assert (await say(second, "Second.")).failures == ["session_not_yours"]
         slow.go_on.set()
-        error = (await turn).done.error
-        assert error is not None
-        assert error.code == "session_not_yours"
-    assert [run["said"] for run in await runs(database)] == ["Second."]
+        (await turn).ok()
+    assert [(run["said"], run["status"]) for run in await runs(database)] == [("First.", "COMPLETED")]
 
 
 async def test_a_session_of_another_kind_is_refused(database: DatabaseUrl, model: ModelServer) -> None:
@@ -329,8 +326,9 @@ async def test_a_turn_takes_few_statements_whatever_is_there(database: DatabaseU
         async with connections.transaction() as connection:
             connection.add_query_logger(lambda record: seen.append(record.query))
         (await say(conversation, "Again.")).ok()
-    assert len([query for query in seen if query.startswith("BEGIN")]) <= 4  # read, store, verify, memories
-    assert len(seen) <= 30
+    # Read, write ahead, store, verify, memories.
+    assert len([query for query in seen if query.startswith("BEGIN")]) <= 5
+    assert len(seen) <= 36
 
 
 # --- agno's contract --------------------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ async def test_with_groq_a_member_searches_and_its_run_is_stored_in_order(databa
         " ORDER BY run_index",
     )
     assert [(row["run_type"], row["own"], row["user_id"]) for row in stored] == [
-        ("agent", False, "ada"),
         ("team", True, "ada"),
+        ("agent", False, "ada"),
         ("team", True, "ada"),
     ]
     assert [row["run_index"] for row in stored] == [0, 1, 2]

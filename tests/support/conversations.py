@@ -134,6 +134,13 @@ async def runs(database: DatabaseUrl) -> list[dict[str, Any]]:
     )
 
 
+async def written_ahead(database: DatabaseUrl, *said: str) -> None:
+    """Wait until these messages are stored without an answer, and no others."""
+    async with asyncio.timeout(30):
+        while {run["said"] for run in await runs(database) if run["status"] == "RUNNING"} != set(said):
+            await asyncio.sleep(0.01)
+
+
 async def memories(database: DatabaseUrl) -> list[tuple[str, str]]:
     """Owner and text of every memory."""
     found = await rows(database, "SELECT user_id, memory #>> '{}' AS memory FROM ai.user_memories ORDER BY 1, 2")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from junkie_cli.core.chat.ahead import Ahead
 from junkie_cli.core.chat.events import (
     AnswerComplete,
     ChatEvent,
@@ -32,7 +33,7 @@ from junkie_cli.core.journal import LEASE, ErasedError, Pending, storable
 from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, note_failure
 from junkie_cli.core.team.engine import TeamEngine
 from junkie_cli.core.team.failures import ModelError
-from junkie_cli.core.team.history import TEAM_ID, interrupted_run
+from junkie_cli.core.team.history import TEAM_ID, unended_run
 from junkie_cli.core.team.memory import MOST_CHANGES, Extraction
 from junkie_cli.core.team.models import CallLog, Retry, record_calls
 from junkie_cli.core.team.records import MEMORY_BUDGET, Reading, Records
@@ -84,6 +85,7 @@ class TurnRunner:
         self.turn: Turn | None = None
         self.unstored: Unstored | None = None
         self._spooled: Path | None = None
+        self._ahead: Ahead | None = None
 
     async def run(self, user_id: str, session_id: str, message: str) -> None:
         """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
@@ -123,6 +125,8 @@ class TurnRunner:
 
     async def _answered_and_stored(self, hero: HeroTeam, turn: Turn) -> None:
         pending = self._pending(hero, turn)
+        turn.session_row = hero.session_row()
+        self._ahead = Ahead(self._engine, turn, pending)
         try:
             shortened = await self._stream(hero, turn)
         except asyncio.CancelledError:
@@ -188,7 +192,7 @@ class TurnRunner:
         self._emit(Warning(f"{retry.error.message}; trying again{soon}"))
 
     def _interrupted(self, turn: Turn, status: str) -> None:
-        turn.run = interrupted_run(
+        turn.run = unended_run(
             turn.run_id,
             turn.session_id,
             turn.user_id,
@@ -201,7 +205,9 @@ class TurnRunner:
     # -- storing -------------------------------------------------------------------------------------------------------
 
     async def _store(self, turn: Turn, pending: Pending | None) -> bool:
+        assert self._ahead is not None
         try:
+            await self._ahead.over()
             await store(self._engine.records, turn, pending, lambda: self._spool(turn, pending))
         except JunkieError as error:
             self._not_stored(turn, pending, error)
@@ -216,6 +222,7 @@ class TurnRunner:
             raise
         if self._spooled is not None and self._engine.spool is not None:
             self._engine.spool.drop(self._spooled)
+        self._ahead.forget()
         return True
 
     def _spool(self, turn: Turn, pending: Pending | None) -> None:
@@ -223,6 +230,11 @@ class TurnRunner:
         if self._engine.spool is not None and self._spooled is None:
             with suppress(FileError):
                 self._spooled = self._engine.spool.put(turn.run_id, freeze(turn, pending))
+                self._forget_ahead()
+
+    def _forget_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.forget()
 
     def _not_stored(self, turn: Turn, pending: Pending | None, error: JunkieError) -> None:
         sentence = "this exchange is not stored"
@@ -233,6 +245,8 @@ class TurnRunner:
                 sentence += " yet; it is tried again with your next message and when the chat ends"
             else:
                 sentence += f" yet: it is kept in {self._spooled.parent} until the database is back"
+        else:
+            self._forget_ahead()
         if self._error is None:
             self._error = error
         else:
@@ -299,7 +313,7 @@ async def store(
     for pause in (*STORE_PAUSES, None):
         try:
             await records.store(turn, pending=pending, lease=LEASE)
-            if await records.is_stored(turn.run_id):
+            if await records.is_stored(turn):
                 return
             raise DatabaseError(
                 "the exchange was written, and is not there when it is read back",

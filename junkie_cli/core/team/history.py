@@ -1,11 +1,12 @@
 """Runs as rows hold them, turned into what a model hears again, and back: pure functions, no database.
 
 Agno leaves runs that failed or were stopped out of every later prompt, so that the model has not "heard" what the user
-said in them. Here they are heard: the user's words, what was answered until then, and a note that it broke off.
+said in them. Here they are heard: the user's words, what was answered until then, and a note that it broke off or did
+not come.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,12 +17,17 @@ from agno.run.team import TeamRunInput, TeamRunOutput
 from agno.utils.string import sanitize_postgres_strings
 
 from junkie_cli.core.journal import storable
+from junkie_cli.core.runs import AHEAD, RUNNING
 from junkie_cli.core.team.values import Exchange
 
-HEARD = ("COMPLETED", "CANCELLED", "ERROR")
-"""Statuses of the runs that go into the context."""
+HEARD = ("COMPLETED", "CANCELLED", "ERROR", RUNNING)
+"""Statuses of the runs that go into the context.
+
+One that has not ended too: its process was killed and the person did say this, or they are saying it in another window.
+"""
 
 BROKE_OFF = "(this answer broke off here)"
+NOT_YET = "(there is no answer to this yet)"
 
 TEAM_ID = "hero-team"
 TEAM_NAME = "Hero Team"
@@ -31,11 +37,12 @@ def heard(run: Mapping[str, Any]) -> TeamRunOutput:
     """A stored run as agno takes it for history. Raises ValueError, TypeError or KeyError when it is not one."""
     if run.get("status") in (None, RunStatus.completed.value):
         return TeamRunOutput.from_dict(dict(run) | {"status": RunStatus.completed.value})
+    note = NOT_YET if run["status"] == RUNNING else BROKE_OFF
     return TeamRunOutput(
         run_id=run["run_id"],
         team_id=run.get("team_id"),
         status=RunStatus.completed,
-        messages=exchange_messages(said(run), f"{answered(run)} {BROKE_OFF}".strip()),
+        messages=exchange_messages(said(run), f"{answered(run)} {note}".strip()),
     )
 
 
@@ -57,10 +64,15 @@ def answered(run: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
 
 
-def interrupted_run(
+def last_answer(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What was answered last in stored runs, oldest first; those without an answer are passed over."""
+    return next((answer for run in reversed(runs) if (answer := answered(run))), "")
+
+
+def unended_run(
     run_id: str, session_id: str, user_id: str, message: str, answer: str, *, status: str, model: str
 ) -> TeamRunOutput:
-    """The run of a turn that agno did not bring to its end; `status` is CANCELLED or ERROR."""
+    """The run of a turn that agno did not bring to its end: CANCELLED, ERROR, or RUNNING, which it still is."""
     return TeamRunOutput(
         run_id=run_id,
         session_id=session_id,
@@ -72,6 +84,7 @@ def interrupted_run(
         input=TeamRunInput(input_content=message),
         content=answer,
         messages=exchange_messages(message, answer),
+        metadata=dict(AHEAD) if status == RUNNING else None,
     )
 
 

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID, uuid4
 
 from agno.db.utils import build_single_run_row
+from agno.run.base import RunStatus
+from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
 from agno.team._session import update_session_metrics
 
-from junkie_cli.core import journal
+from junkie_cli.core import journal, runs
 from junkie_cli.core.errors import DatabaseError, NotFoundError
-from junkie_cli.core.journal import MemoryChange, Pending
-from junkie_cli.core.runs import elements
+from junkie_cli.core.journal import ErasedError, MemoryChange, Pending
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.team import ahead
+from junkie_cli.core.team.ahead import EPOCH
 from junkie_cli.core.team.connections import Connections
-from junkie_cli.core.team.history import HEARD, TEAM_ID, answered, heard, to_json, without_prompt
+from junkie_cli.core.team.history import HEARD, TEAM_ID, heard, last_answer, to_json, without_prompt
 from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memory_entry
 from junkie_cli.core.team.relevance import choose, pattern_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
@@ -48,8 +51,6 @@ MOST_SEARCHED = 10_000
 CONTEXT_LENGTH = 2000
 """Characters of the assistant's last words that an extraction gets, counted from their end."""
 
-_EPOCH = "extract(epoch FROM now())::bigint"
-
 
 @frozen
 class Reading:
@@ -69,7 +70,7 @@ class Records(Lookups):
     @property
     def keeps_pending(self) -> bool:
         """Whether extractions can be written down before they are tried: our table is there and may be written."""
-        return self.state.may("INSERT", PENDING) and self.state.may("DELETE", PENDING)
+        return all(self.state.may(right, PENDING) for right in ("INSERT", "UPDATE", "DELETE"))
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -95,9 +96,9 @@ class Records(Lookups):
             )
             assert row is not None
             check_owner(row["session_id"], row["user_id"], row["session_type"], user_id)
-            runs = [json.loads(run) for run in reversed(row["runs"])]
-            if len(runs) < limit and row["has_legacy_runs"]:
-                runs = await legacy_runs(connection, self.state, user_id, session_id, limit - len(runs)) + runs
+            said = [json.loads(run) for run in reversed(row["runs"])]
+            if len(said) < limit and row["has_legacy_runs"]:
+                said = await legacy_runs(connection, self.state, user_id, session_id, limit - len(said)) + said
         found = [shortened(memory_entry(text)) for text in row["memories"]]
         memories = choose(found, message, reading.memory_budget)
         return Turn(
@@ -106,8 +107,8 @@ class Records(Lookups):
             run_id=str(uuid4()),
             message=message,
             began=row["began"],
-            session=_session(row, runs[-reading.history_runs :] if reading.history_runs else []),
-            context=answered(runs[-1])[-CONTEXT_LENGTH:] if runs else "",
+            session=_session(row, said[-reading.history_runs :] if reading.history_runs else []),
+            context=last_answer(said)[-CONTEXT_LENGTH:],
             memories=memories,
             memories_left_out=min(len(found), MOST_MEMORIES) + row["more_memories"] - len(memories),
         )
@@ -165,32 +166,74 @@ class Records(Lookups):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
+    async def write_ahead(self, turn: Turn, run: TeamRunOutput, *, pending: Pending | None, lease: float = 0) -> bool:
+        """Write the turn down with `run`, which has no answer yet, and what is owed for it, in one transaction.
+
+        Whatever is there stays as it is. False when the turn must not be stored, or has ended already: its end tells.
+        A connection that is lost here is tried once more, so that a session which is missing at the end was deleted.
+        Raises ErasedError, DatabaseError.
+        """
+        try:
+            return await self._write_ahead(turn, run, pending, lease)
+        except DatabaseError as error:
+            if error.code != "database_lost":
+                raise
+        return await self._write_ahead(turn, run, pending, lease)
+
+    async def _write_ahead(self, turn: Turn, run: TeamRunOutput, pending: Pending | None, lease: float) -> bool:
+        async with self._connections.transaction() as connection:
+            return await ahead.write_ahead(connection, self.state, turn, run, pending, lease)
+
+    async def stay_alive(self, run_id: str, *, pending: Pending | None, lease: float) -> None:
+        """Show that a turn written ahead is still under way. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            await ahead.stay_alive(connection, self.state, run_id, pending, lease)
+
+    async def settle(self, user_id: str | None) -> int:
+        """Mark turns CANCELLED that were killed before their answer was whole; how many. Raises DatabaseError."""
+        async with self._connections.transaction() as connection:
+            return await runs.settle(connection, self.state, user_id)
+
     async def store(self, turn: Turn, *, pending: Pending | None, lease: float = 0) -> None:
         """Write the turn's session row, its runs and what is owed for it, in one transaction; again changes nothing.
 
         For `lease` seconds the extraction is this process' own.
 
         Raises NotFoundError when the session is another user's or was deleted since the turn began, ErasedError when
-        the user was erased since, DatabaseError.
+        the user was erased since, DatabaseError. What was written ahead of a turn that must not be stored is gone then.
         """
-        assert turn.run is not None
-        async with self._connections.transaction() as connection:
-            if pending is None:
-                await journal.guard_user(connection, self.state, turn.user_id, began=turn.began)
-            else:
-                await journal.write_pending(
-                    connection, self.state, pending, began=turn.began, lease=lease, unless_stored=True
-                )
-            # The key with which agno's own adapter guards run_index: a bot that talks in this session waits for us.
-            await connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtext('agno_run_index'), hashtext($1))", turn.session_id
-            )
-            await self._store_session(connection, turn)
-            index = await self._next_index(connection, turn.session_id)
-            for offset, run in enumerate([*turn.member_runs, turn.run]):
-                await self._store_run(connection, turn, run, index + offset)
+        try:
+            async with self._connections.transaction() as connection:
+                await self._store(connection, turn, pending, lease)
+        except (NotFoundError, ErasedError):
+            async with self._connections.transaction() as connection:
+                await ahead.withdraw(connection, self.state, turn, pending)
+            raise
 
-    async def _store_session(self, connection: "Connection", turn: Turn) -> None:
+    async def _store(self, connection: "Connection", turn: Turn, pending: Pending | None, lease: float) -> None:
+        assert turn.run is not None
+        if pending is None:
+            await journal.guard_user(connection, self.state, turn.user_id, began=turn.began)
+        else:
+            await journal.write_pending(
+                connection, self.state, pending, began=turn.began, lease=lease, unless_stored=True
+            )
+        await ahead.lock_session(connection, turn.session_id)
+        row = await connection.fetchrow(
+            f"SELECT {ahead.next_index(self.state, '$1::text')} AS index, r.status FROM (SELECT 1) one"
+            f" LEFT JOIN {self.state.qualified(RUNS)} r ON r.run_id = $2",
+            turn.session_id,
+            turn.run_id,
+        )
+        assert row is not None
+        await self._store_session(connection, turn, counted=row["status"] == _status(turn))
+        # The turn's own run first: written ahead, it has its place already, before those of its members.
+        first = row["index"] - (row["status"] is not None)
+        for offset, run in enumerate([turn.run, *turn.member_runs]):
+            await self._store_run(connection, turn, run, first + offset)
+
+    async def _store_session(self, connection: "Connection", turn: Turn, *, counted: bool) -> None:
+        """Write the session's row, with the run's tokens added unless they are `counted` there already."""
         table = self.state.qualified(SESSIONS)
         row = await connection.fetchrow(
             "SELECT session_id, user_id, session_type, session_data::text AS session_data"
@@ -203,13 +246,13 @@ class Records(Lookups):
         check_owner(row["session_id"], row["user_id"], row["session_type"], turn.user_id)
         await connection.execute(
             f"UPDATE {table} SET session_data = $2::text::{self.state.column_type(SESSIONS, 'session_data')},"
-            f" updated_at = {_EPOCH} WHERE session_id = $1",
+            f" updated_at = {EPOCH} WHERE session_id = $1",
             turn.session_id,
-            _session_data(turn, row["session_data"]),
+            row["session_data"] if counted else _session_data(turn, row["session_data"]),
         )
 
     async def _insert_session(self, connection: "Connection", turn: Turn) -> None:
-        if turn.session is not None:
+        if turn.session_begun:
             raise NotFoundError(
                 f"session {turn.session_id} was deleted during this turn, which is therefore not stored",
                 hint="begin a new session",
@@ -219,7 +262,7 @@ class Records(Lookups):
         await connection.execute(
             f"INSERT INTO {self.state.qualified(SESSIONS)} (session_id, session_type, team_id, user_id, session_data,"
             f" team_data, created_at, updated_at) VALUES ($1, 'team', $2, $3, $4::text::{data}, $5::text::{team},"
-            f" {_EPOCH}, {_EPOCH})",
+            f" {EPOCH}, {EPOCH})",
             turn.session_id,
             TEAM_ID,
             turn.user_id,
@@ -227,25 +270,13 @@ class Records(Lookups):
             to_json(turn.session_row.get("team_data")),
         )
 
-    async def _next_index(self, connection: "Connection", session_id: str) -> int:
-        first = "0"
-        if self.state.has_runs_column:  # behind the runs that agno 2 keeps there, should they be moved some day
-            old = f"{self.state.qualified(SESSIONS)} s, LATERAL {elements(self.state, 's.runs')}"
-            first = f"(SELECT count(*) FROM {old} WHERE s.session_id = $1)"
-        index: int = await connection.fetchval(
-            f"SELECT greatest(coalesce(max(run_index) + 1, 0), {first})"
-            f" FROM {self.state.qualified(RUNS)} WHERE session_id = $1",
-            session_id,
-        )
-        return index
-
     async def _store_run(self, connection: "Connection", turn: Turn, run: Any, index: int) -> None:
         row = build_single_run_row(run=run, session_id=turn.session_id, user_id=turn.user_id, run_index=index)
         done = await connection.execute(
             f"INSERT INTO {self.state.qualified(RUNS)} AS r (run_id, session_id, run_type, agent_id, team_id, user_id,"
             " parent_run_id, status, run_index, run_data, created_at, updated_at)"
             f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::{self.state.column_type(RUNS, 'run_data')},"
-            f" $11, {_EPOCH}) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status,"
+            f" $11, {EPOCH}) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status,"
             " run_data = excluded.run_data, updated_at = excluded.updated_at"
             " WHERE r.user_id = excluded.user_id AND r.session_id = excluded.session_id",
             row["run_id"],
@@ -267,12 +298,13 @@ class Records(Lookups):
                 code="database_error",
             )
 
-    async def is_stored(self, run_id: str) -> bool:
-        """Whether the run can be read back: asked after the commit, on its own. Raises DatabaseError."""
+    async def is_stored(self, turn: Turn) -> bool:
+        """Whether the turn's run can be read back as it ended: asked after the commit, alone. Raises DatabaseError."""
         async with self._reading() as connection:
             # The simple protocol takes one round trip instead of two; UUID() leaves nothing to inject.
             done = await connection.execute(
-                f"SELECT 1 FROM {self.state.qualified(RUNS)} WHERE run_id = '{UUID(run_id)}'"
+                f"SELECT 1 FROM {self.state.qualified(RUNS)} WHERE run_id = '{UUID(turn.run_id)}'"
+                f" AND status = '{_status(turn)}'"
             )
         return bool(done == "SELECT 1")
 
@@ -358,6 +390,11 @@ class Records(Lookups):
                 f"SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE $1::text IS NULL OR user_id = $1", user_id
             )
         return count
+
+
+def _status(turn: Turn) -> str:
+    assert turn.run is not None
+    return RunStatus(turn.run.status).value
 
 
 def _session(row: Any, runs: list[dict[str, Any]]) -> TeamSession | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agno.run.agent import RunOutput
+from agno.run.base import RunStatus
 from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
 
@@ -22,18 +23,19 @@ _PENDING = ("pending_id", "user_id", "session_id", "run_id", "message", "context
 _ABOUT_THIS_ONE = frozenset({"database_error"})
 
 
-def freeze(turn: Turn, pending: Pending | None) -> str:
-    """A turn that has ended, and what is owed for it, as a JSON object."""
-    assert turn.run is not None
+def freeze(turn: Turn, pending: Pending | None, run: TeamRunOutput | None = None) -> str:
+    """A turn, and what is owed for it, as a JSON object: as it ended, or with `run` as it stands without an answer."""
+    run = run or turn.run
+    assert run is not None
     document = {
         "user_id": turn.user_id,
         "session_id": turn.session_id,
         "run_id": turn.run_id,
         "message": turn.message,
         "began": turn.began.isoformat() if turn.began else None,
-        "session_begun": turn.session is not None,
+        "session_begun": turn.session_begun,
         "session_row": turn.session_row,
-        "run": without_prompt(turn.run.to_dict()),
+        "run": without_prompt(run.to_dict()),
         "member_runs": [
             {"team": isinstance(run, TeamRunOutput), "run": without_prompt(run.to_dict())} for run in turn.member_runs
         ],
@@ -67,6 +69,15 @@ def _run(kind: Any, document: Any) -> Any:
     return run
 
 
+async def _move(records: "Records", turn: Turn, pending: Pending | None) -> None:
+    """Store a turn. One that has no answer yet, because its process was killed, must not undo an end that it had."""
+    assert turn.run is not None
+    if turn.run.status == RunStatus.running:
+        await records.write_ahead(turn, turn.run, pending=pending)
+    else:
+        await records.store(turn, pending=pending)
+
+
 async def move_over(spool: Spool, records: "Records") -> int:
     """Store what the spool holds, oldest first, and say how much it was; what must not be stored is dropped.
 
@@ -83,7 +94,7 @@ async def move_over(spool: Spool, records: "Records") -> int:
                 spool.put_aside(entry.path)
                 continue
             try:
-                await records.store(turn, pending=entry.pending)
+                await _move(records, turn, entry.pending)
                 count += 1
             except DatabaseError as error:
                 if error.code in _ABOUT_THIS_ONE:

@@ -31,6 +31,7 @@ class Turn:
 
     `session` is None when it is to be begun; its runs are the last ones that go into the context. `context` holds the
     assistant's words that `message` answers. `began` is the database's clock, which an erasure is compared with.
+    `written_ahead` once the database has the turn without its answer.
     """
 
     user_id: str
@@ -45,7 +46,13 @@ class Turn:
     run: TeamRunOutput | None = None
     member_runs: list[RunOutput | TeamRunOutput] = field(default_factory=list)
     session_row: dict[str, Any] = field(default_factory=dict)
+    written_ahead: bool = False
     closed: bool = False
+
+    @property
+    def session_begun(self) -> bool:
+        """Whether the session was there when this turn began, or has been since: missing now, it was deleted."""
+        return self.session is not None or self.written_ahead
 
     def take_run(self, run: RunOutput | TeamRunOutput) -> None:
         """Keep a run that agno wants stored: the turn's own, or one of a member."""

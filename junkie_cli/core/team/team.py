@@ -9,6 +9,7 @@ from typing import Any
 
 from agno.agent import Agent
 from agno.team import Team, _run
+from agno.team._telemetry import get_team_data
 from agno.tools import Toolkit
 
 from junkie_cli.core.settings import Settings
@@ -72,6 +73,10 @@ class HeroTeam:
             left = set(_run._background_tasks) - others  # type: ignore[attr-defined]
             if left:
                 await asyncio.wait(left, timeout=5)
+
+    def session_row(self) -> dict[str, Any]:
+        """What a new session's row says of the team, as agno writes it at the end of a run."""
+        return {"team_data": get_team_data(self.team)}
 
     async def close(self) -> None:
         """Close what the team's tools hold. Engine and HTTP clients belong to the process and stay."""

@@ -34,7 +34,10 @@ def is_shortened(memory: str) -> bool:
 
 @frozen
 class Exchange:
-    """One run of a session: what the user said, what was answered; `status` COMPLETED, CANCELLED or ERROR; `at` UTC."""
+    """One run of a session: what the user said, what was answered; `at` in UTC.
+
+    `status` is COMPLETED, CANCELLED, ERROR, or RUNNING: being answered, or its process was killed a moment ago.
+    """
 
     run_id: str
     at: datetime | None

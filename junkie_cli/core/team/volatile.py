@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
 
 from junkie_cli.core.journal import Pending
@@ -31,15 +32,22 @@ class VolatileRecords:
         session = TeamSession(session_id=session_id, user_id=user_id, runs=again, session_data={})
         return Turn(user_id, session_id, str(uuid4()), message, session=session if owner else None)
 
+    async def write_ahead(self, turn: Turn, run: TeamRunOutput, *, pending: Pending | None, lease: float = 0) -> bool:
+        """False: what this process alone keeps would not outlive it."""
+        return False
+
+    async def stay_alive(self, run_id: str, *, pending: Pending | None, lease: float) -> None:
+        """Nothing."""
+
     async def store(self, turn: Turn, *, pending: Pending | None, lease: float = 0) -> None:
         """Keep the turn's run for the next turns of this process."""
         assert turn.run is not None
         self._owners[turn.session_id] = turn.user_id
         self._runs.setdefault(turn.session_id, []).append(turn.run.to_dict())
 
-    async def is_stored(self, run_id: str) -> bool:
-        """Whether the run is kept."""
-        return any(run.get("run_id") == run_id for runs in self._runs.values() for run in runs)
+    async def is_stored(self, turn: Turn) -> bool:
+        """Whether the turn's run is kept."""
+        return any(run.get("run_id") == turn.run_id for runs in self._runs.values() for run in runs)
 
     async def exchanges(
         self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200

@@ -1,0 +1,121 @@
+"""A turn written down before its answer is there, so that a kill in mid-answer costs neither message nor memory.
+
+Under the locks that every writer of a turn takes, one statement writes the session's row, the run without an answer
+and the extraction that is owed for it; all of them or none. What is there already stays: nothing that came to its end
+is ever undone by this.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from agno.run.team import TeamRunOutput
+
+from junkie_cli.core import journal
+from junkie_cli.core.journal import Pending
+from junkie_cli.core.runs import RUNNING, elements
+from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
+from junkie_cli.core.team.history import TEAM_ID, to_json
+from junkie_cli.core.team.storage import Turn
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+EPOCH = "extract(epoch FROM now())::bigint"
+
+
+async def lock_session(connection: "Connection", session_id: str) -> None:
+    """Hold, to the transaction's end, the key with which agno's own adapter guards run_index: a bot waits for us."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('agno_run_index'), hashtext($1))", session_id)
+
+
+def next_index(state: SchemaState, session: str) -> str:
+    """SQL of the next run_index of `session` (SQL, too); right only while its lock is held."""
+    first = "0"
+    if state.has_runs_column:  # behind the runs that agno 2 keeps there, should they be moved some day
+        old = f"{state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')}"
+        first = f"(SELECT count(*) FROM {old} WHERE s.session_id = {session})"
+    return (
+        f"(SELECT greatest(coalesce(max(r.run_index) + 1, 0), {first})"
+        f" FROM {state.qualified(RUNS)} r WHERE r.session_id = {session})"
+    )
+
+
+async def write_ahead(
+    connection: "Connection", state: SchemaState, turn: Turn, run: TeamRunOutput, pending: Pending | None, lease: float
+) -> bool:
+    """Write the turn down with `run`, in the caller's transaction, and say whether it is there now, not yet ended.
+
+    It is not when the session is somebody else's, or was deleted since the turn began. The extraction is this process'
+    own for `lease` seconds. Raises ErasedError.
+    """
+    await journal.guard_user(connection, state, turn.user_id, began=turn.began)
+    await lock_session(connection, turn.session_id)
+    owed = journal.pending_arguments(pending, lease) if pending is not None else []
+    there: bool = await connection.fetchval(
+        _statement(state, owed=bool(owed)),
+        turn.user_id,
+        turn.session_id,
+        TEAM_ID,
+        to_json(turn.session_row.get("team_data")),
+        not turn.session_begun,
+        turn.run_id,
+        to_json(run.to_dict()),
+        run.created_at,
+        *owed,
+    )
+    return there
+
+
+def _statement(state: SchemaState, *, owed: bool) -> str:
+    """SQL of `write_ahead`: $1 user, $2 session, $3 team, $4 its data, $5 whether the session is new, $6 run, $7 its
+    data, $8 its time, $9 and on the extraction.
+    """
+    parts = [f"talk AS ({_session(state)})", f"run AS ({_run(state)})"]
+    if owed:
+        parts.append(f"owed AS ({journal.pending_insert(state, first=9, source=' FROM run')})")
+    there = f"SELECT 1 FROM {state.qualified(RUNS)} WHERE run_id = $6::text AND status = '{RUNNING}'"
+    return f"WITH {', '.join(parts)} SELECT EXISTS (SELECT 1 FROM run) OR EXISTS ({there})"
+
+
+def _session(state: SchemaState) -> str:
+    table = state.qualified(SESSIONS)
+    data, team = (state.column_type(SESSIONS, column) for column in ("session_data", "team_data"))
+    return (
+        f"INSERT INTO {table} AS s (session_id, session_type, team_id, user_id, session_data, team_data, created_at,"
+        f" updated_at) SELECT $2::text, 'team', $3::text, $1::text, '{{}}'::{data}, $4::text::{team}, {EPOCH}, {EPOCH}"
+        f" WHERE $5::bool OR EXISTS (SELECT 1 FROM {table} WHERE session_id = $2::text)"
+        " ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
+        " WHERE s.user_id = excluded.user_id AND s.session_type = excluded.session_type RETURNING s.session_id"
+    )
+
+
+def _run(state: SchemaState) -> str:
+    return (
+        f"INSERT INTO {state.qualified(RUNS)} (run_id, session_id, run_type, team_id, user_id, status, run_index,"
+        f" run_data, created_at, updated_at) SELECT $6::text, $2::text, 'team', $3::text, $1::text, '{RUNNING}',"
+        f" {next_index(state, '$2::text')}, $7::text::{state.column_type(RUNS, 'run_data')}, $8::bigint, {EPOCH}"
+        " FROM talk ON CONFLICT DO NOTHING RETURNING run_id"
+    )
+
+
+async def stay_alive(
+    connection: "Connection", state: SchemaState, run_id: str, pending: Pending | None, lease: float
+) -> None:
+    """Show that the turn is still under way, and keep its extraction this process' own for `lease` seconds more."""
+    await connection.execute(
+        f"UPDATE {state.qualified(RUNS)} SET updated_at = {EPOCH} WHERE run_id = $1 AND status = '{RUNNING}'", run_id
+    )
+    if pending is not None:
+        await journal.renew_lease(connection, state, pending.pending_id, lease)
+
+
+async def withdraw(connection: "Connection", state: SchemaState, turn: Turn, pending: Pending | None) -> None:
+    """Take back what was written ahead of a turn that must not be stored."""
+    await connection.execute(
+        f"DELETE FROM {state.qualified(RUNS)} WHERE run_id = $1 AND user_id = $2 AND status = '{RUNNING}'",
+        turn.run_id,
+        turn.user_id,
+    )
+    if pending is not None:
+        await journal.strike_off(connection, state, pending.pending_id)
