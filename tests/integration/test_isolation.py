@@ -14,7 +14,7 @@ from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team.records import Records
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.conversations import memories, rows, runs, say, settings_for, talking, template
+from tests.support.conversations import memories, rows, runs, say, settings_for, talking, template, written_ahead
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Text, calls
 
@@ -156,11 +156,8 @@ async def test_a_session_taken_over_while_the_answer_streams_is_not_written_to(
         model.queue(slow)
         stream = conversation.send("Hello.")
         await anext(stream)
-        await rows(
-            database,
-            "INSERT INTO ai.agent_sessions (session_id, session_type, user_id, created_at, updated_at)"
-            " VALUES ('raced', 'team', 'ada', 1, 1)",
-        )
+        await written_ahead(database, "Hello.")
+        await rows(database, "UPDATE ai.agent_sessions SET user_id = 'ada' WHERE session_id = 'raced'")
         slow.go_on.set()
         events = [event async for event in stream]
     assert any("not stored" in getattr(event, "message", "") for event in events)

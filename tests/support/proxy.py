@@ -37,6 +37,10 @@ class _Trigger:
     passed: bool
     stall: bool
     left: int
+    after: int = 0
+    """How many chunks that fit go by before it strikes."""
+    half: bool = False
+    """Whether half of the chunk still passes."""
 
 
 class _Pipe:
@@ -125,6 +129,18 @@ class Proxy:
         asked for has been done, and only the answer is lost.
         """
         self._add(_Trigger(pattern, from_server, passed, False, times))
+
+    def cut_at(self, place: int, where: str) -> None:
+        """Cut the connection of the client's message number `place`, counted from 0 and over all connections.
+
+        `where` is `before` it (the server gets nothing of it), `in` the middle of it, or `after` it: the server has
+        answered, and only the answer is lost.
+        """
+        self._add(_Trigger(b"", False, where == "after", False, 1, after=place, half=where == "in"))
+
+    def forget(self) -> None:
+        """Cut and stall nothing of what was asked for and has not come by."""
+        self._call(self._triggers.clear)
 
     def stall_when(self, pattern: bytes, *, passed: bool = False, from_server: bool = False) -> None:
         """Fall silent in all connections when `pattern` goes by in one, until `resume`."""
@@ -234,6 +250,9 @@ class Proxy:
             if from_server and pipe.doomed:
                 self._spring(pipe.doomed, pipe)
             trigger = self._sprung(chunk, from_server)
+            if trigger and trigger.half:
+                writer.write(chunk[: len(chunk) // 2])
+                await writer.drain()
             if trigger and not trigger.passed:
                 self._spring(trigger, pipe)
             await self._open.wait()
@@ -256,6 +275,9 @@ class Proxy:
     def _sprung(self, chunk: bytes, from_server: bool) -> _Trigger | None:
         for trigger in self._triggers:
             if trigger.left and trigger.from_server == from_server and trigger.pattern in chunk:
+                if trigger.after:
+                    trigger.after -= 1
+                    continue
                 trigger.left -= 1
                 return trigger
         return None
