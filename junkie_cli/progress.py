@@ -39,6 +39,7 @@ class Activity:
         self.title = self._headline = title
         self.total = total
         self.done = 0
+        self._earlier = 0
         self._unit = unit
         self._counted = counted
         self._delay = delay
@@ -51,9 +52,10 @@ class Activity:
         """`amount` more are done."""
         self.done += amount
 
-    def reach(self, done: int, total: int | None = None) -> None:
-        """`done` are done now, of `total` when that is known by now."""
+    def reach(self, done: int, total: int | None = None, earlier: int = 0) -> None:
+        """`done` are done now, of `total` when that is known by now; `earlier` of them took no time in this run."""
         self.done = done
+        self._earlier = earlier
         self.total = total if total is not None else self.total
 
     def say(self, title: str) -> None:
@@ -101,13 +103,19 @@ class Activity:
     def _counts(self, elapsed: float) -> list[str]:
         written = figures.size if self._unit == "bytes" else figures.number
         unit = "" if self._unit in ("", "bytes") else f" {self._unit}"
-        rate = self.done / elapsed if elapsed > 0 else 0
+        rate = (self.done - self._earlier) / elapsed if elapsed > 0 else 0
         if not self.total:
-            return [f"{written(self.done)}{unit}", f"{written(round(rate))}/s"]
+            return [f"{written(self.done)}{unit}", self._speed(rate)]
         pieces = [f"{min(self.done / self.total, 1):.0%}", f"{written(self.done)} of {written(self.total)}{unit}"]
         if rate:
-            pieces += [f"{written(round(rate))}/s", f"ETA {figures.clock(max(self.total - self.done, 0) / rate)}"]
+            pieces += [self._speed(rate), f"ETA {figures.clock(max(self.total - self.done, 0) / rate)}"]
         return pieces
+
+    def _speed(self, rate: float) -> str:
+        """`rate` a second; what a model takes its time for is told by the minute."""
+        if self._unit == "bytes":
+            return f"{figures.size(round(rate))}/s"
+        return f"{figures.number(round(rate))}/s" if rate >= 2 else f"{figures.number(round(rate * 60))}/min"
 
     def _bar(self, look: Look, columns: int) -> str:
         drawn = figures.bar(self.done, self.total or 1, columns, unicode=look.unicode)

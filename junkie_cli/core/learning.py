@@ -116,13 +116,14 @@ async def learn_file(
     concurrency: int = CONCURRENCY,
     offline: bool = False,
     even_erased: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int, int], None] | None = None,
 ) -> Learned:
     """Learn from the lines of `path` that are not learned yet.
 
     `even_erased` takes lines of people who were erased, too; they are bad lines otherwise. `on_progress` gets how many
-    lines are done with, and of how many. Raises LockedError when another run is at this file, FileError, SettingsError
-    (no provider), DatabaseError. Cancelled, it has learned what it has counted; the same call goes on.
+    lines are done with, of how many, and how many of them were learned by an earlier run. Raises LockedError when
+    another run is at this file, FileError, SettingsError (no provider), DatabaseError. Cancelled, it has learned what
+    it has counted; the same call goes on.
     """
     began = time.monotonic()
     with _opened(path) as file:
@@ -231,7 +232,7 @@ class _Learner:
         engine: "TeamEngine",
         reader: _Reader,
         even_erased: bool,
-        on_progress: Callable[[int, int], None] | None,
+        on_progress: Callable[[int, int, int], None] | None,
     ) -> None:
         assert engine.connections is not None
         self.done = Learned()
@@ -352,7 +353,7 @@ class _Learner:
 
     def _tell_progress(self) -> None:
         if self._on_progress is not None:
-            self._on_progress(self.done.read, self.done.total)
+            self._on_progress(self.done.read, self.done.total, self.done.skipped)
 
     # One line
 

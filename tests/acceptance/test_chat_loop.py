@@ -244,6 +244,17 @@ def test_a_provider_that_fails_is_told_in_a_sentence_and_the_chat_goes_on(home: 
     assert who.leaves() == 0
 
 
+def test_messages_whose_memories_are_pending_are_counted(home: Home) -> None:
+    home.provider.script = lambda request: HttpError(500) if request.is_memory else None
+    who = home.opened()
+    who.prompted()
+    who.types("I like tea.")
+    who.sees("memory pending: it is tried again later")
+    who.prompted()
+    who.types("I like rum.")
+    who.sees("memory pending (2): it is tried again later")
+
+
 def test_reasoning_is_dim_and_passes_and_tools_leave_a_line(home: Home) -> None:
     thinking = Reasoning("let me think of sums", "So it is **5**.")
     thinking.pause_after = 5
@@ -329,6 +340,21 @@ def test_a_terminal_that_is_closed_ends_the_process(home: Home) -> None:
     who.prompted()
     who.closes_the_window()
     assert who.child.wait() == 129
+
+
+def test_a_terminal_that_is_closed_in_mid_answer_keeps_what_was_said(home: Home) -> None:
+    home.provider.queue(Text("alpha beta gamma", pause_after=2))
+    who = home.opened("-s", "closed")
+    who.prompted()
+    who.types("I like tea.")
+    who.sees("alpha beta")
+    who.closes_the_window()
+    assert who.child.wait() == 129
+    shown = home.junkie.run("sessions", "show", "closed", "--json", env=home.env).ok().json()
+    [run] = shown["runs"]
+    assert (run["status"], [message["role"] for message in run["messages"]]) == ("CANCELLED", ["user", "assistant"])
+    waiting = home.junkie.run("memories", "pending", "--json", env=home.env).ok().json()
+    assert [owed["message"] for owed in waiting["pending"]] == ["I like tea."]
 
 
 @pytest.mark.parametrize("columns", [60, 200])

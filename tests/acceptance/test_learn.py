@@ -5,11 +5,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.junkie import Junkie, new_junkie
-from tests.support.model_server import Hang, HttpError, ModelServer
+from tests.support.model_server import Hang, HttpError, ModelServer, Text
 from tests.support.schemas import validate
 
 
@@ -49,6 +50,17 @@ def test_conversations_in_memories_out(junkie: Junkie) -> None:
     again = junkie.run("memories", "learn", str(path)).ok()
     assert again.stdout.startswith("0 learned")
     assert "3 skipped" in again.stdout
+
+
+def test_at_a_terminal_the_rate_and_the_time_left_are_seen(junkie: Junkie, provider: ModelServer) -> None:
+    path = talk(junkie, *(("ada", f"My {thing} is blue.") for thing in ("car", "house", "hat", "bag")))
+    slow = Text("Nothing to remember.", pause_after=0)
+    provider.script = lambda request: slow if "hat" in request.user else None
+    child = junkie.terminal("memories", "learn", str(path), columns=120)
+    child.expect(r"50%.*2 of 4.*\d+/(s|min).*ETA \d")
+    slow.go_on.set()
+    child.expect(r"4 learned \(memories 3 added, 0 updated, 0 deleted\), 0 skipped, 0 failed, 0 pending, of 4 lines")
+    child.expect_exact(pexpect.EOF)
 
 
 def test_a_bad_line_is_exit_2_named_and_the_rest_is_learned(junkie: Junkie) -> None:

@@ -60,8 +60,6 @@ from pathlib import Path
 from junkie_cli.core.chat import AnswerComplete, Conversation, Done
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import load_settings
-from junkie_cli.core.spool import Spool
-from junkie_cli.core.team.records import Records
 from junkie_cli.invocation import Invocation, Terminated
 
 name, people, seed, stop = sys.argv[1], sys.argv[2].split(","), sys.argv[3], Path(sys.argv[4])
@@ -70,21 +68,25 @@ draw = random.Random(f"{seed} {name}")
 def tell(**what):
     print(json.dumps(what), flush=True)
 
-# A turn has begun once the database has its message, or the spool: from then on no kill may cost it.
-write_ahead, put = Records.write_ahead, Spool.put
+def tell_what_has_begun():
+    # A turn has begun once the database has its message, or the spool: from then on no kill may cost it.
+    from junkie_cli.core.spool import Spool
+    from junkie_cli.core.team.records import Records
 
-async def written_ahead(self, turn, *arguments, **options):
-    there = await write_ahead(self, turn, *arguments, **options)
-    if there:
-        tell(begun=turn.message)
-    return there
+    write_ahead, put = Records.write_ahead, Spool.put
 
-def kept(self, name, document):
-    path = put(self, name, document)
-    tell(begun=json.loads(document)["message"])
-    return path
+    async def written_ahead(self, turn, *arguments, **options):
+        there = await write_ahead(self, turn, *arguments, **options)
+        if there:
+            tell(begun=turn.message)
+        return there
 
-Records.write_ahead, Spool.put = written_ahead, kept
+    def kept(self, name, document):
+        path = put(self, name, document)
+        tell(begun=json.loads(document)["message"])
+        return path
+
+    Records.write_ahead, Spool.put = written_ahead, kept
 
 async def talk(settings):
     person = draw.choice(people)
@@ -105,6 +107,7 @@ async def talk(settings):
 
 async def main():
     settings = load_settings(cwd=Path("/nonexistent"))
+    tell_what_has_begun()
     while not stop.exists():
         try:
             await talk(settings)

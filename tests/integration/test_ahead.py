@@ -339,6 +339,23 @@ async def test_a_connection_cut_at_the_commit_doubles_nothing(
     await whole(database)
 
 
+async def test_one_that_is_held_up_is_given_up_and_does_no_harm_when_it_arrives_late(
+    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junkie_cli.core.chat.ahead.PATIENCE", 0.01)
+    with Proxy(database) as proxy:
+        async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
+            proxy.stall_when(b"WITH talk AS")
+            under_way = await answering(conversation, model, "I like tea.")
+            await asyncio.to_thread(proxy.wait, lambda proxy: proxy.stalls == 1)
+            connections = proxy.connections
+            under_way.go_on()
+            await asyncio.to_thread(proxy.wait, lambda proxy: proxy.connections > connections)
+            proxy.resume()
+            (await under_way.turn.said()).ok()
+    await whole(database)
+
+
 async def whole(database: DatabaseUrl) -> None:
     """One turn, wholly told and remembered once."""
     [run] = await runs(database)

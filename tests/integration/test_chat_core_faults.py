@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from junkie_cli.core import embedded
 from junkie_cli.core.chat import AnswerComplete, Delta, Done
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ProviderError
+from junkie_cli.core.team.models import Patience, build_models
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import (
     Turn,
@@ -195,6 +198,24 @@ async def test_a_failing_provider_is_told_and_nothing_is_lost(
         heard = model.main_requests[-1].history
         assert heard[0] == ("user", "I like tea.")
         assert heard[1][1].startswith(kept.strip())
+
+
+@pytest.mark.parametrize(("pieces", "kept"), [(0, ""), (2, "one two ")], ids=["silent", "in the middle"])
+async def test_a_provider_that_falls_silent_ends_the_turn_and_nothing_is_lost(
+    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch, pieces: int, kept: str
+) -> None:
+    impatient = partial(build_models, patience=Patience(connect=5, read=0.3, total=0.1, retries=0))
+    monkeypatch.setattr("junkie_cli.core.team.engine.build_models", impatient)
+    model.queue(Text("one two three", pause_after=pieces))
+    model.queue_memory(likes_tea())
+    async with talking(settings_for(database, model)) as conversation:
+        said = await say(conversation, "I like tea.")
+    assert said.failures == ["provider_timeout"]
+    assert said.done.answer == kept
+    assert [(run["status"], run["said"], run["answer"]) for run in await runs(database)] == [
+        ("ERROR", "I like tea.", kept)
+    ]
+    assert len(await pending(database)) + len(await memories(database)) == 1
 
 
 async def test_a_provider_that_asks_to_wait_is_minded(database: DatabaseUrl, model: ModelServer) -> None:
@@ -522,6 +543,29 @@ async def test_a_person_erased_during_an_extraction_is_not_remembered(
         assert said.memories == []
         assert any("nothing is remembered" in warning for warning in said.warnings)
     assert await memories(database) == []
+
+
+async def test_an_erasure_at_the_moment_of_an_extractions_commit_blocks_it_and_is_not_blocked(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    slow = likes_tea()
+    slow.pause_after = 0
+    model.queue_memory(slow)
+    erasing = await asyncpg.connect(**database.asyncpg_arguments())
+    async with talking(settings_for(database, model)) as conversation:
+        turn = Turn(conversation, "I like tea.")
+        await slow.paused.wait()
+        await erasing.execute("BEGIN")
+        await erasing.execute("SELECT pg_advisory_xact_lock(hashtextextended('junkie user ai ada', 7317))")
+        slow.go_on.set()
+        async with asyncio.timeout(30):
+            while not await rows(database, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                await asyncio.sleep(0.01)
+        assert await erasing.execute("DELETE FROM ai.junkie_pending") == "DELETE 1"
+        await erasing.execute("ROLLBACK")
+        await erasing.close()
+        assert (await turn.said()).ok().memories == [("added", "User likes tea")]
+    assert await pending(database) == []
 
 
 async def test_without_rights_on_our_tables_a_lost_extraction_is_told(

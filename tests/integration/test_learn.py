@@ -16,6 +16,7 @@ from junkie_cli.core.errors import LockedError, UsageError
 from junkie_cli.core.learning import WINDOW, BadLine, Learned, learn_file, parse
 from junkie_cli.core.memories import list_pending
 from junkie_cli.core.retrying import retry_memories
+from junkie_cli.core.team.team import build_team
 from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.core.users import erase_user
 from tests.support.conversations import memories, rows, settings_for, template
@@ -92,15 +93,15 @@ async def test_many_users_at_once_each_in_order_and_again_changes_nothing(
         return reply
 
     model.script = watched
-    told: list[tuple[int, int]] = []
-    settings = settings_for(database, model, MAX_AGENTS="2")
+    told: list[tuple[int, ...]] = []
+    settings = settings_for(database, model)
     done = await learn_file(settings, path, concurrency=3, on_progress=lambda *now: told.append(now))
     assert counts(done) == (20, 20, 0, 0, 0)
     assert done.memories == {"added": 20}
     assert most[0] == 3
     assert all(order[user] == [f"{user} {n}" for n in range(4)] for user in users)
-    assert told[-1] == (20, 20)
-    assert [now for now, _ in told] == sorted(now for now, _ in told)
+    assert told[-1] == (20, 20, 0)
+    assert told == sorted(told)
     assert len(await memories(database)) == 20
     asked = len(model.requests)
     assert counts(await learn_file(settings, path)) == (20, 0, 20, 0, 0)
@@ -108,6 +109,26 @@ async def test_many_users_at_once_each_in_order_and_again_changes_nothing(
 
     path.write_text(path.read_text() + json.dumps(line("user0", "more")) + "\n")
     assert counts(await learn_file(settings, path)) == (21, 1, 20, 0, 0)
+
+
+@pytest.mark.parametrize(("most", "built"), [("10", 5), ("2", 10)], ids=["room for all", "room for two"])
+async def test_the_teams_of_the_most_recent_users_are_kept(
+    database: DatabaseUrl, model: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: str, built: int
+) -> None:
+    """The LRU cache at work: five users in turn, twice; with room for two of them each finds the own team gone."""
+    teams: list[str] = []
+
+    def build(*arguments: Any, **options: Any) -> Any:
+        teams.append(arguments[4])
+        return build_team(*arguments, **options)
+
+    monkeypatch.setattr("junkie_cli.core.team.engine.build_team", build)
+    users = [f"user{number}" for number in range(5)]
+    path = write(tmp_path / "talk.jsonl", [line(user, f"{user} {n}") for n in range(2) for user in users])
+    settings = settings_for(database, model, MAX_AGENTS=most)
+    assert counts(await learn_file(settings, path, concurrency=1)) == (10, 10, 0, 0, 0)
+    assert teams == (users * 2)[:built]
+    assert len(await memories(database)) == 10
 
 
 async def test_bad_lines_are_named_and_set_aside_and_the_rest_is_learned(

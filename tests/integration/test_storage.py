@@ -448,5 +448,13 @@ async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
                     for n in range(4):
                         (await say(conversation, f"{n}")).ok()
 
+            slow = Text("one two three", pause_after=2)
+            model.queue(slow)
+            async with talking(settings, "zoe") as conversation:
+                turn = asyncio.create_task(say(conversation, "Count."))
+                await slow.paused.wait()
+                await written_ahead(server.url, "Count.")
+                slow.go_on.set()
+                (await turn).ok()
             await asyncio.gather(*(talk(name) for name in ("ada", "bob", "carol", "dave")))
-        assert len(await runs(server.url)) == 16
+        assert [run["status"] for run in await runs(server.url)] == ["COMPLETED"] * 17

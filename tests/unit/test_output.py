@@ -347,6 +347,13 @@ def test_a_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain(activity.line(Look(unicode=False), 50)) == "- exporting  50%  500 of 1,000 memories  250/s"
 
 
+def test_a_slow_rate_is_told_by_the_minute_and_counts_what_this_run_did() -> None:
+    clock = ticks(0.0, 120.0)
+    activity = progress.Activity("learning", unit="lines", clock=lambda: next(clock))
+    activity.reach(100, 160, 40)  # forty of them were learned by an earlier run
+    assert "100 of 160 lines  30/min  ETA 2:00" in plain(activity.line(Look(unicode=True), 100))
+
+
 @pytest.mark.parametrize("columns", range(20, 140, 7))
 def test_progress_fits_any_width(columns: int) -> None:
     for total, unit in ((None, ""), (7_000_000, "memories"), (10**12, "bytes")):

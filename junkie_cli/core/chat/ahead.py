@@ -49,7 +49,7 @@ class Ahead:
             self._spool()
         except JunkieError:
             return
-        while turn.written_ahead and not await self._is_over(LEASE / SIGNS):
+        while not await self._is_over(LEASE / SIGNS):  # by way of the spool it may come there later
             with suppress(DatabaseError):
                 await records.stay_alive(turn.run_id, pending=self._pending, lease=LEASE)
 

@@ -325,6 +325,9 @@ class Records(Lookups):
         """
         async with self._connections.transaction() as connection:
             began = began or await journal.database_time(connection)
+            for user_id in sorted({change.user_id for change in changes if change.user_id}):
+                # Before any row: an erasure, which holds this lock alone, waits for rows of its person.
+                await connection.execute(journal.LOCK_SHARED, journal.lock_name(self.state, user_id))
             if pending_id is not None and not await journal.strike_off(connection, self.state, pending_id):
                 return None
             if take is not None and not await take(connection):
