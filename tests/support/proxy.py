@@ -251,8 +251,7 @@ class Proxy:
                 self._spring(pipe.doomed, pipe)
             trigger = self._sprung(chunk, from_server)
             if trigger and trigger.half:
-                writer.write(chunk[: len(chunk) // 2])
-                await writer.drain()
+                await self._loop.sock_sendall(target, chunk[: len(chunk) // 2])
             if trigger and not trigger.passed:
                 self._spring(trigger, pipe)
             await self._open.wait()
