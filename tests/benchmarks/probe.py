@@ -5,6 +5,7 @@ tasks are `turns`, `memories` and `growth`.
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -112,4 +113,5 @@ def _settings(more: dict[str, str] | None = None) -> Settings:
 TASKS = {"turns": turns, "memories": memories, "growth": growth}
 
 if __name__ == "__main__":
+    gc.set_threshold(50_000)  # as the program itself does
     print(json.dumps(asyncio.run(TASKS[sys.argv[1]](_settings(), int(sys.argv[2])))))

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from junkie_cli.core.chat import AnswerComplete, Memory
+from junkie_cli.core.chat import AnswerComplete, Delta, Memory
+from junkie_cli.core.chat.turn import TurnRunner
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.url import DatabaseUrl
@@ -47,6 +48,27 @@ async def test_a_fact_is_in_the_next_conversations_prompt_of_this_user_alone(
         assert await other.memories() == []
     assert "Ada" not in str(model.main_requests[-1].body)
     assert "Ada" not in str(model.memory_requests[-1].body)
+
+
+async def test_each_piece_is_seen_before_the_next_is_worked_off(
+    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    take = TurnRunner._take_content
+
+    def note(self: TurnRunner, event: object) -> None:
+        taken.append(str(getattr(event, "content", "")))
+        take(self, event)
+
+    monkeypatch.setattr(TurnRunner, "_take_content", note)
+    model.queue(Text("one two three four five six seven eight nine ten"))
+    ahead = []
+    async with talking(settings_for(database, model)) as conversation:
+        async for event in conversation.send("Count."):
+            if isinstance(event, Delta):
+                ahead.append(len(taken) - len(ahead))
+    assert len(ahead) == 10
+    assert max(ahead) <= 2  # this piece, and an empty one before it
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 3])

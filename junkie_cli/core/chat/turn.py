@@ -158,6 +158,7 @@ class TurnRunner:
             try:
                 async for event in hero.events(turn):
                     self._take(event, log)
+                    await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
             except JunkieError as error:
                 self._fail(error)
             except Exception as error:  # a bug in agno, or in what it was given, must not cost what was said
