@@ -33,7 +33,8 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def heeded_interrupts() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and every child would inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def heeded_signals() -> None:
+    """What a shell runs in the background ignores SIGINT, what nohup runs SIGHUP; every child would inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
