@@ -135,7 +135,7 @@ def test_no_server_no_name_no_answer(doctor: Doctor) -> None:
         server.models_reply = HangUp()
         is_told(doctor.one("groq.accepts"), "failed", "cannot be reached", "GROQ_BASE_URL")
         server.models_reply = Hang()
-        is_told(doctor.one("groq.accepts", patience=0.5), "failed", "in time", "firewall or a slow network")
+        is_told(doctor.one("groq.accepts", patience=3), "failed", "in time", "firewall or a slow network")
         server.models_reply = None
         assert doctor.status("groq.accepts") == "ok"
 
