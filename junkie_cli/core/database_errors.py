@@ -50,6 +50,9 @@ def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
         if _is_interrupted(error, outer):
             # What fails while an interrupted statement is cleaned up is no news: the interruption is.
             raise asyncio.CancelledError from None
+        before = error.__context__
+        if isinstance(before, TimeoutError) and before is not outer:  # what came of it, a failed rollback, is not why
+            raise _translated(before, url) from None
         raise _translated(error, url) from None
 
 
