@@ -18,7 +18,7 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test check lint fix coverage faults soak bench bench-data docs clean
+.PHONY: help chat demo test check lint fix coverage faults soak bench bench-small bench-data docs clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ demo: $(VENV)/.run ## A two-minute tour on a throw-away database, no key needed
 	@$(BIN)/junkie demo
 
 test: $(VENV)/.dev ## Run the tests, against servers that they start themselves: under ten minutes on two cores
-	$(PYTEST) $(PARALLEL) tests --ignore tests/faults
+	$(PYTEST) $(PARALLEL) tests --ignore tests/faults --ignore tests/benchmarks
 
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
 	$(PYTEST) $(PARALLEL) tests/unit $(SHORT:%=tests/integration/test_%.py)
@@ -47,6 +47,9 @@ bench-data: $(VENV)/.dev ## Fill an embedded server with ROWS memories (5 millio
 bench: $(VENV)/.dev ## Run every command beside its floor or peer; the ratios go to docs/bench.json and docs/bench.svg
 	$(BIN)/python -m tests.benchmarks $(BENCH_DIR) --rows $(ROWS) --rounds $(ROUNDS) \
 		--json docs/bench.json --svg docs/bench.svg
+
+bench-small: $(VENV)/.dev ## See that the benchmarks run, in small: no figure of it means anything
+	$(PYTEST) tests/benchmarks
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
