@@ -304,7 +304,7 @@ async def test_one_that_fails_is_no_failure_of_the_turn_and_leaves_nothing_behin
     assert await stored(database) == [("I like tea.", "COMPLETED", "one two three")]
 
 
-STATEMENTS = [b"pg_advisory_xact_lock_shared", b"junkie_tombstones", b"agno_run_index", b"WITH talk AS"]
+STATEMENTS = [b"pg_advisory_xact_lock_shared", b"junkie_tombstones", b"agno_run_index", b"WITH kept AS"]
 
 
 @pytest.mark.parametrize("passed", [False, True], ids=["before", "after"])
@@ -345,7 +345,7 @@ async def test_one_that_is_held_up_is_given_up_and_does_no_harm_when_it_arrives_
     monkeypatch.setattr("junkie_cli.core.chat.ahead.PATIENCE", 0.01)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
-            proxy.stall_when(b"WITH talk AS")
+            proxy.stall_when(b"WITH kept AS")
             under_way = await answering(conversation, model, "I like tea.")
             await asyncio.to_thread(proxy.wait, lambda proxy: proxy.stalls == 1)
             connections = proxy.connections
@@ -410,6 +410,32 @@ async def test_a_session_begun_and_deleted_during_its_first_turn_does_not_come_b
         assert error is not None
         assert error.code == "session_deleted"
     await nothing(database)
+
+
+async def test_a_session_that_is_being_deleted_as_the_turn_is_written_down_does_not_come_back(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    async with talking(settings_for(database, model), session_id="talk") as conversation:
+        (await say(conversation, "One.")).ok()
+        connection = await asyncpg.connect(**database.asyncpg_arguments())
+        async with connection.transaction():
+            await connection.execute("DELETE FROM ai.agent_sessions")
+            under_way = await answering(conversation, model, "Two.")
+            await waits_for_a_lock(database)
+        await connection.close()
+        under_way.go_on()
+        error = (await under_way.turn.said()).done.error
+        assert error is not None
+        assert error.code == "session_deleted"
+    assert await rows(database, "SELECT 1 FROM ai.agent_sessions") == []
+    assert await runs(database) == []
+
+
+async def waits_for_a_lock(database: DatabaseUrl) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(30):
+        while not await rows(database, waiting):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_person_erased_during_an_answer_does_not_come_back(database: DatabaseUrl, model: ModelServer) -> None:

@@ -71,7 +71,7 @@ def _statement(state: SchemaState, *, owed: bool) -> str:
     """SQL of `write_ahead`: $1 user, $2 session, $3 team, $4 its data, $5 whether the session is new, $6 run, $7 its
     data, $8 its time, $9 and on the extraction.
     """
-    parts = [f"talk AS ({_session(state)})", f"run AS ({_run(state)})"]
+    parts = [_session(state), f"run AS ({_run(state)})"]
     if owed:
         parts.append(f"owed AS ({journal.pending_insert(state, first=9, source=' FROM run')})")
     there = f"SELECT 1 FROM {state.qualified(RUNS)} WHERE run_id = $6::text AND status = '{RUNNING}'"
@@ -79,15 +79,21 @@ def _statement(state: SchemaState, *, owed: bool) -> str:
 
 
 def _session(state: SchemaState) -> str:
+    # One that is there is only updated: an insertion that meets a row which is being deleted waits, and then brings it
+    # back.
     table = state.qualified(SESSIONS)
     data, team = (state.column_type(SESSIONS, column) for column in ("session_data", "team_data"))
-    return (
+    kept = (
+        f"UPDATE {table} SET updated_at = {EPOCH} WHERE NOT $5::bool AND session_id = $2::text AND user_id = $1::text"
+        " AND session_type = 'team' RETURNING session_id"
+    )
+    begun = (
         f"INSERT INTO {table} AS s (session_id, session_type, team_id, user_id, session_data, team_data, created_at,"
         f" updated_at) SELECT $2::text, 'team', $3::text, $1::text, '{{}}'::{data}, $4::text::{team}, {EPOCH}, {EPOCH}"
-        f" WHERE $5::bool OR EXISTS (SELECT 1 FROM {table} WHERE session_id = $2::text)"
-        " ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
-        " WHERE s.user_id = excluded.user_id AND s.session_type = excluded.session_type RETURNING s.session_id"
+        " WHERE $5::bool ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
+        " WHERE s.user_id = excluded.user_id AND s.session_type = excluded.session_type RETURNING session_id"
     )
+    return f"kept AS ({kept}), begun AS ({begun}), talk AS (TABLE kept UNION ALL TABLE begun)"
 
 
 def _run(state: SchemaState) -> str:
