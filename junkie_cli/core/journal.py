@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import (
     HISTORY,
     MEMORIES,
@@ -239,7 +240,7 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
         f"INSERT INTO {state.qualified(MEMORIES)} AS m"
         f" (memory_id, user_id, memory, topics, input, agent_id, team_id, updated_at{', created_at' if dated else ''})"
         f" VALUES ($1, $2, to_json($3::text)::{kind}, $4::text::{state.column_type(MEMORIES, 'topics')}, $5, $6, $7,"
-        f" {_EPOCH}{', ' + _EPOCH if dated else ''}) RETURNING row_to_json(m)::text",
+        f" {EPOCH_NOW}{', ' + EPOCH_NOW if dated else ''}) RETURNING row_to_json(m)::text",
         change.memory_id,
         change.user_id or None,
         storable(change.memory or ""),
@@ -256,7 +257,7 @@ async def _update(connection: "Connection", state: SchemaState, change: MemoryCh
     text: str = await connection.fetchval(
         f"UPDATE {state.qualified(MEMORIES)} AS m SET memory = coalesce(to_json($2::text)::{kind}, memory),"
         f" topics = coalesce($3::text::{state.column_type(MEMORIES, 'topics')}, topics), input = coalesce($4, input),"
-        f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id), updated_at = {_EPOCH}"
+        f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id), updated_at = {EPOCH_NOW}"
         " WHERE memory_id = $1 RETURNING row_to_json(m)::text",
         change.memory_id,
         None if change.memory is None else storable(change.memory),
@@ -266,9 +267,6 @@ async def _update(connection: "Connection", state: SchemaState, change: MemoryCh
         change.team_id,
     )
     return text
-
-
-_EPOCH = "extract(epoch FROM now())::bigint"
 
 
 def storable(text: str) -> str:

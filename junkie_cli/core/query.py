@@ -9,6 +9,9 @@ from typing import Any
 
 from junkie_cli.core.errors import UsageError
 
+EPOCH_NOW = "extract(epoch FROM now())::bigint"
+"""SQL of the time in whole seconds, as agno keeps it: the transaction's."""
+
 
 class Where:
     """Conditions joined by AND, with their arguments numbered as PostgreSQL wants them: `add("a = {}", 1)`."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.journal import LEASE
-from junkie_cli.core.query import count_of, moment
+from junkie_cli.core.query import EPOCH_NOW, count_of, moment
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, transaction
 from junkie_cli.values import frozen
 
@@ -87,7 +87,7 @@ async def settle(connection: "asyncpg.Connection[Any]", state: SchemaState, user
     table = state.qualified(RUNS)
     dead = (
         f"r.status = '{RUNNING}' AND ($1::text IS NULL OR r.user_id = $1) AND r.run_data #>> '{{metadata,junkie}}'"
-        f" = '{AHEAD['junkie']}' AND r.updated_at < extract(epoch FROM now())::bigint - {LEASE:.0f}"
+        f" = '{AHEAD['junkie']}' AND r.updated_at < {EPOCH_NOW} - {LEASE:.0f}"
     )
     async with transaction(connection):
         # Looked for first: a server that takes no writes is not asked for one in vain.
@@ -96,7 +96,7 @@ async def settle(connection: "asyncpg.Connection[Any]", state: SchemaState, user
             return 0
         kind = state.column_type(RUNS, "run_data")
         done = await connection.execute(
-            f"UPDATE {table} r SET status = 'CANCELLED', updated_at = extract(epoch FROM now())::bigint, run_data ="
+            f"UPDATE {table} r SET status = 'CANCELLED', updated_at = {EPOCH_NOW}, run_data ="
             " (r.run_data::jsonb - 'metadata' || '{\"status\": \"CANCELLED\"}')"
             f"::{kind} WHERE r.run_id = ANY($2::text[]) AND {dead}",
             user_id,

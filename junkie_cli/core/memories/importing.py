@@ -16,7 +16,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.memories.exporting import UNQUOTED
-from junkie_cli.core.query import count_of
+from junkie_cli.core.query import EPOCH_NOW, count_of
 from junkie_cli.core.schema import (
     HISTORY,
     MEMORIES,
@@ -361,9 +361,8 @@ def _update(state: SchemaState, batch: str | None) -> str:
 def _insert(state: SchemaState, batch: str | None) -> str:
     memories = state.qualified(MEMORIES)
     columns = as_agno_stores("r", state.tables[MEMORIES].columns)
-    now = "extract(epoch FROM now())::bigint"
     if "created_at" in columns:  # exports of agno 2.2 lack it
-        columns["created_at"] = f"coalesce(r.created_at, r.updated_at, {now})"
+        columns["created_at"] = f"coalesce(r.created_at, r.updated_at, {EPOCH_NOW})"
     insert = (
         f"INSERT INTO {memories} AS m ({', '.join(quoted(name) for name in columns)})"
         f" SELECT {', '.join(columns.values())} FROM pg_temp.junkie_import i,"

@@ -11,6 +11,7 @@ from agno.run.team import TeamRunOutput
 
 from junkie_cli.core import journal
 from junkie_cli.core.journal import Pending
+from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.runs import RUNNING, elements
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.history import TEAM_ID, to_json
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import asyncpg
 
     Connection: TypeAlias = asyncpg.Connection[Any]
-
-EPOCH = "extract(epoch FROM now())::bigint"
 
 
 async def lock_session(connection: "Connection", session_id: str) -> None:
@@ -84,13 +83,13 @@ def _session(state: SchemaState) -> str:
     table = state.qualified(SESSIONS)
     data, team = (state.column_type(SESSIONS, column) for column in ("session_data", "team_data"))
     kept = (
-        f"UPDATE {table} SET updated_at = {EPOCH} WHERE NOT $5::bool AND session_id = $2::text AND user_id = $1::text"
-        " AND session_type = 'team' RETURNING session_id"
+        f"UPDATE {table} SET updated_at = {EPOCH_NOW} WHERE NOT $5::bool AND session_id = $2::text"
+        " AND user_id = $1::text AND session_type = 'team' RETURNING session_id"
     )
     begun = (
         f"INSERT INTO {table} AS s (session_id, session_type, team_id, user_id, session_data, team_data, created_at,"
-        f" updated_at) SELECT $2::text, 'team', $3::text, $1::text, '{{}}'::{data}, $4::text::{team}, {EPOCH}, {EPOCH}"
-        " WHERE $5::bool ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
+        f" updated_at) SELECT $2::text, 'team', $3::text, $1::text, '{{}}'::{data}, $4::text::{team}, {EPOCH_NOW},"
+        f" {EPOCH_NOW} WHERE $5::bool ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
         " WHERE s.user_id = excluded.user_id AND s.session_type = excluded.session_type RETURNING session_id"
     )
     return f"kept AS ({kept}), begun AS ({begun}), talk AS (TABLE kept UNION ALL TABLE begun)"
@@ -100,7 +99,7 @@ def _run(state: SchemaState) -> str:
     return (
         f"INSERT INTO {state.qualified(RUNS)} (run_id, session_id, run_type, team_id, user_id, status, run_index,"
         f" run_data, created_at, updated_at) SELECT $6::text, $2::text, 'team', $3::text, $1::text, '{RUNNING}',"
-        f" {next_index(state, '$2::text')}, $7::text::{state.column_type(RUNS, 'run_data')}, $8::bigint, {EPOCH}"
+        f" {next_index(state, '$2::text')}, $7::text::{state.column_type(RUNS, 'run_data')}, $8::bigint, {EPOCH_NOW}"
         " FROM talk ON CONFLICT DO NOTHING RETURNING run_id"
     )
 
@@ -110,7 +109,8 @@ async def stay_alive(
 ) -> None:
     """Show that the turn is still under way, and keep its extraction this process' own for `lease` seconds more."""
     await connection.execute(
-        f"UPDATE {state.qualified(RUNS)} SET updated_at = {EPOCH} WHERE run_id = $1 AND status = '{RUNNING}'", run_id
+        f"UPDATE {state.qualified(RUNS)} SET updated_at = {EPOCH_NOW} WHERE run_id = $1 AND status = '{RUNNING}'",
+        run_id,
     )
     if pending is not None:
         await journal.renew_lease(connection, state, pending.pending_id, lease)

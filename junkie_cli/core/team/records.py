@@ -20,9 +20,9 @@ from agno.team._session import update_session_metrics
 from junkie_cli.core import journal, runs
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.journal import ErasedError, MemoryChange, Pending
+from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team import ahead
-from junkie_cli.core.team.ahead import EPOCH
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, heard, last_answer, to_json, without_prompt
 from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memory_entry
@@ -246,7 +246,7 @@ class Records(Lookups):
         check_owner(row["session_id"], row["user_id"], row["session_type"], turn.user_id)
         await connection.execute(
             f"UPDATE {table} SET session_data = $2::text::{self.state.column_type(SESSIONS, 'session_data')},"
-            f" updated_at = {EPOCH} WHERE session_id = $1",
+            f" updated_at = {EPOCH_NOW} WHERE session_id = $1",
             turn.session_id,
             row["session_data"] if counted else _session_data(turn, row["session_data"]),
         )
@@ -262,7 +262,7 @@ class Records(Lookups):
         await connection.execute(
             f"INSERT INTO {self.state.qualified(SESSIONS)} (session_id, session_type, team_id, user_id, session_data,"
             f" team_data, created_at, updated_at) VALUES ($1, 'team', $2, $3, $4::text::{data}, $5::text::{team},"
-            f" {EPOCH}, {EPOCH})",
+            f" {EPOCH_NOW}, {EPOCH_NOW})",
             turn.session_id,
             TEAM_ID,
             turn.user_id,
@@ -276,7 +276,7 @@ class Records(Lookups):
             f"INSERT INTO {self.state.qualified(RUNS)} AS r (run_id, session_id, run_type, agent_id, team_id, user_id,"
             " parent_run_id, status, run_index, run_data, created_at, updated_at)"
             f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::{self.state.column_type(RUNS, 'run_data')},"
-            f" $11, {EPOCH}) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status,"
+            f" $11, {EPOCH_NOW}) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status,"
             " run_data = excluded.run_data, updated_at = excluded.updated_at"
             " WHERE r.user_id = excluded.user_id AND r.session_id = excluded.session_id",
             row["run_id"],
