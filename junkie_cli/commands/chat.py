@@ -46,7 +46,7 @@ def chat(
 ) -> None:
     """Talk to a team that remembers you: without MESSAGE in a conversation, with it for one answer."""
     from junkie_cli.conversation.entry import talk
-    from junkie_cli.conversation.opening import Options
+    from junkie_cli.conversation.options import Options
 
     options = Options(
         message=message,

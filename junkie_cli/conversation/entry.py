@@ -2,8 +2,10 @@
 
 import gc
 import sys
+from contextlib import nullcontext
 
-from junkie_cli.conversation.opening import Options, require_user
+from junkie_cli.conversation.keyboard import typed_ahead
+from junkie_cli.conversation.options import Options, require_user
 from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Invocation
 from junkie_cli.look import is_terminal
@@ -27,9 +29,16 @@ def _person_sits_here() -> bool:
 
 def _converse(options: Options, invocation: Invocation) -> None:
     settings, options = _prepare(options, invocation)
-    from junkie_cli.conversation.loop import Loop
+    from junkie_cli.conversation.greeting import greet
+    from junkie_cli.conversation.notices import Notices
+    from junkie_cli.conversation.screen import main_screen
 
-    invocation.run(Loop(settings, options, quiet=invocation.quiet).run())
+    notices = Notices(main_screen(), quiet=invocation.quiet)
+    with typed_ahead() if notices.screen.look.motion else nullcontext():
+        greet(notices, settings, options, quiet=invocation.quiet)
+        from junkie_cli.conversation.loop import Loop
+
+        invocation.run(Loop(settings, options, notices).run())
 
 
 def _answer(options: Options, invocation: Invocation) -> None:
@@ -57,9 +66,7 @@ def _prepare(options: Options, invocation: Invocation) -> tuple[Settings, Option
 
     settings = load({})
     require_user(settings)
-    from junkie_cli.core.team.endpoints import is_configured
-
-    if options.offline or is_configured(settings) or not invocation.interactive:
+    if options.offline or settings.names_provider or not invocation.interactive:
         return settings, options
     from junkie_cli.conversation.first_run import choose_provider
 

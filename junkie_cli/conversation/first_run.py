@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from junkie_cli.conversation.opening import Options
+from junkie_cli.conversation.options import Options
 from junkie_cli.core import setup
 from junkie_cli.core.errors import DeclinedError, ProviderError, SettingsError
 from junkie_cli.core.settings import Settings, xdg_dir

@@ -9,16 +9,16 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from junkie_cli.conversation.actions import Actions, help_lines, short
-from junkie_cli.conversation.keyboard import is_gone, silence_gone_terminal, typed_ahead
+from junkie_cli.conversation.keyboard import is_gone, silence_gone_terminal
 from junkie_cli.conversation.notices import Notices
-from junkie_cli.conversation.opening import Options, announcements, open_conversation
+from junkie_cli.conversation.opening import open_conversation
+from junkie_cli.conversation.options import Options
 from junkie_cli.conversation.plain_prompt import PlainPrompt
-from junkie_cli.conversation.screen import main_screen
 from junkie_cli.conversation.signs import sign
 from junkie_cli.conversation.slash import Misspelt, Run, Say, parse
 from junkie_cli.conversation.turns import Turn
@@ -27,7 +27,6 @@ from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Warning
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Terminated
-from junkie_cli.text import shown
 
 if TYPE_CHECKING:
     from junkie_cli.conversation.prompt import Prompt
@@ -37,14 +36,13 @@ _AFTER_TURN = frozenset({"new", "resume", "user", "why"})  # commands that need 
 
 
 class Loop:
-    """One process' conversation with a person at a terminal."""
+    """One process' conversation with a person at a terminal, who has been greeted (`greeting.py`)."""
 
-    def __init__(self, settings: Settings, options: Options, *, quiet: bool = False) -> None:
+    def __init__(self, settings: Settings, options: Options, notices: Notices) -> None:
         self._settings = settings
         self._options = options
-        self._quiet = quiet
-        self._screen = main_screen()
-        self._notices = Notices(self._screen, quiet=quiet)
+        self._notices = notices
+        self._screen = notices.screen
         self._prompt = self._make_prompt()
         self._opening: asyncio.Task[Conversation | None] | None = None
         self._turn: Turn | None = None
@@ -63,16 +61,8 @@ class Loop:
 
     async def run(self) -> None:
         """Talk until the person leaves. Raises Terminated when the terminal is gone."""
-        with typed_ahead() if self._screen.look.motion else nullcontext():
-            await self._run()
-
-    async def _run(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
         self._prompt.belongs_to(self._settings.user)
-        if not self._quiet:
-            self._greet()
-        for announcement in announcements(self._settings, self._options):
-            self._notices.announce(announcement)
         self._opening = asyncio.create_task(self._open())
         try:
             while (line := await self._read()) is not None and await self._obey(line):
@@ -83,12 +73,6 @@ class Loop:
             await self._close()
 
     # Opening
-
-    def _greet(self) -> None:
-        look = self._screen.look
-        model = "rehearsal model" if self._options.offline else self._settings.custom_model
-        rest = f" {sign(look, 'separator')} ".join(["", shown(self._settings.user), shown(model), "/help"])
-        self._screen.print(look.styled("junkie", "bold") + look.styled(rest, "dim"))
 
     async def _open(self) -> Conversation | None:
         """Open the conversation and tell what it stands on, or why it cannot be opened."""
@@ -168,6 +152,7 @@ class Loop:
         """The next line; None when the person leaves. Raises Terminated when the terminal is gone."""
         draft, self._draft = self._draft, ""
         self._choices_known.clear()
+        self._screen.give_way()
         try:
             return await self._prompt.read(draft)
         except EOFError:

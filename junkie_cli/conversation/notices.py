@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from junkie_cli.conversation.screen import Screen
 from junkie_cli.conversation.signs import sign, write
-from junkie_cli.core.chat import Memory
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.look import Look, is_terminal
 from junkie_cli.text import shown, wrap
+
+if TYPE_CHECKING:
+    from junkie_cli.core.chat import Memory
 
 _VERBS = {"added": "remembered", "updated": "changed", "deleted": "forgot"}
 _COLOURS = {"added": "green", "updated": "yellow", "deleted": "red"}
@@ -43,7 +45,7 @@ class Notices:
         else:
             write(self._errors, "".join(f"{line}\n" for line in lines))
 
-    def memory(self, event: Memory, pending: int = 0) -> None:
+    def memory(self, event: "Memory", pending: int = 0) -> None:
         """Tell what became of a memory; `pending` extractions wait by now."""
         if not self._quiet:
             self.tell(memory_lines(event, self.look, self.columns, pending=pending))
@@ -66,7 +68,7 @@ class Notices:
             self.tell(note_lines(message, self.look, self.columns))
 
 
-def memory_lines(event: Memory, look: Look, columns: int, *, pending: int = 0) -> list[str]:
+def memory_lines(event: "Memory", look: Look, columns: int, *, pending: int = 0) -> list[str]:
     """A memory that was added, updated or deleted, with its text; or an extraction that is to be tried again."""
     if event.action not in _VERBS:
         count = f" ({pending})" if pending > 1 else ""

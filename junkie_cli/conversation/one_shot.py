@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from junkie_cli.conversation.json_lines import JsonView
 from junkie_cli.conversation.notices import Notices
-from junkie_cli.conversation.opening import Options, announcements, open_conversation
+from junkie_cli.conversation.opening import open_conversation
+from junkie_cli.conversation.options import Options, announcements
 from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
 from junkie_cli.conversation.view import PlainView, TerminalView, View

@@ -1,47 +1,11 @@
-"""Opening a conversation: which user, which options, and the one question that may have to be asked first."""
+"""Opening a conversation, and the one question that may have to be asked first."""
 
 from collections.abc import Awaitable, Callable
 
+from junkie_cli.conversation.options import Options
 from junkie_cli.core.chat import Conversation, TablesNeededError
-from junkie_cli.core.errors import DeclinedError, SettingsError, UsageError
+from junkie_cli.core.errors import DeclinedError
 from junkie_cli.core.settings import Settings
-from junkie_cli.values import frozen
-
-REHEARSAL = "rehearsal model: no real model answers, nothing leaves this machine"
-
-# Names that other programs use too: finding one of them alone does not tell that the bot is here.
-_COMMON_NAMES = frozenset(
-    {
-        *("LOG_LEVEL", "DEBUG_LEVEL", "TRACING", "CACHE_TTL", "REDIS_URL", "USE_REDIS"),
-        *("GOOGLE_API_KEY", "EXA_API_KEY", "FIRECRAWL_API_KEY", "E2B_API_KEY", "MISTRAL_API_KEY", "PHOENIX_API_KEY"),
-        *("PHOENIX_ENDPOINT", "PHOENIX_PROJECT_NAME", "PHOENIX_CLIENT_HEADERS", "PHOENIX_COLLECTOR_ENDPOINT"),
-    }
-)
-
-
-@frozen
-class Options:
-    """The options of `junkie chat`."""
-
-    message: str | None = None
-    user: str | None = None
-    session: str | None = None
-    continue_latest: bool = False
-    model: str | None = None
-    offline: bool = False
-    memory: bool = True
-    database: bool = True
-    yes: bool = False
-
-    def check(self) -> None:
-        """Raises UsageError for options that contradict each other or say nothing."""
-        if self.session is not None and self.continue_latest:
-            raise UsageError("--session and --continue name two different sessions", hint="give one of them")
-        if self.continue_latest and not self.database:
-            raise UsageError("there is no latest session with --no-database", hint="leave out --continue")
-        for name, value in (("--user", self.user), ("--session", self.session), ("--model", self.model)):
-            if value is not None and not value.strip():
-                raise UsageError(f"{name} is empty", hint=f"give a value after {name}, or leave it out")
 
 
 async def open_conversation(
@@ -81,23 +45,3 @@ async def open_conversation(
                 "no table was added; chat cannot go on without", hint="or name another schema with JUNKIE_SCHEMA"
             ) from None
     return await attempt(True)
-
-
-def require_user(settings: Settings) -> None:
-    """Raises SettingsError when nothing says who is talking."""
-    if not settings.user:
-        raise SettingsError(
-            "it is not clear whose conversation this is: this login has no name",
-            hint="name a user with --user, or set JUNKIE_USER",
-        )
-
-
-def announcements(settings: Settings, options: Options) -> list[str]:
-    """What must be told before the first word, every time, as far as the settings tell it."""
-    found = [REHEARSAL] if options.offline else []
-    if settings.postgres_url is None and options.database and settings.bot_variables - _COMMON_NAMES:
-        found.append(
-            "POSTGRES_URL is empty beside the settings of the Discord bot: the bot forgets everything when it ends, "
-            "while junkie remembers, in a PostgreSQL of its own"
-        )
-    return found

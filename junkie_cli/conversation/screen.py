@@ -57,6 +57,12 @@ class Screen:
         """Take the live region away."""
         self.draw((), ())
 
+    def give_way(self) -> None:
+        """Leave the live region to whoever draws over it next."""
+        if self._live:
+            write(self.stream, self._to_row(0))
+            self._live = []
+
     def draw(self, final: Sequence[str], live: Sequence[str]) -> None:
         """Print `final` for ever and show `live` below it; of more than a screenful the end is shown."""
         if final:

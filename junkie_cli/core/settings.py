@@ -95,6 +95,11 @@ class Settings:
     sources: Mapping[str, Source]
     bot_variables: frozenset[str]
 
+    @property
+    def names_provider(self) -> bool:
+        """Whether a provider can be asked: any base URL, or Groq with a key."""
+        return self.custom_provider != "groq" or bool(self.groq_api_key)
+
     def is_default(self, name: str) -> bool:
         """Whether the variable `name` was set nowhere."""
         return self.sources[name].kind == "default"

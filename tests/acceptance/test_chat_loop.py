@@ -3,7 +3,8 @@
 import re
 import signal
 import stat
-from collections.abc import Iterator
+import termios
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ import os, sys, time
 
 class HoldBack:
     def find_spec(self, name, path=None, target=None):
-        if name in {"agno", "sqlalchemy", "openai", "pydantic", "asyncpg", "rich", "markdown_it"}:
+        if name in os.environ["HELD"].split():
             while not os.path.exists(os.environ["GO_ON"]):
                 time.sleep(0.01)
 
@@ -93,17 +94,55 @@ sys.meta_path.insert(0, HoldBack())
 """
 
 
-def test_the_prompt_is_there_before_anything_heavy_is_loaded(home: Home, tmp_path: Path) -> None:
+@pytest.fixture
+def held_back(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """The environment in which importing one of the named modules waits until the file GO_ON is there."""
     (tmp_path / "sitecustomize.py").write_text(HELD_BACK)
-    go_on = tmp_path / "go-on"
-    who = home.chat("--no-memory", env={"PYTHONPATH": str(tmp_path), "GO_ON": str(go_on)})
+    return lambda names: {"PYTHONPATH": str(tmp_path), "GO_ON": str(tmp_path / "go-on"), "HELD": names}
+
+
+def test_the_prompt_is_there_before_anything_heavy_is_loaded(
+    home: Home, held_back: Callable[[str], dict[str, str]]
+) -> None:
+    env = held_back("agno sqlalchemy openai pydantic asyncpg rich markdown_it")
+    who = home.chat("--no-memory", env=env)
     who.prompted()
     who.types("hello")
     who.sees("starting")  # it takes words already
-    go_on.touch()
+    Path(env["GO_ON"]).touch()
     who.sees("Hello! I am")
     who.prompted()
     assert who.leaves() == 0
+
+
+def test_the_prompt_is_there_before_what_reads_it_and_takes_keys_that_are_not_shown_twice(
+    home: Home, held_back: Callable[[str], dict[str, str]]
+) -> None:
+    env = held_back("asyncio prompt_toolkit")
+    who = home.chat("--no-memory", env=env)
+    who.prompted()
+    who.types("hello")
+    who.types("and goodbye")
+    Path(env["GO_ON"]).touch()
+    who.sees('You said: "and goodbye"')
+    who.prompted()
+    assert [line.rstrip() for line in who.picture.text.splitlines() if line.startswith("›")] == [
+        "› hello",
+        "› and goodbye",
+        "›",
+    ]
+    assert who.leaves() == 0
+
+
+def test_ctrl_c_before_the_prompt_can_be_used_leaves_and_mends_the_terminal(
+    home: Home, held_back: Callable[[str], dict[str, str]]
+) -> None:
+    who = home.chat(env=held_back("asyncio prompt_toolkit"))
+    who.prompted()
+    who.presses("ctrl-c")
+    assert who.ended() == 130
+    assert "interrupted" in who.picture.text
+    assert termios.tcgetattr(who.child.child_fd)[3] & termios.ECHO
 
 
 def test_what_cannot_be_opened_is_told_after_the_prompt_and_the_message_is_not_lost(home: Home) -> None:

@@ -14,7 +14,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
 from junkie_cli.conversation.actions import short
-from junkie_cli.conversation.opening import Options, announcements, require_user
+from junkie_cli.conversation.options import Options, announcements, require_user
 from junkie_cli.conversation.prompt import LineHistory, SlashCompleter
 from junkie_cli.conversation.slash import COMMANDS, Misspelt, Run, Say, parse
 from junkie_cli.conversation.standard_input import read_message

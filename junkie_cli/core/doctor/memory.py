@@ -7,7 +7,6 @@ from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
-from junkie_cli.core.team.endpoints import is_configured
 
 if TYPE_CHECKING:
     import asyncpg
@@ -25,7 +24,7 @@ async def _enabled(context: Context) -> Finding:
     await load_team()
     from junkie_cli.core.team import checkup
 
-    facts = await checkup.describe_team(context.settings, offline=not is_configured(context.settings))
+    facts = await checkup.describe_team(context.settings, offline=not context.settings.names_provider)
     answers = {
         "memories enabled": facts.memories_enabled,
         "manager present": facts.manager_present,

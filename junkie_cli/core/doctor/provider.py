@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Waits, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
-from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose, is_configured
+from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose
 from junkie_cli.text import one_line
 from junkie_cli.values import frozen
 
@@ -228,7 +228,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _choices(context: Context) -> Choices:
-    if not is_configured(context.settings):
+    if not context.settings.names_provider:
         raise Waits("groq.key")
     return choose(context.settings)
 

@@ -51,11 +51,6 @@ class Choices:
     memory: Choice
 
 
-def is_configured(settings: Settings) -> bool:
-    """Whether the settings name a provider that can be asked: any base URL, or Groq with a key."""
-    return settings.custom_provider != "groq" or bool(settings.groq_api_key)
-
-
 def choose(settings: Settings, *, offline: bool = False) -> Choices:
     """The main and the memory model of `settings`; with `offline` the rehearsal model is both.
 
@@ -65,7 +60,7 @@ def choose(settings: Settings, *, offline: bool = False) -> Choices:
     if offline:
         rehearsal = Choice(_rehearsal(), "rehearsal", "")
         return Choices(rehearsal, rehearsal)
-    if not is_configured(settings):
+    if not settings.names_provider:
         raise SettingsError(
             "no model to talk to: GROQ_API_KEY is not set and CUSTOM_PROVIDER names no other server",
             hint="set GROQ_API_KEY (free at https://console.groq.com/keys), or set CUSTOM_PROVIDER to the base URL of "
