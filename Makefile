@@ -11,6 +11,8 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist worksteal
 # One file a layer, from the database to the conversation: what breaks first when something is wrong.
 SHORT := database schema journal memories storage chat_core_remembers
+# Set on some machines: each worker would compile everything anew, and each program that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
 KILLS ?= 30
 ROWS ?= 5000000

@@ -16,7 +16,7 @@ from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import dumps, environment, load, names, sql
 from tests.support.debian_postgres import AWFUL_PASSWORD, DebianServer, debian_server
 from tests.support.junkie import SCRIPT, Junkie
-from tests.support.postgres import clone
+from tests.support.postgres import clone, scratch_server
 from tests.support.schemas import validate
 
 __all__ = ["debian_server"]
@@ -24,7 +24,7 @@ __all__ = ["debian_server"]
 
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[ScratchServer]:
-    with ScratchServer() as server:
+    with scratch_server() as server:
         yield server
 
 

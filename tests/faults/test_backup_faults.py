@@ -21,7 +21,7 @@ from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import dumps, environment, fill, names
 from tests.support.junkie import SCRIPT, Junkie, Running
 from tests.support.needs import need
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 from tests.support.proxy import Proxy
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "8"))
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 def server() -> Iterator[ScratchServer]:
     """A server that can also be reached by TCP, and so by the proxy, with a database that takes a while to dump."""
     settings = {"listen_addresses": "127.0.0.1"}
-    with ScratchServer(settings=settings, hba=["host all all 127.0.0.1/32 trust"]) as server:
+    with scratch_server(settings=settings, hba=["host all all 127.0.0.1/32 trust"]) as server:
         execute(server, "CREATE DATABASE big")
         fill(server.url.with_database("big"), 60_000)
         yield server

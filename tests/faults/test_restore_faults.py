@@ -14,7 +14,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.backups import dumps, environment, fill, sql
 from tests.support.junkie import Junkie
-from tests.support.postgres import clone
+from tests.support.postgres import clone, scratch_server
 from tests.support.proxy import Proxy
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "6"))
@@ -25,7 +25,7 @@ SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname ~ '^ai_{}_'"
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScratchServer]:
     settings = {"listen_addresses": "127.0.0.1"}
-    with ScratchServer(settings=settings, hba=["host all all 127.0.0.1/32 trust"]) as server:
+    with scratch_server(settings=settings, hba=["host all all 127.0.0.1/32 trust"]) as server:
         yield server
 
 

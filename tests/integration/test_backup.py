@@ -18,7 +18,7 @@ from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import GENERATIONS, back_up, dumps, fill, load, names, sql
 from tests.support.debian_postgres import BIN as DEBIAN_BIN
 from tests.support.debian_postgres import DebianServer, debian_server, need_debian_postgres
-from tests.support.postgres import clone, execute
+from tests.support.postgres import clone, execute, scratch_server
 
 __all__ = ["debian_server"]
 
@@ -36,7 +36,7 @@ class Heard:
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[ScratchServer]:
     """A server that lets every role in by its socket."""
-    with ScratchServer(hba=["local all all trust"]) as server:
+    with scratch_server(hba=["local all all trust"]) as server:
         yield server
 
 
@@ -265,7 +265,7 @@ async def test_memories_alone_may_not_halve_either(database: DatabaseUrl, folder
 
 async def test_a_folder_belongs_to_one_server(bot: DatabaseUrl, folder: Path) -> None:
     await back_up(bot, folder, verify=False)
-    with ScratchServer() as other, clone(other) as elsewhere:
+    with scratch_server() as other, clone(other) as elsewhere:
         load(elsewhere)
         with pytest.raises(BackupError) as refused:
             await back_up(elsewhere, folder, verify=False)

@@ -24,6 +24,7 @@ from junkie_cli.core.errors import DatabaseError, ExitCode, SettingsError
 from junkie_cli.core.settings import Settings, load_settings
 from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.lanes import agreed, failure
+from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
 from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
 
@@ -201,7 +202,7 @@ async def test_engines_show_no_password(database: DatabaseUrl) -> None:
 
 @pytest.fixture(scope="module")
 def primary() -> Iterator[ScratchServer]:
-    with ScratchServer(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
+    with scratch_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
         yield server
 
 
@@ -282,7 +283,7 @@ async def test_dead_and_silent_servers_are_passed_over(primary: ScratchServer) -
 
 
 async def test_fail_over_to_a_promoted_standby() -> None:
-    with ScratchServer(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as primary, Standby(primary) as standby:
+    with scratch_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as primary, Standby(primary) as standby:
         url = both(primary, standby, "read-write")[0]
         connection: Any = await open_connection(url)
         await connection.execute("CREATE TABLE kept AS SELECT 1 AS id")

@@ -25,7 +25,7 @@ from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.lanes import failure
 from tests.support.needs import need_root
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 from tests.support.proxy import Proxy
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
 
@@ -42,7 +42,7 @@ def server() -> Iterator[ScratchServer]:
         "local all /^open_ trust",
     )
     settings = {"listen_addresses": "127.0.0.1,::1", "max_connections": "20"}
-    with ScratchServer(settings=settings, hba=hba, initdb=["--wal-segsize=1"]) as server:
+    with scratch_server(settings=settings, hba=hba, initdb=["--wal-segsize=1"]) as server:
         execute(
             server,
             f"""CREATE ROLE guarded LOGIN PASSWORD '{SECRET}'; CREATE ROLE open_user LOGIN; CREATE ROLE no_login;
@@ -194,7 +194,7 @@ async def test_a_server_that_falls_silent_while_tls_is_agreed() -> None:
     files = server_files(authority.issue("localhost", "127.0.0.1"), authority)
     settings = {"listen_addresses": "127.0.0.1", **SERVER_SETTINGS}
     hello = b"\x16\x03"  # the beginning of a TLS handshake
-    with ScratchServer(settings=settings, files=files, hba=["host all all all trust"]) as server:
+    with scratch_server(settings=settings, files=files, hba=["host all all all trust"]) as server:
         there = DatabaseUrl.parse(f"postgresql://junkie@127.0.0.1:{server.port}/postgres?sslmode=require")
         with Proxy(there) as proxy:
             proxy.stall_when(hello)
@@ -312,7 +312,7 @@ async def test_too_many_connections(url: DatabaseUrl) -> None:
 
 
 async def test_shutting_down() -> None:
-    with ScratchServer() as server:
+    with scratch_server() as server:
         async with connected(server.url):
             os.kill(server.pid, signal.SIGTERM)  # smart: it waits for those who are there, and takes nobody else
             error = await failure(server.url)
@@ -363,7 +363,7 @@ async def test_ended_by_an_administrator(server: ScratchServer, url: DatabaseUrl
 
 
 async def test_server_killed() -> None:
-    with ScratchServer() as server:
+    with scratch_server() as server:
         async with connected(server.url) as connection:
             pid = connection.get_server_pid()
             with pytest.raises(DatabaseError) as caught, translate_errors(server.url):

@@ -22,14 +22,14 @@ from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.lanes import failure
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 
 PASSWORD = 'p@ss/w%rd:# "quoted"'
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScratchServer]:
-    with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+    with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
         execute(server, f"CREATE ROLE pooled LOGIN PASSWORD '{PASSWORD}'")
         execute(server, "CREATE TABLE seen (client int, number int, data jsonb); GRANT ALL ON seen TO pooled")
         yield server
@@ -193,7 +193,7 @@ async def test_what_the_pooler_refuses_is_told_apart(server: ScratchServer) -> N
 async def test_a_pooler_without_its_server() -> None:
     settings = {"query_wait_timeout": "2", "server_login_retry": "1"}
     with (
-        ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server,
+        scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server,
         PgBouncer(server, user="pooled", password=PASSWORD, settings=settings) as pooler,
     ):
         execute(server, f"CREATE ROLE pooled LOGIN PASSWORD '{PASSWORD}'")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.database import open_connection
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.clock import Clock
 from tests.support.debian_postgres import DebianServer
@@ -16,7 +15,7 @@ from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Make
 from tests.support.junkie import Junkie
 from tests.support.newer_postgres import newer_server
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
 
 LONG = ("--timeout", "100")
@@ -95,7 +94,7 @@ def test_a_version_whose_support_has_ended(junkie: Junkie, server: DebianServer,
 
 def test_a_replica_that_lags(tmp_path: Path, clock: Clock) -> None:
     with (
-        ScratchServer(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as primary,
+        scratch_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as primary,
         Standby(primary, environment=clock.environment) as standby,
     ):
         doctor = Doctor(tmp_path).use(primary.url, POSTGRES_READ_URL=standby.url.libpq())

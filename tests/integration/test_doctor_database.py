@@ -18,7 +18,7 @@ from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.doctor import Doctor, is_told
 from tests.support.model_server import ModelServer
 from tests.support.pgbouncer import PgBouncer
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 from tests.support.proxy import Proxy
 from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
@@ -30,7 +30,7 @@ DEPENDENT = ("database.server", "database.rights", "schema.tables", "schema.vers
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScratchServer]:
     hba = (*PRIMARY_HBA[:1], "host all guarded 127.0.0.1/32 scram-sha-256", *PRIMARY_HBA[1:], "local all few trust")
-    with ScratchServer(settings={**PRIMARY_SETTINGS, "max_connections": "20"}, hba=hba) as server:
+    with scratch_server(settings={**PRIMARY_SETTINGS, "max_connections": "20"}, hba=hba) as server:
         execute(
             server,
             f"CREATE ROLE guarded LOGIN PASSWORD '{SECRET}'; CREATE ROLE plain LOGIN; CREATE ROLE few LOGIN;"
@@ -151,7 +151,7 @@ def test_an_expired_certificate(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     settings = {**SERVER_SETTINGS, "listen_addresses": "127.0.0.1"}
     hba = ("host all all 127.0.0.1/32 trust",)
-    with ScratchServer(settings=settings, hba=hba, files=server_files(old, authority)) as server:
+    with scratch_server(settings=settings, hba=hba, files=server_files(old, authority)) as server:
         base = f"postgresql://junkie@127.0.0.1:{server.port}/postgres?sslrootcert={tmp_path}/ca.crt&sslmode="
         is_told(doctor.use(base + "verify-full").one("database.reachable"), "failed", "has expired", "renew")
         new = authority.issue("127.0.0.1", "127.0.0.1")
@@ -334,7 +334,7 @@ def test_tls_that_does_not_fit(doctor: Doctor, url: DatabaseUrl, tmp_path: Path)
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     files = server_files(authority.issue("db.example", "db.example"), authority)
     settings = {**SERVER_SETTINGS, "listen_addresses": "127.0.0.1"}
-    with ScratchServer(settings=settings, hba=("host all all 127.0.0.1/32 trust",), files=files) as server:
+    with scratch_server(settings=settings, hba=("host all all 127.0.0.1/32 trust",), files=files) as server:
         base = f"postgresql://junkie@127.0.0.1:{server.port}/postgres?sslmode="
         other = f"&sslrootcert={tmp_path}/other.crt"
         (tmp_path / "other.crt").write_bytes(Authority().pem)

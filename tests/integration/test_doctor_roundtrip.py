@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.database import close_connection, open_connection
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Make, as_role
 from tests.support.junkie import Junkie
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 
 ROUNDTRIP = "memory.roundtrip"
 
@@ -186,7 +185,7 @@ async def test_one_that_lives_is_left_alone(doctor: Doctor, ready: DatabaseUrl) 
 def pooled(doctor: Doctor) -> Iterator[DatabaseUrl]:
     """A database of agno 3 behind a pooler in transaction mode."""
     dump = (Path(__file__).parents[1] / "data/agno-3.1.sql").read_text("utf-8")
-    with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+    with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
         execute(server, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'word'")
         execute(server, dump)
         with PgBouncer(server, user="pooled", password="word", pool_size=5) as pooler:

@@ -16,6 +16,7 @@ from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.conversations import Turn, memories, runs, say, settings_for, talking
 from tests.support.junkie import Junkie
 from tests.support.model_server import ModelServer, Reply, Request, Text, calls
+from tests.support.postgres import scratch_server
 from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
 
 
@@ -27,7 +28,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def primary() -> Iterator[ScratchServer]:
-    with ScratchServer(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
+    with scratch_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
         yield server
 
 

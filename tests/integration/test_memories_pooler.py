@@ -6,16 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from junkie_cli.core import memories, sessions, stats, users
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.memories import MemoryFilter
 from tests.support.generations import FOLDER, Administration
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 
 
 @pytest.fixture
 def pooler() -> Iterator[PgBouncer]:
-    with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+    with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
         execute(server, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'secret'")
         execute(server, (FOLDER / "agno-2.9-then-3.1.sql").read_text("utf-8"))
         with PgBouncer(server, user="pooled", password="secret", pool_size=2) as pooler:

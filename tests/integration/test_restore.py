@@ -21,14 +21,14 @@ from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.core.users import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, dumps, fill, load, settings_for, sql
 from tests.support.debian_postgres import DebianServer, debian_server
-from tests.support.postgres import clone, execute
+from tests.support.postgres import clone, execute, scratch_server
 
 __all__ = ["debian_server"]
 
 
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[ScratchServer]:
-    with ScratchServer(hba=["local all all trust"]) as server:
+    with scratch_server(hba=["local all all trust"]) as server:
         yield server
 
 

@@ -13,12 +13,12 @@ from junkie_cli.core.restore.person_write import PersonResult
 from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.core.users import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, load, settings_for, sql
-from tests.support.postgres import clone
+from tests.support.postgres import clone, scratch_server
 
 
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[ScratchServer]:
-    with ScratchServer(hba=["local all all trust"]) as server:
+    with scratch_server(hba=["local all all trust"]) as server:
         yield server
 
 

@@ -18,6 +18,7 @@ from junkie_cli.look import Look
 from tests.support.conversations import Turn, memories, pending, rows, say, settings_for, talking, template
 from tests.support.junkie import Junkie
 from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text, calls
+from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
 from tests.support.schemas import validate
 
@@ -289,7 +290,7 @@ async def test_closing_a_conversation_leaves_the_rest_pending(database: Database
 async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
     from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 
-    async with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+    async with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
         await rows(server.url, "SET password_encryption = 'scram-sha-256'")
         await rows(server.url, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'secret'")
         with PgBouncer(server, user="pooled", password="secret", pool_size=2) as pooler:

@@ -21,7 +21,7 @@ from junkie_cli.core.settings import Settings, load_settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.benchmarks import data
 from tests.support.model_server import ModelServer
-from tests.support.postgres import clone, execute
+from tests.support.postgres import clone, execute, scratch_server
 
 FEW, MANY = 300, 6_000
 Call = Callable[[Settings], Awaitable[Any]]
@@ -31,7 +31,7 @@ Call = Callable[[Settings], Awaitable[Any]]
 def counting_server() -> Iterator[ScratchServer]:
     """A server that counts statements."""
     settings = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "top"}
-    with ScratchServer(settings=settings) as server:
+    with scratch_server(settings=settings) as server:
         yield server
 
 

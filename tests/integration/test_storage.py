@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from junkie_cli.core.chat import Conversation, TablesNeededError
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.team.storage import TeamDatabase, Turn, current_turn, under_way
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
 from tests.support.model_server import ModelServer, Text, calls
+from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
 
 DATA = Path(__file__).parents[1] / "data"
@@ -437,7 +437,7 @@ async def test_every_other_method_of_agnos_storage_refuses() -> None:
 async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
     from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 
-    async with ScratchServer(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
+    async with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
         await rows(server.url, "SET password_encryption = 'scram-sha-256'")
         await rows(server.url, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'secret'")
         with PgBouncer(server, user="pooled", password="secret", pool_size=2) as pooler:

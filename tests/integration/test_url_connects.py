@@ -16,7 +16,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.lanes import agreed, by_asyncpg, by_psql, in_all_lanes
-from tests.support.postgres import execute
+from tests.support.postgres import execute, scratch_server
 from tests.support.tls import SERVER_SETTINGS, Authority, Certificate, server_files
 
 USER = "o'dd@us/er%20:#"
@@ -74,7 +74,7 @@ def _server(certificate: Certificate, authority: Authority) -> ScratchServer:
     settings = {"listen_addresses": "127.0.0.1,::1", **SERVER_SETTINGS}
     # The rule for the tests' own superuser has to come before those of the clients.
     hba = ("local all junkie peer map=junkie", *HBA)
-    return ScratchServer(settings=settings, hba=hba, files=server_files(certificate, authority))
+    return scratch_server(settings=settings, hba=hba, files=server_files(certificate, authority))
 
 
 def _quoted(name: str) -> str:

