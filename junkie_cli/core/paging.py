@@ -29,7 +29,15 @@ T = TypeVar("T")
 
 _XIDS = 1 << 32  # rows hold the lower half of a transaction's number
 _AHEAD = 1_000_000  # transactions that may begin while one page is read
+_FEW = 100  # transactions since a moment that are looked for by their numbers
 _SUBTRANSACTIONS = 10_000  # numbers that are looked at one by one: a snapshot does not list what savepoints write as
+
+# Those from a number on that this statement can see, and named ones.
+_COUNTED_UP = (
+    f"SELECT (x % {_XIDS})::text::xid FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) s,"
+    f" generate_series(next - ((next - {{}}::bigint) & {_XIDS - 1}), next - 1) x"
+    " UNION ALL SELECT unnest({}::text[])::xid"
+)
 
 
 @frozen
@@ -104,32 +112,38 @@ def written(where: Where, place: Place, table: str) -> Where:
 
 def committed(where: Where, place: Place, table: str) -> Where:
     """The half of `written` that nearly every row meets."""
-    return where.add(f"NOT {_since(table)}", *_arguments(place.until, place.now))
+    since, arguments = _since(table, place.until, place.now)
+    return where.add(f"NOT {since}", *arguments)
 
 
 def late(where: Where, place: Place, table: str) -> Where:
     """The half of `written` that few rows meet; none in the first round."""
-    return where if place.since is None else where.add(_since(table), *_arguments(place.since, place.now))
+    if place.since is None:
+        return where
+    since, arguments = _since(table, place.since, place.now)
+    return where.add(since, *arguments)
 
 
 def settled(where: Where, moment: Moment, now: Moment, table: str) -> str:
     """SQL: a row of `table` had been written by `moment` and not since; adds its arguments to `where`."""
-    placeholders = [where.argument(value) for value in _arguments(moment, now)]
-    return f"NOT {_since(table).format(*placeholders)}"
+    since, arguments = _since(table, moment, now)
+    return f"NOT {since.format(*map(where.argument, arguments))}"
 
 
-def _since(table: str) -> str:
-    """SQL with three arguments: a row's transaction is one of those from a number on, or of those that were open.
+def _since(table: str, moment: Moment, now: Moment) -> tuple[str, tuple[int, list[str]] | tuple[int, int, list[str]]]:
+    """SQL with arguments: a row's transaction is one of those from a number on, or of those that were open.
 
-    Not by age(), which keeps a scan from being parallel. Of what was frozen long ago the number still stands there and
-    comes round again; hence the bound above.
+    A number in a row can only be compared for equality without being turned into text, which takes longer than reading
+    the row: so few transactions are counted up. Not by age(), which keeps a scan from being parallel.
     """
+    passed = (now.next - moment.next) % _XIDS
+    numbers = [str(number) for number in moment.open]
+    if passed <= _FEW:
+        return f"({table}.xmin = ANY(ARRAY({_COUNTED_UP})))", (moment.next, numbers)
+    # Of what was frozen long ago the number still stands there and comes round again; hence the bound above.
     distance = f"({table}.xmin::text::bigint - {{}}::bigint) & {_XIDS - 1}"
-    return f"({distance} BETWEEN 0 AND {{}}::bigint OR {table}.xmin = ANY({{}}::text[]::xid[]))"
-
-
-def _arguments(moment: Moment, now: Moment) -> tuple[int, int, list[str]]:
-    return moment.next, (now.next - moment.next) % _XIDS + _AHEAD, [str(number) for number in moment.open]
+    known = f"{table}.xmin = ANY({{}}::text[]::xid[])"
+    return f"({distance} BETWEEN 0 AND {{}}::bigint OR {known})", (moment.next, passed + _AHEAD, numbers)
 
 
 async def _moment(connection: "asyncpg.Connection[Any]") -> Moment:

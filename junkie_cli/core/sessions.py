@@ -124,11 +124,14 @@ async def _rows(
     if user_id is not None:
         where.add(_of_user(state, where, user_id))
     name = f"{state.safe_json('s.session_data', SESSIONS, 'session_data')} ->> 'session_name'"
+    # Names are looked for in the rows of the page alone, not in all that are sorted for it.
     return list(
         await connection.fetch(
-            f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at, {at} AS at"
-            f" FROM {state.qualified(SESSIONS)} s WHERE {where.sql}"
-            f" ORDER BY {at} DESC, s.session_id DESC LIMIT {where.argument(count)}",
+            f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at, s.at"
+            " FROM (SELECT s.session_id, s.session_data, s.user_id, s.created_at, s.updated_at,"
+            f" {at} AS at FROM {state.qualified(SESSIONS)} s WHERE {where.sql}"
+            f" ORDER BY {at} DESC, s.session_id DESC LIMIT {where.argument(count)}) s"
+            " ORDER BY s.at DESC, s.session_id DESC",
             *where.arguments,
         )
     )

@@ -135,14 +135,25 @@ async def _newcomers(
 
 
 def _ids(state: SchemaState, tables: list[str], count: int) -> str:
-    """SQL of the next `count` user ids above $1."""
-    sources = [owners.distinct_ids(state, table, "$1::text", str(count)) for table in tables]
+    """SQL of the next `count` user ids above $1.
+
+    What no index gives has to be scanned: only up to the last of as many ids that the indexes gave.
+    """
+    probed = [table for table in tables if state.has_index(table, "user_id")]
+    sources = [f"SELECT user_id FROM {owners.distinct_ids(state, table, '$1::text', str(count))} i" for table in probed]
+    near = " UNION ".join(sources) or "SELECT NULL::text AS user_id WHERE false"
+    bound = f"(SELECT CASE WHEN count(*) = {count} THEN max(user_id) END FROM near)"
+    scans = [f"SELECT t.user_id::text FROM {state.qualified(table)} t" for table in tables if table not in probed]
     if state.has_runs_column:
-        sources.append(
-            f"(SELECT DISTINCT user_id FROM {runs.table(state)} r WHERE user_id > coalesce($1::text, '')"
-            f" ORDER BY user_id LIMIT {count})"
-        )
-    return f"SELECT user_id::text FROM ({' UNION '.join(sources)}) ids ORDER BY user_id LIMIT {count}"
+        scans.append(f"SELECT r.user_id FROM {runs.table(state)} r")
+    all_sources = ["SELECT user_id FROM near"]
+    all_sources += [
+        f"{scan} WHERE user_id > coalesce($1::text, '') AND user_id <= coalesce({bound}, user_id)" for scan in scans
+    ]
+    return (
+        f"WITH near AS MATERIALIZED (SELECT user_id FROM ({near}) n ORDER BY user_id LIMIT {count})"
+        f" SELECT user_id FROM ({' UNION '.join(all_sources)}) ids ORDER BY user_id LIMIT {count}"
+    )
 
 
 async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]) -> list[User]:
@@ -197,16 +208,15 @@ def _counts(state: SchemaState, condition: str, key: str) -> str:
             f"SELECT {key} AS user_id, session_id::text AS session_id, coalesce(updated_at, created_at) AS at"
             f" FROM {state.qualified(SESSIONS)} WHERE {condition}"
         )
+    spoken = (
+        f"SELECT {key} AS user_id, session_id::text AS session_id, count(*) AS runs, max(created_at) AS at"
+        f" FROM {runs.table(state)} r WHERE {condition} GROUP BY 1, 2"
+    )
     return (
-        f"WITH m AS ({memories}), owned AS ({owned}),"
-        f" spoken AS MATERIALIZED (SELECT {key} AS user_id, session_id::text AS session_id, created_at"
-        f" FROM {runs.table(state)} r WHERE {condition}),"
-        " r AS (SELECT user_id, count(*) AS n, max(created_at) AS at"
-        " FROM spoken GROUP BY 1),"
-        " s AS (SELECT user_id, count(DISTINCT session_id) AS n, max(at) AS at FROM"
-        " (SELECT user_id, session_id, at FROM owned UNION ALL SELECT user_id, session_id, NULL FROM spoken) u"
-        " GROUP BY 1)"
-        " SELECT user_id, coalesce(m.n, 0) AS memories, coalesce(s.n, 0) AS sessions, coalesce(r.n, 0) AS runs,"
-        " greatest(m.at, s.at, r.at) AS last_active"
-        " FROM m FULL JOIN s USING (user_id) FULL JOIN r USING (user_id)"
+        f"WITH m AS ({memories}), s AS (SELECT user_id, count(*) AS n, sum(runs)::bigint AS runs, max(at) AS at"
+        " FROM (SELECT user_id, session_id, sum(runs) AS runs, max(at) AS at"
+        f" FROM (SELECT user_id, session_id, 0 AS runs, at FROM ({owned}) o"
+        f" UNION ALL SELECT user_id, session_id, runs, at FROM ({spoken}) r) both_ways GROUP BY 1, 2) t GROUP BY 1)"
+        " SELECT user_id, coalesce(m.n, 0) AS memories, coalesce(s.n, 0) AS sessions, coalesce(s.runs, 0) AS runs,"
+        " greatest(m.at, s.at) AS last_active FROM m FULL JOIN s USING (user_id)"
     )
