@@ -2,14 +2,21 @@
 
 import asyncio
 import copy
+import dataclasses
+import functools
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agno.models.message import Message
 from agno.team import Team
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from junkie_cli.core.errors import SettingsError
+from junkie_cli.core.team import models as module
 from junkie_cli.core.team.guard import protect
 from junkie_cli.core.team.models import build_models, record_calls
 from tests.support.model_server import ModelServer, Reasoning, Request, Text, calls, rehearsed
@@ -41,6 +48,63 @@ async def test_thoughts_are_kept_apart_from_the_answer(tmp_path: Path, field: st
         turn = await take_turn(models)
     assert (turn.reasoning, turn.streamed) == ("she wants tea", "Tea?")
     assert turn.log.calls[0].has_reasoning
+
+
+EVENTS = st.fixed_dictionaries(
+    {"id": st.just("chatcmpl-1"), "object": st.just("chat.completion.chunk"), "created": st.just(1)},
+    optional={
+        "choices": st.lists(
+            st.fixed_dictionaries(
+                {"index": st.just(0)},
+                optional={
+                    "delta": st.fixed_dictionaries(
+                        {},
+                        optional={
+                            "role": st.sampled_from(["assistant", None]),
+                            "content": st.one_of(st.none(), st.text(max_size=5)),
+                            "reasoning": st.one_of(st.none(), st.text(max_size=5)),
+                            "refusal": st.none(),
+                            "tool_calls": st.sampled_from(
+                                [None, [{"index": 0, "id": "a", "function": {"name": "x", "arguments": "{}"}}]]
+                            ),
+                        },
+                    ),
+                    "finish_reason": st.sampled_from([None, "stop", "length"]),
+                    "logprobs": st.none(),
+                },
+            ),
+            max_size=2,
+        ),
+        "usage": st.sampled_from([None, {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}]),
+        "system_fingerprint": st.sampled_from([None, "fp"]),
+        "model": st.just("m"),
+        "x_groq": st.just({"id": "req"}),
+    },
+)
+
+
+@functools.cache
+def a_model() -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return build_models(make_settings(Path(folder), GROQ_API_KEY="gsk_" + "x" * 52)).main
+
+
+@settings(max_examples=300, deadline=None)
+@given(EVENTS)
+def test_an_event_that_is_text_alone_says_what_the_clients_own_reading_of_it_says(event: dict[str, Any]) -> None:
+    told: list[Any] = []
+    model = a_model()
+    for text_alone in (module._text_alone, lambda _: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_text_alone", text_alone)
+            call = module.Call("main", model.choice)
+            try:
+                response = model._piece(call, copy.deepcopy(event))
+            except module._UNREADABLE as error:
+                told.append(type(error))
+            else:
+                told.append((dataclasses.replace(response, created_at=0), dataclasses.asdict(call)))
+    assert told[0] == told[1]
 
 
 async def test_thoughts_in_the_text_are_kept_apart_too(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ class TurnRunner:
         """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
         try:
             async with self._engine.teams.lease(user_id) as hero:
-                reading = Reading(self._engine.settings.agent_history_runs, MEMORY_BUDGET if hero.memory else 0)
+                budget = MEMORY_BUDGET if hero.memory else 0
+                reading = Reading(self._engine.settings.agent_history_runs, budget, count_left_out=self._tell_cap)
                 self.turn = await self._engine.records.begin(user_id, session_id, storable(message), reading)
                 self._tell_left_out(self.turn)
                 await self._answered_and_stored(hero, self.turn)
@@ -261,6 +262,7 @@ class TurnRunner:
             await self._put_off(pending, self._error)
             return
         try:
+            await asyncio.sleep(0)  # who waits for the answer reads that it is whole before this goes on
             await self._extract(hero, turn, pending)
         except ErasedError as error:
             self._emit(Warning(f"nothing is remembered of this: {error.message}"))
