@@ -22,6 +22,9 @@ _SAID = "r.run_data #>> '{input,input_content}'"
 _OLD_SAID = "e.run #>> '{input,input_content}'"
 _ANSWERED = "r.run_data #>> '{content}'"
 
+NEWEST = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
+"""SQL that no index on updated_at alone can serve: the planner would walk it past every other user's memories."""
+
 
 class Lookups:
     """Reading one user's rows. Every statement names the user; each raises DatabaseError when it cannot be answered."""
@@ -38,14 +41,14 @@ class Lookups:
         async with self._reading() as connection:
             rows = await connection.fetch(
                 "SELECT json_build_array(m.memory_id, m.memory #>> '{}', m.topics, m.updated_at)::text AS found"
-                f" FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1"
-                " AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower($2)) > 0)"
-                " ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC LIMIT $3",
+                f" FROM (SELECT m.* FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1"
+                f" AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{{}}'), lower($2)) > 0) {NEWEST} LIMIT $3) m"
+                f" {NEWEST}",
                 user_id,
                 None if text is None else storable(text),
                 limit,
             )
-        return [memory_entry(row["found"]) for row in rows]
+        return [memory_entry(json.loads(row["found"])) for row in rows]
 
     async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
         """One memory of this user, None when it is not there or not theirs."""
@@ -56,7 +59,7 @@ class Lookups:
                 user_id,
                 storable(memory_id),
             )
-        return None if found is None else memory_entry(found)
+        return None if found is None else memory_entry(json.loads(found))
 
     async def memory_ids(self, user_id: str, prefix: str) -> list[str]:
         """Ids of this user's memories that begin with `prefix`, at most two; an exact one alone."""
@@ -172,9 +175,9 @@ def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
     return [wanted] if wanted in ids else ids
 
 
-def memory_entry(text: str) -> MemoryEntry:
-    """A memory from the JSON array of id, text, topics and time (seconds since 1970)."""
-    memory_id, memory, topics, updated_at = json.loads(text)
+def memory_entry(found: list[Any]) -> MemoryEntry:
+    """A memory from its id, text, topics and time (seconds since 1970)."""
+    memory_id, memory, topics, updated_at = found
     named = tuple(str(topic) for topic in topics) if isinstance(topics, list) else ()
     return MemoryEntry(memory_id, memory or "", named, utc(updated_at))
 

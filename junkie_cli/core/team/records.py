@@ -25,7 +25,7 @@ from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaStat
 from junkie_cli.core.team import ahead
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, heard, last_answer, to_json, without_prompt
-from junkie_cli.core.team.lookups import Lookups, check_owner, legacy_runs, memory_entry
+from junkie_cli.core.team.lookups import NEWEST, Lookups, check_owner, legacy_runs, memory_entry
 from junkie_cli.core.team.relevance import choose, pattern_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
@@ -54,10 +54,14 @@ CONTEXT_LENGTH = 2000
 
 @frozen
 class Reading:
-    """How much a turn reads: the last `history_runs` runs, and memories of about `memory_budget` tokens (0: none)."""
+    """How much a turn reads: the last `history_runs` runs, and memories of about `memory_budget` tokens (0: none).
+
+    Those left out for lack of room are counted only if `count_left_out`: that takes a look at all of them.
+    """
 
     history_runs: int
     memory_budget: int
+    count_left_out: bool = True
 
 
 class Records(Lookups):
@@ -99,7 +103,7 @@ class Records(Lookups):
             said = [json.loads(run) for run in reversed(row["runs"])]
             if len(said) < limit and row["has_legacy_runs"]:
                 said = await legacy_runs(connection, self.state, user_id, session_id, limit - len(said)) + said
-        found = [shortened(memory_entry(text)) for text in row["memories"]]
+        found = [shortened(memory_entry(entry)) for entry in json.loads(row["memories"])]
         memories = choose(found, message, reading.memory_budget)
         return Turn(
             user_id=user_id,
@@ -115,7 +119,9 @@ class Records(Lookups):
 
     def _begin_statement(self, reading: Reading) -> str:
         state = self.state
-        memories, more = self._memories_sql() if reading.memory_budget else ("ARRAY[]::text[]", "0")
+        memories, more = self._memories_sql() if reading.memory_budget else ("'[]'", "0")
+        if not reading.count_left_out:
+            more = "0"
         return (
             "SELECT clock_timestamp() AS began, s.session_id, s.user_id, s.session_type, s.team_id, s.created_at,"
             " s.session_data::text AS session_data, s.metadata::text AS metadata,"
@@ -128,24 +134,23 @@ class Records(Lookups):
         )
 
     def _memories_sql(self) -> tuple[str, str]:
-        """SQL of the candidates for a prompt (JSON arrays), and of how many memories there are beside them.
+        """SQL of the candidates for a prompt (a JSON array), and of how many memories there are beside them.
 
         $2 is the user, $5 characters of a memory, $6 newest memories; beyond these up to MOST_NEAR of the next
         MOST_SEARCHED are taken that hold a word of $7 (a pattern; NULL: none), those with most words of $8 first.
         """
-        # An order that no index on updated_at alone can give: the planner would walk it past every other user's rows.
         table = self.state.qualified(MEMORIES)
-        order = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
         text = "left(m.memory #>> '{}', $5)"
-        entry = f"json_build_array(m.memory_id, {text}, m.topics, m.updated_at)::text"
-        newest = f"SELECT {entry} FROM {table} m WHERE m.user_id = $2 {order} LIMIT $6"
+        entry = f"json_build_array(m.memory_id, {text}, m.topics, m.updated_at)"
+        # Made into JSON after they were chosen: before, all of the user's would be.
+        newest = f"SELECT {entry} FROM (SELECT m.* FROM {table} m WHERE m.user_id = $2 {NEWEST} LIMIT $6) m {NEWEST}"
         hits = f"(SELECT count(*) FROM unnest($8::text[]) w WHERE strpos(lower({text}), w) > 0)"
         near = (
-            f"SELECT {entry} FROM (SELECT m.* FROM {table} m WHERE m.user_id = $2 AND $7::text IS NOT NULL {order}"
+            f"SELECT {entry} FROM (SELECT m.* FROM {table} m WHERE m.user_id = $2 AND $7::text IS NOT NULL {NEWEST}"
             f" OFFSET $6 LIMIT {MOST_SEARCHED}) m WHERE lower({text}) ~ $7 ORDER BY {hits} DESC LIMIT {MOST_NEAR}"
         )
         more = f"SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET $6) more"
-        return f"ARRAY({newest}) || ARRAY({near})", f"({more})"
+        return f"array_to_json(ARRAY({newest}) || ARRAY({near}))::text", f"({more})"
 
     async def known(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
         """The candidates that an extraction of `message` is shown a choice of. Raises DatabaseError."""
@@ -156,7 +161,7 @@ class Records(Lookups):
                 f"SELECT {memories} FROM (SELECT $1::text, $3::text, $4::text) unused",
                 *(None, user_id, None, None, LONGEST_MEMORY + 1, MOST_MEMORIES, pattern_of(stems), stems),
             )
-        candidates = [shortened(memory_entry(text)) for text in found]
+        candidates = [shortened(memory_entry(entry)) for entry in json.loads(found)]
         return choose(candidates, message, MEMORY_BUDGET)
 
     async def memories_in_context(self, user_id: str) -> int:
