@@ -6,7 +6,7 @@ Data flows file -> each line checked as it is streamed by COPY into a temporary 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -38,6 +38,7 @@ _TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
 _TIMES = ("created_at", "updated_at")
 _KNOWN = frozenset({"memory_id", "memory", "topics", *_TEXTS, *_TIMES})
 _NAMED_LINES = 10
+_SHAPES = 100  # sets of fields that are kept in mind
 _PIECE = 1 << 18  # bytes sent at a time
 
 
@@ -108,6 +109,7 @@ class _Lines:
         self._file = file
         self._columns = frozenset(state.tables[MEMORIES].columns)
         self._on_progress = on_progress
+        self._homeless: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._bad: list[str] = []
         self._bad_count = 0
 
@@ -134,8 +136,8 @@ class _Lines:
         if not text:
             return None
         try:
-            row = json.loads(text, parse_constant=_refuse_constant)
-            problem = _problem(row, self._columns)
+            row = _DECODER.decode(text.decode())
+            problem = self._problem(row)
             if problem is None:
                 return _storable(row, text)
         except UnicodeError:
@@ -145,6 +147,31 @@ class _Lines:
         self._bad_count += 1
         if self._bad_count <= _NAMED_LINES:
             self._bad.append(f"line {number} {problem}")
+        return None
+
+    def _problem(self, row: Any) -> str | None:
+        """What is wrong with a parsed line, said after `line N`; None when it can be stored."""
+        if not isinstance(row, dict):
+            return "is not an object"
+        if not isinstance(row.get("memory_id"), str) or not row["memory_id"]:
+            return "has no memory_id"
+        if row.get("memory") is None:
+            return "has no memory"
+        return _mistyped(row) or self._misfit(row)
+
+    def _misfit(self, row: dict[str, Any]) -> str | None:
+        """Which field cannot be held here; looked up once for all lines that have the same fields."""
+        names = tuple(row)
+        homeless = self._homeless.get(names)
+        if homeless is None:
+            homeless = tuple(name for name in names if name not in self._columns)
+            if len(self._homeless) < _SHAPES:
+                self._homeless[names] = homeless
+        for name in homeless:
+            if name not in _KNOWN:
+                return f"has a field that no memory has: {name[:40]}"
+            if row[name] is not None:
+                return f"has {name}, which this database (agno 2.2) cannot hold"
         return None
 
     def check(self) -> None:
@@ -160,36 +187,28 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _problem(row: Any, columns: frozenset[str]) -> str | None:
-    """What is wrong with a parsed line, said after `line N`; None when it can be stored."""
-    if not isinstance(row, dict):
-        return "is not an object"
-    if not isinstance(row.get("memory_id"), str) or not row["memory_id"]:
-        return "has no memory_id"
-    if row.get("memory") is None:
-        return "has no memory"
-    return next(_problems(row, columns), None)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _problems(row: Mapping[str, Any], columns: frozenset[str]) -> Iterator[str]:
+def _mistyped(row: Mapping[str, Any]) -> str | None:
     topics = row.get("topics")
     if topics is not None and not (isinstance(topics, list) and all(isinstance(topic, str) for topic in topics)):
-        yield "has topics that are not a list of texts"
-    for name in row.keys() - _KNOWN - columns:
-        yield f"has a field that no memory has: {name[:40]}"
-    for name in (row.keys() & _KNOWN) - columns:
-        if row[name] is not None:
-            yield f"has {name}, which this database (agno 2.2) cannot hold"
+        return "has topics that are not a list of texts"
     for name in _TEXTS:
-        if row.get(name) is not None and not isinstance(row[name], str):
-            yield f"has a {name} that is not a text"
+        text = row.get(name)
+        if text is not None and not isinstance(text, str):
+            return f"has a {name} that is not a text"
     for name in _TIMES:
-        if row.get(name) is not None and (type(row[name]) is not int or not -(2**63) <= row[name] < 2**63):
-            yield f"has a {name} that is not a whole number of seconds"
+        time = row.get(name)
+        if time is not None and (type(time) is not int or not -(2**63) <= time < 2**63):
+            return f"has a {name} that is not a whole number of seconds"
+    return None
 
 
 def _storable(row: dict[str, Any], text: bytes) -> bytes:
     """The line as jsonb takes it. Only agno 2.2 could store \\u0000: it is left out, as every newer one does."""
+    if b"\\u" not in text:
+        return text.replace(b"\r", b" ")
     if b"\\u0000" in text:
         row = _without_nul(row)
     elif b"\\ud" not in text.lower():
