@@ -66,6 +66,7 @@ PLAIN = (
 )
 INDEXED = (
     Group("indexed pages", lambda place: a.pages(place, ", indexed"), lambda: a.pages_goals(", indexed")),
+    Group("indexed deletions", lambda place: a.deletions(place, ", indexed"), lambda: a.deletions_goals(", indexed")),
     Group("indexed search", a.indexed_search, a.indexed_search_goals),
 )
 

@@ -24,6 +24,24 @@ SAME_STATS = (
     " WHERE relkind = 'r' AND relnamespace = 'ai'::regnamespace; COMMIT"
 )
 
+# What `users list` tells of its first page, each figure asked for in the fastest way known.
+_PAGE = "ANY(ARRAY(SELECT id FROM page))"
+SAME_USERS = (
+    "BEGIN; CREATE TEMP TABLE page ON COMMIT DROP AS WITH RECURSIVE p AS ((SELECT min(user_id) AS id FROM"
+    " ai.user_memories) UNION ALL SELECT (SELECT min(user_id) FROM ai.user_memories WHERE user_id > p.id) FROM p"
+    " WHERE p.id IS NOT NULL) SELECT id FROM p LIMIT 50; SELECT user_id, count(*) FROM ai.user_memories"
+    f" WHERE user_id = {_PAGE} GROUP BY 1; SELECT user_id, max(updated_at) FROM (SELECT user_id, updated_at"
+    " FROM ai.user_memories ORDER BY updated_at DESC NULLS FIRST LIMIT 5000) n GROUP BY 1; SELECT user_id, session_id,"
+    f" count(*), max(created_at) FROM ai.agent_sessions_runs WHERE user_id = {_PAGE} GROUP BY 1, 2; SELECT user_id,"
+    f" session_id, updated_at FROM ai.agent_sessions WHERE user_id = {_PAGE}; COMMIT"
+)
+
+# No index of agno's, nor any that doctor offers, gives the latest sessions of all.
+SAME_SESSIONS = (
+    "SELECT session_id, user_id, created_at, updated_at FROM ai.agent_sessions"
+    " ORDER BY coalesce(updated_at, created_at, 0) DESC, session_id DESC LIMIT 51"
+)
+
 
 def _page(condition: str, columns: str = "*", count: int = 51) -> str:
     return f"SELECT {columns} FROM {MEMORIES} WHERE {condition} ORDER BY updated_at DESC, memory_id DESC LIMIT {count}"
@@ -41,7 +59,9 @@ def lists(place: Place) -> list[Case]:
         place.psql("psql list -u typical", _page(f"user_id = '{typical}'")),
         place.junkie("list -u typical", "memories", "list", "-u", typical, tty=True),
         place.junkie("list", "memories", "list", tty=True),
+        place.psql("psql same users", SAME_USERS),
         place.junkie("users list", "users", "list", tty=True),
+        place.psql("psql same sessions", SAME_SESSIONS),
         place.junkie("sessions list", "sessions", "list", tty=True),
         place.junkie("list -u typical, pipe", "memories", "list", "-u", typical),
         place.junkie("list -u typical --json", "memories", "list", "-u", typical, "--json"),
@@ -54,6 +74,8 @@ def lists(place: Place) -> list[Case]:
 def lists_goals() -> Iterator[Goal]:
     for name in ("list -u typical", "list", "users list", "sessions list"):
         yield Goal(name, ("F",), 1.15)
+    yield Goal("users list", ("F", "psql same users"), 1.15)
+    yield Goal("sessions list", ("F", "psql same sessions"), 1.15)
     for name in ("list -u typical, pipe", "list -u typical --json"):
         yield Goal(name, ("F",), 0.85)
     yield Goal("list 2000 rows, pipe", ("F",), 1.3)
@@ -136,6 +158,8 @@ def search(place: Place) -> list[Case]:
     return [
         place.floor(),
         place.psql("psql ILIKE, absent", plain),
+        # The fastest that finds a text anywhere, in any case: most of it goes into reading five million texts.
+        place.psql("psql ILIKE in C, absent", plain.replace("ILIKE", 'COLLATE "C" ILIKE').replace("BY u", "BY 0 + u")),
         *_searches(place, ""),
         place.agno("agno search, absent", "search", ABSENT, rounds=3),
     ]
@@ -155,6 +179,7 @@ def _searches(place: Place, suffix: str) -> list[Case]:
 
 def search_goals() -> Iterator[Goal]:
     yield Goal("search, absent", ("psql ILIKE, absent",), 0.2)
+    yield Goal("search, absent", ("F", "psql ILIKE in C, absent"), 1.05)
     yield Goal("search, common", ("F",), 1.0, plus=0.075)
     yield Goal("search, common", ("F",), 1.1, what="peak")
 
@@ -174,25 +199,28 @@ _ERASE = (
 )
 
 
-def deletions(place: Place) -> list[Case]:
+def deletions(place: Place, suffix: str = "") -> list[Case]:
     """Another user of middling size is cleared or erased each time."""
     users = place.victims()
+
+    def each(name: str, *arguments: str) -> Case:
+        return place.junkie_each(name + suffix, lambda: (*arguments, next(users), "--yes"))
+
     return [
         place.floor(),
-        place.psql_each("psql delete memories", lambda: _CLEAR.format(next(users))),
-        place.junkie_each("clear -u typical", lambda: ("memories", "clear", "-u", next(users), "--yes")),
-        place.junkie_each(
-            "clear -u typical --no-undo", lambda: ("memories", "clear", "-u", next(users), "--yes", "--no-undo")
-        ),
-        place.psql_each("psql delete all", lambda: _ERASE.format(next(users))),
-        place.junkie_each("users erase typical", lambda: ("users", "erase", next(users), "--yes")),
+        place.psql_each("psql delete memories" + suffix, lambda: _CLEAR.format(next(users))),
+        each("clear -u typical", "memories", "clear", "-u"),
+        each("clear -u typical --no-undo", "memories", "clear", "--no-undo", "-u"),
+        place.psql_each("psql delete all" + suffix, lambda: _ERASE.format(next(users))),
+        each("users erase typical", "users", "erase"),
     ]
 
 
-def deletions_goals() -> Iterator[Goal]:
-    yield Goal("clear -u typical", ("F", "psql delete memories"), (1.0, 1.2))
-    yield Goal("clear -u typical --no-undo", ("F", "psql delete memories"), (1.0, 1.2))
-    yield Goal("users erase typical", ("F", "psql delete all"), (1.0, 1.2))
+def deletions_goals(suffix: str = "") -> Iterator[Goal]:
+    memories, everything = f"psql delete memories{suffix}", f"psql delete all{suffix}"
+    yield Goal(f"clear -u typical{suffix}", ("F", memories), (1.0, 1.2))
+    yield Goal(f"clear -u typical --no-undo{suffix}", ("F", memories), (1.0, 1.2))
+    yield Goal(f"users erase typical{suffix}", ("F", everything), (1.0, 1.2))
 
 
 # --- export and import ------------------------------------------------------------------------------------------------
@@ -222,15 +250,32 @@ _MERGE = (
 )
 
 
+# What undo needs beside: an entry a memory, in the table that junkie keeps them in.
+_HISTORY = (
+    "CREATE TABLE ai.history (change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, batch uuid NOT NULL,"
+    " at timestamptz NOT NULL DEFAULT now(), by text NOT NULL, action text NOT NULL, memory_id text NOT NULL,"
+    " user_id text, before json, after json, undo_of uuid); CREATE INDEX ON ai.history (at);"
+    " CREATE INDEX ON ai.history (batch); CREATE INDEX ON ai.history (memory_id);"
+    " CREATE INDEX ON ai.history (user_id, change_id DESC);\n"
+)
+_MERGE_KEPT = (
+    f"WITH new AS ({_MERGE.rstrip().rstrip(';')} RETURNING memory_id, user_id, row_to_json(ai.user_memories.*) AS row)"
+    " INSERT INTO ai.history (batch, by, action, memory_id, user_id, after) SELECT gen_random_uuid(), 'psql', 'added',"
+    " memory_id, user_id, row FROM new;\n"
+)
+
+
 def imports(place: Place) -> list[Case]:
     """The same memories into an empty database, by COPY and one INSERT in psql, too."""
     lines = place.exported_lines()
-    script = place.folder / "import.sql"
+    script, kept = place.folder / "import.sql", place.folder / "kept.sql"
     script.write_text("BEGIN;\n" + _STAGE.format(lines) + _MERGE + "COMMIT;\n", "utf-8")
+    kept.write_text("BEGIN;\n" + _HISTORY + _STAGE.format(lines) + _MERGE_KEPT + "COMMIT;\n", "utf-8")
     empty = place.empty_database
     return [
         place.floor(),
         place.psql_script("psql \\copy in", f"\\i {script}", database=empty, before=place.empty),
+        place.psql_script("psql \\copy in, history kept", f"\\i {kept}", database=empty, before=place.empty),
         place.junkie("import", "memories", "import", str(lines), database=empty, before=place.empty),
         place.junkie(
             "import --no-undo", "memories", "import", str(lines), "--no-undo", database=empty, before=place.empty
@@ -240,6 +285,7 @@ def imports(place: Place) -> list[Case]:
 
 def imports_goals() -> Iterator[Goal]:
     yield Goal("import", ("psql \\copy in",), 1.25)
+    yield Goal("import", ("psql \\copy in, history kept",), 1.25)
     yield Goal("import --no-undo", ("psql \\copy in",), 1.25)
     yield Goal("import", ("F",), 1.1, what="peak")
 
