@@ -45,6 +45,7 @@ class Activity:
         self._delay = delay
         self._clock = clock
         self._began = clock()
+        self._counted_since = self._began if counted else None
         self._over = threading.Event()
         self._frame = 0
 
@@ -54,13 +55,17 @@ class Activity:
 
     def reach(self, done: int, total: int | None = None, earlier: int = 0) -> None:
         """`done` are done now, of `total` when that is known by now; `earlier` of them took no time in this run."""
+        if self._counted_since is None:
+            self._counted_since, self._earlier = self._clock(), done
         self.done = done
-        self._earlier = earlier
-        self.total = total if total is not None else self.total
+        self._earlier = earlier or self._earlier
+        self.total = total or self.total
 
     def say(self, title: str) -> None:
-        """Something else is going on now."""
+        """Something else is going on now, of which nothing is counted yet unless this counts one thing alone."""
         self.title = title
+        if not self._counted:
+            self.done, self._earlier, self.total, self._counted_since = 0, 0, None, None
 
     def about(self, step: str) -> None:
         """It is at this step."""
@@ -87,28 +92,31 @@ class Activity:
     def line(self, look: Look, columns: int) -> str:
         """The line as it stands now, in at most `columns`."""
         self._frame += 1
-        elapsed = self._clock() - self._began
+        now, done, total = self._clock(), self.done, self.total  # the work goes on meanwhile, in another thread
         frames = look.symbol("frames")
         title = one_line(self.title)
-        pieces = [f"{frames[self._frame % len(frames)]} {title}", *(self._counts(elapsed) if self._counted else ())]
-        if not self.total:
-            pieces.append(figures.clock(elapsed))
+        pieces = [f"{frames[self._frame % len(frames)]} {title}", *self._counts(now, done, total)]
+        if not total:
+            pieces.append(figures.clock(now - self._began))
         while width("  ".join(pieces)) > columns and len(pieces) > 1:
             pieces.pop()
         room = columns - width("  ".join(pieces)) - 2
-        if self._counted and self.total and room >= 8:
-            pieces.insert(1, self._bar(look, min(room, _BAR_COLUMNS)))
+        if total and room >= 8:
+            pieces.insert(1, _bar(look, done, total, min(room, _BAR_COLUMNS)))
         return cut("  ".join(pieces), columns) if len(pieces) == 1 else "  ".join(pieces)
 
-    def _counts(self, elapsed: float) -> list[str]:
+    def _counts(self, now: float, done: int, total: int | None) -> list[str]:
+        since = self._counted_since
+        if since is None:
+            return []
         written = figures.size if self._unit == "bytes" else figures.number
         unit = "" if self._unit in ("", "bytes") else f" {self._unit}"
-        rate = (self.done - self._earlier) / elapsed if elapsed > 0 else 0
-        if not self.total:
-            return [f"{written(self.done)}{unit}", self._speed(rate)]
-        pieces = [f"{min(self.done / self.total, 1):.0%}", f"{written(self.done)} of {written(self.total)}{unit}"]
+        rate = (done - self._earlier) / (now - since) if now > since else 0
+        if not total:
+            return [f"{written(done)}{unit}", self._speed(rate)]
+        pieces = [f"{min(done / total, 1):.0%}", f"{written(done)} of {written(total)}{unit}"]
         if rate:
-            pieces += [self._speed(rate), f"ETA {figures.clock(max(self.total - self.done, 0) / rate)}"]
+            pieces += [self._speed(rate), f"ETA {figures.clock(max(total - done, 0) / rate)}"]
         return pieces
 
     def _speed(self, rate: float) -> str:
@@ -117,10 +125,11 @@ class Activity:
             return f"{figures.size(round(rate))}/s"
         return f"{figures.number(round(rate))}/s" if rate >= 2 else f"{figures.number(round(rate * 60))}/min"
 
-    def _bar(self, look: Look, columns: int) -> str:
-        drawn = figures.bar(self.done, self.total or 1, columns, unicode=look.unicode)
-        track = look.symbol("track") * (columns - width(drawn))
-        return look.styled(drawn, "cyan") + look.styled(track, "dim")
+
+def _bar(look: Look, done: int, total: int, columns: int) -> str:
+    drawn = figures.bar(done, total, columns, unicode=look.unicode)
+    track = look.symbol("track") * (columns - width(drawn))
+    return look.styled(drawn, "cyan") + look.styled(track, "dim")
 
 
 class _Screen:
@@ -190,5 +199,5 @@ def progress(title: str, total: int | None = None, *, unit: str = "") -> Activit
 
 
 def working(title: str) -> Activity:
-    """`with working("starting PostgreSQL") as w: w.say("...")`: for what cannot be counted."""
-    return Activity(title, counted=False)
+    """`with working("starting PostgreSQL") as w: w.say("...")`: for steps; what can be counted of one are bytes."""
+    return Activity(title, unit="bytes", counted=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from junkie_cli import completion
+from junkie_cli import completion, figures
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.invocation import JsonOption, invocation
 from junkie_cli.output import Column, note, print_json, print_record, print_rows, warn, working
@@ -128,7 +128,7 @@ def voice_of(title: str) -> "Iterator[Voice]":
     from junkie_cli.core.backup.voice import Voice
 
     with working(title) as activity:
-        yield Voice(activity.say, note if sys.stderr.isatty() else _unheard, warn)
+        yield Voice(activity.say, note if sys.stderr.isatty() else _unheard, warn, activity.reach)
 
 
 def _unheard(_: str) -> None:
@@ -179,7 +179,6 @@ def _tell(result: "BackupResult") -> None:
     """The summary a person reads; a log or a mail gets nothing when all is well."""
     if not sys.stdout.isatty():
         return
-    from junkie_cli.core.backup.voice import sized
 
     manifest = result.manifest
     proven = f"restored into PostgreSQL {manifest.verified_with} and compared" if manifest.verified_at else "no proof"
@@ -187,7 +186,7 @@ def _tell(result: "BackupResult") -> None:
         [
             ("Backup", str(result.path), "id"),
             ("Of", manifest.origin.label),
-            ("Size", f"{sized(manifest.bytes)} in {manifest.seconds:.1f} s ({manifest.compression})"),
+            ("Size", f"{figures.size(manifest.bytes)} in {manifest.seconds:.1f} s ({manifest.compression})"),
             ("Verified", proven if manifest.verified_at else f"no: {manifest.unverified_because}"),
             ("Made with", f"pg_dump {manifest.pg_dump_version}, server {manifest.origin.server_version}"),
             *([("Pruned", f"{len(result.pruned)} older backups")] if result.pruned else []),

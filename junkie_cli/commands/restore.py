@@ -142,7 +142,7 @@ def _voice(title: str) -> "Iterator[Voice]":
     from junkie_cli.core.backup.voice import Voice
 
     with working(title) as activity:
-        yield Voice(activity.say, note, warn)
+        yield Voice(activity.say, note, warn, activity.reach)
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -176,10 +176,10 @@ async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -
 
     path = await catalogue.find(options.file, settings.backup_dir)
     if options.dry_run and settings.postgres_url is None and not embedded.exists(settings.data_dir):
-        return await whole.plan_into_new(path, settings), None
+        return await whole.plan_into_new(path, settings, reach=voice.reach), None
     await catalogue.require_good(path)  # before an embedded database is made for it
     database = await locate(settings, create=True, on_progress=voice.progress)
-    return await whole.plan(path, database, settings, replace_data=options.replace), database
+    return await whole.plan(path, database, settings, replace_data=options.replace, reach=voice.reach), database
 
 
 def _ask_whole(planned: "WholePlan", options: _Options, database: "Database") -> None:

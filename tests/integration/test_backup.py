@@ -2,13 +2,14 @@
 
 import asyncio
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.backup import catalogue, tools
+from junkie_cli.core.backup import catalogue, process, tools
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.backup.voice import Voice
@@ -30,7 +31,11 @@ class Heard:
         self.progress: list[str] = []
         self.notes: list[str] = []
         self.warnings: list[str] = []
-        self.voice = Voice(self.progress.append, self.notes.append, self.warnings.append)
+        self.reached: list[tuple[int, int]] = []
+        self.voice = Voice(self.progress.append, self.notes.append, self.warnings.append, self._reach)
+
+    def _reach(self, done: int, total: int) -> None:
+        self.reached.append((done, total))
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +346,27 @@ async def test_without_proof_it_is_unverified_and_verify_makes_up_for_it(bot: Da
     assert (entry.status, entry.problem) == ("unverified", "the proof was switched off (--no-verify)")
     assert (await verify(made.path)).recorded
     assert (await catalogue.inspect(made.path)).status == "verified"
+
+
+async def test_how_far_the_file_is_read_is_told(bot: DatabaseUrl, folder: Path) -> None:
+    made = await back_up(bot, folder, verify=False)
+    heard = Heard()
+    await verify(made.path, voice=heard.voice)
+    assert heard.reached[0] == (made.manifest.bytes, made.manifest.bytes)
+    assert all(done <= total == made.manifest.bytes for done, total in heard.reached)
+
+
+async def test_how_far_a_child_has_read_is_told(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(b"x" * 10_000)
+    reached: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+    script = f"import os; os.read(os.open({str(archive)!r}, os.O_RDONLY), 1000); os.read(0, 1)"
+    async with (
+        process.start([sys.executable, "-c", script], env=process.environment(), stdin=process.PIPE) as child,
+        process.reading_told(child.pid, archive, lambda *place: reached.put_nowait(place)),
+        asyncio.timeout(30),
+    ):
+        assert await reached.get() == (1000, 10_000)
 
 
 async def test_what_no_scratch_server_can_take_is_told_before_the_dump(

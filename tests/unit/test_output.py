@@ -338,6 +338,23 @@ def test_a_paragraph_without_its_main_text_is_headed_by_its_id(monkeypatch: pyte
     assert " ".join(" ".join(lines[1:]).replace("·", "").split()) == "updated 3 h ago created 3 h ago"
 
 
+def test_a_step_that_can_be_counted_has_a_bar_of_its_own() -> None:
+    seconds = [0.0]
+    activity = progress.Activity("verifying", counted=False, unit="bytes", clock=lambda: seconds[0])
+    seconds[0] = 10.0
+    assert activity.line(Look(), 80).endswith("verifying  0:10")
+    activity.say("restoring it")
+    activity.reach(1 << 20, 10 << 20)
+    seconds[0] = 12.0
+    activity.reach(5 << 20, 10 << 20)
+    line = activity.line(Look(), 100)
+    assert "restoring it" in line
+    assert "50%  5.0 MB of 10 MB  2.0 MB/s  ETA 0:02" in line  # of this step alone
+    assert "█" in line
+    activity.say("putting it in place")
+    assert activity.line(Look(), 80).endswith("putting it in place  0:12")
+
+
 def test_a_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ticks(0.0, 2.0)
     activity = progress.Activity("exporting", 1000, unit="memories", clock=lambda: next(clock))

@@ -11,6 +11,7 @@ from pathlib import Path
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.voice import Reach
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.values import frozen
 
@@ -73,7 +74,7 @@ def _names_dump(folder: Path, name: str) -> bool:
         return name.endswith(files.DUMP_SUFFIX + manifests.SUFFIX)
 
 
-async def inspect(path: Path, *, thorough: bool = False) -> Entry:
+async def inspect(path: Path, *, thorough: bool = False, reach: Reach | None = None) -> Entry:
     """Judge one dump file; `thorough` reads all of it whatever its time says.
 
     Raises NotFoundError when neither the file nor a manifest of it is there.
@@ -88,7 +89,7 @@ async def inspect(path: Path, *, thorough: bool = False) -> Entry:
         made_at = datetime.fromtimestamp(info.st_mtime, UTC)
         return Entry(path, made_at, info.st_size, UNKNOWN, None, _foreign(path) or problem)
     unchanged = info.st_mtime_ns == manifest.modified_ns and not thorough
-    problem = await _damage(path, manifest, info.st_size, unchanged)
+    problem = await _damage(path, manifest, info.st_size, unchanged, reach)
     status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
     reason = problem or manifest.unverified_because
     return Entry(path, manifest.started_at, info.st_size, status, manifest, reason)
@@ -119,13 +120,13 @@ def _foreign(path: Path) -> str:
         return f"it cannot be read: {error.strerror}"
 
 
-async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool) -> str:
+async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool, reach: Reach | None) -> str:
     if size != manifest.bytes:
         return f"it has {size} bytes, not {manifest.bytes} as its manifest says"
     if unchanged:
         return ""
     try:
-        return "" if await files.sha256(path) == manifest.sha256 else "its content is not what its manifest says"
+        return "" if await files.sha256(path, reach) == manifest.sha256 else "its content is not what its manifest says"
     except BackupError as error:
         return error.message
 
@@ -153,9 +154,9 @@ def _named(name: str, folder: Path) -> Path | None:
     return None
 
 
-async def require_good(path: Path) -> Entry:
+async def require_good(path: Path, reach: Reach | None = None) -> Entry:
     """Read the whole file and return its entry. Raises BackupError (exit 5) unless it is exactly what was made."""
-    entry = await inspect(path, thorough=True)
+    entry = await inspect(path, thorough=True, reach=reach)
     if entry.good:
         return entry
     hint = "use another backup: junkie backup list"

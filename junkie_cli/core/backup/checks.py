@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from junkie_cli import figures
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
 from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.source import Source
-from junkie_cli.core.backup.voice import sized
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS
 
@@ -88,7 +88,7 @@ def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BackupError(
-            f"there is not enough room in {folder}: about {sized(needed)} needed, {sized(free)} free",
+            f"there is not enough room in {folder}: about {figures.size(needed)} needed, {figures.size(free)} free",
             hint="free some space, prune (junkie backup prune), use another folder (-o), or say --no-space-check",
             code="backup_no_space",
         )

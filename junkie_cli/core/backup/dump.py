@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import __version__
+from junkie_cli import __version__, figures
 from junkie_cli.core.backup import catalogue, checks, files, lock, process, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
@@ -22,7 +22,7 @@ from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.backup.source import Source, count_and_hash, open_source
 from junkie_cli.core.backup.tools import Compression, Tools
-from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.values import field, frozen
@@ -225,7 +225,7 @@ class _Run:
 
         def written() -> int:
             size = partial.stat().st_size
-            self.voice.progress(f"dumping {self.database.label}: {sized(size)} written")
+            self.voice.progress(f"dumping {self.database.label}: {figures.size(size)} written")
             return size
 
         ended = await process.run(
@@ -243,8 +243,8 @@ class _Run:
         partial = files.partial_of(final)
         files.sync_file(partial)
         proof.check_missing_data(await script.list_contents(partial, plan.tools), tables)
-        self.voice.progress(f"reading the file back ({sized(partial.stat().st_size)})")
-        digest = await files.sha256(partial)
+        self.voice.progress(f"reading the file back ({figures.size(partial.stat().st_size)})")
+        digest = await files.sha256(partial, self.voice.reach)
         info = partial.stat()
         return Manifest(
             file=final.name,
@@ -272,7 +272,7 @@ class _Run:
         if plan.scratch is None:
             return manifest
         self.voice.progress(f"restoring into a scratch PostgreSQL {plan.scratch.version} and comparing every table")
-        await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock)
+        await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, reach=self.voice.reach)
         if await files.sha256(partial) != manifest.sha256:
             raise BackupError(
                 "the file changed while it was being proven", hint="check the disk", code="backup_damaged"

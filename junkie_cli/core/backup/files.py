@@ -16,6 +16,7 @@ from pathlib import Path
 
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.voice import Reach
 from junkie_cli.core.errors import BackupError
 
 DUMP_SUFFIX = ".dump"
@@ -203,11 +204,14 @@ def sweep(folder: Path) -> list[Path]:
     return swept
 
 
-async def sha256(path: Path) -> str:
+async def sha256(path: Path, reach: Reach | None = None) -> str:
     """SHA-256 of the whole file, as hexadecimal digits. Raises BackupError when it cannot be read."""
     digest = hashlib.sha256()
     with translate_errors(f"cannot read {path}"), path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            if reach is not None:
+                reach(file.tell(), size)
             await asyncio.sleep(0)
     return digest.hexdigest()

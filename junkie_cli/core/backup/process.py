@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.backup.voice import Reach
 from junkie_cli.core.errors import BackupError
 from junkie_cli.values import frozen
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_LOOK = 0.2  # seconds between two looks at how far a child is
 _STDERR_KEPT = 64 << 10  # bytes
 _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "KRB5CCNAME", "KRB5_CONFIG")
 PIPE = asyncio.subprocess.PIPE
@@ -207,6 +209,35 @@ async def gathered(*work: Coroutine[Any, Any, Any]) -> "AsyncIterator[asyncio.Fu
 
 async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
     return await stream.read() if stream else b""
+
+
+@asynccontextmanager
+async def reading_told(pid: int, path: Path, reach: Reach | None) -> AsyncIterator[None]:
+    """Tell `reach`, again and again, how far the child `pid` has read the file; nothing where that cannot be seen."""
+
+    size = os.stat(path).st_size  # noqa: PTH116
+
+    async def look() -> None:
+        while True:
+            if reach is not None and (place := _place_in(pid, path)):
+                reach(place, size)
+            await asyncio.sleep(_LOOK)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+def _place_in(pid: int, path: Path) -> int:
+    """Where a process stands in an open file, in bytes; 0 where it has not opened it, or this is not Linux."""
+    with suppress(OSError, ValueError):  # it has ended, or closed the file meanwhile
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            if descriptor.exists() and descriptor.samefile(path):
+                return int(Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text("ascii").split()[1])
+    return 0
 
 
 def kill(child: asyncio.subprocess.Process) -> None:

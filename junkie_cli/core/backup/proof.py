@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from junkie_cli import figures
 from junkie_cli.core import embedded
 from junkie_cli.core.backup import content_hash, script
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, choose, major_of
-from junkie_cli.core.backup.voice import sized
+from junkie_cli.core.backup.voice import Reach
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.schema import quoted
@@ -112,7 +113,8 @@ def _parent(room: int, fallback: Path) -> Path:
         if os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > room:
             return folder
     raise Unprovable(
-        f"there is no room for it ({sized(room)} in {', '.join(map(str, folders))}): set TMPDIR to a larger folder"
+        f"there is no room for it ({figures.size(room)} in {', '.join(map(str, folders))}):"
+        " set TMPDIR to a larger folder"
     )
 
 
@@ -144,13 +146,19 @@ async def lacking(scratch: Scratch, needs: Needs) -> str:
 
 
 async def prove(
-    scratch: Scratch, archive: Path, needs: Needs, tables: Sequence[TableContent], *, lock: int | None = None
+    scratch: Scratch,
+    archive: Path,
+    needs: Needs,
+    tables: Sequence[TableContent],
+    *,
+    lock: int | None = None,
+    reach: Reach | None = None,
 ) -> None:
     """Restore `archive` into a new database of the scratch server and compare every table with `tables`.
 
     Raises BackupError when it does not restore, or restores to anything else.
     """
-    async with restored(scratch, archive, needs, tables, lock=lock):
+    async with restored(scratch, archive, needs, tables, lock=lock, reach=reach):
         pass
 
 
@@ -162,6 +170,7 @@ async def restored(
     tables: Sequence[TableContent],
     *,
     lock: int | None = None,
+    reach: Reach | None = None,
 ) -> "AsyncIterator[DatabaseUrl]":
     """As `prove`, yielding the address of the restored copy, which is gone when the block is left."""
     name = f"junkie_proof_{uuid4().hex[:12]}"
@@ -180,6 +189,7 @@ async def restored(
             before=_room_for(needs),
             after=check_sql(needs.origin, tables),
             lock=lock,
+            reach=reach,
         )
         yield url
     finally:

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli import figures
 from junkie_cli.core.backup import access, content_hash
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
-from junkie_cli.core.backup.voice import Voice, sized
+from junkie_cli.core.backup.voice import Voice
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.schema import inspect, quoted
@@ -263,7 +264,7 @@ async def count_and_hash(
     for table in source.tables:
         own = table.schema == source.origin.schema
         name = table.table if own else f"{table.schema}.{table.table}"
-        voice.progress(f"counting and hashing {name} ({sized(table.bytes)})")
+        voice.progress(f"counting and hashing {name} ({figures.size(table.bytes)})")
         rows, digits = await content_hash.read(connection, table.schema, table.table, encoding=source.origin.encoding)
         contents.append(TableContent(name, table.schema, table.table, rows, digits))
     return tuple(contents)

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from junkie_cli import figures
 from junkie_cli.core.backup import catalogue, files, lock, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.tools import major_of
-from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.values import frozen
 
@@ -40,7 +41,7 @@ async def verify(
     when no scratch server here can take it.
     """
     voice.progress(f"reading {path.name}")
-    entry = await catalogue.require_good(path)
+    entry = await catalogue.require_good(path, voice.reach)
     manifest = entry.manifest
     assert manifest is not None
     needs = needs_of(manifest)
@@ -52,8 +53,10 @@ async def verify(
         ) as scratch:
             if reason := await proof.lacking(scratch, needs):
                 raise proof.Unprovable(reason)
-            voice.progress(f"restoring {path.name} ({sized(entry.bytes)}) into a scratch PostgreSQL {scratch.version}")
-            await proof.prove(scratch, path, needs, manifest.tables)
+            voice.progress(
+                f"restoring {path.name} ({figures.size(entry.bytes)}) into a scratch PostgreSQL {scratch.version}"
+            )
+            await proof.prove(scratch, path, needs, manifest.tables, reach=voice.reach)
             proven = manifest.proven(at=datetime.now(UTC), by=scratch.version)
     except proof.Unprovable as unprovable:
         raise BackupError(

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from junkie_cli import figures
 from junkie_cli.core import embedded
 from junkie_cli.core.backup import catalogue, tools
 from junkie_cli.core.backup.catalogue import DAMAGED, Entry
-from junkie_cli.core.backup.voice import sized
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError
@@ -123,10 +123,10 @@ async def _space(context: Context) -> Finding:
     free, needed = shutil.disk_usage(there).free, await _needed(context)
     if free < needed:
         return failed(
-            f"{sized(free)} are free in {there}, about {sized(needed)} are needed",
+            f"{figures.size(free)} are free in {there}, about {figures.size(needed)} are needed",
             "free some space there, junkie backup prune --keep-last 3, or set JUNKIE_BACKUP_DIR to another disk",
         )
-    return ok(f"{sized(free)} are free in {there}, about {sized(needed)} are needed")
+    return ok(f"{figures.size(free)} are free in {there}, about {figures.size(needed)} are needed")
 
 
 async def _needed(context: Context) -> int:

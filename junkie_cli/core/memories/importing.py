@@ -6,9 +6,10 @@ Data flows file -> each line checked as it is streamed by COPY into a temporary 
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
 from junkie_cli.core import journal, schema
@@ -62,7 +63,7 @@ async def import_memories(
     dry_run: bool = False,
     undo: bool = True,
     even_erased: bool = False,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
     on_step: Tell = unheard,
 ) -> Imported:
     """Add the memories of a JSON Lines file; those that are there already, the same in all that a line says, stay.
@@ -103,7 +104,9 @@ async def import_memories(
 class _Lines:
     """The lines of a file, checked as they stream. After the last one `check` names those that are wrong."""
 
-    def __init__(self, path: Path, file: Any, state: SchemaState, on_progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, state: SchemaState, on_progress: Callable[[int, int], None] | None
+    ) -> None:
         self.read = 0
         self._path = path
         self._file = file
@@ -127,9 +130,14 @@ class _Lines:
                     yield bytes(piece)
                     piece.clear()
                     if self._on_progress:
-                        self._on_progress(self.read)
+                        self._on_progress(self.read, self._guessed_lines())
         if not self._bad_count:
             yield bytes(piece)
+
+    def _guessed_lines(self) -> int:
+        """How many lines there are, should the rest be as long as those read so far; 0 for a pipe."""
+        size = os.fstat(self._file.fileno()).st_size
+        return round(self.read * size / self._file.tell()) if size else 0
 
     def _checked(self, number: int, line: bytes) -> bytes | None:
         text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()

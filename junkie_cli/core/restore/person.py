@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli import figures
 from junkie_cli.core.backup import catalogue, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import needs_of
-from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.restore import erasures, rows
@@ -96,7 +97,7 @@ async def plan(
     """
     if not even_erased:
         await _refuse_erased(path, user_id, database, settings)
-    entry = await catalogue.require_good(path)
+    entry = await catalogue.require_good(path, voice.reach)
     manifest = entry.manifest
     assert manifest is not None
     available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
@@ -111,8 +112,10 @@ async def plan(
         ) as scratch:
             if reason := await proof.lacking(scratch, needs_of(manifest)):
                 raise proof.Unprovable(reason)
-            voice.progress(f"restoring {path.name} ({sized(entry.bytes)}) into a scratch PostgreSQL {scratch.version}")
-            async with proof.restored(scratch, path, needs_of(manifest), manifest.tables) as copy:
+            voice.progress(
+                f"restoring {path.name} ({figures.size(entry.bytes)}) into a scratch PostgreSQL {scratch.version}"
+            )
+            async with proof.restored(scratch, path, needs_of(manifest), manifest.tables, reach=voice.reach) as copy:
                 voice.progress(f"comparing what is there of {user_id}")
                 items = await _compare(copy, manifest, database, settings, user_id, replace_data)
     except proof.Unprovable as unprovable:

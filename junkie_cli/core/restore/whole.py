@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli import figures
 from junkie_cli.core.backup import access, catalogue, dump, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest, TableContent
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
-from junkie_cli.core.backup.voice import SILENT, Voice, sized
+from junkie_cli.core.backup.voice import SILENT, Reach, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.restore import erasures, staging
 from junkie_cli.core.restore.target import Target, check_fit, exact_rows, look, open_target
@@ -63,12 +64,14 @@ class WholeResult:
     warnings: tuple[str, ...]
 
 
-async def plan(path: Path, database: "Database", settings: "Settings", *, replace_data: bool) -> WholePlan:
+async def plan(
+    path: Path, database: "Database", settings: "Settings", *, replace_data: bool, reach: Reach | None = None
+) -> WholePlan:
     """Read the whole file and look at the target; nothing is touched.
 
     Raises BackupError when the file cannot be trusted, or does not go with what is in the target.
     """
-    entry = await catalogue.require_good(path)
+    entry = await catalogue.require_good(path, reach)
     manifest = entry.manifest
     assert manifest is not None
     schema = manifest.origin.schema
@@ -96,9 +99,9 @@ async def plan(path: Path, database: "Database", settings: "Settings", *, replac
     )
 
 
-async def plan_into_new(path: Path, settings: "Settings") -> WholePlan:
+async def plan_into_new(path: Path, settings: "Settings", *, reach: Reach | None = None) -> WholePlan:
     """What a restore into an embedded database that is yet to be made will do. Raises BackupError as `plan`."""
-    entry = await catalogue.require_good(path)
+    entry = await catalogue.require_good(path, reach)
     manifest = entry.manifest
     assert manifest is not None
     _check_schema(manifest, settings)
@@ -150,8 +153,8 @@ async def restore(
         safety = await _safety_backup(planned, database, settings, pg_bin, wait_lock, voice)
         for leftover in await staging.leftovers(connection):
             await staging.drop(connection, leftover)
-        voice.progress(f"restoring {planned.entry.path.name} ({sized(planned.entry.bytes)})")
-        await _stage(planned, found, chosen)
+        voice.progress(f"restoring {planned.entry.path.name} ({figures.size(planned.entry.bytes)})")
+        await _stage(planned, found, chosen, voice)
         voice.progress("putting it in place")
         result = await _put_in_place(planned, found, database, settings)
     return replace(result, safety_backup=safety)
@@ -196,7 +199,7 @@ async def _safety_backup(
     return (await dump.make_backup(database, settings, options, voice)).path
 
 
-async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools) -> None:
+async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools, voice: Voice) -> None:
     needs = needs_of(planned.manifest)
     assert planned.target.url is not None
     contents = await script.list_contents(planned.entry.path, chosen)
@@ -222,6 +225,7 @@ async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools) -> Non
         after=staging.after_sql(
             found, proof.check_sql(planned.manifest.origin, planned.tables), exists=planned.target.schema_exists
         ),
+        reach=voice.reach,
     )
 
 
