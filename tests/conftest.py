@@ -1,13 +1,14 @@
 """Fixtures for all tests; each comes from the support module that makes it."""
 
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.generations import admin, generation_templates, written_by
 from tests.support.junkie import junkie
-from tests.support.postgres import database, postgres_server, template_database
+from tests.support.postgres import database, memory_folder, postgres_server, template_database
 from tests.support.shelf import sdist, shelf, wheel
 
 __all__ = [
@@ -26,8 +27,13 @@ __all__ = [
 
 @pytest.fixture(autouse=True, scope="session")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A state folder of this worker alone: what code under test keeps there is not in the home of who tests."""
+    """A state folder of this worker alone: what code under test keeps there is not in the home of who tests.
+
+    Servers that code under test starts are in memory, as those of the tests.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if (memory := memory_folder()) and tempfile.gettempdir():  # the tests' own files stay where they are
+            patch.setenv("TMPDIR", str(memory))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 

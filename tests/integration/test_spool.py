@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.support.conversations import (
     settings_for,
     talking,
     template,
+    writing_held_up,
 )
 from tests.support.junkie import Junkie
 from tests.support.model_server import ModelServer, Reply, Request, Text, calls
@@ -72,14 +74,24 @@ def spooled() -> list[Path]:
     return sorted(spool_folder().rglob("*.json"))
 
 
-async def said_while_away(proxy: Proxy, conversation: Conversation, model: ModelServer, message: str) -> Said:
-    """Say `message`; the database goes away in the middle of the answer, and stays away."""
+def contents() -> Iterator[bytes]:
+    """What is spooled; an entry that takes the place of another meanwhile is left out."""
+    for path in spooled():
+        with suppress(FileNotFoundError):
+            yield path.read_bytes()
+
+
+async def said_while_away(
+    database: DatabaseUrl, proxy: Proxy, conversation: Conversation, model: ModelServer, message: str
+) -> Said:
+    """Say `message`; the database goes away before it has taken anything of it, and stays away."""
     slow = Text("one two three", pause_after=2)
     model.queue(slow)
-    turn = Turn(conversation, message)
-    await turn.until(Delta)
-    await slow.paused.wait()
-    proxy.refuse()
+    async with writing_held_up(database):
+        turn = Turn(conversation, message)
+        await turn.until(Delta)
+        await slow.paused.wait()
+        proxy.refuse()
     slow.go_on.set()
     return await turn.said()
 
@@ -91,7 +103,7 @@ async def test_what_the_database_does_not_take_is_kept_private_and_goes_over_whe
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
             (await say(conversation, "Hello.")).ok()
-            said = await said_while_away(proxy, conversation, model, "I like tea.")
+            said = await said_while_away(database, proxy, conversation, model, "I like tea.")
             assert isinstance(said.done.error, DatabaseError)
             [path] = spooled()
             assert any(str(path.parent) in warning for warning in said.warnings)
@@ -124,7 +136,7 @@ async def test_the_row_is_the_same_by_way_of_the_spool(database: DatabaseUrl, mo
             model.queue(calls(("add", {"a": 1, "b": 2})), Text("one two three"))
             (await say(conversation, "Add.")).ok()
             model.queue(calls(("add", {"a": 1, "b": 2})))
-            await said_while_away(proxy, conversation, model, "Add.")
+            await said_while_away(database, proxy, conversation, model, "Add.")
             proxy.accept()
     async with talking(settings_for(database, model), session_id="talk") as conversation:
         (await say(conversation, "And?")).ok()
@@ -145,7 +157,7 @@ async def test_memories_retry_moves_it_over_too(database: DatabaseUrl, model: Mo
     settings = settings_for(database, model)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
-            await said_while_away(proxy, conversation, model, "I like tea.")
+            await said_while_away(database, proxy, conversation, model, "I like tea.")
     done = await retry_memories(settings)
     assert (done.tried, done.succeeded, done.remaining) == (1, 1, 0)
     assert [run["said"] for run in await runs(database)] == ["I like tea."]
@@ -157,7 +169,7 @@ async def test_it_never_goes_into_another_database(
 ) -> None:
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
-            await said_while_away(proxy, conversation, model, "I like tea.")
+            await said_while_away(database, proxy, conversation, model, "I like tea.")
     # A copy of the database, with the salt and all; and another schema of the same one.
     with clone(postgres_server, database.database) as copy:
         for settings in (settings_for(copy, model), settings_for(database, model, JUNKIE_SCHEMA="other")):
@@ -175,7 +187,7 @@ async def test_stored_already_it_is_only_dropped_and_nothing_is_extracted_twice(
     settings = settings_for(database, model)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
-            await said_while_away(proxy, conversation, model, "I like tea.")
+            await said_while_away(database, proxy, conversation, model, "I like tea.")
     [path] = spooled()
     kept = path.read_bytes()
     await retry_memories(settings)
@@ -193,11 +205,12 @@ async def all_said_while_away(database: DatabaseUrl, model: ModelServer, users: 
     with Proxy(database) as proxy:
         settings = settings_for(proxy.url(database), model)
         talks = [await Conversation.open(settings, user) for user in users]
-        turns = [Turn(talk, f"{user} likes tea.") for user, talk in zip(users, talks, strict=True)]
-        for turn, reply in zip(turns, slow, strict=True):
-            await turn.until(Delta)
-            await reply.paused.wait()
-        proxy.refuse()
+        async with writing_held_up(database):
+            turns = [Turn(talk, f"{user} likes tea.") for user, talk in zip(users, talks, strict=True)]
+            for turn, reply in zip(turns, slow, strict=True):
+                await turn.until(Delta)
+                await reply.paused.wait()
+            proxy.refuse()
         for reply in slow:
             reply.go_on.set()
         for turn, talk in zip(turns, talks, strict=True):
@@ -241,7 +254,7 @@ async def test_what_is_no_entry_is_put_aside_and_what_is_half_written_not_read(
     settings = settings_for(database, model)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
-            await said_while_away(proxy, conversation, model, "I like tea.")
+            await said_while_away(database, proxy, conversation, model, "I like tea.")
     [path] = spooled()
     for name, content in (("0-a.json", b"{"), ("0-b.json", b"[]"), ("0-c.json", b'{"user_id": "ada"}')):
         path.with_name(name).write_bytes(content)
@@ -259,7 +272,7 @@ async def test_where_nothing_can_be_kept_it_is_told_and_waits_in_this_process(
     (state / "junkie").write_text("in the way")
     with Proxy(database) as proxy, pytest.raises(DatabaseError, match="could not be stored"):
         async with talking(settings_for(proxy.url(database), model)) as conversation:
-            said = await said_while_away(proxy, conversation, model, "I like tea.")
+            said = await said_while_away(database, proxy, conversation, model, "I like tea.")
             assert any("when the chat ends" in warning for warning in said.warnings)
 
 
@@ -316,7 +329,7 @@ def test_killed_while_it_waits_for_the_database(database: DatabaseUrl, model: Mo
             slow.paused.wait_sync()
             proxy.refuse()
             slow.go_on.set()
-            while not any(b"one two three" in path.read_bytes() for path in spooled()):
+            while not any(b"one two three" in content for content in contents()):
                 assert process.poll() is None
         finally:
             process.send_signal(signal.SIGKILL)
@@ -331,7 +344,7 @@ def test_pending_tells_it_whether_the_database_is_there_or_not(
 ) -> None:
     async def away(settings: Settings, proxy: Proxy) -> None:
         async with talking(settings) as conversation:
-            await said_while_away(proxy, conversation, model, "I like tea.")
+            await said_while_away(database, proxy, conversation, model, "I like tea.")
 
     with Proxy(database) as proxy:
         url = proxy.url(database)

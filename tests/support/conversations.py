@@ -141,6 +141,18 @@ async def written_ahead(database: DatabaseUrl, *said: str) -> None:
             await asyncio.sleep(0.01)
 
 
+@asynccontextmanager
+async def writing_held_up(database: DatabaseUrl) -> AsyncIterator[None]:
+    """Turns are read and not written meanwhile: of one whose connection is cut before the end nothing is there."""
+    connection = await asyncpg.connect(**database.asyncpg_arguments())
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE ai.agent_sessions, ai.agent_sessions_runs IN EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
 async def memories(database: DatabaseUrl) -> list[tuple[str, str]]:
     """Owner and text of every memory."""
     found = await rows(database, "SELECT user_id, memory #>> '{}' AS memory FROM ai.user_memories ORDER BY 1, 2")

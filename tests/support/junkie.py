@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.postgres import memory_folder
+
 SCRIPT = Path(sys.executable).parent / "junkie"
 INHERITED = ("PATH", "LANG")  # all else is set here or absent; COVERAGE_* too, so that child processes are measured
 TIMEOUT = 120.0
@@ -132,7 +134,9 @@ class Junkie:
         """The process' whole environment; `env` adds to it, None takes a variable away."""
         whole: dict[str, str | None] = {name: os.environ.get(name) for name in INHERITED}
         whole |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        memory = memory_folder()
         whole |= {
+            "TMPDIR": str(memory) if memory else None,  # servers that prove a backup or show the demo
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_DATA_HOME": str(self.home / "data"),

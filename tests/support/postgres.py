@@ -18,10 +18,14 @@ _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30  # bytes; a container's is often too small
 
 
+def memory_folder() -> Path | None:
+    """Where files of a server are in memory, None where that has no room."""
+    return _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM else None
+
+
 def scratch_server(**arguments: Any) -> ScratchServer:
-    """A throw-away server, in memory where that has room: a database is cloned there in a third of the time."""
-    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
-    return ScratchServer(_MEMORY if roomy else None, **arguments)
+    """A throw-away server, in memory if it can be: a database is cloned there in a third of the time."""
+    return ScratchServer(memory_folder(), **arguments)
 
 
 def execute(server: ScratchServer, sql: str, database: str = "postgres") -> list[tuple[str | None, ...]]:
