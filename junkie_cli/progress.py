@@ -41,7 +41,6 @@ class Activity:
         self.done = 0
         self._earlier = 0
         self._unit = unit
-        self._counted = counted
         self._delay = delay
         self._clock = clock
         self._began = clock()
@@ -62,10 +61,9 @@ class Activity:
         self.total = total or self.total
 
     def say(self, title: str) -> None:
-        """Something else is going on now, of which nothing is counted yet unless this counts one thing alone."""
+        """Something else is going on now, of which nothing is counted yet."""
         self.title = title
-        if not self._counted:
-            self.done, self._earlier, self.total, self._counted_since = 0, 0, None, None
+        self.done, self._earlier, self.total, self._counted_since = 0, 0, None, None
 
     def about(self, step: str) -> None:
         """It is at this step."""

@@ -363,7 +363,7 @@ async def test_how_far_a_child_has_read_is_told(tmp_path: Path) -> None:
     script = f"import os; os.read(os.open({str(archive)!r}, os.O_RDONLY), 1000); os.read(0, 1)"
     async with (
         process.start([sys.executable, "-c", script], env=process.environment(), stdin=process.PIPE) as child,
-        process.reading_told(child.pid, archive, lambda *place: reached.put_nowait(place)),
+        process.reading_told(child.pid, archive, Voice(reach=lambda *place: reached.put_nowait(place))),
         asyncio.timeout(30),
     ):
         assert await reached.get() == (1000, 10_000)

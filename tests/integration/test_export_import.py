@@ -229,7 +229,9 @@ async def test_a_connection_lost_while_waiting_for_room_to_send(database: Databa
     with Proxy(database) as proxy:
         proxy.stall_when(b"m100")  # from here on nothing is taken, until all buffers are full
         settings = admin.settings(proxy.url(database))
-        done = asyncio.create_task(memories.import_memories(settings, path, on_progress=sent.append))
+        done = asyncio.create_task(
+            memories.import_memories(settings, path, on_progress=lambda read, _: sent.append(read))
+        )
         async with asyncio.timeout(30):
             before = -1
             while not sent or len(sent) > before:

@@ -271,8 +271,8 @@ class _Run:
     async def _prove(self, partial: Path, manifest: Manifest, plan: _Plan, needs: proof.Needs) -> Manifest:
         if plan.scratch is None:
             return manifest
-        self.voice.progress(f"restoring into a scratch PostgreSQL {plan.scratch.version} and comparing every table")
-        await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, reach=self.voice.reach)
+        self.voice.progress(f"restoring into a scratch PostgreSQL {plan.scratch.version}")
+        await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, voice=self.voice)
         if await files.sha256(partial) != manifest.sha256:
             raise BackupError(
                 "the file changed while it was being proven", hint="check the disk", code="backup_damaged"

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.backup.voice import Reach
+from junkie_cli.core.backup.voice import Voice
 from junkie_cli.core.errors import BackupError
 from junkie_cli.values import frozen
 
@@ -212,16 +212,18 @@ async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
 
 
 @asynccontextmanager
-async def reading_told(pid: int, path: Path, reach: Reach | None) -> AsyncIterator[None]:
-    """Tell `reach`, again and again, how far the child `pid` has read the file; nothing where that cannot be seen."""
-
-    size = os.stat(path).st_size  # noqa: PTH116
+async def reading_told(pid: int, archive: Path, voice: Voice) -> AsyncIterator[None]:
+    """Tell, again and again, how far pg_restore has read the archive, and when it is through with it."""
+    size = os.stat(archive).st_size  # noqa: PTH116
 
     async def look() -> None:
-        while True:
-            if reach is not None and (place := _place_in(pid, path)):
-                reach(place, size)
+        place = last = 0
+        while place or not last:
+            if place:
+                voice.reach(place, size)
             await asyncio.sleep(_LOOK)
+            place, last = _place_in(pid, archive), place or last
+        voice.progress("making indexes, and comparing every table")
 
     looking = asyncio.create_task(look())
     try:

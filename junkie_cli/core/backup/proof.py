@@ -19,7 +19,7 @@ from junkie_cli.core.backup import content_hash, script
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, choose, major_of
-from junkie_cli.core.backup.voice import Reach
+from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.schema import quoted
@@ -152,13 +152,13 @@ async def prove(
     tables: Sequence[TableContent],
     *,
     lock: int | None = None,
-    reach: Reach | None = None,
+    voice: Voice = SILENT,
 ) -> None:
     """Restore `archive` into a new database of the scratch server and compare every table with `tables`.
 
     Raises BackupError when it does not restore, or restores to anything else.
     """
-    async with restored(scratch, archive, needs, tables, lock=lock, reach=reach):
+    async with restored(scratch, archive, needs, tables, lock=lock, voice=voice):
         pass
 
 
@@ -170,7 +170,7 @@ async def restored(
     tables: Sequence[TableContent],
     *,
     lock: int | None = None,
-    reach: Reach | None = None,
+    voice: Voice = SILENT,
 ) -> "AsyncIterator[DatabaseUrl]":
     """As `prove`, yielding the address of the restored copy, which is gone when the block is left."""
     name = f"junkie_proof_{uuid4().hex[:12]}"
@@ -189,7 +189,7 @@ async def restored(
             before=_room_for(needs),
             after=check_sql(needs.origin, tables),
             lock=lock,
-            reach=reach,
+            voice=voice,
         )
         yield url
     finally:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import process
 from junkie_cli.core.backup.tools import Tools
-from junkie_cli.core.backup.voice import Reach
+from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.errors import BackupError
 from junkie_cli.values import frozen
 
@@ -99,12 +99,12 @@ async def apply(
     after: str = "",
     lock: int | None = None,
     deadline: float | None = None,
-    reach: Reach | None = None,
+    voice: Voice = SILENT,
 ) -> None:
     """Restore the entries of `contents` into `url`, between the statements `before` and `after`, in one transaction.
 
     `only_schema` takes the objects of one schema out of them, without the schema itself. `deadline` is in seconds, for
-    the whole; `reach` is told how far the file is read. Raises BackupError; the database is then as it was.
+    the whole; `voice` is told how far the file is read. Raises BackupError; the database is then as it was.
     """
     with tempfile.TemporaryFile() as listing:
         listing.write("".join(f"{line}\n" for line in contents.lines).encode())
@@ -114,7 +114,7 @@ async def apply(
                 read = _reading(archive, listing.fileno(), tools, only_schema)
                 async with (
                     _pair(read, listing.fileno(), tools, url, lock) as (reader, writer),
-                    process.reading_told(reader.pid, archive, reach),
+                    process.reading_told(reader.pid, archive, voice),
                 ):
                     await _pass_on(reader, writer, server_major, before, after)
         except TimeoutError:

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from junkie_cli import figures
 from junkie_cli.core.backup import catalogue, files, lock, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.tools import major_of
@@ -53,10 +52,8 @@ async def verify(
         ) as scratch:
             if reason := await proof.lacking(scratch, needs):
                 raise proof.Unprovable(reason)
-            voice.progress(
-                f"restoring {path.name} ({figures.size(entry.bytes)}) into a scratch PostgreSQL {scratch.version}"
-            )
-            await proof.prove(scratch, path, needs, manifest.tables, reach=voice.reach)
+            voice.progress(f"restoring into a scratch PostgreSQL {scratch.version}")
+            await proof.prove(scratch, path, needs, manifest.tables, voice=voice)
             proven = manifest.proven(at=datetime.now(UTC), by=scratch.version)
     except proof.Unprovable as unprovable:
         raise BackupError(

@@ -135,9 +135,10 @@ class _Lines:
             yield bytes(piece)
 
     def _guessed_lines(self) -> int:
-        """How many lines there are, should the rest be as long as those read so far; 0 for a pipe."""
+        """How many lines there are, about, should the rest be as long as those read so far; 0 for a pipe."""
         size = os.fstat(self._file.fileno()).st_size
-        return round(self.read * size / self._file.tell()) if size else 0
+        guess = round(self.read * size / self._file.tell()) if size else 0
+        return max(round(guess, 3 - len(str(guess))), self.read) if size else 0
 
     def _checked(self, number: int, line: bytes) -> bytes | None:
         text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()

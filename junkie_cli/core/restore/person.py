@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import figures
 from junkie_cli.core.backup import catalogue, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.tools import major_of
@@ -112,10 +111,8 @@ async def plan(
         ) as scratch:
             if reason := await proof.lacking(scratch, needs_of(manifest)):
                 raise proof.Unprovable(reason)
-            voice.progress(
-                f"restoring {path.name} ({figures.size(entry.bytes)}) into a scratch PostgreSQL {scratch.version}"
-            )
-            async with proof.restored(scratch, path, needs_of(manifest), manifest.tables, reach=voice.reach) as copy:
+            voice.progress(f"restoring into a scratch PostgreSQL {scratch.version}")
+            async with proof.restored(scratch, path, needs_of(manifest), manifest.tables, voice=voice) as copy:
                 voice.progress(f"comparing what is there of {user_id}")
                 items = await _compare(copy, manifest, database, settings, user_id, replace_data)
     except proof.Unprovable as unprovable:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import figures
 from junkie_cli.core.backup import access, catalogue, dump, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
@@ -153,7 +152,7 @@ async def restore(
         safety = await _safety_backup(planned, database, settings, pg_bin, wait_lock, voice)
         for leftover in await staging.leftovers(connection):
             await staging.drop(connection, leftover)
-        voice.progress(f"restoring {planned.entry.path.name} ({figures.size(planned.entry.bytes)})")
+        voice.progress("restoring")
         await _stage(planned, found, chosen, voice)
         voice.progress("putting it in place")
         result = await _put_in_place(planned, found, database, settings)
@@ -225,7 +224,7 @@ async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools, voice:
         after=staging.after_sql(
             found, proof.check_sql(planned.manifest.origin, planned.tables), exists=planned.target.schema_exists
         ),
-        reach=voice.reach,
+        voice=voice,
     )
 
 
