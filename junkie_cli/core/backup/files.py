@@ -21,7 +21,7 @@ from junkie_cli.core.errors import BackupError
 
 DUMP_SUFFIX = ".dump"
 PARTIAL_SUFFIX = ".junkie-partial"
-_CHUNK = 4 << 20  # bytes hashed between two chances for the event loop
+_CHUNK = 256 << 10  # bytes hashed between two chances for the event loop
 
 
 def partial_of(final: Path) -> Path:
