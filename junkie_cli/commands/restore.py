@@ -175,9 +175,10 @@ async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -
     from junkie_cli.core.restore import whole
 
     path = await catalogue.find(options.file, settings.backup_dir)
-    if options.dry_run and settings.postgres_url is None and not embedded.exists(settings.data_dir):
-        return await whole.plan_into_new(path, settings, reach=voice.reach), None
-    await catalogue.require_good(path)  # before an embedded database is made for it
+    if settings.postgres_url is None and not embedded.exists(settings.data_dir):
+        if options.dry_run:
+            return await whole.plan_into_new(path, settings, reach=voice.reach), None
+        await catalogue.require_good(path, voice.reach)  # before an embedded database is made for it
     database = await locate(settings, create=True, on_progress=voice.progress)
     return await whole.plan(path, database, settings, replace_data=options.replace, reach=voice.reach), database
 

@@ -13,7 +13,7 @@ from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.spool import spool_folder
 from junkie_cli.core.url import DatabaseUrl, Host
-from tests.support.conversations import Turn, memories, runs, say, settings_for, talking
+from tests.support.conversations import Turn, memories, runs, say, settings_for, talking, written_ahead
 from tests.support.junkie import Junkie
 from tests.support.model_server import ModelServer, Reply, Request, Text, calls
 from tests.support.postgres import scratch_server
@@ -104,6 +104,53 @@ async def test_a_promotion_that_takes_too_long_costs_nothing_either(
         done = await retry_memories(settings)
         assert (done.succeeded, done.remaining) == (1, 0)
         assert [run["said"] for run in await runs(standby.url)] == ["I like tea."]
+
+
+async def test_what_had_not_reached_the_standby_is_not_taken_for_deleted(
+    primary: ScratchServer, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.01,))
+    async with talking(settings_for(by_tcp(primary), model)):
+        pass
+    with Standby(primary) as standby:
+        await asyncio.to_thread(standby.catch_up)
+        await asyncio.to_thread(standby.lag)
+        settings = settings_for(either(primary, standby), model)
+        async with talking(settings, session_id="talk") as conversation:
+            slow = Text("one two three", pause_after=2)
+            model.queue(slow)
+            turn = Turn(conversation, "I like tea.")
+            await slow.paused.wait()
+            await written_ahead(by_tcp(primary), "I like tea.")  # there, and there alone
+            await asyncio.to_thread(primary.stop)
+            slow.go_on.set()
+            assert any("it is kept in" in warning for warning in (await turn.said()).warnings)
+        await asyncio.to_thread(standby.promote)
+        done = await retry_memories(settings)
+        assert (done.succeeded, done.remaining) == (1, 0)
+        assert [run["said"] for run in await runs(standby.url)] == ["I like tea."]
+
+
+async def test_a_turn_goes_on_where_its_beginning_had_not_arrived(primary: ScratchServer, model: ModelServer) -> None:
+    async with talking(settings_for(by_tcp(primary), model)):
+        pass
+    with Standby(primary) as standby:
+        await asyncio.to_thread(standby.catch_up)
+        await asyncio.to_thread(standby.lag)
+        async with talking(settings_for(either(primary, standby), model), session_id="talk") as conversation:
+            (await say(conversation, "The first.")).ok()
+            slow = Text("one two three", pause_after=2)
+            model.queue(slow)
+            turn = Turn(conversation, "I like tea.")
+            await slow.paused.wait()
+            await written_ahead(by_tcp(primary), "I like tea.")
+            await asyncio.to_thread(primary.stop)
+            slow.go_on.set()
+            while not list(spool_folder().rglob("*.json")):
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(standby.promote)
+            (await turn.said()).ok()
+        assert [run["said"] for run in await runs(standby.url)] == ["I like tea."]  # the first is lost with its server
 
 
 def test_what_only_reads_is_asked_of_the_replica(primary: ScratchServer, model: ModelServer, junkie: Junkie) -> None:

@@ -58,6 +58,13 @@ class Standby:
         while execute(self, f"SELECT {reached} >= '{there}'") != [("t",)]:
             time.sleep(0.01)
 
+    def lag(self) -> None:
+        """Get nothing of the primary any more."""
+        execute(self, "ALTER SYSTEM SET primary_conninfo = ''")
+        execute(self, "SELECT pg_reload_conf()")
+        while execute(self, "SELECT 1 FROM pg_stat_wal_receiver"):
+            time.sleep(0.01)
+
     def promote(self) -> None:
         """Make it a primary; returns when it takes writes."""
         self._run("pg_ctl", "promote", "-w", "-D", str(self._data))

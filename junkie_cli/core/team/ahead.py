@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
 
 
+TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+"""SQL of the server's timeline: a standby that is promoted begins a new one. An error on one that is not."""
+
+
+async def has_changed_server(connection: "Connection", turn: Turn) -> bool:
+    """Whether another server took over since the turn began: what this one lacks may not have reached it."""
+    return bool(turn.timeline) and turn.timeline != await connection.fetchval(f"SELECT {TIMELINE}")
+
+
 async def lock_session(connection: "Connection", session_id: str) -> None:
     """Hold, to the transaction's end, the key with which agno's own adapter guards run_index: a bot waits for us."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext('agno_run_index'), hashtext($1))", session_id)
@@ -45,8 +54,8 @@ async def write_ahead(
 ) -> bool:
     """Write the turn down with `run`, in the caller's transaction, and say whether it is there now, not yet ended.
 
-    It is not when the session is somebody else's, or was deleted since the turn began. The extraction is this process'
-    own for `lease` seconds. Raises ErasedError.
+    It is not when the session is somebody else's, or was deleted since the turn began; one that is missing on another
+    timeline was lost, and is begun anew. The extraction is this process' own for `lease` seconds. Raises ErasedError.
     """
     await journal.guard_user(connection, state, turn.user_id, began=turn.began)
     await lock_session(connection, turn.session_id)
@@ -61,6 +70,7 @@ async def write_ahead(
         turn.run_id,
         to_json(run.to_dict()),
         run.created_at,
+        turn.timeline,
         *owed,
     )
     return there
@@ -68,11 +78,11 @@ async def write_ahead(
 
 def _statement(state: SchemaState, *, owed: bool) -> str:
     """SQL of `write_ahead`: $1 user, $2 session, $3 team, $4 its data, $5 whether the session is new, $6 run, $7 its
-    data, $8 its time, $9 and on the extraction.
+    data, $8 its time, $9 the timeline, $10 and on the extraction.
     """
     parts = [_session(state), f"run AS ({_run(state)})"]
     if owed:
-        parts.append(f"owed AS ({journal.pending_insert(state, first=9, source=' FROM run')})")
+        parts.append(f"owed AS ({journal.pending_insert(state, first=10, source=' FROM run')})")
     there = f"SELECT 1 FROM {state.qualified(RUNS)} WHERE run_id = $6::text AND status = '{RUNNING}'"
     return f"WITH {', '.join(parts)} SELECT EXISTS (SELECT 1 FROM run) OR EXISTS ({there})"
 
@@ -82,14 +92,15 @@ def _session(state: SchemaState) -> str:
     # back.
     table = state.qualified(SESSIONS)
     data, team = (state.column_type(SESSIONS, column) for column in ("session_data", "team_data"))
+    new = f"($5::bool OR ($9::text <> '' AND {TIMELINE} <> $9::text))"
     kept = (
-        f"UPDATE {table} SET updated_at = {EPOCH_NOW} WHERE NOT $5::bool AND session_id = $2::text"
+        f"UPDATE {table} SET updated_at = {EPOCH_NOW} WHERE NOT {new} AND session_id = $2::text"
         " AND user_id = $1::text AND session_type = 'team' RETURNING session_id"
     )
     begun = (
         f"INSERT INTO {table} AS s (session_id, session_type, team_id, user_id, session_data, team_data, created_at,"
         f" updated_at) SELECT $2::text, 'team', $3::text, $1::text, '{{}}'::{data}, $4::text::{team}, {EPOCH_NOW},"
-        f" {EPOCH_NOW} WHERE $5::bool ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
+        f" {EPOCH_NOW} WHERE {new} ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at"
         " WHERE s.user_id = excluded.user_id AND s.session_type = excluded.session_type RETURNING session_id"
     )
     return f"kept AS ({kept}), begun AS ({begun}), talk AS (TABLE kept UNION ALL TABLE begun)"

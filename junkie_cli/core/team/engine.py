@@ -88,6 +88,7 @@ async def open_engine(
     engine = _engine(settings, models, records, memory, connections)
     async with connections.transaction(read_only=True) as connection:
         known = await identity(connection, state)
+        await records.look_for_timeline(connection)
     engine.spool = Spool(known, connections.database.label) if known else None
     return engine
 

@@ -7,6 +7,7 @@ extraction that is owed for it.
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID, uuid4
@@ -70,6 +71,16 @@ class Records(Lookups):
     def __init__(self, connections: Connections, state: SchemaState, *, history_days: int) -> None:
         super().__init__(connections, state)
         self._history_days = history_days
+        self._timeline = "''"
+
+    async def look_for_timeline(self, connection: "Connection") -> None:
+        """Have turns keep the server's timeline if it tells it: not all that speak as PostgreSQL do."""
+        from asyncpg import PostgresError
+
+        with suppress(PostgresError):
+            async with connection.transaction():
+                await connection.fetchval(f"SELECT {ahead.TIMELINE}")
+                self._timeline = f"CASE WHEN pg_is_in_recovery() THEN '' ELSE {ahead.TIMELINE} END"
 
     @property
     def keeps_pending(self) -> bool:
@@ -111,6 +122,7 @@ class Records(Lookups):
             run_id=str(uuid4()),
             message=message,
             began=row["began"],
+            timeline=row["timeline"],
             session=_session(row, said[-reading.history_runs :] if reading.history_runs else []),
             context=last_answer(said)[-CONTEXT_LENGTH:],
             memories=memories,
@@ -123,7 +135,8 @@ class Records(Lookups):
         if not reading.count_left_out:
             more = "0"
         return (
-            "SELECT clock_timestamp() AS began, s.session_id, s.user_id, s.session_type, s.team_id, s.created_at,"
+            f"SELECT clock_timestamp() AS began, {self._timeline} AS timeline,"
+            " s.session_id, s.user_id, s.session_type, s.team_id, s.created_at,"
             " s.session_data::text AS session_data, s.metadata::text AS metadata,"
             f" {'s.runs IS NOT NULL' if state.has_runs_column else 'false'} AS has_legacy_runs,"
             f" ARRAY(SELECT r.run_data::text FROM {state.qualified(RUNS)} r WHERE r.session_id = $1 AND r.user_id = $2"
@@ -257,7 +270,8 @@ class Records(Lookups):
         )
 
     async def _insert_session(self, connection: "Connection", turn: Turn) -> None:
-        if turn.session_begun:
+        # Missing, it was deleted; or it had not reached the server that took over meanwhile.
+        if turn.session_begun and not await ahead.has_changed_server(connection, turn):
             raise NotFoundError(
                 f"session {turn.session_id} was deleted during this turn, which is therefore not stored",
                 hint="begin a new session",

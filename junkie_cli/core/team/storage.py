@@ -30,7 +30,8 @@ class Turn:
     """One exchange: what was read for it, and what agno made of it.
 
     `session` is None when it is to be begun; its runs are the last ones that go into the context. `context` holds the
-    assistant's words that `message` answers. `began` is the database's clock, which an erasure is compared with.
+    assistant's words that `message` answers. `began` is the database's clock, which an erasure is compared with;
+    `timeline` is the server's, "" where it was not known: another one lost what had not reached it when it took over.
     `written_ahead` once the database has the turn without its answer.
     """
 
@@ -39,6 +40,7 @@ class Turn:
     run_id: str
     message: str
     began: datetime | None = None
+    timeline: str = ""
     session: TeamSession | None = None
     context: str = ""
     memories: tuple[MemoryEntry, ...] = ()
