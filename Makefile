@@ -13,6 +13,8 @@ PARALLEL := -n $(WORKERS) --dist worksteal
 SHORT := database schema journal memories storage chat_core_remembers
 # Set on some machines: each worker would compile everything anew, and each program that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
+# Folders of tests with a target of their own.
+APART := newcomer faults benchmarks
 MINUTES ?= 10
 KILLS ?= 30
 ROWS ?= 5000000
@@ -20,7 +22,7 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test check lint fix coverage faults soak bench bench-small bench-data docs clean
+.PHONY: help chat demo test newcomer check lint fix coverage faults soak bench bench-small bench-data docs clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +34,10 @@ demo: $(VENV)/.run ## A two-minute tour on a throw-away database, no key needed
 	@$(BIN)/junkie demo
 
 test: $(VENV)/.dev ## Run the tests, against servers that they start themselves: under ten minutes on two cores
-	$(PYTEST) $(PARALLEL) tests --ignore tests/faults --ignore tests/benchmarks
+	$(PYTEST) $(PARALLEL) tests $(APART:%=--ignore tests/%)
+
+newcomer: $(VENV)/.dev ## Install with pip, pipx and uv, and run every command of the README
+	$(PYTEST) $(PARALLEL) tests/newcomer
 
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
 	$(PYTEST) $(PARALLEL) tests/unit $(SHORT:%=tests/integration/test_%.py)
