@@ -167,7 +167,11 @@ def search(place: Place) -> list[Case]:
 
 def indexed_search(place: Place) -> list[Case]:
     """The same with the full-text index."""
-    return [place.floor(), *_searches(place, ", indexed")]
+    rare = (
+        f"SELECT * FROM {MEMORIES} WHERE to_tsvector('simple', memory #>> '{{}}') @@ to_tsquery('simple', '{RARE}:*')"
+        " ORDER BY updated_at + 0 DESC NULLS LAST LIMIT 80"
+    )
+    return [place.floor(), place.psql("psql full text, rare", rare), *_searches(place, ", indexed")]
 
 
 def _searches(place: Place, suffix: str) -> list[Case]:
@@ -187,6 +191,7 @@ def search_goals() -> Iterator[Goal]:
 def indexed_search_goals() -> Iterator[Goal]:
     for name in ("absent", "rare", "common"):
         yield Goal(f"search, {name}, indexed", ("F",), 1.0, plus=0.075 if name == "common" else 0.01)
+    yield Goal("search, rare, indexed", ("F", "psql full text, rare"), 1.0, plus=0.01)
 
 
 # --- clear and erase --------------------------------------------------------------------------------------------------
@@ -197,6 +202,12 @@ _ERASE = (
     " DELETE FROM ai.agent_sessions_runs WHERE user_id = '{0}';"
     " DELETE FROM ai.agent_sessions WHERE user_id = '{0}'; COMMIT"
 )
+_LEFT = "".join(
+    f"SELECT count(*) FROM ai.{table} WHERE user_id = '{{0}}'; "
+    for table in ("user_memories", "agent_sessions_runs", "agent_sessions")
+)
+# What a receipt rests on beside that: recounted before the commit, and again after it.
+_ERASE_COUNTED = _ERASE.replace("COMMIT", _LEFT + "COMMIT") + f"; {_LEFT}"
 
 
 def deletions(place: Place, suffix: str = "") -> list[Case]:
@@ -212,6 +223,7 @@ def deletions(place: Place, suffix: str = "") -> list[Case]:
         each("clear -u typical", "memories", "clear", "-u"),
         each("clear -u typical --no-undo", "memories", "clear", "--no-undo", "-u"),
         place.psql_each("psql delete all" + suffix, lambda: _ERASE.format(next(users))),
+        place.psql_each("psql delete all, recounted" + suffix, lambda: _ERASE_COUNTED.format(next(users))),
         each("users erase typical", "users", "erase"),
     ]
 
@@ -221,6 +233,7 @@ def deletions_goals(suffix: str = "") -> Iterator[Goal]:
     yield Goal(f"clear -u typical{suffix}", ("F", memories), (1.0, 1.2))
     yield Goal(f"clear -u typical --no-undo{suffix}", ("F", memories), (1.0, 1.2))
     yield Goal(f"users erase typical{suffix}", ("F", everything), (1.0, 1.2))
+    yield Goal(f"users erase typical{suffix}", ("F", f"psql delete all, recounted{suffix}"), (1.0, 1.2))
 
 
 # --- export and import ------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_a_small_run_measures_everything_and_reports_it(junkie: Junkie, tmp_path
     told = json.loads(written[0].read_text("utf-8"))
     assert told["about"]["rows"] == ROWS
     groups = {"startup", "lists", "pages", "stats", "search", "deletions", "export", "import", "backup", "embedded"}
-    assert groups | {"indexed pages", "indexed search", "chat"} == told["cases"].keys()
+    assert groups | {"indexed pages", "indexed deletions", "indexed search", "chat"} == told["cases"].keys()
     for goal in told["goals"]:
         assert goal["value"] > 0, goal
         assert goal["limit"] > 0, goal
