@@ -243,15 +243,20 @@ def transfers(place: Place) -> list[Case]:
     """All memories out, beside psql doing the same."""
     out = place.folder / "export.jsonl"
     moved = {"database": place.moved.url, "after": out.unlink}
+    copy = f"\\copy (SELECT row_to_json(m) FROM {MEMORIES} m) TO '{out}'"
+    synced = place.folder / "synced.sql"  # the file is on the disk when the command ends, as ours is
+    synced.write_text(f"{copy}\n\\! sync {out}\n", "utf-8")
     return [
         place.floor(),
-        place.psql_script("psql \\copy out", f"\\copy (SELECT row_to_json(m) FROM {MEMORIES} m) TO '{out}'", **moved),
+        place.psql_script("psql \\copy out", copy, **moved),
+        place.psql_script("psql \\copy out, synced", f"\\i {synced}", **moved),
         place.junkie("export", "memories", "export", "-o", str(out), **moved),
     ]
 
 
 def transfers_goals() -> Iterator[Goal]:
     yield Goal("export", ("psql \\copy out",), 1.0)
+    yield Goal("export", ("F", "psql \\copy out, synced"), 1.0)
     yield Goal("export", ("F",), 1.1, what="peak")
 
 
