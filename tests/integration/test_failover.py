@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from junkie_cli.core.chat import Conversation
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.retrying import retry_memories
@@ -27,8 +28,15 @@ def model() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def primary() -> Iterator[ScratchServer]:
+def primary(model: ModelServer) -> Iterator[ScratchServer]:
+    """A server with agno's tables and ours."""
+
+    async def make_tables(url: DatabaseUrl) -> None:
+        async with talking(settings_for(url, model)):
+            pass
+
     with scratch_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
+        asyncio.run(make_tables(by_tcp(server)))
         yield server
 
 
@@ -55,16 +63,20 @@ def either(primary: ScratchServer, standby: Standby) -> DatabaseUrl:
     )
 
 
+async def in_mid_answer(conversation: Conversation, model: ModelServer) -> tuple[Turn, Text]:
+    """A turn whose answer pauses after two words, until `go_on` of the reply is set."""
+    slow = Text("one two three", pause_after=2)
+    model.queue(slow)
+    turn = Turn(conversation, "I like tea.")
+    await slow.paused.wait()
+    return turn, slow
+
+
 async def test_a_turn_outlives_the_primary_and_the_talk_goes_on(primary: ScratchServer, model: ModelServer) -> None:
-    async with talking(settings_for(by_tcp(primary), model)):
-        pass  # makes the tables
     with Standby(primary) as standby:
         async with talking(settings_for(either(primary, standby), model), session_id="talk") as conversation:
             (await say(conversation, "The first.")).ok()
-            slow = Text("one two three", pause_after=2)
-            model.queue(slow)
-            turn = Turn(conversation, "I like tea.")
-            await slow.paused.wait()
+            turn, slow = await in_mid_answer(conversation, model)
             await asyncio.to_thread(standby.catch_up)
             await asyncio.to_thread(primary.stop)
             slow.go_on.set()
@@ -85,15 +97,10 @@ async def test_a_promotion_that_takes_too_long_costs_nothing_either(
     primary: ScratchServer, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.01,))
-    async with talking(settings_for(by_tcp(primary), model)):
-        pass
     with Standby(primary) as standby:
         settings = settings_for(either(primary, standby), model)
         async with talking(settings, session_id="talk") as conversation:
-            slow = Text("one two three", pause_after=2)
-            model.queue(slow)
-            turn = Turn(conversation, "I like tea.")
-            await slow.paused.wait()
+            turn, slow = await in_mid_answer(conversation, model)
             await asyncio.to_thread(standby.catch_up)
             await asyncio.to_thread(primary.stop)
             slow.go_on.set()
@@ -110,17 +117,11 @@ async def test_what_had_not_reached_the_standby_is_not_taken_for_deleted(
     primary: ScratchServer, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.01,))
-    async with talking(settings_for(by_tcp(primary), model)):
-        pass
     with Standby(primary) as standby:
-        await asyncio.to_thread(standby.catch_up)
         await asyncio.to_thread(standby.lag)
         settings = settings_for(either(primary, standby), model)
         async with talking(settings, session_id="talk") as conversation:
-            slow = Text("one two three", pause_after=2)
-            model.queue(slow)
-            turn = Turn(conversation, "I like tea.")
-            await slow.paused.wait()
+            turn, slow = await in_mid_answer(conversation, model)
             await written_ahead(by_tcp(primary), "I like tea.")  # there, and there alone
             await asyncio.to_thread(primary.stop)
             slow.go_on.set()
@@ -132,17 +133,11 @@ async def test_what_had_not_reached_the_standby_is_not_taken_for_deleted(
 
 
 async def test_a_turn_goes_on_where_its_beginning_had_not_arrived(primary: ScratchServer, model: ModelServer) -> None:
-    async with talking(settings_for(by_tcp(primary), model)):
-        pass
     with Standby(primary) as standby:
-        await asyncio.to_thread(standby.catch_up)
         await asyncio.to_thread(standby.lag)
         async with talking(settings_for(either(primary, standby), model), session_id="talk") as conversation:
             (await say(conversation, "The first.")).ok()
-            slow = Text("one two three", pause_after=2)
-            model.queue(slow)
-            turn = Turn(conversation, "I like tea.")
-            await slow.paused.wait()
+            turn, slow = await in_mid_answer(conversation, model)
             await written_ahead(by_tcp(primary), "I like tea.")
             await asyncio.to_thread(primary.stop)
             slow.go_on.set()

@@ -59,7 +59,8 @@ class Standby:
             time.sleep(0.01)
 
     def lag(self) -> None:
-        """Get nothing of the primary any more."""
+        """Get nothing of the primary any more but what it holds by now."""
+        self.catch_up()
         execute(self, "ALTER SYSTEM SET primary_conninfo = ''")
         execute(self, "SELECT pg_reload_conf()")
         while execute(self, "SELECT 1 FROM pg_stat_wal_receiver"):
