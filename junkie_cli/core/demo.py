@@ -23,6 +23,8 @@ class Step:
 
 USER = "ada"
 
+_REMOVAL_SECONDS = 10.0
+
 STEPS: tuple[Step, ...] = (
     Step(
         "Tell the team something about you. The rehearsal model answers; the team, its memory and PostgreSQL are real.",
@@ -76,10 +78,15 @@ class Stage:
     ) -> None:
         import asyncio
         import shutil
+        import time
 
         if embedded.exists(self._data_dir):
             asyncio.run(embedded.stop(self._data_dir))
-        shutil.rmtree(self._data_dir, ignore_errors=True)
+        # A database that is only just being made goes on making files until it finds one of them gone.
+        end = time.monotonic() + _REMOVAL_SECONDS
+        while self._data_dir.exists() and time.monotonic() < end:
+            shutil.rmtree(self._data_dir, ignore_errors=True)
+            time.sleep(0.02)
         shutil.rmtree(self._home, ignore_errors=True)
 
 
