@@ -35,7 +35,7 @@ def _converse(options: Options, invocation: Invocation) -> None:
 
     notices = Notices(main_screen(), quiet=invocation.quiet)
     with typed_ahead() if notices.screen.look.motion else nullcontext():
-        greet(notices, settings, options, quiet=invocation.quiet)
+        greet(notices, settings, options)
         from junkie_cli.conversation.loop import Loop
 
         invocation.run(Loop(settings, options, notices).run())

@@ -10,10 +10,10 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.text import shown
 
 
-def greet(notices: Notices, settings: Settings, options: Options, *, quiet: bool) -> None:
+def greet(notices: Notices, settings: Settings, options: Options) -> None:
     """Say who is here, and what must be told before the first word; then show a prompt, where it can be drawn over."""
     screen = notices.screen
-    if not quiet:
+    if not notices.quiet:
         model = "rehearsal model" if options.offline else settings.custom_model
         rest = f" {sign(screen.look, 'separator')} ".join(["", shown(settings.user), shown(model), "/help"])
         screen.print(screen.look.styled("junkie", "bold") + screen.look.styled(rest, "dim"))

@@ -22,7 +22,7 @@ class Notices:
 
     def __init__(self, screen: Screen, errors: TextIO | None = None, *, quiet: bool = False) -> None:
         self._errors = sys.stderr if errors is None else errors
-        self._quiet = quiet
+        self.quiet = quiet
         self._shared = is_terminal(self._errors) and is_terminal(screen.stream)
         self.screen = screen
 
@@ -47,7 +47,7 @@ class Notices:
 
     def memory(self, event: "Memory", pending: int = 0) -> None:
         """Tell what became of a memory; `pending` extractions wait by now."""
-        if not self._quiet:
+        if not self.quiet:
             self.tell(memory_lines(event, self.look, self.columns, pending=pending))
 
     def error(self, error: JunkieError) -> None:
@@ -64,7 +64,7 @@ class Notices:
 
     def note(self, message: str) -> None:
         """Tell something beside the answer."""
-        if not self._quiet:
+        if not self.quiet:
             self.tell(note_lines(message, self.look, self.columns))
 
 

@@ -137,8 +137,10 @@ class _Lines:
     def _guessed_lines(self) -> int:
         """How many lines there are, about, should the rest be as long as those read so far; 0 for a pipe."""
         size = os.fstat(self._file.fileno()).st_size
-        guess = round(self.read * size / self._file.tell()) if size else 0
-        return max(round(guess, 3 - len(str(guess))), self.read) if size else 0
+        if not size:
+            return 0
+        guess = round(self.read * size / self._file.tell())
+        return max(round(guess, 3 - len(str(guess))), self.read)
 
     def _checked(self, number: int, line: bytes) -> bytes | None:
         text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
@@ -216,11 +218,9 @@ def _mistyped(row: Mapping[str, Any]) -> str | None:
 
 def _storable(row: dict[str, Any], text: bytes) -> bytes:
     """The line as jsonb takes it. Only agno 2.2 could store \\u0000: it is left out, as every newer one does."""
-    if b"\\u" not in text:
-        return text.replace(b"\r", b" ")
     if b"\\u0000" in text:
         row = _without_nul(row)
-    elif b"\\ud" not in text.lower():
+    elif b"\\u" not in text or b"\\ud" not in text.lower():
         return text.replace(b"\r", b" ")
     return json.dumps(row, ensure_ascii=False).encode()
 
