@@ -19,26 +19,45 @@ SIGPIPE = 13
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
-    if sys.argv[1:] == ["--version"]:  # scripts ask this often: answered before typer is loaded
-        sys.stdout.write(f"junkie {__version__}\n")
-        return
+    if sys.argv[1:] == ["--version"] and _tells_version():
+        _end(0)
     _mend_streams()
     code = run_command_line(sys.argv[1:], listen=True)
     _settle_stdout()
-    _leave(code)
+    _let_signals_kill()
+    _end(code)
 
 
-def _leave(code: int) -> None:
-    """End this process. What a thread is still loading or looking up is not waited for, and not torn down under it."""
+def _tells_version() -> bool:
+    """Tell the version before typer is loaded: scripts ask often. False where the usual way must say why it cannot."""
+    if sys.stdout is None:
+        return False
+    try:
+        os.write(sys.stdout.fileno(), f"junkie {__version__}\n".encode())
+    except OSError:
+        return False
+    return True
+
+
+def _let_signals_kill() -> None:
+    """From here on an impatient second Ctrl-C ends the process, without a traceback."""
     import signal
-    import threading
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)  # an impatient second Ctrl-C: no traceback of the interpreter's end
-    if any(thread.daemon for thread in threading.enumerate()):
-        os._exit(code)
-    sys.exit(code)
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(code: int) -> None:
+    """End this process at once.
+
+    Taking the interpreter apart would be an eighth of `memories list`, and nobody waits for it: what a thread is still
+    loading or looking up is not waited for either, nor torn down under it.
+    """
+    import atexit
+
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def run_command_line(arguments: list[str], *, listen: bool = False) -> int:

@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer._click.decorators
 import typer._completion_classes
 import typer.core
 import typer.main
@@ -38,6 +39,16 @@ _WAYS_IN = (
     ("doctor", "check what is set up, and be told the next step"),
 )
 _GLOBAL_OPTIONS = frozenset({"-v", "--verbose", "-q", "--quiet", "--env-file", "--version"})
+
+
+def _print(text: str, **_: Any) -> None:
+    """Print an answer as commands do, who say why they cannot; loaded only for that."""
+    from junkie_cli.output import print_styled
+
+    print_styled(text)
+
+
+typer._click.decorators.echo = _print  # type: ignore[attr-defined, assignment]  # what prints help
 
 
 class TreeContext(Context):
@@ -171,7 +182,7 @@ def _dressed(command: Command) -> Command:
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"junkie {__version__}")
+        _print(f"junkie {__version__}")
         raise typer.Exit
 
 
@@ -189,7 +200,7 @@ def _root(
     options = invocation()
     options.env_file, options.verbose, options.quiet = env_file, verbose, quiet
     if context.invoked_subcommand is None:
-        typer.echo(_welcome())
+        _print(_welcome())
 
 
 def root_command() -> Command:

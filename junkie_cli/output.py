@@ -37,6 +37,7 @@ __all__ = [
     "print_line",
     "print_record",
     "print_rows",
+    "print_styled",
     "progress",
     "require_confirmation",
     "sparkline",
@@ -92,6 +93,11 @@ def _json_value(value: Any) -> Any:
 def print_line(text: str) -> None:
     """Print an answer that is plain text: a path, a sentence."""
     _answer(shown(text) + "\n")
+
+
+def print_styled(text: str) -> None:
+    """Print text of our own as it is, styles and all: help, a welcome."""
+    _answer(text + "\n")
 
 
 def print_rows(

@@ -49,9 +49,10 @@ def test_pipes_are_utf8_in_every_locale(junkie: Junkie, locale: str) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_do_no_harm(junkie: Junkie, closed: str) -> None:
+@pytest.mark.parametrize("arguments", ["--version", "config show"])
+def test_closed_streams_do_no_harm(junkie: Junkie, arguments: str, closed: str) -> None:
     done = subprocess.run(
-        ["sh", "-c", f'"$0" config show {closed}', SCRIPT], env=junkie.environment(), cwd=junkie.cwd,
+        ["sh", "-c", f'"$0" {arguments} {closed}', SCRIPT], env=junkie.environment(), cwd=junkie.cwd,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
@@ -80,10 +81,11 @@ def test_a_reader_that_leaves_ends_it_quietly(junkie: Junkie) -> None:
     assert done.stderr == ""
 
 
-def test_an_answer_that_finds_no_room_is_a_failure(junkie: Junkie) -> None:
+@pytest.mark.parametrize("arguments", ["--version", "--help", "config show"])
+def test_an_answer_that_finds_no_room_is_a_failure(junkie: Junkie, arguments: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [SCRIPT, "config", "show"], env=junkie.environment(), cwd=junkie.cwd, stdout=full, stderr=subprocess.PIPE
+            [SCRIPT, *arguments.split()], env=junkie.environment(), cwd=junkie.cwd, stdout=full, stderr=subprocess.PIPE
         )
     assert done.returncode == 1
     assert done.stderr.startswith(b"error: the answer could not be written: No space left on device\n")
