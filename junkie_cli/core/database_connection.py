@@ -7,6 +7,7 @@ answers for a PostgreSQL.
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ from asyncpg import connect_utils, protocol  # noqa: TID253
 
 CANCEL_TIMEOUT = 3.0
 """Seconds that a server has to stop a statement that was interrupted, before the connection is given up."""
+
+_MOST_STATEMENTS = 100  # a conversation has some thirty
 
 _FIRST = b"REvN"
 _LONGEST_FIRST = 30_000
@@ -65,6 +68,8 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
 
     _read_only = False
     _limits = ""
+    keeps_statements = False
+    """Whether statements are prepared once and kept (`keep_statements`)."""
 
     def hold_to(self, *, read_only: bool, statement_timeout: float | None) -> None:
         """Make every transaction READ ONLY, and let no statement in one take longer than the timeout (seconds)."""
@@ -82,11 +87,27 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         text = query + self._limits if query.startswith("BEGIN") and query.endswith(";") else query
         return await super().execute(text, *arguments, **options)
 
+    async def keep_statements(self) -> None:
+        """From here on prepare each statement once, unless a pooler may have another server do the next transaction.
+
+        Prepared anew, each costs a round trip, two parses and a plan. The server's process is the one that the log-in
+        named where nothing stands between, or what does keeps to one server a client; poolers name one of their own.
+        Asked in the simple protocol, whose one message no pooler can tear apart.
+        """
+        with suppress(asyncpg.UndefinedFunctionError):  # not all that speak as PostgreSQL do have it
+            same = await self.execute(f"SELECT 1 WHERE pg_backend_pid() = {self.get_server_pid()}")
+            self.keeps_statements = same == "SELECT 1"
+        if self.keeps_statements:
+            self._stmt_cache_enabled = True
+            self._stmt_cache.set_max_size(_MOST_STATEMENTS)
+
     async def _get_statement(self, *query: Any, named: Any = False, **options: Any) -> Any:
         # Even without a cache asyncpg names the statements of cursors (`__asyncpg_stmt_1__`, in every process
         # alike) and leaves them with a server connection that another client gets next. Without a name each
         # execution brings its own parse, in the same message.
-        return await super()._get_statement(*query, named="" if named is True else named, **options)
+        if not self.keeps_statements and named is True:
+            named = ""
+        return await super()._get_statement(*query, named=named, **options)
 
     def _cancel_current_command(self, *waiters: Any) -> None:
         super()._cancel_current_command(*waiters)

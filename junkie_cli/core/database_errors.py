@@ -108,7 +108,8 @@ def _client_error(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
 
     if isinstance(error, asyncpg.DataError):
         return DatabaseError("a value does not fit the type of its column", hint="nothing was changed")
-    if "closed" in str(error):
+    # asyncpg "cannot switch" a connection to any state once the server has ended it while nobody used it.
+    if "closed" in str(error) or "cannot switch" in str(error):
         return _told(_LOST, url, None)
     return DatabaseError(
         f"the conversation with {_place(url)} went wrong ({type(error).__name__})",

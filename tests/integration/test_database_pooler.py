@@ -113,6 +113,24 @@ async def test_nothing_is_left_on_the_servers_connection(server: ScratchServer) 
         await other.close()
 
 
+async def test_statements_are_kept_where_no_pooler_stands_between(server: ScratchServer, pooler: PgBouncer) -> None:
+    async def kept(url: DatabaseUrl) -> tuple[bool, int]:
+        connection = await open_connection(url)
+        await connection.keep_statements()
+        for number in range(3):
+            async with connection.transaction():
+                assert await connection.fetchval("SELECT $1::int", number) == number
+        async with connection.transaction():
+            named = await connection.fetchval(
+                "SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT $1::int'"
+            )
+        await connection.close()
+        return connection.keeps_statements, named
+
+    assert await kept(pooler.url()) == (False, 0)
+    assert await kept(server.url) == (True, 1)
+
+
 SCRIPT = """
 import asyncio, sys, asyncpg
 from junkie_cli.core.database import close_connection, engine_options, open_connection

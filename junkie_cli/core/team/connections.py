@@ -7,7 +7,7 @@ yet, and the next connection is tried.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import Database, close_connection, locate, open_connection, translate_errors
@@ -48,27 +48,60 @@ class Connections:
         """
         async with self._places:
             connection, transaction = await self._begin(read_only)
-            try:
-                with translate_errors(self.database.url):
-                    yield connection
-                    await transaction.commit()
-            except BaseException:
-                connection.terminate()
-                raise
-            if self._closed:
-                await close_connection(connection)
-            else:
-                self._idle.append(connection)
+            async with self._used(connection):
+                yield connection
+                await transaction.commit()
 
-    async def _begin(self, read_only: bool) -> "tuple[Connection, Any]":
+    @asynccontextmanager
+    async def statement(self) -> "AsyncIterator[Connection]":
+        """A connection for a statement that reads, and needs no BEGIN and COMMIT unless a pooler stands between.
+
+        Nothing has proved that the connection still leads anywhere: after `database_lost` those that are idle are given
+        up with it, and who asks may try again. Raises DatabaseError.
+        """
+        async with self._places:
+            connection = self._taken() or await self.open()
+            try:
+                async with self._used(connection), self._single(connection):
+                    yield connection
+            except DatabaseError as error:
+                if error.code == "database_lost":
+                    self._give_up_idle()
+                raise
+
+    @asynccontextmanager
+    async def _used(self, connection: "Connection") -> AsyncIterator[None]:
+        """Translate errors inside, and take the connection back after: as idle, or as one not to be used again."""
+        try:
+            with translate_errors(self.database.url):
+                yield
+        except BaseException:
+            connection.terminate()
+            raise
+        if self._closed:
+            await close_connection(connection)
+        else:
+            self._idle.append(connection)
+
+    def _single(self, connection: "Connection") -> AbstractAsyncContextManager[Any]:
+        kept: bool = connection.keeps_statements
+        return nullcontext() if kept else connection.transaction(readonly=True)
+
+    def _taken(self) -> "Connection | None":
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_closed():
-                continue
-            try:
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _give_up_idle(self) -> None:
+        while (connection := self._taken()) is not None:
+            connection.terminate()
+
+    async def _begin(self, read_only: bool) -> "tuple[Connection, Any]":
+        while (connection := self._taken()) is not None:
+            with suppress(DatabaseError):
                 return connection, await self._started(connection, read_only)
-            except DatabaseError:
-                continue
         connection = await self.open()
         return connection, await self._started(connection, read_only)
 
@@ -84,8 +117,7 @@ class Connections:
 
     async def warm(self) -> None:
         """Open the first connection. Raises DatabaseError."""
-        async with self.transaction(read_only=True):
-            pass
+        self._idle.append(await self.open())
 
     async def open(self) -> "Connection":
         """A new connection, not kept. An embedded server that has stopped meanwhile is started again."""
@@ -98,7 +130,14 @@ class Connections:
         return await self._connect()
 
     async def _connect(self) -> "Connection":
-        return await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
+        connection = await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
+        try:
+            with translate_errors(self.database.url):
+                await connection.keep_statements()
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def close(self) -> None:
         """Close what is idle, and what is still in use once it is given back; safe to call twice."""
