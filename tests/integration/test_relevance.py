@@ -7,7 +7,8 @@ import pytest
 
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.retrying import retry_memories
-from junkie_cli.core.team.relevance import choose, pattern_of, stems_of
+from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER
+from junkie_cli.core.team.relevance import choose, patterns_of, stems_of
 from junkie_cli.core.team.values import MemoryEntry
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import memories, rows, say, settings_for, talking, template
@@ -94,6 +95,36 @@ async def test_a_retried_extraction_is_shown_what_is_near_to_its_message(
     assert all(size(request) < 3500 for request in model.memory_requests[before:])
 
 
+@pytest.mark.parametrize("indexed", [True, False])
+async def test_the_newest_are_the_same_with_our_index_and_without(
+    database: DatabaseUrl, model: ModelServer, indexed: bool
+) -> None:
+    """Old agno left memories that were never changed without a time of change: the time they were made counts."""
+    await rows(
+        database,
+        "INSERT INTO ai.user_memories (memory_id, user_id, memory, topics, created_at, updated_at)"
+        " SELECT 'm' || n, CASE n % 9 WHEN 0 THEN 'bob' ELSE 'ada' END, to_json('Thing ' || n::text)::jsonb, '[]',"
+        " 1000 + n / 2, CASE n % 7 WHEN 0 THEN NULL ELSE 1000 + n / 2 END FROM generate_series(1, 900) n",
+    )
+    await rows(
+        database,
+        "INSERT INTO ai.user_memories (memory_id, user_id, memory, topics, created_at)"
+        " SELECT 'old', 'ada', to_json('Long ago there was a trombone'::text)::jsonb, '[]', 1",
+    )
+    if not indexed:
+        await rows(database, "DROP INDEX ai.junkie_memories_user_updated")
+    async with talking(settings_for(database, model)) as conversation:
+        records = conversation._engine.records
+        assert records.state.has_index(MEMORIES, *MEMORIES_BY_USER) is indexed
+        found = [entry.memory_id for entry in await records.memories("ada", limit=100)]
+        (await say(conversation, "My trombone is out of tune.")).ok()
+    of_ada = [n for n in range(1, 901) if n % 9]
+    newest = sorted(of_ada, key=lambda n: (n // 2, f"m{n}"), reverse=True)
+    assert found == [f"m{n}" for n in newest[:100]]
+    assert "Long ago there was a trombone" in model.main_requests[0].system
+    assert f"Thing {newest[0]}\n" in model.main_requests[0].system
+
+
 async def test_a_message_that_looks_like_a_pattern_or_has_no_words_does_no_harm(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
@@ -111,7 +142,8 @@ def entry(number: int, memory: str) -> MemoryEntry:
 def test_words_are_looked_for_by_their_beginnings_and_common_ones_not_at_all() -> None:
     assert stems_of("What are the allergies of you?") == ["allerg"]
     assert stems_of("") == []
-    assert pattern_of([]) is None
+    assert patterns_of([]) is None
+    assert patterns_of(["allerg", "_x_"]) == ["%allerg%", r"%\_x\_%"]
     assert stems_of("我喜欢绿茶") == ["喜欢", "我喜", "欢绿", "绿茶"]
     assert len(stems_of(" ".join(f"{n}word{n}th" for n in range(100)))) == 24
     assert all(stem.isalnum() for stem in stems_of("(a+)+$ f[oo|bar]* \\d{3,} .*.*"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.journal import storable
 from junkie_cli.core.runs import elements
-from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, exchange, utc
 from junkie_cli.core.team.refusals import log_refusal
@@ -25,6 +25,8 @@ _ANSWERED = "r.run_data #>> '{content}'"
 NEWEST = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
 """SQL that no index on updated_at alone can serve: the planner would walk it past every other user's memories."""
 
+_NEWEST_DATED = "ORDER BY m.updated_at DESC, m.memory_id DESC"  # what our index on memories has in order
+
 
 class Lookups:
     """Reading one user's rows. Every statement names the user; each raises DatabaseError when it cannot be answered."""
@@ -36,14 +38,27 @@ class Lookups:
     def _reading(self) -> "AbstractAsyncContextManager[Connection]":
         return self._connections.transaction(read_only=True)
 
+    def newest_memories(self, condition: str, limit: str, *, offset: int = 0) -> str:
+        """SQL of whole rows of memories `m`, newest first; `condition` names the user.
+
+        With our index as many as are asked for are read, without it all of the user's are sorted.
+        """
+        table = f"(SELECT m.* FROM {self.state.qualified(MEMORIES)} m WHERE {condition}"
+        rows = f"{table} {NEWEST} OFFSET {offset} LIMIT {limit})"
+        if self.state.has_index(MEMORIES, *MEMORIES_BY_USER):
+            most = f"LIMIT {limit} + {offset}"
+            dated = f"{table} AND m.updated_at IS NOT NULL {_NEWEST_DATED} {most})"
+            undated = f"{table} AND m.updated_at IS NULL {NEWEST} {most})"
+            rows = f"(SELECT m.* FROM ({dated} UNION ALL {undated}) m {NEWEST} OFFSET {offset} LIMIT {limit})"
+        return f"{rows} m"
+
     async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
         """The user's memories, newest first, at most `limit`; with `text` those that contain it in any case."""
+        wanted = "m.user_id = $1 AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower($2)) > 0)"
         async with self._reading() as connection:
             rows = await connection.fetch(
                 "SELECT json_build_array(m.memory_id, m.memory #>> '{}', m.topics, m.updated_at)::text AS found"
-                f" FROM (SELECT m.* FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1"
-                f" AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{{}}'), lower($2)) > 0) {NEWEST} LIMIT $3) m"
-                f" {NEWEST}",
+                f" FROM {self.newest_memories(wanted, '$3')} {NEWEST}",
                 user_id,
                 None if text is None else storable(text),
                 limit,

@@ -27,7 +27,7 @@ from junkie_cli.core.team import ahead
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, heard, last_answer, to_json, without_prompt
 from junkie_cli.core.team.lookups import NEWEST, Lookups, check_owner, legacy_runs, memory_entry
-from junkie_cli.core.team.relevance import choose, pattern_of, stems_of, within_budget
+from junkie_cli.core.team.relevance import choose, patterns_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
 from junkie_cli.values import frozen
@@ -48,6 +48,8 @@ MOST_NEAR = 60
 
 MOST_SEARCHED = 10_000
 """Memories, behind the newest, that are searched for those words: a few milliseconds."""
+
+_LATEST = "ORDER BY r.run_index DESC, r.created_at DESC, r.run_id DESC"
 
 CONTEXT_LENGTH = 2000
 """Characters of the assistant's last words that an extraction gets, counted from their end."""
@@ -103,9 +105,8 @@ class Records(Lookups):
 
     async def _begin(self, user_id: str, session_id: str, message: str, reading: Reading) -> Turn:
         limit = max(1, reading.history_runs)  # one even for none: an extraction needs the words that were answered
-        stems = stems_of(message)
-        limits = (LONGEST_MEMORY + 1, MOST_MEMORIES, pattern_of(stems), stems) if reading.memory_budget else ()
-        async with self._reading() as connection:
+        limits = (LONGEST_MEMORY + 1, patterns_of(stems_of(message))) if reading.memory_budget else ()
+        async with self._connections.statement() as connection:
             row = await connection.fetchrow(
                 self._begin_statement(reading), session_id, user_id, list(HEARD), limit, *limits
             )
@@ -139,9 +140,10 @@ class Records(Lookups):
             " s.session_id, s.user_id, s.session_type, s.team_id, s.created_at,"
             " s.session_data::text AS session_data, s.metadata::text AS metadata,"
             f" {'s.runs IS NOT NULL' if state.has_runs_column else 'false'} AS has_legacy_runs,"
-            f" ARRAY(SELECT r.run_data::text FROM {state.qualified(RUNS)} r WHERE r.session_id = $1 AND r.user_id = $2"
-            " AND r.parent_run_id IS NULL AND coalesce(r.status, 'COMPLETED') = ANY($3::text[])"
-            " ORDER BY r.run_index DESC, r.created_at DESC, r.run_id DESC LIMIT $4) AS runs,"
+            # Made into text after they were chosen: before, all of a long session's would be.
+            f" ARRAY(SELECT r.run_data::text FROM (SELECT r.* FROM {state.qualified(RUNS)} r WHERE r.session_id = $1"
+            " AND r.user_id = $2 AND r.parent_run_id IS NULL AND coalesce(r.status, 'COMPLETED') = ANY($3::text[])"
+            f" {_LATEST} LIMIT $4) r {_LATEST}) AS runs,"
             f" {memories} AS memories, {more} AS more_memories"
             f" FROM (SELECT 1) one LEFT JOIN {state.qualified(SESSIONS)} s ON s.session_id = $1"
         )
@@ -149,30 +151,32 @@ class Records(Lookups):
     def _memories_sql(self) -> tuple[str, str]:
         """SQL of the candidates for a prompt (a JSON array), and of how many memories there are beside them.
 
-        $2 is the user, $5 characters of a memory, $6 newest memories; beyond these up to MOST_NEAR of the next
-        MOST_SEARCHED are taken that hold a word of $7 (a pattern; NULL: none), those with most words of $8 first.
+        $2 is the user, $5 characters of a memory; beyond the MOST_MEMORIES newest, up to MOST_NEAR of the next
+        MOST_SEARCHED are taken that are LIKE any of $6 (NULL: none), those that are like most of them first.
         """
-        table = self.state.qualified(MEMORIES)
         text = "left(m.memory #>> '{}', $5)"
-        entry = f"json_build_array(m.memory_id, {text}, m.topics, m.updated_at)"
         # Made into JSON after they were chosen: before, all of the user's would be.
-        newest = f"SELECT {entry} FROM (SELECT m.* FROM {table} m WHERE m.user_id = $2 {NEWEST} LIMIT $6) m {NEWEST}"
-        hits = f"(SELECT count(*) FROM unnest($8::text[]) w WHERE strpos(lower({text}), w) > 0)"
-        near = (
-            f"SELECT {entry} FROM (SELECT m.* FROM {table} m WHERE m.user_id = $2 AND $7::text IS NOT NULL {NEWEST}"
-            f" OFFSET $6 LIMIT {MOST_SEARCHED}) m WHERE lower({text}) ~ $7 ORDER BY {hits} DESC LIMIT {MOST_NEAR}"
+        entry = f"json_build_array(m.memory_id, {text}, m.topics, m.updated_at)"
+        newest = f"SELECT {entry} FROM {self.newest_memories('m.user_id = $2', str(MOST_MEMORIES))} {NEWEST}"
+        next_ones = self.newest_memories(
+            "m.user_id = $2 AND $6::text[] IS NOT NULL", str(MOST_SEARCHED), offset=MOST_MEMORIES
         )
-        more = f"SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET $6) more"
+        likenesses = f"(SELECT count(*) FROM unnest($6::text[]) stem WHERE lower({text}) LIKE stem)"
+        near = (
+            f"SELECT {entry} FROM {next_ones} WHERE lower({text}) LIKE ANY($6::text[])"
+            f" ORDER BY {likenesses} DESC LIMIT {MOST_NEAR}"
+        )
+        table = self.state.qualified(MEMORIES)
+        more = f"SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = $2 OFFSET {MOST_MEMORIES}) more"
         return f"array_to_json(ARRAY({newest}) || ARRAY({near}))::text", f"({more})"
 
     async def known(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
         """The candidates that an extraction of `message` is shown a choice of. Raises DatabaseError."""
         memories, _ = self._memories_sql()
-        stems = stems_of(message)
         async with self._reading() as connection:
             found = await connection.fetchval(
                 f"SELECT {memories} FROM (SELECT $1::text, $3::text, $4::text) unused",
-                *(None, user_id, None, None, LONGEST_MEMORY + 1, MOST_MEMORIES, pattern_of(stems), stems),
+                *(None, user_id, None, None, LONGEST_MEMORY + 1, patterns_of(stems_of(message))),
             )
         candidates = [shortened(memory_entry(entry)) for entry in json.loads(found)]
         return choose(candidates, message, MEMORY_BUDGET)
@@ -319,7 +323,7 @@ class Records(Lookups):
 
     async def is_stored(self, turn: Turn) -> bool:
         """Whether the turn's run can be read back as it ended: asked after the commit, alone. Raises DatabaseError."""
-        async with self._reading() as connection:
+        async with self._connections.statement() as connection:
             # The simple protocol takes one round trip instead of two; UUID() leaves nothing to inject.
             done = await connection.execute(
                 f"SELECT 1 FROM {self.state.qualified(RUNS)} WHERE run_id = '{UUID(turn.run_id)}'"

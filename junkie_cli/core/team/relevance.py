@@ -12,8 +12,7 @@ MOST_STEMS = 24
 """Words of a message that are looked for, the longest ones: they are the rarest."""
 
 LONGEST_STEM = 40
-"""Letters of a word that are looked for. What is longer is no word but a paste (a key, base64), and as a pattern more
-than PostgreSQL takes."""
+"""Letters of a word that are looked for. What is longer is no word but a paste (a key, base64)."""
 
 ID_TOKENS = 22
 """Tokens, about, that the id of a memory takes where a model is shown it: a UUID is nothing that a model has seen."""
@@ -48,9 +47,12 @@ def _stem(word: str) -> str:
     return word[: min(max(4, len(word) - 3), LONGEST_STEM)]
 
 
-def pattern_of(stems: Sequence[str]) -> str | None:
-    """A regular expression for PostgreSQL that finds any of `stems` in text of lower case; None for none."""
-    return "|".join(stems) or None  # letters, digits and _ only: nothing to escape
+def patterns_of(stems: Sequence[str]) -> list[str] | None:
+    """Patterns of SQL's LIKE that find `stems` in text of lower case; None for none.
+
+    A regular expression takes four times as long, and a hundred milliseconds for a message of many words.
+    """
+    return [f"%{stem.replace('_', chr(92) + '_')}%" for stem in stems] or None  # letters, digits and _ only
 
 
 def choose(candidates: Sequence[MemoryEntry], message: str, budget: int, *, extra: int = 0) -> tuple[MemoryEntry, ...]:

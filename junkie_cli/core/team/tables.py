@@ -6,6 +6,7 @@ an instance that lives no longer than this. It works on the one connection that 
 behind a pooler there may be no second one.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agno.db.postgres import AsyncPostgresDb
@@ -85,6 +86,7 @@ async def _make(connections: Connections, schema: str) -> SchemaState:
                 if not state.exists:  # agno does not quote the name
                     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schemas.quoted(schema)}")
                 await _create(connection, state, connections.database)
+                await _index(connection, schema, state.tables_agno_3_adds())
                 return await schemas.inspect(connection, schema)
     finally:
         await close_connection(connection)  # SQLAlchemy has set codecs on it
@@ -103,6 +105,17 @@ async def _create(connection: "Connection", state: SchemaState, database: Databa
             await maker._get_table(_KINDS[table], create_table_if_not_found=True)
     except SQLAlchemyError as error:
         raise _translated(error, database) from None
+
+
+async def _index(connection: "Connection", schema: str, made: Sequence[str]) -> None:
+    """Our indexes on tables that are empty yet, where they cost nothing; on those of others only `doctor` makes any.
+
+    Not the one for full text: each memory would pay for a search that few need.
+    """
+    state = await schemas.inspect(connection, schema)
+    for table, name, definition in state.missing_indexes():
+        if table in made and not definition.startswith("USING gin"):
+            await connection.execute(f"CREATE INDEX {schemas.quoted(name)} ON {state.qualified(table)} {definition}")
 
 
 def _engine_on(connection: "Connection") -> AsyncEngine:
