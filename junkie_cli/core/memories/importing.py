@@ -5,11 +5,9 @@ Data flows file -> each line checked as it is streamed by COPY into a temporary 
 """
 
 import asyncio
-import json
-import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core import journal, schema
@@ -17,6 +15,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.memories.exporting import UNQUOTED
+from junkie_cli.core.memories.import_lines import NAMED_LINES, Lines
 from junkie_cli.core.query import EPOCH_NOW, count_of
 from junkie_cli.core.schema import (
     HISTORY,
@@ -34,13 +33,6 @@ from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
-
-_TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
-_TIMES = ("created_at", "updated_at")
-_KNOWN = frozenset({"memory_id", "memory", "topics", *_TEXTS, *_TIMES})
-_NAMED_LINES = 10
-_SHAPES = 100  # sets of fields that are kept in mind
-_PIECE = 1 << 18  # bytes sent at a time
 
 
 @frozen
@@ -80,7 +72,7 @@ async def import_memories(
             transaction = connection.transaction()
             await transaction.start()
             try:
-                lines = _Lines(path, file, state, on_progress)
+                lines = Lines(path, file, state, on_progress)
                 await _stage(connection, lines)
                 on_step("comparing with what is stored")
                 await _refuse_erased(connection, state, even_erased)
@@ -98,145 +90,10 @@ async def import_memories(
     return Imported(lines.read, *done[:3], undo=None if dry_run else done[3], dry_run=dry_run)
 
 
-# --- checking lines ---------------------------------------------------------------------------------------------------
-
-
-class _Lines:
-    """The lines of a file, checked as they stream. After the last one `check` names those that are wrong."""
-
-    def __init__(
-        self, path: Path, file: BinaryIO, state: SchemaState, on_progress: Callable[[int, int], None] | None
-    ) -> None:
-        self.read = 0
-        self._path = path
-        self._file = file
-        self._columns = frozenset(state.tables[MEMORIES].columns)
-        self._on_progress = on_progress
-        self._homeless: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._bad: list[str] = []
-        self._bad_count = 0
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The lines in COPY's form, each with its number before it."""
-        piece = bytearray()
-        with told(self._path):
-            for number, line in enumerate(self._file, 1):
-                checked = self._checked(number, line)
-                if checked is None:
-                    continue
-                piece += b"%d\x02%b\n" % (number, checked)
-                self.read += 1
-                if len(piece) > _PIECE:
-                    yield bytes(piece)
-                    piece.clear()
-                    if self._on_progress:
-                        self._on_progress(self.read, self._guessed_lines())
-        if not self._bad_count:
-            yield bytes(piece)
-
-    def _guessed_lines(self) -> int:
-        """How many lines there are, about, should the rest be as long as those read so far; 0 for a pipe."""
-        size = os.fstat(self._file.fileno()).st_size
-        if not size:
-            return 0
-        guess = round(self.read * size / self._file.tell())
-        return max(round(guess, 3 - len(str(guess))), self.read)
-
-    def _checked(self, number: int, line: bytes) -> bytes | None:
-        text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
-        if not text:
-            return None
-        try:
-            row = _DECODER.decode(text.decode())
-            problem = self._problem(row)
-            if problem is None:
-                return _storable(row, text)
-        except UnicodeError:
-            problem = "is not UTF-8, or has half a character"
-        except (ValueError, RecursionError):
-            problem = "is not JSON"
-        self._bad_count += 1
-        if self._bad_count <= _NAMED_LINES:
-            self._bad.append(f"line {number} {problem}")
-        return None
-
-    def _problem(self, row: Any) -> str | None:
-        """What is wrong with a parsed line, said after `line N`; None when it can be stored."""
-        if not isinstance(row, dict):
-            return "is not an object"
-        if not isinstance(row.get("memory_id"), str) or not row["memory_id"]:
-            return "has no memory_id"
-        if row.get("memory") is None:
-            return "has no memory"
-        return _mistyped(row) or self._misfit(row)
-
-    def _misfit(self, row: dict[str, Any]) -> str | None:
-        """Which field cannot be held here; looked up once for all lines that have the same fields."""
-        names = tuple(row)
-        homeless = self._homeless.get(names)
-        if homeless is None:
-            homeless = tuple(name for name in names if name not in self._columns)
-            if len(self._homeless) < _SHAPES:
-                self._homeless[names] = homeless
-        for name in homeless:
-            if name not in _KNOWN:
-                return f"has a field that no memory has: {name[:40]}"
-            if row[name] is not None:
-                return f"has {name}, which this database (agno 2.2) cannot hold"
-        return None
-
-    def check(self) -> None:
-        """Raise UsageError naming the bad lines, the first ten of them."""
-        if self._bad_count:
-            more = f"; and {self._bad_count - _NAMED_LINES} more" if self._bad_count > _NAMED_LINES else ""
-            raise UsageError(
-                f"{'; '.join(self._bad)}{more}", hint="mend the file; nothing was imported", code="import_bad_line"
-            )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _mistyped(row: Mapping[str, Any]) -> str | None:
-    topics = row.get("topics")
-    if topics is not None and not (isinstance(topics, list) and all(isinstance(topic, str) for topic in topics)):
-        return "has topics that are not a list of texts"
-    for name in _TEXTS:
-        text = row.get(name)
-        if text is not None and not isinstance(text, str):
-            return f"has a {name} that is not a text"
-    for name in _TIMES:
-        time = row.get(name)
-        if time is not None and (type(time) is not int or not -(2**63) <= time < 2**63):
-            return f"has a {name} that is not a whole number of seconds"
-    return None
-
-
-def _storable(row: dict[str, Any], text: bytes) -> bytes:
-    """The line as jsonb takes it. Only agno 2.2 could store \\u0000: it is left out, as every newer one does."""
-    if b"\\u0000" in text:
-        row = _without_nul(row)
-    elif b"\\u" not in text or b"\\ud" not in text.lower():
-        return text.replace(b"\r", b" ")
-    return json.dumps(row, ensure_ascii=False).encode()
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\x00", "")
-    if isinstance(value, list):
-        return [_without_nul(item) for item in value]
-    return {name: _without_nul(item) for name, item in value.items()} if isinstance(value, dict) else value
-
-
 # --- staging and merging ----------------------------------------------------------------------------------------------
 
 
-async def _stage(connection: "asyncpg.Connection[Any]", lines: _Lines) -> None:
+async def _stage(connection: "asyncpg.Connection[Any]", lines: Lines) -> None:
     await connection.execute(
         "CREATE TEMP TABLE junkie_import (line bigint, row jsonb,"
         " memory_id text GENERATED ALWAYS AS (row ->> 'memory_id') STORED) ON COMMIT DROP"
@@ -283,7 +140,7 @@ async def _refuse_doubles(connection: "asyncpg.Connection[Any]") -> None:
         " WHERE memory_id = ANY($1::text[]) GROUP BY memory_id",
         [row["memory_id"] for row in ids],
     )
-    different = [double["lines"] for double in doubles if double["contents"] > 1][:_NAMED_LINES]
+    different = [double["lines"] for double in doubles if double["contents"] > 1][:NAMED_LINES]
     if different:
         named = "; ".join(f"line {lines[1]} has the memory_id of line {lines[0]}" for lines in different)
         raise UsageError(named, hint="mend the file; nothing was imported", code="import_bad_line")
@@ -320,7 +177,7 @@ async def _refuse_conflicts(connection: "asyncpg.Connection[Any]", state: Schema
     rows = await connection.fetch(
         f"SELECT i.line, i.memory_id, {other_owner} AS other_owner, count(*) OVER () AS total"
         f" FROM pg_temp.junkie_import i JOIN {state.qualified(MEMORIES)} m USING (memory_id) WHERE {conflict}"
-        f" ORDER BY i.line LIMIT {_NAMED_LINES}"
+        f" ORDER BY i.line LIMIT {NAMED_LINES}"
     )
     if not rows:
         return
