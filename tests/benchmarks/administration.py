@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 
+from junkie_cli.core.backup import content_hash
 from junkie_cli.core.query import encode_cursor
 from tests.benchmarks.data import ABSENT, COMMON, RARE
 from tests.benchmarks.goals import Goal
@@ -311,6 +312,14 @@ def imports_goals() -> Iterator[Goal]:
 # --- backup -----------------------------------------------------------------------------------------------------------
 
 
+# What a proof rests on beside the dump: each table's content hashed by the server, and the file's own digest.
+_HASHED = (
+    "for table in user_memories agent_sessions agent_sessions_runs; do "
+    + content_hash.table_sql("ai", "$table", encoding="UTF8").replace('"', '\\"').join(('psql -XqAtc "', '"; '))
+    + "done & pg_dump -Fc -Z zstd:3 --no-sync -n ai -f {0} && wait $! && sync {0} && sha256sum {0}"
+)
+
+
 def backups(place: Place) -> list[Case]:
     """pg_dump alone, and a backup with and without its proof."""
     dump = place.folder / "dump"
@@ -336,6 +345,7 @@ def backups(place: Place) -> list[Case]:
         place.floor(),
         raw("pg_dump -Fc (gzip)"),
         raw("pg_dump -Fc -Z zstd:3", "-Z", "zstd:3"),
+        place.shell("pg_dump -Fc -Z zstd:3, hashed", _HASHED.format(dump), database=place.moved.url, after=dump.unlink),
         made("backup --no-verify", "--no-verify"),
         made("backup"),
     ]
@@ -343,6 +353,7 @@ def backups(place: Place) -> list[Case]:
 
 def backups_goals() -> Iterator[Goal]:
     yield Goal("backup --no-verify", ("F", "pg_dump -Fc -Z zstd:3"), 1.02)
+    yield Goal("backup --no-verify", ("F", "pg_dump -Fc -Z zstd:3, hashed"), 1.02)
     yield Goal("backup --no-verify", ("pg_dump -Fc (gzip)",), 0.25)
     yield Goal("backup", ("backup --no-verify",), 3.0)
     # With the proof it is the scratch PostgreSQL whose memory is measured.

@@ -134,6 +134,12 @@ class Place:
         """A line of psql's own commands."""
         return self.tool(name, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", line, **more)
 
+    def shell(self, name: str, script: str, *, database: DatabaseUrl, after: Callable[[], Any]) -> Case:
+        """A script of sh that finds PostgreSQL's own programs."""
+        env = {**database.libpq_environment(), "PATH": f"{self.bin_dir}:/usr/bin:/bin"}
+        command = Command(("/bin/sh", "-ec", script), env, after=after)
+        return Case(name, lambda _: command)
+
     def peers(self) -> list[Case]:
         """Programs of others, installed into a throw-away environment; told and left out where that fails."""
         if self._peers is None:

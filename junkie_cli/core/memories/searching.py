@@ -82,7 +82,7 @@ async def _candidates(
     by_index: bool,
     on_step: Tell,
 ) -> list[Any]:
-    table, wanted = state.qualified(MEMORIES), columns(state)
+    table = state.qualified(MEMORIES)
     if user_id is None:
         on_step(f"looking at the newest {NEWEST:,} of {all_memories(state)}, then at all")
         for newest in (_PROBED, NEWEST) if by_index else (NEWEST,):
@@ -97,9 +97,11 @@ async def _candidates(
         await connection.execute(f"SET LOCAL work_mem = '{_WORD_MEM}'")
         query = " & ".join(f"{word}:*" for word in words)
         where.add("to_tsvector('simple', m.memory #>> ARRAY[]::text[]) @@ to_tsquery('simple', {})", query)
+    order = "ORDER BY (m.updated_at + 0) DESC NULLS LAST"
+    # Made into text after they were chosen: before, all that hold the words would be.
     rows = await connection.fetch(
-        f"SELECT {wanted} FROM {table} m WHERE {where.sql}"
-        f" ORDER BY (m.updated_at + 0) DESC NULLS LAST LIMIT {where.argument(count)}",
+        f"SELECT {columns(state)} FROM (SELECT m.* FROM {table} m WHERE {where.sql} {order}"
+        f" LIMIT {where.argument(count)}) m {order}",
         *where.arguments,
     )
     return list(rows)
