@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,7 @@ async def test_the_ledger_names_nobody_and_erases_again_after_a_restore(
     await users.erase_user(settings, "ada")
     file = settings.backup_dir / users.FILE_NAME
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "ada" not in file.read_text()
+    assert "ada" not in re.findall(r"\w+", file.read_text())  # a random hash may well hold these three letters
     async with admin.connection(url) as connection:
         known = await users.read_ledger(connection, await schema.inspect(connection, "ai"))
     with file.open("a") as cut_by_a_crash:
