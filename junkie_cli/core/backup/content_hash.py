@@ -33,11 +33,11 @@ def settings_sql() -> str:
 
 
 def table_sql(schema: str, table: str, *, encoding: str) -> str:
-    """A query for one row, (rows bigint, sum numeric), of a table in a database of `encoding`."""
+    """A query for one row, (rows bigint, total numeric), of a table in a database of `encoding`."""
     row = "(junkie_row.*)::text"
     text = row if encoding in _AS_IT_IS else f"convert_to({row}, 'UTF8')"
     return (
-        f"SELECT count(*), coalesce(sum(('x' || left(md5({text}), 16))::bit(64)::bigint::numeric), 0)"
+        f"SELECT count(*) AS rows, coalesce(sum(('x' || left(md5({text}), 16))::bit(64)::bigint::numeric), 0) AS total"
         f" FROM ONLY {quoted(schema)}.{quoted(table)} AS junkie_row"
     )
 
@@ -55,18 +55,21 @@ async def read(connection: "asyncpg.Connection[Any]", schema: str, table: str, *
 
 
 def check_sql(expected: Sequence[tuple[str, str, int, str]], *, encoding: str) -> str:
-    """A statement that fails unless each (schema, table, rows, hash) is exactly so; settings as for `read`."""
-    checks = "".join(_one_check(*table, encoding=encoding) for table in expected)
-    return f"DO $junkie$ DECLARE rows bigint; total numeric; BEGIN\n{checks}END $junkie$;\n"
+    """Lines for psql that fail unless each (schema, table, rows, hash) is exactly so; settings as for `read`."""
+    return "".join(_one_check(*table, encoding=encoding) for table in expected)
 
 
 def _one_check(schema: str, table: str, rows: int, digits: str, *, encoding: str) -> str:
-    query = table_sql(schema, table, encoding=encoding).replace(" FROM ONLY", " INTO rows, total FROM ONLY", 1)
     name = f"{schema}.{table}".replace("'", "''").replace("%", "%%")
     # mod() of numeric keeps the sign, so 2^64 is added before the digits are compared.
     value = "mod(mod(total, 18446744073709551616) + 18446744073709551616, 18446744073709551616)"
+    # Asked by itself, for inside a DO no query is shared among several processes.
     return (
-        f"{query};\n"
+        f"{table_sql(schema, table, encoding=encoding)} \\gset junkie_\n"
+        "SELECT set_config('junkie.rows', :'junkie_rows', true), set_config('junkie.total', :'junkie_total', true);\n"
+        "DO $junkie$ DECLARE rows bigint := current_setting('junkie.rows');"
+        " total numeric := current_setting('junkie.total'); BEGIN\n"
         f"IF rows <> {rows} THEN RAISE EXCEPTION 'junkie: {name} has % rows, not {rows}', rows; END IF;\n"
         f"IF {value} <> {int(digits, 16)} THEN RAISE EXCEPTION 'junkie: {name} has other content'; END IF;\n"
+        "END $junkie$;\n"
     )
