@@ -62,6 +62,7 @@ PLAIN = (
     Group("export", a.transfers, a.transfers_goals, 0.4),
     Group("import", a.imports, a.imports_goals, 0.4),
     Group("backup", a.backups, a.backups_goals, 0.3),
+    Group("restore", a.restores, a.restores_goals, 0.3),
     Group("embedded", a.embedded, a.embedded_goals, 0.6),
 )
 INDEXED = (

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from junkie_cli.core.backup import content_hash
 from junkie_cli.core.query import encode_cursor
@@ -312,12 +313,14 @@ def imports_goals() -> Iterator[Goal]:
 # --- backup -----------------------------------------------------------------------------------------------------------
 
 
-# What a proof rests on beside the dump: each table's content hashed by the server, and the file's own digest.
-_HASHED = (
+# What a proof rests on: each table's content hashed by the server, and the file's own digest.
+_HASH = (
     "for table in user_memories agent_sessions agent_sessions_runs; do "
     + content_hash.table_sql("ai", "$table", encoding="UTF8").replace('"', '\\"').join(('psql -XqAtc "', '"; '))
-    + "done & pg_dump -Fc -Z zstd:3 --no-sync -n ai -f {0} && wait $! && sync {0} && sha256sum {0}"
+    + "done"
 )
+_DUMP_HASHED = f"{_HASH} & pg_dump -Fc -Z zstd:3 --no-sync -n ai -f {{0}} && wait $! && sync {{0}} && sha256sum {{0}}"
+_RESTORE_HASHED = f"sha256sum {{0}}; pg_restore -1 -d $PGDATABASE {{0}}; {_HASH}"
 
 
 def backups(place: Place) -> list[Case]:
@@ -345,7 +348,9 @@ def backups(place: Place) -> list[Case]:
         place.floor(),
         raw("pg_dump -Fc (gzip)"),
         raw("pg_dump -Fc -Z zstd:3", "-Z", "zstd:3"),
-        place.shell("pg_dump -Fc -Z zstd:3, hashed", _HASHED.format(dump), database=place.moved.url, after=dump.unlink),
+        place.shell(
+            "pg_dump -Fc -Z zstd:3, hashed", _DUMP_HASHED.format(dump), database=place.moved.url, after=dump.unlink
+        ),
         made("backup --no-verify", "--no-verify"),
         made("backup"),
     ]
@@ -361,6 +366,26 @@ def backups_goals() -> Iterator[Goal]:
 
 
 # --- the embedded server ----------------------------------------------------------------------------------------------
+
+
+def restores(place: Place) -> list[Case]:
+    """A backup of them back into an empty database, beside pg_restore and the same hashing."""
+    dump = place.backup()
+    empty: dict[str, Any] = {
+        "database": place.empty_database,
+        "before": lambda: place.new_database("bench_empty"),
+    }
+    return [
+        place.floor(),
+        place.shell("pg_restore", f"pg_restore -1 -d $PGDATABASE {dump}", **empty),
+        place.shell("pg_restore, hashed", _RESTORE_HASHED.format(dump), **empty),
+        place.junkie("restore", "restore", str(dump), "--yes", **empty),
+    ]
+
+
+def restores_goals() -> Iterator[Goal]:
+    yield Goal("restore", ("F", "pg_restore, hashed"), 1.05)
+    yield Goal("restore", ("F",), 1.1, what="peak")
 
 
 def embedded(place: Place) -> list[Case]:

@@ -134,10 +134,10 @@ class Place:
         """A line of psql's own commands."""
         return self.tool(name, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", line, **more)
 
-    def shell(self, name: str, script: str, *, database: DatabaseUrl, after: Callable[[], Any]) -> Case:
+    def shell(self, name: str, script: str, *, database: DatabaseUrl, **more: Any) -> Case:
         """A script of sh that finds PostgreSQL's own programs."""
         env = {**database.libpq_environment(), "PATH": f"{self.bin_dir}:/usr/bin:/bin"}
-        command = Command(("/bin/sh", "-ec", script), env, after=after)
+        command = Command(("/bin/sh", "-ec", script), env, **more)
         return Case(name, lambda _: command)
 
     def peers(self) -> list[Case]:
@@ -244,6 +244,14 @@ class Place:
             copy = f"\\copy ({query}) TO '{lines}' WITH (FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02')"
             self._run_sql(copy, self.moved.url)
         return lines
+
+    def backup(self) -> Path:
+        """A backup of all memories to be moved, made once."""
+        folder = self.folder / "kept"
+        env = self.environment() | {"POSTGRES_URL": self.moved.url.libpq()}
+        made = [self.script, "backup", "--no-verify", "-o", str(folder)]
+        subprocess.run(made, env=env, cwd=self.folder, check=True, capture_output=True)
+        return next(folder.glob("*.dump"))
 
     # --- files and the second server ----------------------------------------------------------------------------------
 
