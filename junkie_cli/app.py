@@ -23,7 +23,7 @@ def main() -> None:
         _end(0)
     _mend_streams()
     code = run_command_line(sys.argv[1:], listen=True)
-    _settle_stdout()
+    _flush_what_is_left()
     _let_signals_kill()
     _end(code)
 
@@ -225,9 +225,10 @@ def _reader_left() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def _settle_stdout() -> None:
-    """Keep the interpreter from trying again, loudly, to write what could not be written."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_what_is_left() -> None:
+    """Nobody does it at the end: the process is left, not taken apart. What cannot be written has been told."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            continue

@@ -126,7 +126,7 @@ async def start(
             start_new_session=True,
             pass_fds=tuple(descriptor for descriptor in inherit if descriptor is not None),
             preexec_fn=_dying_with(os.getpid()),
-            limit=1 << 17,
+            limit=1 << 17,  # bytes; twice as many may wait in memory
         )
     except OSError as error:
         raise BackupError(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
 
 _HEAD = 1 << 16  # bytes; the SET lines stand at the very beginning
-_CHUNK = 1 << 17
+_CHUNK = 1 << 17  # bytes; larger ones are no faster
 _NEW_SETTING = re.compile(rb"^SET transaction_timeout = 0;\n", re.MULTILINE)
 _RESTORE_OPTIONS = (
     "--no-owner",
