@@ -121,6 +121,7 @@ async def test_killed_at_any_moment_it_leaves_nothing_with_a_final_name_that_doe
 
 def stalled(junkie: Junkie, proxy: Proxy, url: DatabaseUrl, folder: Path, *options: str) -> Running:
     """A backup whose dump has begun and gets no further."""
+    stalls = proxy.stalls
     proxy.stall_when(b"COPY ai.user_memories")
     running = junkie.start("backup", *options, env=environment(url, folder))
     deadline = time.monotonic() + PATIENCE
@@ -128,6 +129,7 @@ def stalled(junkie: Junkie, proxy: Proxy, url: DatabaseUrl, folder: Path, *optio
         assert time.monotonic() < deadline
         assert running.process.poll() is None, running.wait()
         time.sleep(0.01)
+    proxy.wait(lambda proxy: proxy.stalls > stalls)  # what resumes before would be stalled after it, for good
     return running
 
 
