@@ -19,13 +19,12 @@ VALUES = st.one_of(
 PLAIN = {"memory_id": "m", "memory": "x"}
 
 
-def lines(file: bytes = b"") -> Lines:
+def lines() -> Lines:
     """Of a database without the column `feedback`."""
     state = SchemaState.__new__(SchemaState)
     object.__setattr__(state, "tables", {MEMORIES: TABLE})
-    path = Path("x.jsonl")
-    handle: Any = io.BytesIO(file)
-    return Lines(path, handle, state, None)
+    file: Any = io.BytesIO()
+    return Lines(Path("x.jsonl"), file, state, None)
 
 
 def as_line(row: dict[str, Any], *, ascii_only: bool) -> bytes:
