@@ -164,6 +164,11 @@ class SchemaState:
         return plain_json(expression) if self.column_type(table, column) == "json" else expression
 
 
+def is_for_search(definition: str) -> bool:
+    """Whether a definition from `SchemaState.missing_indexes` is that of the full-text index."""
+    return definition.startswith("USING gin")
+
+
 def as_agno_stores(source: str, columns: Mapping[str, str]) -> dict[str, str]:
     """SQL of each column of the record `source`: agno writes JSON null, not NULL, where a JSON column has nothing."""
     return {

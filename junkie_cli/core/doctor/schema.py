@@ -19,6 +19,7 @@ from junkie_cli.core.schema import (
     Index,
     SchemaState,
     inspect,
+    is_for_search,
     quoted,
 )
 
@@ -252,7 +253,7 @@ def _make(state: SchemaState, table: str, name: str, definition: str) -> Fix:
 
 
 def _columns(definition: str) -> str:
-    return "its text, for search" if definition.startswith("USING gin") else definition.strip("()")
+    return "its text, for search" if is_for_search(definition) else definition.strip("()")
 
 
 def _invalid(state: SchemaState, index: Index) -> Finding:

@@ -6,8 +6,8 @@ yet, and the next connection is tried.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import Database, close_connection, locate, open_connection, translate_errors
@@ -71,17 +71,23 @@ class Connections:
 
     @asynccontextmanager
     async def _used(self, connection: "Connection") -> AsyncIterator[None]:
-        """Translate errors inside, and take the connection back after: as idle, or as one not to be used again."""
+        """Take the connection back after, as idle, unless anything goes wrong inside."""
+        with self._terminated_by_errors(connection):
+            yield
+        if self._closed:
+            await close_connection(connection)
+        else:
+            self._idle.append(connection)
+
+    @contextmanager
+    def _terminated_by_errors(self, connection: "Connection") -> Iterator[None]:
+        """Translate errors inside; after any of them the connection is not to be used again."""
         try:
             with translate_errors(self.database.url):
                 yield
         except BaseException:
             connection.terminate()
             raise
-        if self._closed:
-            await close_connection(connection)
-        else:
-            self._idle.append(connection)
 
     def _single(self, connection: "Connection") -> AbstractAsyncContextManager[Any]:
         kept: bool = connection.keeps_statements
@@ -107,12 +113,8 @@ class Connections:
 
     async def _started(self, connection: "Connection", read_only: bool) -> Any:
         transaction = connection.transaction(readonly=read_only)
-        try:
-            with translate_errors(self.database.url):
-                await transaction.start()
-        except BaseException:
-            connection.terminate()
-            raise
+        with self._terminated_by_errors(connection):
+            await transaction.start()
         return transaction
 
     async def warm(self) -> None:
@@ -131,12 +133,8 @@ class Connections:
 
     async def _connect(self) -> "Connection":
         connection = await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
-        try:
-            with translate_errors(self.database.url):
-                await connection.keep_statements()
-        except BaseException:
-            connection.terminate()
-            raise
+        with self._terminated_by_errors(connection):
+            await connection.keep_statements()
         return connection
 
     async def close(self) -> None:

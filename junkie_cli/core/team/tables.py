@@ -114,7 +114,7 @@ async def _index(connection: "Connection", schema: str, made: Sequence[str]) -> 
     """
     state = await schemas.inspect(connection, schema)
     for table, name, definition in state.missing_indexes():
-        if table in made and not definition.startswith("USING gin"):
+        if table in made and not schemas.is_for_search(definition):
             await connection.execute(f"CREATE INDEX {schemas.quoted(name)} ON {state.qualified(table)} {definition}")
 
 
