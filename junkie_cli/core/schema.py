@@ -47,12 +47,14 @@ def quoted(name: str) -> str:
 class Table:
     """A table as the catalogue has it: columns by name with their SQL type, and what the current user may do.
 
-    `rows` is the planner's figure, -1 when the table was never analysed.
+    `rows` is the planner's figure, -1 when the table was never analysed. `row_security` is True where policies decide
+    which rows the current user gets: whatever is counted or read there may be incomplete.
     """
 
     columns: Mapping[str, str]
     privileges: frozenset[str]
     rows: float
+    row_security: bool = False
 
 
 @frozen
@@ -98,6 +100,12 @@ class SchemaState:
     def may(self, privilege: str, table: str) -> bool:
         """Whether the current user holds `privilege` (SELECT, INSERT, UPDATE, DELETE) on `table`; False without it."""
         return table in self.tables and privilege in self.tables[table].privileges
+
+    def filtered(self, *tables: str) -> tuple[str, ...]:
+        """Those of `tables` (without any: of all in the schema) whose rows row security may hide from this user."""
+        return tuple(
+            name for name in tables or sorted(self.tables) if self.has(name) and self.tables[name].row_security
+        )
 
     @property
     def generation(self) -> str:
@@ -204,7 +212,8 @@ _INSPECT = """
 SELECT n.oid IS NOT NULL AS exists,
   CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
        ELSE has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE') END AS may_create,
-  (SELECT json_agg(json_build_object('name', c.relname, 'rows', c.reltuples, 'columns',
+  (SELECT json_agg(json_build_object('name', c.relname, 'rows', c.reltuples,
+      'row_security', row_security_active(c.oid), 'columns',
       (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL) ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
       'privileges', (SELECT json_agg(p) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
@@ -224,7 +233,9 @@ async def inspect(connection: "asyncpg.Connection[Any]", schema: str) -> SchemaS
         row = await connection.fetchrow(_INSPECT, schema)
     assert row is not None
     tables = {
-        table["name"]: Table(table["columns"] or {}, frozenset(table["privileges"] or ()), table["rows"])
+        table["name"]: Table(
+            table["columns"] or {}, frozenset(table["privileges"] or ()), table["rows"], table["row_security"]
+        )
         for table in json.loads(row["tables"] or "[]")
     }
     indexes = tuple(Index(**index) for index in json.loads(row["indexes"] or "[]"))

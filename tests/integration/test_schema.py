@@ -87,6 +87,25 @@ async def test_tables_of_a_newer_junkie_are_left_alone(written_by: Make, admin: 
             await schema.prepare(connection, "ai")
 
 
+async def test_row_security_counts_for_whom_it_filters(written_by: Make, admin: Administration) -> None:
+    url = written_by("3.1")
+    await admin.do(url, *reader("plain"), "ALTER TABLE ai.user_memories ENABLE ROW LEVEL SECURITY")
+
+    async def filtered(who: DatabaseUrl) -> tuple[str, ...]:
+        async with admin.connection(who) as connection:
+            state = await schema.inspect(connection, "ai")
+        assert state.filtered(schema.SESSIONS, schema.PENDING) == ()
+        assert state.filtered() == state.filtered(schema.MEMORIES, schema.SESSIONS)
+        return state.filtered()
+
+    assert await filtered(url) == ()  # a superuser sees everything
+    assert await filtered(as_role(url, "plain")) == ("user_memories",)
+    await admin.do(url, "ALTER TABLE ai.user_memories OWNER TO plain")
+    assert await filtered(as_role(url, "plain")) == ()
+    await admin.do(url, "ALTER TABLE ai.user_memories FORCE ROW LEVEL SECURITY")
+    assert await filtered(as_role(url, "plain")) == ("user_memories",)
+
+
 async def test_an_index_counts_when_it_begins_with_the_columns(written_by: Make, admin: Administration) -> None:
     async with admin.connection(written_by("3.1")) as connection:
         before = await schema.inspect(connection, "ai")
