@@ -29,8 +29,10 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         builder = _builder(self._name, self._name, self._key.public_key(), -1, 30)
+        subject_key = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         self._certificate = (
-            builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            builder.add_extension(subject_key, critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -46,6 +48,9 @@ class Authority:
         builder = _builder(_named(common_name), self._name, key.public_key(), *days)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(_general(names)), critical=False)
+        # Python 3.13 and newer refuse a certificate that does not name its authority's key (VERIFY_X509_STRICT).
+        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(authority_key, critical=False)
         made = builder.add_extension(_usage(digital_signature=True), critical=True).sign(self._key, hashes.SHA256())
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
