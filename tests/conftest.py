@@ -4,6 +4,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.generations import admin, generation_templates, written_by
@@ -23,6 +24,11 @@ __all__ = [
     "wheel",
     "written_by",
 ]
+
+
+# One profile for every property: a slow machine fails none of them. How many examples is each test's own choice.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True, scope="session")

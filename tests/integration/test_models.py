@@ -21,6 +21,7 @@ from junkie_cli.core.team.guard import protect
 from junkie_cli.core.team.models import build_models, record_calls
 from tests.support.model_server import ModelServer, Reasoning, Request, Text, calls, rehearsed
 from tests.support.models import extract, make_settings, take_turn, team_models
+from tests.support.texts import texts
 
 
 async def test_an_answer_comes_in_pieces_and_is_whole_at_the_end(tmp_path: Path) -> None:
@@ -61,8 +62,8 @@ EVENTS = st.fixed_dictionaries(
                         {},
                         optional={
                             "role": st.sampled_from(["assistant", None]),
-                            "content": st.one_of(st.none(), st.text(max_size=5)),
-                            "reasoning": st.one_of(st.none(), st.text(max_size=5)),
+                            "content": st.one_of(st.none(), texts(max_size=5)),
+                            "reasoning": st.one_of(st.none(), texts(max_size=5)),
                             "refusal": st.none(),
                             "tool_calls": st.sampled_from(
                                 [None, [{"index": 0, "id": "a", "function": {"name": "x", "arguments": "{}"}}]]
@@ -89,7 +90,7 @@ def a_model() -> Any:
         return build_models(make_settings(Path(folder), GROQ_API_KEY="gsk_" + "x" * 52)).main
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(EVENTS)
 def test_an_event_that_is_text_alone_says_what_the_clients_own_reading_of_it_says(event: dict[str, Any]) -> None:
     told: list[Any] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.core.backup import catalogue
@@ -322,7 +322,7 @@ def altered(path: Path, data: bytes) -> Path:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 def test_a_byte_changed_anywhere_is_always_found(backed_up: tuple[Path, Any], data: st.DataObject) -> None:
     path, target = backed_up
     content = bytearray(path.read_bytes())

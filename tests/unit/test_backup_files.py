@@ -14,6 +14,7 @@ from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Extension, Manifest, Origin, TableContent
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError, LockedError, NotFoundError
+from tests.support.texts import texts
 
 AT = datetime(2026, 3, 15, 12, tzinfo=UTC)
 ORIGIN = Origin("here", "bot", "ai", False, "7711", "17.10", "UTF8", "3")
@@ -199,7 +200,7 @@ def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     assert manifests.load(manifests.path_for(path)) == manifest
 
 
-@given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
+@given(st.binary(max_size=300) | texts(max_size=100).map(str.encode))
 def test_a_manifest_of_garbage_is_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "garbage.json"
     path.write_bytes(content)

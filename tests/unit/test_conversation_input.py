@@ -21,9 +21,10 @@ from junkie_cli.conversation.standard_input import read_message
 from junkie_cli.core.errors import SettingsError, UsageError
 from junkie_cli.core.prompt_history import erase_history, history_file
 from junkie_cli.core.settings import load_settings
+from tests.support.texts import texts
 
 
-@given(st.text())
+@given(texts())
 def test_any_line_is_something(line: str) -> None:
     asked = parse(line)
     assert (asked is None) == (not line.strip())

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from junkie_cli.conversation.markdown import MarkdownStream
 from junkie_cli.look import Look, plain
 from junkie_cli.text import Gate, shown, width
+from tests.support.texts import texts
 
-unhurried = settings(deadline=None, max_examples=150)  # the first example loads the highlighter
+many_examples = settings(max_examples=150)
 COLOURED = Look(colour=True, styles=True, motion=True)
 OUR_STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -120,7 +121,7 @@ MEASURABLE = st.lists(
     PIECES.filter(lambda piece: "👍" not in piece) | st.text(st.sampled_from("abc 12#-*|ü漢ひ\n"), max_size=8),
     max_size=30,
 ).map("".join)
-MARKDOWN = st.lists(PIECES | st.text(max_size=8), max_size=30).map("".join)
+MARKDOWN = st.lists(PIECES | texts(max_size=8), max_size=30).map("".join)
 
 
 def drawn(chunks: list[str], columns: int = 60, look: Look = COLOURED) -> list[str]:
@@ -145,14 +146,14 @@ def texts(lines: list[str]) -> list[str]:
     return [plain(line) for line in lines]
 
 
-@unhurried
+@many_examples
 @given(MARKDOWN, st.lists(st.integers(0, 10_000), max_size=12))
 @example(EVERYTHING, list(range(0, 900, 7)))
 def test_the_same_text_looks_the_same_however_it_was_cut(text: str, places: list[int]) -> None:
     assert texts(drawn(cut(text, places))) == texts(drawn([text]))
 
 
-@unhurried
+@many_examples
 @given(MARKDOWN, st.integers(20, 120))
 def test_nothing_but_our_own_styles_can_act_on_the_terminal(text: str, columns: int) -> None:
     for line in drawn([text], columns):
@@ -160,7 +161,7 @@ def test_nothing_but_our_own_styles_can_act_on_the_terminal(text: str, columns: 
         assert not [c for c in rest if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c in "\u202a\u202e\u2066"]
 
 
-@unhurried
+@many_examples
 @given(MEASURABLE, st.integers(20, 120))
 def test_no_line_is_wider_than_the_terminal(text: str, columns: int) -> None:
     assert [line for line in drawn([text], columns) if width(plain(line)) > columns] == []
@@ -178,7 +179,7 @@ def test_a_wide_terminal_is_used_and_no_line_is_broken_twice(columns: int) -> No
     assert code in texts(lines)
 
 
-@unhurried
+@many_examples
 @given(MEASURABLE, st.integers(20, 120))
 def test_the_open_part_is_safe_and_fits_too(text: str, columns: int) -> None:
     stream = MarkdownStream(columns, COLOURED)
@@ -188,7 +189,7 @@ def test_the_open_part_is_safe_and_fits_too(text: str, columns: int) -> None:
         assert width(plain(line)) <= columns
 
 
-@unhurried
+@many_examples
 @given(
     st.lists(
         st.sampled_from(

@@ -21,7 +21,7 @@ def terminal() -> Iterator[PseudoTerminal]:
     terminal.close()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(LINES, LINES), max_size=12))
 def test_each_final_line_stands_there_once_and_the_live_ones_below(pictures: list[tuple[list[str], list[str]]]) -> None:
     terminal = PseudoTerminal(40, 10)

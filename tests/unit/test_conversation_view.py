@@ -89,7 +89,7 @@ async def test_what_was_streamed_stays_and_is_marked_when_it_breaks_off(terminal
     assert terminal.picture.everything == ["one two **thr", "", "the answer is incomplete"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, len(HOSTILE)), max_size=8))
 async def test_no_sequence_gets_through_however_it_is_cut(cuts: list[int]) -> None:
     ends = sorted(cuts)

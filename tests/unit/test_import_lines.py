@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.memories.import_lines import Lines
 from junkie_cli.core.schema import MEMORIES, SchemaState, Table
+from tests.support.texts import texts
 
 COLUMNS = ("memory_id", "memory", "topics", "user_id", "input", "agent_id", "team_id", "created_at", "updated_at")
 TABLE = Table(dict.fromkeys(COLUMNS, "text"), frozenset(), 0)
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text() | st.integers(), max_size=2)
+    st.none(), st.booleans(), st.integers(), st.floats(), texts(), st.lists(texts() | st.integers(), max_size=2)
 )
 PLAIN = {"memory_id": "m", "memory": "x"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli import figures, invocation, output, progress
@@ -20,8 +20,8 @@ from junkie_cli.look import Look, columns_of, plain
 from junkie_cli.output import Column
 from junkie_cli.text import unescape_field, width
 from tests.support.terminal import Terminal, replace_streams
+from tests.support.texts import texts
 
-unhurried = settings(deadline=None)
 NOW = datetime.now(UTC)
 
 
@@ -135,8 +135,7 @@ def test_every_width_is_kept_and_ids_are_never_cut(monkeypatch: pytest.MonkeyPat
     assert not any("\u202e" in line or "\x1b[31" in line for line in lines)
 
 
-@unhurried
-@given(st.lists(st.builds(Row, id=st.text(max_size=20), memory=st.text(max_size=50)), max_size=4), st.integers(20, 200))
+@given(st.lists(st.builds(Row, id=texts(max_size=20), memory=texts(max_size=50)), max_size=4), st.integers(20, 200))
 def test_no_row_breaks_the_layout(rows: list[Row], columns: int) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         lines = drawn(monkeypatch, columns, MEMORIES, rows)
@@ -314,7 +313,6 @@ def test_bars_and_sparklines() -> None:
     assert figures.sparkline([0, 0]) == "▁▁"
 
 
-@unhurried
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(1, 50))
 def test_bars_stay_inside_their_width(value: float, maximum: float, columns: int) -> None:
     assert width(figures.bar(value, maximum, columns)) <= columns

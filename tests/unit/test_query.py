@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.query import Where, decode_cursor, encode_cursor, like, moment
+from tests.support.texts import texts
 
 
 def test_conditions_number_their_arguments() -> None:
@@ -22,7 +23,7 @@ def test_nobody_everybody_and_no_condition() -> None:
     assert Where().owned_by("u", "").sql == "((u IS NULL OR u = ''))"
 
 
-@given(st.none() | st.integers(-(2**62), 2**62), st.text())
+@given(st.none() | st.integers(-(2**62), 2**62), texts())
 def test_a_cursor_comes_back(number: int | None, text: str) -> None:
     cursor = encode_cursor([number, text.encode("utf-8", "replace").decode()])
     assert re.fullmatch(r"[\w-]*", cursor, re.ASCII)
@@ -37,7 +38,7 @@ def test_a_foreign_cursor_is_refused(cursor: str) -> None:
         decode_cursor(cursor, int, str)
 
 
-@given(st.text())
+@given(texts())
 def test_like_takes_every_character_as_it_is(text: str) -> None:
     pattern = like(text)
     assert pattern[0] == pattern[-1] == "%"

@@ -14,6 +14,7 @@ from junkie_cli.core.team.rehearsal_text import (
     plan_memories,
     second_person,
 )
+from tests.support.texts import texts
 
 ADA = (
     Known("User's name is Ada", "1"),
@@ -194,7 +195,7 @@ def test_the_chat_model_reads_agnos_block_of_memories() -> None:
     assert answer(_body("What is my name?", system=system)).text == "Your name is Ada."
 
 
-@given(st.text(), st.lists(st.text(), max_size=3))
+@given(texts(), st.lists(texts(), max_size=3))
 def test_it_never_fails_and_never_changes_its_mind(message: str, memories: list[str]) -> None:
     known = [Known(text, str(number)) for number, text in enumerate(memories)]
     assert plan_memories(message, known) == plan_memories(message, known)

@@ -9,12 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.errors import ProviderError, SettingsError
 from junkie_cli.core.settings import read_env_file
 from junkie_cli.core.setup import check_key, checked_value, env_file_to_write, write_env_values
+from tests.support.texts import PRINTABLE, texts
 
 BOT = (
     "# the bot\n\nDISCORD_TOKEN=abc.def\n  export GROQ_API_KEY = old # my key\n\n"
@@ -167,11 +168,9 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing_behind(tmp_path: Path
     assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
 
 
-unhurried = settings(deadline=None)
-values = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=20).map(str.strip)
+values = texts(PRINTABLE, max_size=20).map(str.strip)
 
 
-@unhurried
 @given(values.filter(lambda value: "${" not in value and value.isprintable()), st.sampled_from(["", BOT, "A=1\r\n"]))
 def test_what_is_written_is_read_back(value: str, before: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

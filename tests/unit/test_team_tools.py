@@ -13,6 +13,7 @@ from junkie_cli.core.team.memory import plain_line, plain_text
 from junkie_cli.core.team.relevance import tokens, within_budget
 from junkie_cli.core.team.tools import BioTools, BoundedCalculatorTools, is_prime
 from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry
+from tests.support.texts import texts
 
 CALCULATOR = BoundedCalculatorTools()
 
@@ -73,14 +74,14 @@ def test_no_pseudoprime_passes(n: int) -> None:
     assert not is_prime(n)
 
 
-@given(st.text())
+@given(texts())
 def test_no_text_opens_or_closes_a_tag(text: str) -> None:
     assert not set("<>") & set(plain_text(text))
     assert len(plain_text(text)) == len(text)
     assert "\n" not in plain_line(text)
 
 
-@given(st.lists(st.text(max_size=60), max_size=30), st.integers(0, 200))
+@given(st.lists(texts(max_size=60), max_size=30), st.integers(0, 200))
 def test_the_budget_is_kept_and_used_newest_first(texts: list[str], budget: int) -> None:
     memories = [MemoryEntry(str(n), text.encode(errors="replace").decode(), (), None) for n, text in enumerate(texts)]
     taken = within_budget(memories, budget)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.team.thinking import ThoughtSplitter
+from tests.support.texts import texts
 
 ANSWERS = [
     ("<think>she wants tea</think>\n\nTea?", "she wants tea", "Tea?"),
@@ -35,7 +36,7 @@ def test_however_it_is_cut(answer: str, thought: str, text: str, data: st.DataOb
     assert split(pieces) == (thought, text, bool(text.strip()))
 
 
-@given(st.lists(st.text()))
+@given(st.lists(texts()))
 def test_what_holds_no_tag_is_passed_on_whole(pieces: list[str]) -> None:
     whole = "".join(pieces)
     if not whole.lstrip().startswith("<think>"):
