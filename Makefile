@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 # Each worker begins with a stretch of the tests of its own, so that a file's servers are started once, and ends by
 # taking from those that have more left.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One resolution for every Python and platform. Versions stay as they are unless `make lock UPGRADE=--upgrade`.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE)
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist worksteal
 # One file a layer, from the database to the conversation: what breaks first when something is wrong.
@@ -22,7 +26,7 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test newcomer check lint fix coverage faults soak bench bench-small bench-data docs clean
+.PHONY: help chat demo test newcomer check lint fix coverage faults soak bench bench-small bench-data lock docs clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +78,10 @@ coverage: $(VENV)/.dev ## Run all tests and tell which lines and branches none o
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+lock: $(VENV)/.dev ## Write the exact versions and hashes of requirements/ anew from pyproject.toml
+	$(LOCK) pyproject.toml requirements/build.in --output-file requirements/run.txt
+	$(LOCK) --extra dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
+
 docs: $(VENV)/.dev ## Make the command reference from --help, and the pictures from real runs (needs tmux)
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.pictures
@@ -81,15 +89,18 @@ docs: $(VENV)/.dev ## Make the command reference from --help, and the pictures f
 clean: ## Remove what was built here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
-# The stamps: reinstalled when pyproject.toml changes. pip compiles to bytecode, which halves the start of `junkie`.
-$(VENV)/.run: pyproject.toml | $(BIN)/python
+# The stamps: reinstalled when pyproject.toml or the lock changes. Every version is exact and every file has its hash.
+# pip compiles to bytecode, which halves the start of `junkie`.
+$(VENV)/.run: pyproject.toml requirements/run.txt | $(BIN)/python
 	@echo "installing junkie into $(VENV) (about 250 MB, a minute or two, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(PIP) --require-hashes --requirement requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml requirements/dev.txt | $(BIN)/python
 	@echo "installing junkie and its test tools into $(VENV) (about 430 MB, a minute or two, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
 
 $(BIN)/python:
