@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from junkie_cli.core import setting_values as read
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.url import DatabaseUrl
-from junkie_cli.values import field, frozen
+from junkie_cli.values import as_document, field, frozen
 
 REDACTED = "********"
 
@@ -65,6 +66,8 @@ class Variable:
     meaning: str
     secret: bool = False
     is_url: bool = False
+    empty: Any = ""
+    """The value of a variable that is set nowhere and has no default."""
 
 
 @frozen
@@ -83,6 +86,13 @@ class Settings:
     model_top_p: float
     agent_history_runs: int
     agent_retries: int
+    model_timeout: float
+    memory_timeout: float
+    max_calls: int
+    max_tool_calls: int
+    max_tokens: int
+    max_seconds: float
+    context_window: int | None
     max_agents: int
     debug_mode: bool
     user: str
@@ -104,100 +114,13 @@ class Settings:
         """Whether the variable `name` was set nowhere."""
         return self.sources[name].kind == "default"
 
-
-# --- values -----------------------------------------------------------------------------------------------------------
-# Each takes a text that is not empty and raises ValueError with words that read after the variable's name.
-
-
-def _text(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("has control characters in it")
-    return value
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The read-only mapping can be neither copied nor pickled; secrets travel in a pickle as they are.
+        return _rebuilt, (as_document(self) | {"sources": dict(self.sources)},)
 
 
-def _quoted(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:40] + "...")
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", value.strip()):
-            raise ValueError(f"must be a number, not {_quoted(value)}")
-        number = float(value)
-        if not low <= number <= high:
-            raise ValueError(f"must lie between {low:g} and {high:g}, not {_quoted(value)}")
-        return number
-
-    return parse
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", value.strip()):
-            raise ValueError(f"must be a whole number, not {_quoted(value)}")
-        number = int(value)
-        if not low <= number <= high:
-            raise ValueError(f"must lie between {low} and {high}, not {_quoted(value)}")
-        return number
-
-    return parse
-
-
-def _boolean(value: str) -> bool:
-    word = value.strip().lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError(f"must be true or false, not {_quoted(value)}")
-
-
-def _web_address(value: str) -> str:
-    value = value.strip()
-    if not value.startswith(("http://", "https://")) or not value.isprintable() or " " in value:
-        raise ValueError("must be an address that begins with http:// or https://")
-    try:
-        parts = urlsplit(value)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be an address with a host name and, if any, a port up to 65535")
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise ValueError("must be the base URL: leave out /chat/completions")
-    return value.rstrip("/")
-
-
-def _provider(value: str) -> str:
-    if value.strip().lower() == "groq":
-        return "groq"
-    if "://" not in value:
-        raise ValueError("must be the word groq or the base URL of an OpenAI-compatible server")
-    return _web_address(value)
-
-
-def _key(value: str) -> str:
-    if any(c.isspace() for c in value) or value[0] in "'\"":
-        raise ValueError("has spaces or quotes in or around it")
-    if not value.isascii() or not value.isprintable():
-        raise ValueError("has characters that no key has")
-    return value
-
-
-def _schema(value: str) -> str:
-    if len(value.encode()) > 63:
-        raise ValueError("must be a schema name of at most 63 bytes")
-    return _text(value)
-
-
-def _path(value: str) -> Path:
-    try:
-        path = Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError("begins with ~, and there is no such home folder") from None
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path")
-    return Path(os.path.normpath(path))
+def _rebuilt(fields: dict[str, Any]) -> Settings:
+    return Settings(**fields | {"sources": MappingProxyType(fields["sources"])})
 
 
 # --- folders and defaults ---------------------------------------------------------------------------------------------
@@ -243,6 +166,25 @@ def _login_name() -> str:
         return ""
 
 
+LOCAL_TIMEOUT, CLOUD_TIMEOUT = "600", "60"
+"""Default seconds of silence after which a model is given up. A server on this machine or network may load its model
+and read a long prompt for minutes before the first byte; a service in the cloud that is silent for a minute is gone."""
+
+
+def _default_timeout(address: str) -> str:
+    return LOCAL_TIMEOUT if read.is_local_address(address) else CLOUD_TIMEOUT
+
+
+def _chat_address(values: Mapping[str, Any]) -> str:
+    custom: str = values["custom_provider"]
+    return values["groq_base_url"] if custom == "groq" else custom
+
+
+def _memory_address(values: Mapping[str, Any]) -> str:
+    return values["groq_base_url"] if values["groq_api_key"] else _chat_address(values)
+
+
+_SECONDS = read.number(0, 86_400)
 VARIABLES: tuple[Variable, ...] = (
     Variable(
         "POSTGRES_URL",
@@ -251,26 +193,45 @@ VARIABLES: tuple[Variable, ...] = (
         "",
         "database; empty: embedded PostgreSQL",
         is_url=True,
+        empty=None,
     ),
-    Variable("GROQ_API_KEY", "groq_api_key", _key, "", "key for Groq: memory model, and chat model", secret=True),
-    Variable("GROQ_BASE_URL", "groq_base_url", _web_address, "https://api.groq.com/openai/v1", "address of Groq"),
-    Variable("MEMORY_MODEL", "memory_model", _text, "openai/gpt-oss-120b", "model that turns talk into memories"),
-    Variable("CUSTOM_PROVIDER", "custom_provider", _provider, "groq", "groq, or base URL of a compatible server"),
-    Variable("CUSTOM_MODEL", "custom_model", _text, "openai/gpt-oss-120b", "model that talks"),
+    Variable("GROQ_API_KEY", "groq_api_key", read.key, "", "key for Groq: memory model, and chat model", secret=True),
+    Variable("GROQ_BASE_URL", "groq_base_url", read.web_address, "https://api.groq.com/openai/v1", "address of Groq"),
+    Variable("MEMORY_MODEL", "memory_model", read.text, "openai/gpt-oss-120b", "model that turns talk into memories"),
+    Variable("CUSTOM_PROVIDER", "custom_provider", read.provider, "groq", "groq, or base URL of a compatible server"),
+    Variable("CUSTOM_MODEL", "custom_model", read.text, "openai/gpt-oss-120b", "model that talks"),
     Variable(
-        "CUSTOM_PROVIDER_API_KEY", "custom_provider_api_key", _key, "", "key for CUSTOM_PROVIDER's URL", secret=True
+        "CUSTOM_PROVIDER_API_KEY", "custom_provider_api_key", read.key, "", "key for CUSTOM_PROVIDER's URL", secret=True
     ),
-    Variable("MODEL_TEMPERATURE", "model_temperature", _number(0, 2), "0.3", "randomness of answers, 0 to 2"),
-    Variable("MODEL_TOP_P", "model_top_p", _number(0, 1), "0.9", "nucleus sampling, 0 to 1"),
-    Variable("AGENT_HISTORY_RUNS", "agent_history_runs", _integer(0, 1000), "10", "runs put into the context"),
-    Variable("AGENT_RETRIES", "agent_retries", _integer(0, 20), "2", "retries of a model call before its first byte"),
-    Variable("MAX_AGENTS", "max_agents", _integer(1, 100_000), "10", "teams kept in the per-user cache"),
-    Variable("DEBUG_MODE", "debug_mode", _boolean, "false", "log what agno does, to stderr"),
-    Variable("JUNKIE_USER", "user", _text, "", "user id when chat gets no --user"),
-    Variable("JUNKIE_SCHEMA", "schema", _schema, "ai", "schema of agno's tables"),
-    Variable("JUNKIE_DATA_DIR", "data_dir", _path, "", "folder of the embedded PostgreSQL"),
-    Variable("JUNKIE_BACKUP_DIR", "backup_dir", _path, "", "folder of the backups"),
-    Variable("JUNKIE_HISTORY_DAYS", "history_days", _integer(0, 36_500), "30", "days that undo keeps old texts"),
+    Variable("MODEL_TEMPERATURE", "model_temperature", read.number(0, 2), "0.3", "randomness of answers, 0 to 2"),
+    Variable("MODEL_TOP_P", "model_top_p", read.number(0, 1), "0.9", "nucleus sampling, 0 to 1"),
+    Variable("AGENT_HISTORY_RUNS", "agent_history_runs", read.integer(0, 1000), "10", "runs put into the context"),
+    Variable(
+        "AGENT_RETRIES", "agent_retries", read.integer(0, 20), "2", "retries of a model call before its first byte"
+    ),
+    Variable("MODEL_TIMEOUT", "model_timeout", _SECONDS, "", "seconds of silence of the chat model; 0: no limit"),
+    Variable("MEMORY_TIMEOUT", "memory_timeout", _SECONDS, "", "seconds of silence of the memory model; 0: no limit"),
+    Variable("JUNKIE_MAX_CALLS", "max_calls", read.integer(1, 1000), "16", "model calls in one turn"),
+    Variable("JUNKIE_MAX_TOOL_CALLS", "max_tool_calls", read.integer(1, 1000), "32", "tool calls in one turn"),
+    Variable(
+        "JUNKIE_MAX_TOKENS", "max_tokens", read.integer(1, 10**9), "250000", "tokens in one turn, read and written"
+    ),
+    Variable("JUNKIE_MAX_SECONDS", "max_seconds", read.number(1, 86_400), "900", "seconds that one turn may take"),
+    Variable(
+        "JUNKIE_CONTEXT_WINDOW",
+        "context_window",
+        read.integer(256, 10**9),
+        "",
+        "tokens that the chat model can read; empty: what the server reports",
+        empty=None,
+    ),
+    Variable("MAX_AGENTS", "max_agents", read.integer(1, 100_000), "10", "teams kept in the per-user cache"),
+    Variable("DEBUG_MODE", "debug_mode", read.boolean, "false", "log what agno does, to stderr"),
+    Variable("JUNKIE_USER", "user", read.text, "", "user id when chat gets no --user"),
+    Variable("JUNKIE_SCHEMA", "schema", read.schema_name, "ai", "schema of agno's tables"),
+    Variable("JUNKIE_DATA_DIR", "data_dir", read.path, "", "folder of the embedded PostgreSQL"),
+    Variable("JUNKIE_BACKUP_DIR", "backup_dir", read.path, "", "folder of the backups"),
+    Variable("JUNKIE_HISTORY_DAYS", "history_days", read.integer(0, 36_500), "30", "days that undo keeps old texts"),
     Variable(
         "POSTGRES_READ_URL",
         "postgres_read_url",
@@ -278,6 +239,7 @@ VARIABLES: tuple[Variable, ...] = (
         "",
         "a replica for list, search, stats, export",
         is_url=True,
+        empty=None,
     ),
 )
 BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
@@ -448,13 +410,13 @@ def load_settings(
     for variable in VARIABLES:
         try:
             raw, source = _raw_value(variable.name, overrides or {}, environ, file)
-            value = _parse(variable, raw or _default(variable, environ), source)
+            value = _parse(variable, raw or _default(variable, environ, values), source)
         except SettingsError as error:
             if problems is None:
                 raise
             problems.append(Problem(variable.name, error))
             source = Source("default")
-            value = _parse(variable, _default(variable, environ), source)
+            value = _parse(variable, _default(variable, environ, values), source)
         sources[variable.name] = source
         values[variable.field] = value
     names = set(environ) | set(file.values if file else ())
@@ -493,18 +455,21 @@ def _raw_value(
     return "", Source("default")
 
 
-def _default(variable: Variable, environ: Mapping[str, str]) -> str:
+def _default(variable: Variable, environ: Mapping[str, str], values: Mapping[str, Any]) -> str:
+    """The default of `variable`, which may depend on `values`, those of the variables before it in the table."""
     computed: Mapping[str, Callable[[], str]] = {
         "JUNKIE_USER": _login_name,
         "JUNKIE_DATA_DIR": lambda: _default_data_dir(environ),
         "JUNKIE_BACKUP_DIR": lambda: _default_backup_dir(environ),
+        "MODEL_TIMEOUT": lambda: _default_timeout(_chat_address(values)),
+        "MEMORY_TIMEOUT": lambda: _default_timeout(_memory_address(values)),
     }
     return computed[variable.name]() if variable.name in computed else variable.default
 
 
 def _parse(variable: Variable, raw: str, source: Source) -> Any:
     if not raw:
-        return None if variable.is_url else ""
+        return variable.empty
     try:
         return variable.parse(_checked(raw))
     except ValueError as error:
@@ -551,6 +516,8 @@ def _seen(variable: Variable, value: Any) -> str:
         return value.masked()
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
     return _without_credentials(str(value))
 
 

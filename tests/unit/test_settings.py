@@ -1,6 +1,9 @@
 """Every variable of the settings table: where its value comes from, what is refused, and what nobody may see."""
 
+import copy
+import dataclasses
 import os
+import pickle
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,12 +36,19 @@ DEFAULTS = {
     "MODEL_TOP_P": "0.9",
     "AGENT_HISTORY_RUNS": "10",
     "AGENT_RETRIES": "2",
+    "JUNKIE_MAX_CALLS": "16",
+    "JUNKIE_MAX_TOOL_CALLS": "32",
+    "JUNKIE_MAX_TOKENS": "250000",
+    "JUNKIE_MAX_SECONDS": "900",
+    "JUNKIE_CONTEXT_WINDOW": "",
     "MAX_AGENTS": "10",
     "DEBUG_MODE": "false",
     "JUNKIE_SCHEMA": "ai",
     "JUNKIE_HISTORY_DAYS": "30",
     "POSTGRES_READ_URL": "",
 }
+
+COMPUTED = ("JUNKIE_USER", "JUNKIE_DATA_DIR", "JUNKIE_BACKUP_DIR", "MODEL_TIMEOUT", "MEMORY_TIMEOUT")
 
 
 @pytest.fixture
@@ -69,17 +79,13 @@ def test_defaults_are_those_of_the_documentation(home: Path) -> None:
     settings = load(home)
     assert {name: shown_value(settings, BY_NAME[name]) for name in DEFAULTS} == DEFAULTS
     assert all(settings.is_default(variable.name) for variable in VARIABLES)
-    assert {variable.name for variable in VARIABLES} - set(DEFAULTS) == {
-        "JUNKIE_USER",
-        "JUNKIE_DATA_DIR",
-        "JUNKIE_BACKUP_DIR",
-    }
+    assert {variable.name for variable in VARIABLES} - set(DEFAULTS) == set(COMPUTED)
 
 
 def test_the_example_names_every_variable_with_its_default(home: Path) -> None:
     example = Path(__file__).parents[2] / ".env.example"
     values = {name: value for name, (value, _) in read_env_file(example, {}).values.items()}
-    assert values == DEFAULTS | {"JUNKIE_USER": "", "JUNKIE_DATA_DIR": "", "JUNKIE_BACKUP_DIR": ""}
+    assert values == DEFAULTS | dict.fromkeys(COMPUTED, "")
     copied = load_settings(env_file=example, environ={"HOME": str(home)})
     assert [getattr(copied, variable.field) for variable in VARIABLES] == [
         getattr(load(home), variable.field) for variable in VARIABLES
@@ -108,6 +114,49 @@ def test_the_user_is_the_login_name_unless_there_is_none(home: Path, monkeypatch
     assert load(home).user == ""
 
 
+LOCAL, CLOUD = 600.0, 60.0
+
+
+@pytest.mark.parametrize(
+    ("address", "seconds"),
+    [
+        ("http://localhost:11434/v1", LOCAL),
+        ("http://127.0.0.1:8080/v1", LOCAL),
+        ("http://[::1]:8080/v1", LOCAL),
+        ("http://192.168.1.20:8080/v1", LOCAL),
+        ("http://10.0.0.5/v1", LOCAL),
+        ("http://100.101.102.103:8000/v1", LOCAL),
+        ("http://[fe80::1%25eth0]:8000/v1", LOCAL),
+        ("http://ollama:11434/v1", LOCAL),  # a service of a container network
+        ("http://host.docker.internal:11434/v1", LOCAL),
+        ("http://user:pass@gpu.local:8000/v1", LOCAL),
+        ("https://api.openai.com/v1", CLOUD),
+        ("https://8.8.8.8/v1", CLOUD),
+        ("https://[2606:4700::1111]/v1", CLOUD),
+        ("https://localhost.example.com/v1", CLOUD),
+    ],
+)
+def test_a_local_server_is_waited_for_longer_than_the_cloud(home: Path, address: str, seconds: float) -> None:
+    settings = load(home, {"CUSTOM_PROVIDER": address})
+    assert (settings.model_timeout, settings.memory_timeout) == (seconds, seconds)
+    assert shown_value(settings, BY_NAME["MODEL_TIMEOUT"]) == f"{seconds:g}"
+    at_groq = load(home, {"CUSTOM_PROVIDER": address, "GROQ_API_KEY": "gsk_x"})
+    assert (at_groq.model_timeout, at_groq.memory_timeout) == (seconds, CLOUD)
+    named = load(home, {"CUSTOM_PROVIDER": address, "MODEL_TIMEOUT": "0", "MEMORY_TIMEOUT": "2.5"})
+    assert (named.model_timeout, named.memory_timeout) == (0, 2.5)
+
+
+def test_settings_can_be_copied_and_pickled(home: Path) -> None:
+    env = {"POSTGRES_URL": "postgresql://u:p%40ss@h1,h2:6000/d?sslmode=require", "GROQ_API_KEY": "gsk_secret"}
+    settings = load(home, env, file="MODEL_TOP_P=0.5")
+    for made in (copy.copy(settings), copy.deepcopy(settings), pickle.loads(pickle.dumps(settings))):
+        assert made == settings
+        assert made.sources == settings.sources
+        with pytest.raises(TypeError):
+            made.sources["MODEL_TOP_P"] = settings.sources["GROQ_API_KEY"]
+    assert dataclasses.replace(settings, max_calls=3).max_calls == 3
+
+
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
@@ -120,6 +169,9 @@ def test_the_user_is_the_login_name_unless_there_is_none(home: Path, monkeypatch
         ("CUSTOM_PROVIDER", "GROQ", "custom_provider", "groq"),
         ("CUSTOM_PROVIDER", "http://localhost:11434/v1/", "custom_provider", "http://localhost:11434/v1"),
         ("CUSTOM_PROVIDER", "http://[::1]:8000/v1", "custom_provider", "http://[::1]:8000/v1"),
+        ("MODEL_TIMEOUT", "0", "model_timeout", 0.0),
+        ("JUNKIE_MAX_SECONDS", "1.5", "max_seconds", 1.5),
+        ("JUNKIE_CONTEXT_WINDOW", "8192", "context_window", 8192),
         ("JUNKIE_SCHEMA", "My Schema", "schema", "My Schema"),
         ("JUNKIE_USER", "Zoë 42", "user", "Zoë 42"),
         ("JUNKIE_DATA_DIR", "/srv/a/../junkie", "data_dir", Path("/srv/junkie")),
@@ -145,6 +197,10 @@ def test_good_values(home: Path, name: str, value: str, field: str, expected: ob
         ("AGENT_HISTORY_RUNS", "１０", "must be a whole number"),
         ("AGENT_HISTORY_RUNS", "9" * 5000, "must be a whole number"),
         ("AGENT_RETRIES", "-1", "must lie between 0 and 20"),
+        ("MODEL_TIMEOUT", "-1", "must lie between 0 and 86400"),
+        ("JUNKIE_MAX_CALLS", "0", "must lie between 1 and 1000"),
+        ("JUNKIE_MAX_SECONDS", "0", "must lie between 1 and 86400"),
+        ("JUNKIE_CONTEXT_WINDOW", "10", "must lie between 256"),
         ("MAX_AGENTS", "0", "must lie between 1 and 100000"),
         ("JUNKIE_HISTORY_DAYS", "-1", "must lie between"),
         ("DEBUG_MODE", "maybe", "must be true or false"),
