@@ -7,6 +7,7 @@ from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.secrets_detector import SQL_PATTERN
 
 if TYPE_CHECKING:
     import asyncpg
@@ -150,12 +151,6 @@ async def _sharing(context: Context) -> Finding:
 
 # --- how much ---------------------------------------------------------------------------------------------------------
 
-# What keys of common vendors look like, as PostgreSQL's regular expressions know it.
-_SECRETS = (
-    r"(gsk_[A-Za-z0-9]{20}|sk-[A-Za-z0-9_-]{20}|gh[pousr]_[A-Za-z0-9]{30}|AKIA[0-9A-Z]{16}|xox[abpr]-[0-9A-Za-z-]{10}"
-    r"|AIza[0-9A-Za-z_-]{30}|-----BEGIN [A-Z ]*PRIVATE KEY|postgres(ql)?://[^ :/]+:[^ @]+@)"
-)
-
 
 async def _size(context: Context) -> Finding:
     state = context.schema
@@ -164,7 +159,7 @@ async def _size(context: Context) -> Finding:
     async with context.connection() as connection, connection.transaction():
         large = await connection.fetch(_large(state), PROMPT_TOKENS)
         doubles = await connection.fetch(_doubles(state))
-        secrets = await connection.fetch(_with_secrets(state), _SECRETS)
+        secrets = await connection.fetch(_with_secrets(state), SQL_PATTERN)
     findings = []
     if large:
         findings.append(_too_many(large))
