@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 from junkie_cli import figures
-from junkie_cli.core.errors import DeclinedError, JunkieError, UsageError
+from junkie_cli.core.errors import DeclinedError, JunkieError, ResultWarning, UsageError
 from junkie_cli.figures import bar, sparkline
 from junkie_cli.invocation import invocation
 from junkie_cli.look import Look, columns_of, encodable, is_terminal, rows_of
@@ -40,6 +40,7 @@ __all__ = [
     "print_styled",
     "progress",
     "require_confirmation",
+    "show_warnings",
     "sparkline",
     "tell_next",
     "unwritable",
@@ -73,13 +74,17 @@ class Column:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def print_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Mapping[str, Any], warnings: Sequence[ResultWarning] = ()) -> None:
     """Print one JSON document on one line, at once. Values become objects of their fields, datetimes UTC ISO-8601.
+
+    `warnings` are printed on stderr, and stand in the document under `warnings` when there are any.
 
     Whatever could act on a terminal is written as `\\uXXXX`, which any JSON reader turns back.
     """
     import json
 
+    show_warnings(warnings)
+    document = {**document, "warnings": warnings} if warnings else document
     _answer(json_safe(json.dumps(document, ensure_ascii=False, default=_json_value)) + "\n")
     flush_answer()
 
@@ -377,6 +382,14 @@ def tell_next(cursor: str | None, late: int) -> None:
 def warn(message: str) -> None:
     """Tell something that the user should not miss, on stderr."""
     say(_headed("warning:", "yellow", message))
+
+
+def show_warnings(warnings: Sequence[ResultWarning]) -> None:
+    """Print on stderr why an answer may be incomplete."""
+    for warning in warnings:
+        warn(warning.message)
+        if warning.hint:
+            note(f"  {warning.hint}")
 
 
 def debug(message: str) -> None:

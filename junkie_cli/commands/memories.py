@@ -19,6 +19,7 @@ from junkie_cli.output import (
     print_rows,
     progress,
     require_confirmation,
+    show_warnings,
     tell_next,
     warn,
     working,
@@ -79,7 +80,8 @@ def list_(
     with working("listing memories") as shown:
         page = invocation().run(memories.list_memories(settings, wanted, limit=limit, after=after, on_step=shown.say))
     if as_json:
-        return print_json({"memories": page.memories, "next": page.next})
+        return print_json({"memories": page.memories, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
     print_rows(_COLUMNS, page.memories, empty=_NOTHING_YET if page.table_missing else "no memories")
     return tell_next(page.next, page.late)
 
@@ -106,7 +108,8 @@ def show(
     with working("looking for the memory, and for the run that it came from"):
         detail = invocation().run(memories.get_memory(settings, memory_id))
     if as_json:
-        return print_json({**as_document(detail.memory), "origin": detail.origin})
+        return print_json({**as_document(detail.memory), "origin": detail.origin}, detail.warnings)
+    show_warnings(detail.warnings)
     return print_record(_record(detail))
 
 
@@ -146,7 +149,8 @@ def search(
     if found.words_only:
         note("words were looked for from their beginning; inside words too: --anywhere")
     if as_json:
-        return print_json({"memories": found.memories, "next": None})
+        return print_json({"memories": found.memories, "next": None}, found.warnings)
+    show_warnings(found.warnings)
     print_rows(_COLUMNS, found.memories, empty=_NOTHING_YET if found.table_missing else "no memory holds that")
     return note(f"there are more: -n {limit * 2}") if found.more else None
 
@@ -378,7 +382,8 @@ def history(
     with working("looking through the history"):
         page = invocation().run(memories.list_history(settings, which, user, limit=limit, after=after))
     if as_json:
-        return print_json({"changes": page.changes, "next": page.next})
+        return print_json({"changes": page.changes, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
     print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
     return tell_next(page.next, page.late)
 
@@ -476,10 +481,11 @@ def pending(user: UserOption = None, as_json: JsonOption = False) -> None:
     """List extractions that have not succeeded yet."""
     from junkie_cli.core import memories
 
-    waiting = invocation().run(memories.list_pending(invocation().settings(), user))
+    found = invocation().run(memories.list_pending(invocation().settings(), user))
     if as_json:
-        return print_json({"pending": waiting})
-    return print_rows(_PENDING, waiting, empty="nothing is pending")
+        return print_json({"pending": found.pending}, found.warnings)
+    show_warnings(found.warnings)
+    return print_rows(_PENDING, found.pending, empty="nothing is pending")
 
 
 @app.command(epilog="Example: junkie memories retry -u ada --all")

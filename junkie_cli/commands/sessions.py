@@ -15,6 +15,7 @@ from junkie_cli.output import (
     print_line,
     print_rows,
     require_confirmation,
+    show_warnings,
     tell_next,
     warn,
     working,
@@ -58,7 +59,8 @@ def list_(
     with working("listing sessions") as shown:
         page = invocation().run(sessions.list_sessions(settings, user, limit=limit, after=after, on_step=shown.say))
     if as_json:
-        return print_json({"sessions": page.sessions, "next": page.next})
+        return print_json({"sessions": page.sessions, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
     empty = "no sessions: agno has not made its table in this schema yet" if page.table_missing else "no sessions"
     print_rows(_COLUMNS, page.sessions, empty=empty)
     return tell_next(page.next, page.late)
@@ -76,8 +78,9 @@ def show(
     with working("reading the session"):
         found = invocation().run(sessions.get_runs(settings, session_id))
     if as_json:
-        return print_json({"session_id": session_id, "runs": found})
-    lines = [(run, message) for run in found for message in run.messages]
+        return print_json({"session_id": session_id, "runs": found.runs}, found.warnings)
+    show_warnings(found.warnings)
+    lines = [(run, message) for run in found.runs for message in run.messages]
     return print_rows(_SAID, lines, empty="nothing was said in it")
 
 

@@ -8,7 +8,18 @@ import typer
 
 from junkie_cli.invocation import JsonOption, UserOption, invocation
 from junkie_cli.look import Look, columns_of, is_terminal
-from junkie_cli.output import Column, bar, note, print_json, print_line, print_record, print_rows, sparkline, working
+from junkie_cli.output import (
+    Column,
+    bar,
+    note,
+    print_json,
+    print_line,
+    print_record,
+    print_rows,
+    show_warnings,
+    sparkline,
+    working,
+)
 from junkie_cli.values import as_document
 
 if TYPE_CHECKING:
@@ -38,7 +49,10 @@ def stats(
     if approximate and not found.approximate:
         note("one user is counted exactly: there are no figures of the planner's")
     if as_json:
-        return print_json(as_document(found))
+        document = as_document(found)
+        del document["warnings"]
+        return print_json(document, found.warnings)
+    show_warnings(found.warnings)
     return _print_tables(found) if is_terminal(sys.stdout) else _print_lines(found)
 
 

@@ -17,6 +17,7 @@ from junkie_cli.output import (
     print_rows,
     progress,
     require_confirmation,
+    show_warnings,
     tell_next,
     warn,
     working,
@@ -54,7 +55,8 @@ def list_(
     with working("listing users") as shown:
         page = invocation().run(users.list_users(settings, limit=limit, after=after, on_step=shown.say))
     if as_json:
-        return print_json({"users": page.users, "next": page.next})
+        return print_json({"users": page.users, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
     print_rows(
         _COLUMNS, page.users, empty="no users: agno has made no table yet" if page.tables_missing else "no users"
     )

@@ -7,6 +7,8 @@ the hint what to do next. Neither ever holds a secret or somebody's text. `app.p
 from enum import IntEnum
 from typing import ClassVar
 
+from junkie_cli.values import frozen
+
 
 class ExitCode(IntEnum):
     """The process' exit codes, as documented in the README and in CLI reference."""
@@ -21,6 +23,15 @@ class ExitCode(IntEnum):
     LOCKED = 7
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+@frozen
+class ResultWarning:
+    """Why an answer may be incomplete, or is not what was asked for: a stable `code`, a sentence, and what to do."""
+
+    code: str
+    message: str
+    hint: str = ""
 
 
 class JunkieError(Exception):

@@ -6,9 +6,9 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import paging, runs, schema
+from junkie_cli.core import paging, row_security, runs, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of, moment
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
@@ -51,6 +51,7 @@ class SessionPage:
     next: str | None
     late: int = 0
     table_missing: bool = False
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @frozen
@@ -70,6 +71,14 @@ class Run:
     status: str | None
     at: datetime | None
     messages: tuple[Message, ...]
+
+
+@frozen
+class SessionRuns:
+    """What was said in a session, oldest first."""
+
+    runs: tuple[Run, ...]
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @frozen
@@ -106,7 +115,8 @@ async def list_sessions(
         on_step(f"counting who spoke in {number(len(found.rows), 'session', 'sessions')}")
         spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
     listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
-    return SessionPage(listed, found.next, found.late)
+    warnings = row_security.warnings(state, SESSIONS, RUNS)
+    return SessionPage(listed, found.next, found.late, warnings=warnings)
 
 
 def _about(state: SchemaState) -> str:
@@ -164,7 +174,7 @@ def _session(row: Mapping[str, Any], speakers: list[str], count: int) -> Session
     return Session(row["session_id"], row["name"], users, count, moment(row["created_at"]), moment(row["updated_at"]))
 
 
-async def get_runs(settings: Settings, session_id: str) -> tuple[Run, ...]:
+async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
     """What was said in a session, oldest first; runs of members inside a turn are part of it. Raises NotFoundError."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
@@ -175,10 +185,11 @@ async def get_runs(settings: Settings, session_id: str) -> tuple[Run, ...]:
             " ORDER BY created_at NULLS FIRST, position",
             session_id,
         )
-    return tuple(
+    said = tuple(
         Run(row["run_id"], row["user_id"], row["status"], moment(row["created_at"]), _messages(json.loads(row["data"])))
         for row in rows
     )
+    return SessionRuns(said, row_security.warnings(state, SESSIONS, RUNS))
 
 
 async def _require(connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str) -> None:
@@ -187,7 +198,7 @@ async def _require(connection: "asyncpg.Connection[Any]", state: SchemaState, se
         query = f"SELECT 1 FROM {state.qualified(SESSIONS)} WHERE session_id = $1"
         found = await connection.fetchval(query, session_id)
     if found is None:
-        raise NotFoundError(f"no session {session_id}", hint="see: junkie sessions list")
+        raise row_security.not_found(state, SESSIONS, f"no session {session_id}", hint="see: junkie sessions list")
 
 
 def _messages(run: Any) -> tuple[Message, ...]:
@@ -220,6 +231,7 @@ async def delete_session(
     """
     async with connect(settings) as connection:
         state = await schema.inspect(connection, settings.schema)
+        row_security.require_all_rows(state, SESSIONS, *_dependent(state))
         transaction = connection.transaction()
         await transaction.start()
         try:

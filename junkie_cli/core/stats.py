@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import runs, schema
+from junkie_cli.core import row_security, runs, schema
 from junkie_cli.core.database import connect
+from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
@@ -69,6 +70,7 @@ class Stats:
     top_users: tuple[TopUser, ...]
     per_day: tuple[Day, ...]
     approximate: bool
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 async def collect_stats(
@@ -114,6 +116,7 @@ async def _counted(
         top_users=await _with_times(connection, state, largest),
         per_day=await _per_day(connection, state, user_id),
         approximate=False,
+        warnings=row_security.warnings(state),
     )
 
 
@@ -281,6 +284,7 @@ async def _estimated(connection: "asyncpg.Connection[Any]", state: SchemaState, 
         top_users=tuple(await _frequent(connection, state, total, top)),
         per_day=(),
         approximate=True,
+        warnings=row_security.warnings(state),
     )
 
 

@@ -158,7 +158,7 @@ async def test_killed_in_mid_answer_the_message_is_there_unanswered_and_its_memo
     process.kill()
     assert await stored(database) == [("I like tea.", "RUNNING", "")]
     assert [(owed["message"], owed["attempts"]) for owed in await pending(database)] == [("I like tea.", 0)]
-    [shown] = await sessions.get_runs(settings, "talk")
+    [shown] = (await sessions.get_runs(settings, "talk")).runs
     assert [(message.role, message.content) for message in shown.messages] == [("user", "I like tea.")]
 
     # Who goes on at once is heard, and sees it.

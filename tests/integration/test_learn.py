@@ -175,7 +175,7 @@ async def test_what_fails_for_its_own_sake_is_pending_and_learned_once(
     settings = settings_for(database, model)
     assert counts(await learn_file(settings, path)) == (3, 2, 0, 0, 1)
     assert first_asked(model).count("poison") == 3
-    assert [(owed.message, owed.session_id, owed.attempts) for owed in await list_pending(settings)] == [
+    assert [(owed.message, owed.session_id, owed.attempts) for owed in (await list_pending(settings)).pending] == [
         ("poison", "s1", 1)
     ]
     model.script = echo
@@ -200,7 +200,7 @@ async def test_the_providers_speed_is_minded_by_all_and_nothing_is_lost(
         else echo(request)
     )
     assert counts(await learn_file(settings_for(database, model), path)) == (6, 6, 0, 0, 0)
-    assert await list_pending(settings_for(database, model)) == []
+    assert (await list_pending(settings_for(database, model))).pending == ()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ async def test_what_the_database_does_not_take_is_kept_private_and_goes_over_whe
             ]
         # The chat is over, without a complaint: nothing is lost.
     assert [run["said"] for run in await runs(database)] == ["Hello."]
-    [waiting] = [entry for entry in await list_pending(settings) if entry.spooled]
+    [waiting] = [entry for entry in (await list_pending(settings)).pending if entry.spooled]
     assert (waiting.user_id, waiting.message, waiting.context) == ("ada", "I like tea.", "All right.")
     async with talking(settings, session_id="talk") as conversation:
         assert (await conversation.status()).pending == 1
@@ -175,7 +175,7 @@ async def test_it_never_goes_into_another_database(
         for settings in (settings_for(copy, model), settings_for(database, model, JUNKIE_SCHEMA="other")):
             async with talking(settings, "bob") as conversation:
                 assert (await say(conversation, "Hello.")).ok().warnings == []
-            assert [entry.message for entry in await list_pending(settings)] == []
+            assert [entry.message for entry in (await list_pending(settings)).pending] == []
             assert len(spooled()) == 1
         assert await rows(copy, "SELECT 1 FROM ai.agent_sessions_runs WHERE user_id = 'ada'") == []
 

@@ -70,7 +70,7 @@ async def test_who_spoke_is_the_runs_word(written_by: Make, admin: Administratio
         settings = admin.settings(written_by(generation))
         shared = {session.session_id: session for session in (await sessions.list_sessions(settings, "bob")).sessions}
         assert shared["channel-7"].users == ("ada", "bob")
-        runs = await sessions.get_runs(settings, "channel-7")
+        runs = (await sessions.get_runs(settings, "channel-7")).runs
         assert [run.user_id for run in runs][-2:] == ["bob", "bob"]
         assert runs[0].user_id == "ada"
         assert {message.role for run in runs for message in run.messages} == {"user", "assistant"}
@@ -114,7 +114,7 @@ async def test_odd_messages(written_by: Make, admin: Administration) -> None:
             "INSERT INTO ai.agent_sessions_runs (run_id, session_id, run_type, run_data, created_at)"
             f" VALUES ('odd{number}', 'c2', 'team', '{json.dumps(row)}', {number})",
         )
-    runs = await sessions.get_runs(admin.settings(url), "c2")
+    runs = (await sessions.get_runs(admin.settings(url), "c2")).runs
     assert [[(m.role, m.content) for m in run.messages] for run in runs][:5] == [
         [("user", '[{"type": "image"}]'), ("tool", "")],
         [("user", "asked")],

@@ -224,7 +224,7 @@ def _with_secrets(state: SchemaState) -> str:
     )
 
 
-_SEEN = ("schema.tables", "database.rights")
+_SEEN = ("schema.tables", "schema.row_security", "database.rights")
 CHECKS = (
     Check("memory.enabled", "The team remembers", _enabled, needs=("settings.values",), limit=12),
     Check(

@@ -206,6 +206,23 @@ async def _own_version(context: Context, state: SchemaState) -> int:
     return int(value) if value and value.isdigit() else 0
 
 
+# --- row security -----------------------------------------------------------------------------------------------------
+
+
+async def _row_security(context: Context) -> Finding:
+    state = context.schema
+    filtered = state.filtered()
+    if not filtered:
+        return ok("no policy hides rows from this database user")
+    async with context.connection() as connection, connection.transaction():
+        role = await connection.fetchval("SELECT quote_ident(current_user)")
+    return failed(
+        f"row security may hide rows of {', '.join(filtered)} from {role}: counts and lists may be incomplete,"
+        " and junkie refuses to export, change or erase there",
+        f"as a superuser: ALTER ROLE {role} BYPASSRLS; or use another role in POSTGRES_URL",
+    )
+
+
 # --- indexes ----------------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +356,7 @@ _SEEN = ("schema.tables",)
 CHECKS = (
     Check("schema.tables", "Agno's tables", _tables, ("database.reachable",), (), _SCHEMA),
     Check("schema.version", "Agno's version of them", _version, _SEEN),
+    Check("schema.row_security", "Row security", _row_security, _SEEN),
     Check("schema.junkie", "Junkie's own tables", _own, _SEEN),
     Check("schema.indexes", "Indexes", _indexes, _SEEN),
     Check("schema.bloat", "Dead rows", _bloat, _SEEN),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, owners, schema
+from junkie_cli.core import journal, owners, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.journal import MemoryChange
@@ -64,6 +64,13 @@ class Cleared:
     undo: str | None
 
 
+async def _prepare(connection: "asyncpg.Connection[Any]", schema_name: str) -> SchemaState:
+    """The state of the schema for a change that sees every row which it counts or compares."""
+    state = await schema.prepare(connection, schema_name)
+    row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
+    return state
+
+
 async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[str, ...] = ()) -> Changed:
     """Store a new memory of a user. Raises UsageError for an empty text or user."""
     if not text.strip():
@@ -73,7 +80,7 @@ async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[
     change = MemoryChange("added", str(uuid4()), user_id, text, list(topics) or None)
     async with connect(settings) as connection:
         await schema.ensure_memories_table(connection, settings.schema)
-        state = await schema.prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.schema)
         async with connection.transaction():
             erased_at = await journal.erased_at(connection, state, user_id)
             began = await journal.database_time(connection)
@@ -88,7 +95,7 @@ async def edit_memory(settings: Settings, memory_id: str, text: str) -> Changed:
     if not text.strip():
         raise UsageError("a memory needs a text", hint="to remove it: junkie memories delete ID")
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.schema)
         async with connection.transaction():
             found = await find_memory(connection, state, memory_id)
             began = await journal.database_time(connection)
@@ -116,13 +123,14 @@ async def preview_delete(settings: Settings, memory_ids: list[str]) -> tuple[Mem
     """The memories with these ids. Raises NotFoundError naming those that are not there."""
     async with connect(settings) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
+        row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         return await _find_all(connection, state, memory_ids)
 
 
 async def delete_memories(settings: Settings, memory_ids: list[str], *, undo: bool = True) -> Changed:
     """Delete these memories, all or none, and return what they were. Raises NotFoundError."""
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.schema)
         async with connection.transaction():
             found = await _find_all(connection, state, memory_ids)
             began = await journal.database_time(connection)
@@ -165,6 +173,7 @@ async def preview_clear(
     """
     async with connect(settings) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
+        row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         database = await connection.fetchval("SELECT current_database()")
         undo_days = settings.history_days if state.may_create or state.has_own_tables else 0
         before, samples = 0, tuple[Memory, ...]()
@@ -210,7 +219,7 @@ async def clear_memories(
     when `expect` is given and differs from what is there.
     """
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.schema)
         if not state.has(MEMORIES):
             _require_count(0, expect)
             return Cleared(user_id, 0, 0, 0, None)

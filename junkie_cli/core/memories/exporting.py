@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import schema
+from junkie_cli.core import row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.files import complete_file
@@ -64,6 +64,7 @@ async def _export(
             state = await schema.inspect(connection, settings.schema)
             if not state.has(MEMORIES):
                 return Exported(0, path, table_missing=True)
+            row_security.require_all_rows(state, MEMORIES, undone="nothing was exported")
             where = Where().owned_by("m.user_id", user_id)
             query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
             guess = max(int(state.tables[MEMORIES].rows), 0) if user_id is None else 0

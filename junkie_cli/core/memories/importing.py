@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, schema
+from junkie_cli.core import journal, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import told
@@ -69,6 +69,7 @@ async def import_memories(
         async with connect(settings, create=True) as connection:
             await schema.ensure_memories_table(connection, settings.schema)
             state = await schema.prepare(connection, settings.schema)
+            row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES, undone="nothing was imported")
             transaction = connection.transaction()
             await transaction.start()
             try:

@@ -8,13 +8,13 @@ planner walks the updated_at index past everybody else's rows, and under 1 ms wi
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import paging, runs, schema
+from junkie_cli.core import paging, row_security, runs, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.memories.model import Memory, columns, memory_of, text_column
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, like
-from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, unheard
 from junkie_cli.core.when import since, until
@@ -51,6 +51,7 @@ class MemoryPage:
     next: str | None
     late: int = 0
     table_missing: bool = False
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @frozen
@@ -59,6 +60,7 @@ class MemoryDetail:
 
     memory: Memory
     origin: runs.RunKey | None
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 async def list_memories(
@@ -86,7 +88,8 @@ async def list_memories(
             return await _rows(connection, state, wanted, times, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))
-    return MemoryPage(tuple(memory_of(row) for row in found.rows), found.next, found.late)
+    warnings = row_security.warnings(state, MEMORIES)
+    return MemoryPage(tuple(memory_of(row) for row in found.rows), found.next, found.late, warnings=warnings)
 
 
 def _looking(state: SchemaState, place: Place) -> str:
@@ -237,7 +240,8 @@ async def get_memory(settings: Settings, memory_id: str) -> MemoryDetail:
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.schema)
         memory = await find_memory(connection, state, memory_id)
-        return MemoryDetail(memory, await runs.find_by_message(connection, state, memory.user_id, memory.input))
+        origin = await runs.find_by_message(connection, state, memory.user_id, memory.input)
+        return MemoryDetail(memory, origin, row_security.warnings(state, MEMORIES, SESSIONS, RUNS))
 
 
 async def find_memory(connection: "asyncpg.Connection[Any]", state: SchemaState, memory_id: str) -> Memory:
@@ -247,5 +251,5 @@ async def find_memory(connection: "asyncpg.Connection[Any]", state: SchemaState,
         query = f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE m.memory_id = $1"
         row = await connection.fetchrow(query, memory_id)
     if row is None:
-        raise NotFoundError(f"no memory {memory_id}", hint="see: junkie memories list")
+        raise row_security.not_found(state, MEMORIES, f"no memory {memory_id}", hint="see: junkie memories list")
     return memory_of(row)

@@ -1,14 +1,24 @@
 """Extractions that have not succeeded yet, as a person asks for them."""
 
-from junkie_cli.core import journal, schema
+from junkie_cli.core import journal, row_security, schema
 from junkie_cli.core.database import connect, label
-from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.errors import DatabaseError, ResultWarning
 from junkie_cli.core.journal import Pending
+from junkie_cli.core.schema import PENDING
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.spool import Spool, identity, waiting
+from junkie_cli.values import frozen
 
 
-async def list_pending(settings: Settings, user_id: str | None = None) -> list[Pending]:
+@frozen
+class PendingExtractions:
+    """What is pending, oldest first; those in this machine's spool last."""
+
+    pending: tuple[Pending, ...]
+    warnings: tuple[ResultWarning, ...] = ()
+
+
+async def list_pending(settings: Settings, user_id: str | None = None) -> PendingExtractions:
     """Pending extractions, oldest first: of one user, or of all, with those that wait in this machine's spool.
 
     Empty where nothing was ever written down. Raises DatabaseError, which tells how many are in the spool.
@@ -23,4 +33,5 @@ async def list_pending(settings: Settings, user_id: str | None = None) -> list[P
             kept = f"{count} exchange(s) wait for it on this machine: junkie memories retry when it is back"
             raise DatabaseError(error.message, hint=f"{error.hint}; {kept}", code=error.code) from None
         raise
-    return found + (Spool(known).pending(user_id) if known else [])
+    found += Spool(known).pending(user_id) if known else []
+    return PendingExtractions(tuple(found), row_security.warnings(state, PENDING))

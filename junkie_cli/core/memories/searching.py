@@ -8,9 +8,9 @@ beginning), else by a scan that the updated_at index is kept out of.
 import re
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import schema
+from junkie_cli.core import row_security, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import UsageError
+from junkie_cli.core.errors import ResultWarning, UsageError
 from junkie_cli.core.memories.listing import NEWEST, contains
 from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.query import Where, like
@@ -39,6 +39,7 @@ class Found:
     more: bool
     words_only: bool = False
     table_missing: bool = False
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 async def search_memories(
@@ -65,7 +66,8 @@ async def search_memories(
         by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
         rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, on_step)
     memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
-    return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index)
+    warnings = row_security.warnings(state, MEMORIES)
+    return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index, warnings=warnings)
 
 
 def _is_word(word: str) -> bool:

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from junkie_cli.core import journal, paging, schema
+from junkie_cli.core import journal, paging, row_security, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
+from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning, UsageError
 from junkie_cli.core.memories.model import text_of
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
@@ -56,6 +56,7 @@ class HistoryPage:
     next: str | None
     kept: bool
     late: int = 0
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @frozen
@@ -114,7 +115,9 @@ async def list_history(
             return list(await connection.fetch(query, *where.arguments))
 
         found = await paging.page(connection, after, (int,), limit, rows, lambda row: [row["change_id"]])
-    return HistoryPage(tuple(_change(row) for row in found.rows), found.next, kept=True, late=found.late)
+    warnings = row_security.warnings(state, HISTORY)
+    changes = tuple(_change(row) for row in found.rows)
+    return HistoryPage(changes, found.next, kept=True, late=found.late, warnings=warnings)
 
 
 def _change(row: Mapping[str, Any]) -> Change:
@@ -137,6 +140,7 @@ async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = 
         state = await schema.prepare(connection, settings.schema)
         if not state.has_own_tables:
             raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
+        row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         async with connection.transaction():
             chosen = await _chosen_batch(connection, state, batch)
             return await _undo(connection, state, chosen, settings.history_days, on_step)

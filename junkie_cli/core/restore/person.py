@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core import row_security
 from junkie_cli.core.backup import catalogue, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.tools import major_of
@@ -129,6 +130,7 @@ async def plan(
 async def _refuse_erased(path: Path, user_id: str, database: "Database", settings: "Settings") -> None:
     async with open_target(database) as (_, connection):
         state = await inspect(connection, settings.schema)
+        row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES, SESSIONS, RUNS)
         async with connection.transaction():
             await erasures.refuse_erased(connection, state, user_id, path, settings)
 

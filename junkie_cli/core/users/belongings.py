@@ -5,7 +5,7 @@ all of them. A run that names nobody was spoken by its session's owner.
 """
 
 from junkie_cli.core import runs
-from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, plain_json
+from junkie_cli.core.schema import OWN_TABLES, RUNS, SESSIONS, SchemaState, plain_json
 from junkie_cli.values import frozen
 
 _TEXTS = frozenset({"character varying", "text", "character", "name", '"char"'})
@@ -27,6 +27,12 @@ def own_tables(state: SchemaState) -> list[OwnTable]:
         for name, table in sorted(state.tables.items())
         if "user_id" in table.columns and name not in (SESSIONS, RUNS)
     ]
+
+
+def searched(state: SchemaState) -> tuple[str, ...]:
+    """Every table in which rows of a person may be: those that name a user or a session, and our own."""
+    naming = (name for name, table in state.tables.items() if {"user_id", "session_id"} & set(table.columns))
+    return tuple(sorted({*naming, *OWN_TABLES}))
 
 
 def is_user(column: str, kind: str) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core import row_security
+from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.query import count_of
 from junkie_cli.core.schema import quoted
 from junkie_cli.core.users.belongings import is_user
@@ -17,7 +19,8 @@ _OWNER_COLUMNS = ("user_id", "author_id")
 _FIND = """
 SELECT n.nspname AS schema, c.relname AS name, array_agg(a.attname::text) AS columns,
   array_agg(format_type(a.atttypid, NULL)) AS kinds,
-  bool_and(has_schema_privilege(n.oid, 'USAGE')) AND bool_and(has_table_privilege(c.oid, 'SELECT')) AS readable
+  bool_and(has_schema_privilege(n.oid, 'USAGE')) AND bool_and(has_table_privilege(c.oid, 'SELECT')) AS readable,
+  bool_or(row_security_active(c.oid)) AS row_security
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attname = ANY($2::text[]) AND n.nspname <> $1
@@ -43,6 +46,11 @@ async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str,
         if not table["readable"]:
             unreadable.append(f"{name}: this database user may not read it")
             continue
+        if table["row_security"]:
+            hidden = f"row security may hide rows of {name} from this database user"
+            if delete:
+                raise DatabaseError(f"{hidden}; nothing was changed", hint=row_security.HINT, code=row_security.CODE)
+            unreadable.append(hidden)
         source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
         owned = " OR ".join(
             _holds(column, kind, user_id) for column, kind in zip(table["columns"], table["kinds"], strict=True)

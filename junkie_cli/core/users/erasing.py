@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, owners, prompt_history, runs, schema, spool
+from junkie_cli.core import journal, owners, prompt_history, row_security, runs, schema, spool
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
@@ -176,6 +176,7 @@ async def erase_user(
         raise UsageError("whom? nothing was changed", hint="what belongs to nobody: junkie memories clear --no-owner")
     async with connect(settings) as connection:
         state = await schema.prepare(connection, settings.schema)
+        row_security.require_all_rows(state, *belongings.searched(state))
         transaction = connection.transaction()
         await transaction.start()
         try:

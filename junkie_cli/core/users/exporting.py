@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from junkie_cli.core import prompt_history, runs, schema
+from junkie_cli.core import prompt_history, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import complete_file, told
@@ -54,6 +54,7 @@ async def export_user(
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             state = await schema.inspect(connection, settings.schema)
+            row_security.require_all_rows(state, *belongings.searched(state), undone="nothing was exported")
             for table, query in _queries(state):
                 on_step(f"exporting {table}")
                 await _write(connection, file, table, query, user_id, counts, on_progress)

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import owners, paging, runs, schema
+from junkie_cli.core import owners, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
+from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.paging import Moment, Place
 from junkie_cli.core.query import Where, moment
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
@@ -46,6 +47,7 @@ class UserPage:
     next: str | None
     late: int = 0
     tables_missing: bool = False
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 async def list_users(
@@ -73,9 +75,10 @@ async def list_users(
         on_step(f"counting what {number(len(page.rows), 'user has', 'users have')}")
         users = await _counted(connection, state, page.rows)
         nobody = None if page.next else await _nobody(connection, state)
+    warnings = row_security.warnings(state, MEMORIES, SESSIONS, RUNS)
     if nobody and len(users) == limit:
-        return UserPage(tuple(users), page.here, page.late)
-    return UserPage((*users, nobody) if nobody else tuple(users), page.next, page.late)
+        return UserPage(tuple(users), page.here, page.late, warnings=warnings)
+    return UserPage((*users, nobody) if nobody else tuple(users), page.next, page.late, warnings=warnings)
 
 
 async def _first(

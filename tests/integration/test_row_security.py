@@ -1,0 +1,174 @@
+"""Row security: where policies hide rows from the database user, reads warn and everything else refuses."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from junkie_cli.core import memories, row_security, sessions, stats, users
+from junkie_cli.core.errors import DatabaseError, ExitCode, NotFoundError
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.doctor import Doctor, is_told
+from tests.support.generations import Administration, Make, as_role, new_role
+from tests.support.junkie import Junkie
+from tests.support.schemas import validate
+
+ROWS = "SELECT string_agg(t, '|' ORDER BY t) FROM (SELECT m::text t FROM ai.user_memories m UNION ALL SELECT s::text"
+ROWS += " FROM ai.agent_sessions s UNION ALL SELECT r::text FROM ai.agent_sessions_runs r) x"
+
+
+async def filter_rows(admin: Administration, url: DatabaseUrl, *tables: str, force: bool = False) -> DatabaseUrl:
+    """Have `tables` show the role `filtered` the rows of bob only; returns that role's URL."""
+    await admin.do(
+        url,
+        *new_role("filtered"),
+        "GRANT ALL ON SCHEMA ai TO filtered",
+        "GRANT ALL ON ALL TABLES IN SCHEMA ai TO filtered",
+    )
+    for table in tables:
+        await admin.do(
+            url,
+            f"ALTER TABLE ai.{table} ENABLE ROW LEVEL SECURITY",
+            f"CREATE POLICY only_bob ON ai.{table} TO filtered USING (user_id = 'bob')",
+        )
+        if force:
+            await admin.do(
+                url, f"ALTER TABLE ai.{table} OWNER TO filtered", f"ALTER TABLE ai.{table} FORCE ROW LEVEL SECURITY"
+            )
+    return as_role(url, "filtered")
+
+
+Call = Callable[[Settings, Path], Awaitable[Any]]
+READS: dict[str, Call] = {
+    "list": lambda s, _: memories.list_memories(s, memories.MemoryFilter()),
+    "search": lambda s, _: memories.search_memories(s, "tea"),
+    "users": lambda s, _: users.list_users(s),
+    "sessions": lambda s, _: sessions.list_sessions(s),
+    "runs": lambda s, _: sessions.get_runs(s, "c2"),
+    "stats": lambda s, _: stats.collect_stats(s),
+    "stats of one": lambda s, _: stats.collect_stats(s, user_id="ada"),
+    "estimates": lambda s, _: stats.collect_stats(s, approximate=True),
+}
+REFUSED: dict[str, Call] = {
+    "export": lambda s, folder: memories.export_memories(s, path=folder / "x"),
+    "export of a user": lambda s, folder: users.export_user(s, "ada", folder / "x"),
+    "add": lambda s, _: memories.add_memory(s, "ada", "x"),
+    "edit": lambda s, _: memories.edit_memory(s, "x", "y"),
+    "delete": lambda s, _: memories.delete_memories(s, ["x"]),
+    "preview of delete": lambda s, _: memories.preview_delete(s, ["x"]),
+    "clear": lambda s, _: memories.clear_memories(s, "ada"),
+    "preview of clear": lambda s, _: memories.preview_clear(s, "ada"),
+    "import": lambda s, folder: memories.import_memories(s, folder / "lines.jsonl"),
+    "undo": lambda s, _: memories.undo(s),
+    "erase": lambda s, _: users.erase_user(s, "ada"),
+    "dry run of erase": lambda s, _: users.erase_user(s, "ada", dry_run=True),
+    "delete a session": lambda s, _: sessions.delete_session(s, "c1"),
+    "dry run of it": lambda s, _: sessions.delete_session(s, "c1", dry_run=True),
+}
+TABLES = ("user_memories", "agent_sessions", "agent_sessions_runs")
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_reads_warn(written_by: Make, admin: Administration, force: bool) -> None:
+    superuser = written_by("3.1")
+    url = await filter_rows(admin, superuser, *TABLES, force=force)
+    for name, call in READS.items():
+        found = await call(admin.settings(url), admin.folder)
+        assert [warning.code for warning in found.warnings] == [row_security.CODE], name
+    with pytest.raises(NotFoundError, match="or it is hidden: row security may hide rows of"):
+        await memories.get_memory(admin.settings(url), "x")
+    with pytest.raises(NotFoundError, match="or it is hidden"):
+        await sessions.get_runs(admin.settings(url), "c1")
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", REFUSED)
+async def test_exports_and_changes_refuse(written_by: Make, admin: Administration, name: str, force: bool) -> None:
+    superuser = written_by("3.1")
+    url = await filter_rows(admin, superuser, *TABLES, force=force)
+    before = await admin.value(superuser, ROWS)
+    (admin.folder / "lines.jsonl").write_text('{"memory_id": "n", "user_id": "eve", "memory": "x", "updated_at": 1}\n')
+    with pytest.raises(DatabaseError, match="row security may hide rows") as refused:
+        await REFUSED[name](admin.settings(url), admin.folder)
+    assert (refused.value.code, refused.value.exit_code) == ("row_security", ExitCode.DATABASE)
+    assert "BYPASSRLS" in refused.value.hint
+    assert await admin.value(superuser, ROWS) == before
+    assert not (admin.folder / "x").exists()
+
+
+async def test_our_own_tables_count_too(written_by: Make, admin: Administration) -> None:
+    """A hidden tombstone lets an erased person come back; hidden history cannot be undone."""
+    superuser = written_by("3.1")
+    url = await filter_rows(admin, superuser)
+    await memories.add_memory(admin.settings(url), "ada", "x")
+    for table in ("junkie_tombstones", "junkie_history", "junkie_pending"):
+        await admin.do(
+            superuser,
+            f"ALTER TABLE ai.{table} OWNER TO CURRENT_USER",
+            f"GRANT ALL ON ai.{table} TO filtered",
+            f"ALTER TABLE ai.{table} ENABLE ROW LEVEL SECURITY",
+        )
+        for call in (REFUSED["erase"], REFUSED["add"], REFUSED["undo"]):
+            with pytest.raises(DatabaseError, match=table):
+                await call(admin.settings(url), admin.folder)
+        await admin.do(superuser, f"ALTER TABLE ai.{table} DISABLE ROW LEVEL SECURITY")
+
+
+async def test_tables_outside_the_schema(written_by: Make, admin: Administration) -> None:
+    superuser = written_by("3.1")
+    url = await filter_rows(admin, superuser)
+    await admin.do(
+        superuser,
+        "CREATE TABLE public.messages (author_id text); INSERT INTO public.messages VALUES ('ada')",
+        "GRANT ALL ON public.messages TO filtered; ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY",
+    )
+    with pytest.raises(DatabaseError, match=r"public\.messages") as refused:
+        await users.erase_user(admin.settings(url), "ada", whole_database=True)
+    assert refused.value.code == "row_security"
+    done = await users.erase_user(admin.settings(url), "ada")
+    assert [sentence for sentence in done.unsearchable if "public.messages" in sentence]
+
+
+async def test_whom_no_policy_filters_is_not_bothered(written_by: Make, admin: Administration) -> None:
+    superuser = written_by("3.1")
+    await filter_rows(admin, superuser, *TABLES)
+    for call in READS.values():
+        assert (await call(admin.settings(superuser), admin.folder)).warnings == ()
+    assert (await users.erase_user(admin.settings(superuser), "ada")).remaining == 0
+
+
+async def test_as_a_command(junkie: Junkie, written_by: Make, admin: Administration) -> None:
+    junkie._extra["POSTGRES_URL"] = (await filter_rows(admin, written_by("3.1"), *TABLES)).libpq()
+    for command, shape in {
+        "memories list": "memories.list",
+        "memories search tea": "memories.search",
+        "memories pending": "memories.pending",
+        "users list": "users.list",
+        "sessions list": "sessions.list",
+        "sessions show c2": "sessions.show",
+        "stats": "stats",
+    }.items():
+        result = junkie.run(*command.split(), "--json").ok()
+        validate(result.json(), shape)
+        if command != "memories pending":
+            assert [warning["code"] for warning in result.json()["warnings"]] == ["row_security"], command
+            assert "warning: row security may hide rows of ai." in result.stderr
+    assert "this answer may be incomplete" in junkie.run("memories", "list").ok().stderr
+    for command in ("users erase ada --yes", "memories export", "users export ada -o x", "memories clear -u ada --yes"):
+        result = junkie.run(*command.split(), "--json") if "export" not in command else junkie.run(*command.split())
+        assert result.exit_code == ExitCode.DATABASE, command
+        if "export" not in command:
+            assert result.json()["error"]["code"] == "row_security"
+
+
+def test_doctor_finds_it(written_by: Make, admin: Administration) -> None:
+    doctor, superuser = Doctor(admin.folder), written_by("3.1")
+    url = asyncio.run(filter_rows(admin, superuser, "user_memories"))
+    found = doctor.use(url).examine("schema", "memory.owners")
+    is_told(found["schema.row_security"], "failed", "row security may hide rows of user_memories from filtered")
+    assert found["schema.row_security"].hint.startswith("as a superuser: ALTER ROLE filtered BYPASSRLS")
+    assert found["memory.owners"].status == "skipped"
+    assert doctor.use(superuser).status("schema.row_security") == "ok"
