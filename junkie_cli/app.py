@@ -11,6 +11,8 @@ from junkie_cli import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing `typing` for this would double what `--version` takes
+    from typing import TextIO
+
     from junkie_cli.core.errors import JunkieError
 
 COMPLETION_VARIABLE = "_JUNKIE_COMPLETE"
@@ -21,7 +23,7 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     if sys.argv[1:] == ["--version"] and _tells_version():
         _end(0)
-    _mend_streams()
+    _prepare_streams()
     code = run_command_line(sys.argv[1:], listen=True)
     _flush_what_is_left()
     _let_signals_kill()
@@ -32,11 +34,11 @@ def _tells_version() -> bool:
     """Tell the version before typer is loaded: scripts ask often. False where the usual way must say why it cannot."""
     if sys.stdout is None:
         return False
+    line = f"junkie {__version__}\n".encode()
     try:
-        os.write(sys.stdout.fileno(), f"junkie {__version__}\n".encode())
+        return os.write(sys.stdout.fileno(), line) == len(line)
     except OSError:
         return False
-    return True
 
 
 def _let_signals_kill() -> None:
@@ -70,7 +72,7 @@ def run_command_line(arguments: list[str], *, listen: bool = False) -> int:
         if listen:
             _listen()
         code = _run(arguments)
-        _flush()
+        sys.stdout.flush()
     except BaseException as error:
         return _exit_code(error, arguments)
     return code
@@ -193,26 +195,32 @@ def _ended(how: str, code: int) -> int:
 # --- the standard streams ---------------------------------------------------------------------------------------------
 
 
-def _mend_streams() -> None:
-    """Make the streams usable whatever they were started as.
+def _prepare_streams() -> None:
+    """Make the streams usable whatever they were started as, and no write to stdout short.
 
-    Closed ones become /dev/null, so that no file opened later takes their number. What is not a terminal is written
-    as UTF-8 in every locale: programs read it, and JSON is nothing else.
+    Closed ones become /dev/null, so that no file opened later takes their number; stdout then refuses every answer.
+    What is not a terminal is written as UTF-8 in every locale: programs read it, and JSON is nothing else.
     """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123  open as long as the process
-    if not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  open as long as the process
+    sys.stdout = _complete_stdout(sys.stdout)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        from junkie_cli.output import unwritable
+def _complete_stdout(stdout: "TextIO | None") -> "TextIO":
+    """A stream to stdout's descriptor that writes in full or fails, with PYTHONUNBUFFERED and on any pipe."""
+    from io import BufferedWriter, TextIOWrapper
 
-        raise unwritable(error) from None
+    from junkie_cli.core.files import CompleteWriter, unwritable
+
+    # A descriptor that cannot be written to is what a closed stdout is.
+    descriptor = os.open(os.devnull, os.O_RDONLY) if stdout is None else stdout.fileno()
+    raw = CompleteWriter(descriptor, unwritable, closefd=False)
+    if stdout is not None and stdout.isatty():
+        buffered = BufferedWriter(raw)
+        return TextIOWrapper(buffered, encoding=stdout.encoding, errors=stdout.errors, line_buffering=True)
+    return TextIOWrapper(BufferedWriter(raw), encoding="utf-8", errors="backslashreplace")
 
 
 def _reader_left() -> bool:
@@ -227,8 +235,10 @@ def _reader_left() -> bool:
 
 def _flush_what_is_left() -> None:
     """Nobody does it at the end: the process is left, not taken apart. What cannot be written has been told."""
+    from junkie_cli.core.errors import JunkieError
+
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:
+        except (OSError, JunkieError):
             continue

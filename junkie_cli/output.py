@@ -43,7 +43,6 @@ __all__ = [
     "show_warnings",
     "sparkline",
     "tell_next",
-    "unwritable",
     "warn",
     "working",
 ]
@@ -304,30 +303,15 @@ def _plain(value: Any) -> str:
 
 
 def _answer(text: str) -> None:
-    """Write to stdout. Raises BrokenPipeError when the reader has left, JunkieError when it cannot be written."""
+    """Write to stdout. Raises BrokenPipeError when the reader has left, OutputError when it cannot be written."""
     if is_terminal(sys.stdout):
         clear()
-    try:
-        sys.stdout.write(encodable(text, sys.stdout))
-    except OSError as error:
-        raise unwritable(error) from None
+    sys.stdout.write(encodable(text, sys.stdout))
 
 
 def flush_answer() -> None:
     """Hand over to the system what was printed. Raises as printing does."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        raise unwritable(error) from None
-
-
-def unwritable(error: OSError) -> Exception:
-    """What to raise for an answer that could not be written: the error itself when the reader has left."""
-    if isinstance(error, BrokenPipeError):
-        return error
-    return JunkieError(
-        f"the answer could not be written: {error.strerror}", hint="print it to another place", code="output"
-    )
+    sys.stdout.flush()
 
 
 def _page(lines: Sequence[str]) -> None:

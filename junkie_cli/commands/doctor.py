@@ -22,7 +22,6 @@ from junkie_cli.output import (
     print_json,
     print_rows,
     require_confirmation,
-    unwritable,
     working,
 )
 from junkie_cli.progress import clear
@@ -316,11 +315,8 @@ def _plural(status: str, count: int) -> str:
 
 def _write(text: str) -> None:
     """Lines whose every piece has passed the gate."""
-    try:
-        sys.stdout.write(encodable(text, sys.stdout))
-        sys.stdout.flush()
-    except OSError as error:
-        raise unwritable(error) from None
+    sys.stdout.write(encodable(text, sys.stdout))
+    flush_answer()
 
 
 def _as_document(result: "Result") -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from junkie_cli.conversation.screen import Screen
@@ -42,7 +43,8 @@ class Notices:
             if self.screen.after_text:
                 self.screen.separate()
             self.screen.print(*lines)
-        else:
+            return
+        with suppress(OSError):  # nobody reads remarks any more: that must not end the conversation
             write(self._errors, "".join(f"{line}\n" for line in lines))
 
     def memory(self, event: "Memory", pending: int = 0) -> None:

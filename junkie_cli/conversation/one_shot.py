@@ -16,7 +16,6 @@ from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Invocation
 from junkie_cli.look import Look
-from junkie_cli.output import unwritable
 
 
 async def answer(settings: Settings, options: Options, message: str, view: View, *, interactive: bool) -> None:
@@ -68,9 +67,7 @@ def _show(view: View, event: ChatEvent) -> Exception | None:
         view.show(event)
         if isinstance(event, AnswerComplete):
             view.busy("saving memories")
-    except OSError as error:
-        return unwritable(error)
-    except JunkieError as error:
+    except (OSError, JunkieError) as error:
         return error
     return None
 

@@ -28,7 +28,7 @@ from prompt_toolkit.styles import Style  # noqa: TID253
 
 from junkie_cli.conversation.signs import sign
 from junkie_cli.conversation.slash import COMMANDS
-from junkie_cli.core.files import FileError, append_line, complete_file
+from junkie_cli.core.files import FileError, OutputError, append_line, complete_file
 from junkie_cli.core.prompt_history import history_file
 from junkie_cli.look import Look, is_terminal, rows_of
 from junkie_cli.text import one_line
@@ -222,7 +222,7 @@ class _PatientOutput(Vt100_Output):
     def flush(self) -> None:
         try:
             super().flush()
-        except OSError as error:
+        except (OSError, OutputError) as error:
             if error.errno != errno.EIO:
                 raise
 

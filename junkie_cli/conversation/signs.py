@@ -4,6 +4,7 @@ import errno
 from collections.abc import Mapping
 from typing import TextIO
 
+from junkie_cli.core.files import OutputError
 from junkie_cli.look import Look, encodable
 
 SIGNS: Mapping[str, tuple[str, str]] = {
@@ -28,11 +29,12 @@ def sign(look: Look, name: str) -> str:
 def write(stream: TextIO, text: str) -> None:
     """Write and flush, `?` for what the encoding of `stream` lacks.
 
-    A terminal that was closed under us (EIO) is left to the signal that comes with it. Raises OSError otherwise.
+    A terminal that was closed under us (EIO) is left to the signal that comes with it. Raises OSError or OutputError
+    otherwise.
     """
     try:
         stream.write(encodable(text, stream))
         stream.flush()
-    except OSError as error:
+    except (OSError, OutputError) as error:
         if error.errno != errno.EIO:
             raise

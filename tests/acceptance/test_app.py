@@ -50,12 +50,14 @@ def test_pipes_are_utf8_in_every_locale(junkie: Junkie, locale: str) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("arguments", ["--version", "config show"])
-def test_closed_streams_do_no_harm(junkie: Junkie, arguments: str, closed: str) -> None:
+def test_closed_streams_do_no_harm_and_an_answer_needs_stdout(junkie: Junkie, arguments: str, closed: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f'"$0" {arguments} {closed}', SCRIPT], env=junkie.environment(), cwd=junkie.cwd,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    error = "error: the answer could not be written: stdout is closed\n  send it to another place\n"
+    assert done.returncode == (1 if closed in (">&-", "<&- >&- 2>&-") else 0)
+    assert done.stderr == ("" if "2>&-" in closed or done.returncode == 0 else error)
 
 
 def test_a_folder_that_is_gone_does_no_harm(junkie: Junkie) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -503,19 +502,3 @@ def test_lines_are_asked_for_with_a_default(monkeypatch: pytest.MonkeyPatch) -> 
     assert streams.err.getvalue() == "user [me]: user [***]: "
     with pytest.raises(DeclinedError):
         output.ask("user")
-
-
-# --- stdout that fails ------------------------------------------------------------------------------------------------
-
-
-def test_an_answer_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_streams(monkeypatch)
-    with Path("/dev/full").open("w", encoding="utf-8") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        output.print_line("x")
-        with pytest.raises(JunkieError, match="could not be written: No space left on device"):
-            output.flush_answer()
-        monkeypatch.undo()
-        with pytest.raises(OSError, match="No space"):
-            full.close()
-    assert isinstance(output.unwritable(BrokenPipeError()), BrokenPipeError)
