@@ -12,6 +12,7 @@ from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
 from junkie_cli.output import (
     Column,
     confirm_typed,
+    flush_answer,
     note,
     print_json,
     print_line,
@@ -424,21 +425,21 @@ def _switch_history(on: bool, *, as_json: bool) -> None:
 def export(
     user: UserOption = None,
     no_owner: NoOwnerOption = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: -, stdout.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write memories as JSON Lines, every column, complete or not at all."""
-    from junkie_cli.core import memories
+    from junkie_cli.core import files, memories
 
-    if as_json and output is None:
+    path = None if output is None or files.is_standard_output(output) else output
+    if as_json and path is None:
         raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
     owner, settings = _owner(user, no_owner), invocation().settings()
     with progress("exporting", unit="memories") as shown:
         done = invocation().run(
-            memories.export_memories(
-                settings, owner, path=output, write=sys.stdout.buffer.write, on_progress=shown.reach
-            )
+            memories.export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, on_progress=shown.reach)
         )
+        flush_answer()  # before it is said how many there are
     if as_json:
         return print_json({"path": str(done.path), "memories": done.memories})
     return note(_NOTHING_YET if done.table_missing else f"exported {_count(done.memories)}")
@@ -446,7 +447,7 @@ def export(
 
 @app.command("import", epilog="Example: junkie memories import ada.jsonl --dry-run")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, as export writes them.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, as export writes them; -: stdin.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the file's version where both differ.")] = False,
     even_erased: Annotated[bool, typer.Option("--even-erased", help="Bring erased people back, too.")] = False,
     dry_run: DryRunOption = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from junkie_cli import completion
-from junkie_cli.core.errors import ExitCode
+from junkie_cli.core.errors import ExitCode, UsageError
 from junkie_cli.invocation import JsonOption, YesOption, invocation
 from junkie_cli.output import (
     Column,
@@ -66,18 +66,23 @@ def list_(
 @app.command(epilog="Example: junkie users export ada -o ada.jsonl")
 def export(
     user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Written complete, or not at all.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Complete, or not there; -: stdout.")],
     as_json: JsonOption = False,
 ) -> None:
     """Write everything of a person to one JSON Lines file: all that erase would delete."""
-    from junkie_cli.core import users
+    from junkie_cli.core import files, users
 
+    to_stdout = files.is_standard_output(output)
+    if as_json and to_stdout:
+        raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
     with progress("exporting", unit="lines") as shown:
         settings = invocation().settings()
         exporting = users.export_user(settings, user, output, on_progress=shown.reach, on_step=shown.say)
         done = invocation().run(exporting)
     if as_json:
         return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())})
+    if to_stdout:
+        return note(f"exported {sum(done.lines.values())} lines" if done.lines else f"nothing of {user} is there")
     return _print_counts(done.lines, f"nothing of {user} is there")
 
 
@@ -86,7 +91,9 @@ def erase(
     user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
-    receipt: Annotated[Path | None, typer.Option("--receipt", metavar="FILE", help="Write a receipt, 0600.")] = None,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", metavar="FILE", help="Write a receipt; -: stdout.")
+    ] = None,
     whole_database: Annotated[
         bool, typer.Option("--whole-database", help="Rows of this person outside the schema, too.")
     ] = False,
@@ -99,7 +106,7 @@ def erase(
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
     if receipt:
-        users.check_receipt_path(receipt)
+        users.check_receipt_path(receipt, alone=not as_json)
     if dry_run or not yes:
         with working("counting what would go") as shown:
             counting = users.erase_user(
@@ -128,12 +135,14 @@ def _ask_to_erase(preview: "Erased") -> None:
 
 
 def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
-    from junkie_cli.core import users
+    from junkie_cli.core import files, users
 
     backups = _backups() if done.found else []
     if receipt and done.erased_at:
         users.write_receipt(receipt, done, backups)
-    if as_json:
+    if receipt and done.erased_at and files.is_standard_output(receipt):
+        note(f"erased; {done.remaining} rows remain")  # stdout has the receipt
+    elif as_json:
         print_json(_document(done, backups, receipt if done.erased_at else None))
     else:
         _print_counts(done.erased, f"nothing of {done.user_id} is there")

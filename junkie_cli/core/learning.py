@@ -183,19 +183,28 @@ class _Reader:
         return None
 
     def put_aside(self, raw: bytes) -> None:
-        """Keep a bad line, where a file can be made."""
-        with suppress(OSError):
+        """Keep a bad line, where a regular file can be made or is; `set_aside` is None when one could not be kept."""
+        path = self._path.with_name(f"{self._path.name}.bad")
+        try:
             if self._bad_file is None:
-                path = self._path.with_name(f"{self._path.name}.bad")
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-                self._bad_file = os.fdopen(os.open(path, flags, 0o600), "wb")
+                self._bad_file = _emptied(path)
                 self.set_aside = path
             self._bad_file.write(raw.rstrip(b"\r\n") + b"\n")
             self._bad_file.flush()
+        except OSError:
+            self.set_aside = None
 
     def close(self) -> None:
         if self._bad_file is not None:
-            self._bad_file.close()
+            with suppress(OSError):
+                self._bad_file.close()
+
+
+def _emptied(path: Path) -> BinaryIO:
+    """An empty regular file to write to, private when it is new; what an earlier run left there goes."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    os.ftruncate(descriptor, 0)  # refused by what is no regular file
+    return os.fdopen(descriptor, "wb")
 
 
 def parse(number: int, raw: bytes) -> Line:

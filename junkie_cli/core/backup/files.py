@@ -17,7 +17,8 @@ from pathlib import Path
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.voice import Reach
-from junkie_cli.core.errors import BackupError
+from junkie_cli.core.errors import BackupError, UsageError
+from junkie_cli.core.files import is_standard_output, sync_folder
 
 DUMP_SUFFIX = ".dump"
 PARTIAL_SUFFIX = ".junkie-partial"
@@ -64,10 +65,15 @@ def prepare_folder(folder: Path) -> None:
 def resolve_target(target: Path | None, default: Path) -> tuple[Path, str | None]:
     """The folder to back up into, and the file's name if the user named one.
 
-    A path that is a folder, or that has no suffix, is a folder.
+    A path that is a folder, or that has no suffix, is a folder. Raises UsageError for stdout.
     """
     if target is None:
         return default, None
+    if is_standard_output(target):
+        raise UsageError(
+            "a backup is a file that is read again, with its manifest: it cannot go to stdout",
+            hint="name a folder or a file with -o",
+        )
     if target.is_dir() or not target.suffix:
         return target.absolute(), None
     return target.absolute().parent, target.name
@@ -111,17 +117,6 @@ def sync_file(path: Path) -> None:
             os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems cannot; a disk error can
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def commit(final: Path, manifest: Manifest) -> None:
     """Give the finished, synced partial file of `final` its name, with its manifest. Never replaces a file.
 
@@ -131,9 +126,9 @@ def commit(final: Path, manifest: Manifest) -> None:
         manifest_path = manifests.path_for(final)
         _write_synced(partial_of(manifest_path), manifests.to_text(manifest))
         _rename_new(partial_of(manifest_path), manifest_path)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         _rename_new(partial_of(final), final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
 
 
 def _write_synced(path: Path, text: str) -> None:
@@ -164,7 +159,7 @@ def rewrite_manifest(dump: Path, manifest: Manifest) -> None:
         partial_of(path).unlink(missing_ok=True)
         _write_synced(partial_of(path), manifests.to_text(manifest))
         partial_of(path).replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def discard(final: Path) -> None:
@@ -182,7 +177,7 @@ def remove(dump: Path) -> None:
         dump.rename(partial_of(dump))
         manifests.path_for(dump).unlink(missing_ok=True)
         partial_of(dump).unlink()
-        _sync_folder(dump.parent)
+        sync_folder(dump.parent)
 
 
 def is_unfinished(final: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.files import complete_file
+from junkie_cli.core.files import awaited_file
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
@@ -41,11 +41,11 @@ async def export_memories(
 ) -> Exported:
     """Write all memories, or one user's ("": nobody's): to `path` or, in pieces, to `write`.
 
-    The file is complete or not there at all. `on_progress` gets lines written and the planner's guess of all.
+    A regular file is complete or not there at all. `on_progress` gets lines written and the planner's guess of all.
     Raises FileError.
     """
     if path is not None:
-        with complete_file(path) as file:
+        async with awaited_file(path) as file:
             return await _export(settings, user_id, path, file.write, on_progress)
     assert write is not None
     return await _export(settings, user_id, None, write, on_progress)

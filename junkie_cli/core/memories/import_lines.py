@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.files import told
+from junkie_cli.core.files import read_lines, told
 from junkie_cli.core.schema import MEMORIES, SchemaState
 
 _TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
@@ -55,20 +55,19 @@ class Lines:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The lines in COPY's form, each with its number before it."""
-        piece = bytearray()
+        before = 0
         with told(self._path):
-            for number, line in enumerate(self._file, 1):
-                text = line[:-1] if self._is_plain(line) else self._made_fit(number, line)
-                if text is None:
-                    continue
-                piece += b"%d\x02%b\n" % (number, text)
-                self.read += 1
-                if len(piece) > _PIECE:
+            while lines := await read_lines(self._file, _PIECE):
+                piece = bytearray()
+                for number, line in enumerate(lines, before + 1):
+                    text = line[:-1] if self._is_plain(line) else self._made_fit(number, line)
+                    if text is not None:
+                        piece += b"%d\x02%b\n" % (number, text)
+                        self.read += 1
+                before += len(lines)
+                if not self._bad_count:
                     yield bytes(piece)
-                    piece.clear()
-                    self._tell()
-        if not self._bad_count:
-            yield bytes(piece)
+                self._tell()
 
     def _tell(self) -> None:
         if self._on_progress:

@@ -13,7 +13,7 @@ from uuid import uuid4
 from junkie_cli.core import journal, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.files import told
+from junkie_cli.core.files import open_to_read
 from junkie_cli.core.memories.exporting import UNQUOTED
 from junkie_cli.core.memories.import_lines import NAMED_LINES, Lines
 from junkie_cli.core.query import EPOCH_NOW, count_of
@@ -60,12 +60,10 @@ async def import_memories(
 ) -> Imported:
     """Add the memories of a JSON Lines file; those that are there already, the same in all that a line says, stay.
 
-    A line whose id is stored with another content is a conflict, unless `overwrite`; with another owner always. Raises
-    UsageError naming lines or ids, FileError when the file cannot be read; nothing is imported then.
+    `-` is stdin. A line whose id is stored with another content is a conflict, unless `overwrite`; with another owner
+    always. Raises UsageError naming lines or ids, FileError when the file cannot be read; nothing is imported then.
     """
-    with told(path):
-        file = path.open("rb")
-    with file:
+    with await open_to_read(path) as file:
         async with connect(settings, create=True) as connection:
             await schema.ensure_memories_table(connection, settings.schema)
             state = await schema.prepare(connection, settings.schema)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from junkie_cli.core import prompt_history, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.files import complete_file, told
+from junkie_cli.core.files import awaited_file, told
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, unheard
@@ -43,10 +43,10 @@ async def export_user(
     on_progress: Callable[[int], None] | None = None,
     on_step: Tell = unheard,
 ) -> ExportedUser:
-    """Write everything of a person to `path`, in one snapshot of the database. Raises UsageError, FileError."""
+    """Write everything of a person to `path` (`-`: stdout), in one snapshot. Raises UsageError, FileError."""
     if not user_id:
         raise UsageError("whose data?", hint="what belongs to nobody: junkie memories export --no-owner")
-    with complete_file(path) as file:
+    async with awaited_file(path) as file:
         counts: dict[str, int] = {}
         # Not from a replica, which may lag: what is handed to a person is whole.
         async with (

@@ -1,27 +1,33 @@
 """The receipt of an erasure: what went, what stayed and why, and which backups still hold the person."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from junkie_cli import __version__
-from junkie_cli.core.files import FileError, complete_file
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.files import FileError, check_writable, complete_file, is_standard_output
 from junkie_cli.core.users.erasing import Erased
 
 
-def check_receipt_path(path: Path) -> None:
-    """Raise FileError when no receipt can be written there: better known before than after an erasure."""
-    folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+def check_receipt_path(path: Path, *, alone: bool = True) -> None:
+    """Raise FileError when no receipt can be written there: better known before than after an erasure.
+
+    Raises UsageError for stdout unless the receipt is `alone` there.
+    """
+    if not alone and is_standard_output(path):
+        raise UsageError("--json and the receipt cannot both go to stdout", hint="name a file for the receipt")
+    try:
+        check_writable(path)
+    except FileError as error:
         raise FileError(
-            f"no receipt can be written to {path}; nothing was changed", hint="name a file in a folder of yours"
-        )
+            f"{error.message}: no receipt can be written there; nothing was changed", hint=error.hint
+        ) from None
 
 
 def write_receipt(path: Path, done: Erased, backups: Sequence[Mapping[str, Any]]) -> None:
-    """Write the receipt, 0600. Raises FileError."""
+    """Write the receipt (`-`: to stdout), 0600. Raises FileError, OutputError."""
     document = {
         "user_id": done.user_id,
         "erased_at": done.erased_at.isoformat() if done.erased_at else None,
