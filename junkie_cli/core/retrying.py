@@ -30,7 +30,10 @@ MOST_FAILURES = 3
 """Failures one after the other that end a pass: the next would fail too."""
 
 ABOUT_THIS_MESSAGE = frozenset(
-    {"provider_too_large", "provider_length", "provider_empty", "provider_tool_use_failed", "provider_cut"}
+    {
+        *("provider_too_large", "provider_length", "provider_empty", "provider_tool_use_failed", "provider_cut"),
+        *("bound_calls", "bound_tool_calls", "bound_tokens"),
+    }
 )
 """Failures that say nothing about the next request to the same provider."""
 
@@ -39,7 +42,7 @@ _OUTAGES = frozenset(
     {
         *("provider_address", "provider_dns", "provider_forbidden", "provider_key", "provider_missing"),
         *("provider_model", "provider_quota", "provider_rate_limited", "provider_refused", "provider_tls"),
-        "provider_unreachable",
+        *("provider_unreachable", "provider_timeout", "bound_seconds"),  # a slow model is slow with every message
     }
 )
 

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.team import models as module
+from junkie_cli.core.team import wire
+from junkie_cli.core.team.call_log import Call, record_calls
 from junkie_cli.core.team.guard import protect
-from junkie_cli.core.team.models import build_models, record_calls
+from junkie_cli.core.team.models import build_models
 from tests.support.model_server import ModelServer, Reasoning, Request, Text, calls, rehearsed
 from tests.support.models import extract, make_settings, take_turn, team_models
 from tests.support.texts import texts
@@ -95,10 +97,10 @@ def a_model() -> Any:
 def test_an_event_that_is_text_alone_says_what_the_clients_own_reading_of_it_says(event: dict[str, Any]) -> None:
     told: list[Any] = []
     model = a_model()
-    for text_alone in (module._text_alone, lambda _: None):
+    for text_alone in (wire.text_alone, lambda _: None):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_text_alone", text_alone)
-            call = module.Call("main", model.choice)
+            patch.setattr(wire, "text_alone", text_alone)
+            call = Call("main", model.choice)
             try:
                 response = model._piece(call, copy.deepcopy(event))
             except module._UNREADABLE as error:

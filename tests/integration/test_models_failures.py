@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from junkie_cli.core.errors import ExitCode
-from junkie_cli.core.team.models import ModelError, Patience, Retry, record_calls
+from junkie_cli.core.team.call_log import CallEvent, Retry, record_calls
+from junkie_cli.core.team.models import ModelError, Patience
 from tests.support.model_server import (
     CutStream,
     Empty,
@@ -281,15 +282,17 @@ async def test_a_wait_longer_than_patience_is_not_begun(tmp_path: Path) -> None:
 
 
 async def test_a_wait_is_told_before_it_begins(tmp_path: Path) -> None:
-    told: list[Retry] = []
+    told: list[CallEvent] = []
     replies = [HttpError(429, headers={"Retry-After": "0.1"}), Text("Hello")]
     async with (
         ModelServer(*replies) as server,
         team_models(tmp_path, server.environment(), patience=retrying()) as models,
     ):
-        with record_calls(on_retry=told.append) as log:
+        with record_calls(told.append) as log:
             await models.main.aresponse([Message(role="user", content="hi")])
-    assert [(retry.error.code, retry.seconds) for retry in told] == [("provider_rate_limited", 0.1)]
+    assert [(event.error.code, event.seconds) for event in told if isinstance(event, Retry)] == [
+        ("provider_rate_limited", 0.1)
+    ]
     assert log.failure() is None
 
 

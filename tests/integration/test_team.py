@@ -29,7 +29,6 @@ async def test_the_team_is_what_agno_needs_to_be_told(tmp_path: Path) -> None:
     assert (team.add_memories_to_context, team.update_memory_on_run, team.enable_agentic_memory) == (True, False, False)
     assert not team.telemetry
     assert not team.resolve_in_context
-    assert team.tool_call_limit
     assert team.memory_manager is hero.memory
     with pytest.raises(PermissionError):
         await team.memory_manager.acreate_user_memories(message="x", user_id="ada")

@@ -13,6 +13,7 @@ wire, and goes on when the test sets `reply.go_on`; `request.gone` is set when t
 """
 
 import asyncio
+import itertools
 import json
 import re
 import ssl
@@ -228,6 +229,23 @@ class CutStream(Text):
     after: int = 3
     reset: bool = False
     finished: bool = False
+
+
+@dataclass
+class Endless(Text):
+    """An answer that never ends: the same deltas again and again, until the client hangs up."""
+
+    repeated: Sequence[dict[str, Any]] = ({"content": "and "},)
+
+    def deltas(self) -> Any:
+        return itertools.cycle(self.repeated)
+
+
+@dataclass
+class EndlessLine(Reply):
+    """Bytes without a line break, until the client hangs up."""
+
+    content_type: str = "text/event-stream"
 
 
 @dataclass
@@ -457,6 +475,8 @@ class ModelServer:
             return _error_response(reply)
         if isinstance(reply, Garbage):
             return web.Response(text=reply.body, content_type=reply.content_type)
+        if isinstance(reply, EndlessLine):
+            return await _endless_line(request, reply)
         if not isinstance(reply, Text):  # Hang after its release, HangUp
             _abort(request)
             raise ConnectionResetError("scripted")
@@ -508,6 +528,13 @@ async def _stream(request: web.Request, found: Request, reply: Text) -> web.Stre
         raise ConnectionResetError("scripted")
     await response.write_eof()
     return response
+
+
+async def _endless_line(request: web.Request, reply: EndlessLine) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": reply.content_type})
+    await response.prepare(request)
+    while True:
+        await response.write(b"x" * 65536)
 
 
 async def _events(request: Request, reply: Text) -> AsyncIterator[str]:

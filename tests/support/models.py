@@ -9,7 +9,8 @@ from agno.models.message import Message
 from agno.team import Team
 
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.team.models import CallLog, Patience, TeamModels, build_models, record_calls
+from junkie_cli.core.team.call_log import CallLog, record_calls
+from junkie_cli.core.team.models import Patience, TeamModels, build_models
 
 IMPATIENT = Patience(connect=2, read=5, total=10, retries=0)
 

@@ -31,11 +31,12 @@ from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.journal import LEASE, ErasedError, Pending, storable
 from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, note_failure
+from junkie_cli.core.team.bounds import Bounds, Budget, spending
+from junkie_cli.core.team.call_log import CallEvent, CallLog, Retry, record_calls
 from junkie_cli.core.team.engine import TeamEngine
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.history import TEAM_ID, unended_run
 from junkie_cli.core.team.memory import MOST_CHANGES, Extraction
-from junkie_cli.core.team.models import CallLog, Retry, record_calls
 from junkie_cli.core.team.records import MEMORY_BUDGET, Reading, Records
 from junkie_cli.core.team.spooling import freeze
 from junkie_cli.core.team.storage import Turn, under_way
@@ -155,11 +156,13 @@ class TurnRunner:
 
     async def _stream(self, hero: HeroTeam, turn: Turn) -> JunkieError | None:
         """Tell the answer as it comes; returns why it is shorter than the model wanted, if it is."""
-        with under_way(turn), record_calls(self._tell_retry) as log:
+        budget = Budget(Bounds.of(self._engine.settings))
+        with under_way(turn), record_calls(self._report) as log, spending(budget):
             try:
-                async for event in hero.events(turn):
-                    self._take(event, log)
-                    await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
+                async with budget.time_limit():
+                    async for event in hero.events(turn):
+                        self._take(event, log, budget)
+                        await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
             except JunkieError as error:
                 self._fail(error)
             except Exception as error:  # a bug in agno, or in what it was given, must not cost what was said
@@ -172,14 +175,14 @@ class TurnRunner:
         self._complete = self._error is None and shortened is None
         return shortened
 
-    def _take(self, event: Any, log: CallLog) -> None:
+    def _take(self, event: Any, log: CallLog, budget: Budget) -> None:
         kind = event.event
         if kind == "TeamRunContent":
             self._take_content(event)
         elif kind in _TOOL_STATUS:
             self._emit(Tool(event.tool.tool_name or "", _TOOL_STATUS[kind]))
         elif kind == "TeamRunError":
-            self._fail(log.failure() or _team_error(event.error_type or "error"))
+            self._fail(budget.reached or log.failure() or _team_error(event.error_type or "error"))
 
     def _take_content(self, event: Any) -> None:
         if event.reasoning_content:
@@ -189,9 +192,10 @@ class TurnRunner:
             self._answer.append(text)
             self._emit(Delta(text))
 
-    def _tell_retry(self, retry: Retry) -> None:
-        soon = "" if retry.seconds <= 1 else f" in {ceil(retry.seconds)} s"
-        self._emit(Warning(f"{retry.error.message}; trying again{soon}"))
+    def _report(self, event: CallEvent) -> None:
+        if isinstance(event, Retry):
+            soon = "" if event.seconds <= 1 else f" in {ceil(event.seconds)} s"
+            self._emit(Warning(f"{event.error.message}; trying again{soon}"))
 
     def _interrupted(self, turn: Turn, status: str) -> None:
         turn.run = unended_run(

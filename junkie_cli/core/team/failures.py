@@ -358,3 +358,12 @@ def length(choice: Choice, *, has_text: bool) -> ModelError:
     return ModelError(
         f"the answer {what} {choice.model}", hint="ask for a shorter answer, or for the rest", code="provider_length"
     )
+
+
+def oversized(most: int) -> ModelError:
+    """An answer of more bytes than anybody reads, or one line of it."""
+    return ModelError(
+        f"the answer is larger than {most // 2**20} MB",
+        hint="see what the server sends, for example with curl",
+        code="provider_garbage",
+    )

@@ -5,11 +5,10 @@ and only for ids that were shown to it, which are this user's. The caller commit
 of the pending entry, so that an extraction has happened wholly or not at all.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from agno.models.response import ModelResponse
 
 from junkie_cli.core.journal import MemoryChange, storable
 from junkie_cli.core.team import failures
+from junkie_cli.core.team.bounds import Bounds, Budget, spending
 from junkie_cli.core.team.history import TEAM_ID
 from junkie_cli.core.team.models import ProviderModel
 from junkie_cli.core.team.refusals import log_refusal
@@ -41,9 +41,6 @@ LONGEST_INPUT = 2000
 
 KNOWN_BUDGET = 1200
 """Tokens, about, that known memories and their ids may take: each round of an extraction sends them again."""
-
-SECONDS = 60.0
-"""Time that one extraction may take, all rounds together."""
 
 
 @dataclass(slots=True)
@@ -94,15 +91,13 @@ class Extraction:
         )
 
 
-class _TooManyRounds(Exception):
-    pass
-
-
 class TeamMemoryManager(MemoryManager):
     """Reads the turn's memories for agno, and extracts new ones when it is told to; every other way is closed."""
 
-    def __init__(self, model: ProviderModel, database: TeamDatabase) -> None:
+    def __init__(self, model: ProviderModel, database: TeamDatabase, bounds: Bounds) -> None:
         super().__init__(model=model, db=database, delete_memories=True, clear_memories=False)
+        # More tool calls than changes: some are refused, and the model is to learn why.
+        self._bounds = replace(bounds, calls=MOST_ROUNDS, tool_calls=4 * MOST_CHANGES)
 
     async def aread_from_db(self, user_id: str | None = None) -> dict[str, list[UserMemory]]:
         """The memories that this turn read, each on a line that cannot close the block it is put into."""
@@ -126,21 +121,19 @@ class TeamMemoryManager(MemoryManager):
         extraction.left_unread = max(0, len(message) - LONGEST_MESSAGE)
         assert isinstance(self.model, ProviderModel)
         model = deepcopy(self.model)
-        model.__dict__["ainvoke"] = _bounded(model.ainvoke, extraction)
+        model.__dict__["ainvoke"] = _noting(model.ainvoke, extraction)
         messages = [self._instructions(extraction, context), Message(role="user", content=message[:LONGEST_MESSAGE])]
         tools = self.determine_tools_for_model([add_memory, update_memory, delete_memory])
         under_way = _notes.set(_Notes(extraction))
+        budget = Budget(self._bounds)
         try:
-            async with asyncio.timeout(SECONDS):
-                await model.aresponse(messages, tools=tools)
-        except _TooManyRounds:
+            with spending(budget):
+                async with budget.time_limit():
+                    await model.aresponse(messages, tools=tools)
+        except failures.ModelError as error:
+            if error.code not in {"bound_calls", "bound_tool_calls"}:
+                raise
             extraction.bounded = True
-        except TimeoutError:
-            raise failures.ModelError(
-                f"{self.model.id} did not finish extracting memories in {SECONDS:.0f} s",
-                hint="it is tried again later",
-                code="provider_timeout",
-            ) from None
         finally:
             _notes.reset(under_way)
         return extraction
@@ -171,19 +164,13 @@ class TeamMemoryManager(MemoryManager):
         raise PermissionError("memories are cleared by junkie memories clear, one user at a time")
 
 
-def _bounded(invoke: Callable[..., Any], extraction: Extraction) -> Callable[..., Any]:
-    rounds = 0
-
-    async def invoke_bounded(*args: Any, **kwargs: Any) -> ModelResponse:
-        nonlocal rounds
-        rounds += 1
-        if rounds > MOST_ROUNDS:
-            raise _TooManyRounds
+def _noting(invoke: Callable[..., Any], extraction: Extraction) -> Callable[..., Any]:
+    async def invoke_noting(*args: Any, **kwargs: Any) -> ModelResponse:
         response: ModelResponse = await invoke(*args, **kwargs)
         extraction.note_calls(response)
         return response
 
-    return invoke_bounded
+    return invoke_noting
 
 
 async def add_memory(memory: str, topics: list[str] | None = None) -> str:

@@ -13,14 +13,12 @@ from agno.team._telemetry import get_team_data
 from agno.tools import Toolkit
 
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.team.bounds import Bounds
 from junkie_cli.core.team.history import TEAM_ID, TEAM_NAME
 from junkie_cli.core.team.memory import TeamMemoryManager
 from junkie_cli.core.team.models import TeamModels
 from junkie_cli.core.team.storage import TeamDatabase, Turn
 from junkie_cli.core.team.tools import BioTools, BoundedCalculatorTools, Knowledge
-
-MOST_TOOL_CALLS = 12
-"""Tool calls in one turn; without a bound a model that repeats itself never ends."""
 
 _INSTRUCTIONS = [
     "You talk with one person, in a terminal. Answer in their language, helpfully and no longer than needed.",
@@ -96,7 +94,7 @@ def build_team(
     memory: bool = True,
 ) -> HeroTeam:
     """The team that talks with `user_id`; without `memory` it is told none and asked for none."""
-    manager = TeamMemoryManager(models.memory, database) if memory else None
+    manager = TeamMemoryManager(models.memory, database, Bounds.of(settings)) if memory else None
     team = Team(
         name=TEAM_NAME,
         id=TEAM_ID,  # as agno derives it from the name, and as the bot stores it
@@ -119,7 +117,6 @@ def build_team(
         add_name_to_context=True,
         add_datetime_to_context=True,
         datetime_format="%A, %d %B %Y, %H:%M",  # to the minute: a provider's prompt cache stays useful
-        tool_call_limit=MOST_TOOL_CALLS,
         # The model retries before its first byte; a retry of the run would stream the broken answer first.
         retries=0,
         # Rows stay at the size of what was said: history is read from its own rows.

@@ -1,0 +1,104 @@
+"""What happens in model calls: a record of each, and events while one is under way."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from junkie_cli.core.team.endpoints import Choice
+from junkie_cli.core.team.failures import ModelError
+from junkie_cli.values import frozen
+
+
+@frozen
+class Retry:
+    """An attempt failed before its first byte and is made again in `seconds`."""
+
+    error: ModelError
+    seconds: float
+
+
+@frozen
+class Waiting:
+    """A request was sent and its answer has not begun; `loading` when the server reports that it loads the model."""
+
+    part: str
+    choice: Choice
+    loading: bool = False
+
+
+CallEvent: TypeAlias = Retry | Waiting
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a model, as it went; `part` is `main`, `memory` or `member`.
+
+    `status` is the HTTP status (None: no answer came), `finish_reason` what the provider reported at the end (None:
+    it did not get there), `error` why it failed, `warning` what to report of an answer that stands. Tokens are the
+    provider's count, 0 where it gave none.
+    """
+
+    part: str
+    choice: Choice
+    status: int | None = None
+    finish_reason: str | None = None
+    retries: int = 0
+    has_text: bool = False
+    has_reasoning: bool = False
+    has_tool_calls: bool = False
+    closed: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    error: ModelError | None = None
+    warning: ModelError | None = None
+
+
+@dataclass(slots=True)
+class CallLog:
+    """The calls made while it was open, in order; `on_event` is called with what happens before their first byte."""
+
+    calls: list[Call] = field(default_factory=list)
+    on_event: Callable[[CallEvent], None] | None = None
+
+    def failure(self, part: str = "main") -> ModelError | None:
+        """Why the last call of `part` failed, None when it did not."""
+        of_part = [call for call in self.calls if call.part == part]
+        return of_part[-1].error if of_part else None
+
+    def warnings(self, part: str = "main") -> list[ModelError]:
+        """What to report of answers that stand."""
+        return [call.warning for call in self.calls if call.part == part and call.warning]
+
+
+_log: ContextVar[CallLog | None] = ContextVar("junkie_model_calls", default=None)
+
+
+@contextmanager
+def record_calls(on_event: Callable[[CallEvent], None] | None = None) -> Iterator[CallLog]:
+    """Record every model call made in this context and in the tasks that begin in it."""
+    log = CallLog(on_event=on_event)
+    token = _log.set(log)
+    try:
+        yield log
+    finally:
+        with suppress(ValueError):  # an async generator may be closed from another context than it was begun in
+            _log.reset(token)
+
+
+def begin_call(part: str, choice: Choice) -> Call:
+    """A new call, recorded where calls are recorded."""
+    call = Call(part, choice)
+    log = _log.get()
+    if log is not None:
+        log.calls.append(call)
+    return call
+
+
+def report(event: CallEvent) -> None:
+    """Pass `event` to whoever records calls here."""
+    log = _log.get()
+    if log is not None and log.on_event is not None:
+        log.on_event(event)
