@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.foreign import objects
 from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import (
     HISTORY,
@@ -275,7 +276,7 @@ def storable(text: str) -> str:
 
 
 def _parsed(made: _Made) -> AppliedChange:
-    before, after = (None if row is None else json.loads(row) for row in (made.before, made.after))
+    before, after = (None if row is None else objects(row) for row in (made.before, made.after))
     return AppliedChange(made.action, made.memory_id, made.user_id, before, after)
 
 

@@ -1,10 +1,9 @@
-"""Small tools for our own SQL: conditions with numbered arguments, keyset cursors, plain text in LIKE, times."""
+"""Small tools for our own SQL: conditions with numbered arguments, keyset cursors, plain text in LIKE."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from junkie_cli.core.errors import UsageError
@@ -68,14 +67,6 @@ def like(text: str) -> str:
     """A pattern for LIKE and ILIKE that finds `text` anywhere, its `%`, `_` and backslashes taken as they are."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
-
-
-def moment(epoch: float | None) -> datetime | None:
-    """Epoch seconds as UTC; None for none, and for numbers that no calendar holds."""
-    try:
-        return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def count_of(status: str) -> int:

@@ -7,9 +7,10 @@ filled beside the new table; a run that is in both counts once.
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.foreign import moment, seconds
 from junkie_cli.core.journal import LEASE
-from junkie_cli.core.query import EPOCH_NOW, count_of, moment
-from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, transaction
+from junkie_cli.core.query import EPOCH_NOW, count_of
+from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState, plain_json, transaction
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ def table(state: SchemaState, *, data: bool = False, sessions: str = "true") -> 
 def _old_column(state: SchemaState, data: bool, sessions: str) -> str:
     run = state.safe_json("e.run", SESSIONS, "runs")
     payload = ", e.run::text AS data" if data else ""
+    created_at = seconds(f"{run} ->> 'created_at'")
     unmoved = ""
     if state.has(RUNS):
         unmoved = f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = ({run} ->> 'run_id'))"
     return (
         f"SELECT s.session_id, {run} ->> 'run_id' AS run_id, coalesce({run} ->> 'user_id', s.user_id) AS user_id,"
         f" {run} ->> 'parent_run_id' AS parent_run_id, {run} ->> 'status' AS status,"
-        f" ({run} ->> 'created_at')::numeric::bigint AS created_at, e.position - 1000000000 AS position{payload}"
+        f" {created_at} AS created_at, e.position - 1000000000 AS position{payload}"
         f" FROM {state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {sessions}{unmoved}"
     )
 
@@ -115,7 +117,7 @@ async def find_by_message(
     row = await connection.fetchrow(
         f"SELECT session_id, run_id, created_at FROM {table(state, data=True)} r"
         " WHERE (user_id = $1 OR ($1 IS NULL OR $1 = 'default') AND user_id IS NULL)"
-        f" AND ({_safe_data(state)} -> 'input' ->> 'input_content') = $2 ORDER BY created_at DESC LIMIT 1",
+        f" AND ({_safe_data(state)} -> 'input' ->> 'input_content') = $2 ORDER BY created_at DESC NULLS LAST LIMIT 1",
         user_id,
         message,
     )
@@ -123,6 +125,6 @@ async def find_by_message(
 
 
 def _safe_data(state: SchemaState) -> str:
-    if state.has_runs_column and state.column_type(SESSIONS, "runs") == "json":
-        return state.safe_json("r.data::json", SESSIONS, "runs")
-    return "r.data::jsonb"
+    kinds = [state.column_type(SESSIONS, "runs")] if state.has_runs_column else []
+    kinds += [state.column_type(RUNS, "run_data")] if state.has(RUNS) else []
+    return plain_json("r.data::json") if "json" in kinds else "r.data::jsonb"

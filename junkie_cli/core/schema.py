@@ -119,7 +119,7 @@ class SchemaState:
     @property
     def has_runs_column(self) -> bool:
         """Whether runs may lie in `agent_sessions.runs`, as agno 2 keeps them (agno 3 leaves that column behind)."""
-        return self.has_column(SESSIONS, "runs")
+        return self.has_column(SESSIONS, "runs") and self.column_type(SESSIONS, "runs") in ("json", "jsonb")
 
     @property
     def has_own_tables(self) -> bool:

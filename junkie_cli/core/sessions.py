@@ -1,6 +1,5 @@
 """Sessions: pages, one with what was said in it, and deleting one for good. Plain SQL through asyncpg."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from operator import itemgetter
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
+from junkie_cli.core.foreign import as_text, document, moment, scaled
 from junkie_cli.core.paging import Place
-from junkie_cli.core.query import Where, count_of, moment
+from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
@@ -127,7 +127,7 @@ def _about(state: SchemaState) -> str:
 async def _rows(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, place: Place, count: int
 ) -> list[Any]:
-    at = "coalesce(s.updated_at, s.created_at, 0)"
+    at = f"coalesce({scaled('s.updated_at')}, {scaled('s.created_at')}, 0)"
     where = paging.written(Where(), place, "s")
     if place.key:
         where.add(f"({at}, s.session_id) < ({{}}, {{}})", *place.key)
@@ -182,11 +182,11 @@ async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
         table = runs.table(state, data=True, sessions="s.session_id = $1::text")
         rows = await connection.fetch(
             f"SELECT run_id, user_id, status, created_at, data FROM {table} r WHERE parent_run_id IS NULL"
-            " ORDER BY created_at NULLS FIRST, position",
+            f" ORDER BY {scaled('created_at')} NULLS FIRST, position",
             session_id,
         )
     said = tuple(
-        Run(row["run_id"], row["user_id"], row["status"], moment(row["created_at"]), _messages(json.loads(row["data"])))
+        Run(row["run_id"], row["user_id"], row["status"], moment(row["created_at"]), _messages(document(row["data"])))
         for row in rows
     )
     return SessionRuns(said, row_security.warnings(state, SESSIONS, RUNS))
@@ -205,20 +205,20 @@ def _messages(run: Any) -> tuple[Message, ...]:
     """The messages of a stored run: its own, without instructions and without what it repeats from earlier runs."""
     stored = run.get("messages") if isinstance(run, dict) else None
     own = [
-        Message(message["role"], _said(message.get("content")))
+        Message(message["role"], as_text(message.get("content")))
         for message in (stored if isinstance(stored, list) else [])
-        if isinstance(message, dict) and message.get("role") in _SHOWN_ROLES and not message.get("from_history")
+        if isinstance(message, dict) and _is_shown(message.get("role")) and not message.get("from_history")
     ]
     if own or not isinstance(run, dict):
         return tuple(own)
-    asked = (run.get("input") or {}).get("input_content") if isinstance(run.get("input"), dict) else None
+    given = run.get("input")
+    asked = given.get("input_content") if isinstance(given, dict) else None
     sides = (("user", asked), ("assistant", run.get("content")))
-    return tuple(Message(role, _said(content)) for role, content in sides if content is not None)
+    return tuple(Message(role, as_text(content)) for role, content in sides if content is not None)
 
 
-def _said(content: Any) -> str:
-    text = content if isinstance(content, str) else "" if content is None else json.dumps(content, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()
+def _is_shown(role: Any) -> bool:
+    return isinstance(role, str) and role in _SHOWN_ROLES
 
 
 async def delete_session(

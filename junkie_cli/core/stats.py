@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.query import Where, moment
+from junkie_cli.core.foreign import FIRST_BEYOND, moment, scaled
+from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, number, unheard
@@ -102,7 +103,7 @@ async def _counted(
     on_step(f"counting the rows of {number(len(state.tables), 'table', 'tables')}")
     counts = await _rows_of_tables(connection, state, {MEMORIES: total} if user_id is None else {})
     on_step(f"{number(total, 'memory', 'memories')} counted; looking at runs, times and days")
-    oldest, newest = await _bounds(connection, state, user_id)
+    oldest, newest, made = await _bounds(connection, state, user_id)
     return Stats(
         memories=total,
         users=users,
@@ -114,7 +115,7 @@ async def _counted(
         newest=newest,
         tables=await _sizes(connection, state, counts),
         top_users=await _with_times(connection, state, largest),
-        per_day=await _per_day(connection, state, user_id),
+        per_day=await _per_day(connection, state, user_id, made),
         approximate=False,
         warnings=row_security.warnings(state),
     )
@@ -150,7 +151,7 @@ async def _with_times(
         return ()
     table, ids = state.qualified(MEMORIES), [row["user_id"] for row in largest if row["user_id"] is not None]
     newest = await connection.fetch(
-        f"SELECT user_id, max(updated_at) AS at FROM (SELECT user_id, updated_at FROM {table}"
+        f"SELECT user_id, max({scaled('updated_at')}) AS at FROM (SELECT user_id, updated_at FROM {table}"
         f" WHERE updated_at IS NOT NULL ORDER BY updated_at DESC LIMIT {_NEWEST}) n"
         " WHERE user_id = ANY($1::text[]) GROUP BY user_id",
         ids,
@@ -159,7 +160,8 @@ async def _with_times(
     older = [identifier for identifier in ids if identifier not in times]
     if older:
         rest = await connection.fetch(
-            f"SELECT user_id, max(updated_at) AS at FROM {table} WHERE user_id = ANY($1::text[]) GROUP BY user_id",
+            f"SELECT user_id, max({scaled('updated_at')}) AS at FROM {table} WHERE user_id = ANY($1::text[])"
+            " GROUP BY user_id",
             older,
         )
         times |= {row["user_id"]: row["at"] for row in rest}
@@ -173,27 +175,47 @@ def _made_at(state: SchemaState) -> str:
 
 async def _bounds(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None
-) -> tuple[datetime | None, datetime | None]:
+) -> tuple[datetime | None, datetime | None, str]:
+    """When the oldest and the newest memory were made, and SQL of when one was, in seconds."""
     if not state.has(MEMORIES):
-        return None, None
-    made, where = _made_at(state), Where().owned_by("user_id", user_id)
+        return None, None, "NULL::bigint"
+    made = _made_at(state)
     # For one user the index on the time must not be walked past everybody else's rows.
     column = made if user_id is None else f"{made} + 0"
+    oldest, newest = await _range(connection, state, user_id, column)
+    if _are_seconds(oldest, newest):
+        return moment(oldest), moment(newest), made
+    # Other units are not in the order of time among seconds, so that all rows are read.
+    made = scaled(made)
+    oldest, newest = await _range(connection, state, user_id, made)
+    return moment(oldest), moment(newest), made
+
+
+async def _range(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, column: str
+) -> tuple[int | None, int | None]:
+    where = Where().owned_by("user_id", user_id)
     row = await connection.fetchrow(
         f"SELECT min({column}) AS oldest, max({column}) AS newest FROM {state.qualified(MEMORIES)} WHERE {where.sql}",
         *where.arguments,
     )
-    return moment(row["oldest"]), moment(row["newest"])
+    assert row is not None
+    return row["oldest"], row["newest"]
 
 
-async def _per_day(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None) -> tuple[Day, ...]:
-    """The last thirty days, those without a memory too."""
+def _are_seconds(*times: int | None) -> bool:
+    return all(time is None or -FIRST_BEYOND < time < FIRST_BEYOND for time in times)
+
+
+async def _per_day(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, made: str
+) -> tuple[Day, ...]:
+    """The last thirty days, those without a memory too; `made` is SQL of when a memory was made, in seconds."""
     if not state.has(MEMORIES):
         return ()
     today = datetime.now(UTC).date()
     first = today - timedelta(days=DAYS - 1)
     start = int(datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp())
-    made = _made_at(state)
     where = Where().add(f"{made} >= {{}}", start).add(f"{made} < {{}}", start + DAYS * _DAY)
     where.owned_by("user_id", user_id)
     rows = await connection.fetch(
@@ -269,7 +291,7 @@ async def _sizes(
 
 async def _estimated(connection: "asyncpg.Connection[Any]", state: SchemaState, top: int) -> Stats:
     counts = {name: int(table.rows) for name, table in state.tables.items() if table.rows >= 0}
-    oldest, newest = await _bounds(connection, state, None)
+    oldest, newest, _ = await _bounds(connection, state, None)
     total = counts.get(MEMORIES, 0)
     return Stats(
         memories=total,

@@ -1,5 +1,7 @@
 """Reading memories: every generation, filters, pages, owners, rights; and single changes."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from junkie_cli.core import memories
@@ -104,7 +106,9 @@ async def test_odd_rows_are_shown_as_they_are(written_by: Make, admin: Administr
         "o3": ('{"a": [1]}', ("one",)),
         "o4": ("x", ("1", '{"b": 2}')),
     }
-    assert [memory.updated_at for memory in page.memories if memory.memory_id in ("o3", "o4")] == [None, None]
+    times = {memory.memory_id: memory.updated_at for memory in page.memories}
+    assert times["o3"] == datetime(2001, 9, 9, 1, 46, 39, tzinfo=UTC)  # nanoseconds
+    assert times["o4"] is None
     assert await texts(settings, search="nul ") == ["nul \x00 here"]
     assert await texts(settings, topic="ab") == ["nul \x00 here"]
     assert (await memories.clear_memories(settings, "odd")).deleted == 4

@@ -253,17 +253,26 @@ async def test_a_session_of_another_kind_is_refused(database: DatabaseUrl, model
         assert (await say(conversation, "Hello.")).failures == ["session_other_kind"]
 
 
-async def test_a_session_that_cannot_be_read_is_said_to_be_so_and_kept(
-    database: DatabaseUrl, model: ModelServer
+@pytest.mark.parametrize(
+    ("odd", "history"),
+    [
+        ('{"messages": 7, "input": {"input_content": "Hello."}, "content": "Hi."}', ["Hello.", "Hi."]),
+        ('{"messages": [{"role": "banana", "content": "x"}], "content": ["Hi", 1]}', ["", '["Hi", 1]']),
+        ('{"messages": [{"role": "user", "content": "x", "images": [{"filepath": "/etc/passwd"}]}]}', ["x"]),
+        ('{"messages": []}', []),
+        ('"a text"', []),
+    ],
+)
+async def test_a_run_of_another_shape_is_heard_as_far_as_it_can_be_read(
+    database: DatabaseUrl, model: ModelServer, odd: str, history: list[str]
 ) -> None:
     settings = settings_for(database, model)
     async with talking(settings, session_id="talk") as conversation:
         (await say(conversation, "Hello.")).ok()
-        await rows(database, "UPDATE ai.agent_sessions_runs SET run_data = '{\"messages\": 7}'")
-        said = await say(conversation, "Hello?")
-    assert said.failures == ["session_unreadable"]
-    assert len(model.main_requests) == 1
-    assert len(await runs(database)) == 1
+        await rows(database, f"UPDATE ai.agent_sessions_runs SET run_data = '{odd}'")
+        (await say(conversation, "Hello?")).ok()
+    assert [content for _, content in model.main_requests[-1].history] == history
+    assert len(await runs(database)) == 2
 
 
 async def test_a_name_given_during_a_turn_is_not_undone(database: DatabaseUrl, model: ModelServer) -> None:

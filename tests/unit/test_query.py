@@ -1,14 +1,13 @@
 """Conditions, cursors and plain text in LIKE."""
 
 import re
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.query import Where, decode_cursor, encode_cursor, like, moment
+from junkie_cli.core.query import Where, decode_cursor, encode_cursor, like
 from tests.support.texts import texts
 
 
@@ -44,8 +43,3 @@ def test_like_takes_every_character_as_it_is(text: str) -> None:
     assert pattern[0] == pattern[-1] == "%"
     assert re.sub(r"\\([\\%_])", r"\1", pattern[1:-1]) == text
     assert not re.search(r"(?<!\\)(?:\\\\)*[%_]", pattern[1:-1])
-
-
-def test_times_no_calendar_holds_are_none() -> None:
-    assert moment(0) == datetime(1970, 1, 1, tzinfo=UTC)
-    assert moment(None) is moment(10**18) is moment(-(10**18)) is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
+from junkie_cli.core.foreign import FIRST_BEYOND, scaled
 from junkie_cli.core.memories.model import Memory, columns, memory_of, text_column
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, like
@@ -117,17 +118,31 @@ async def _rows(
     updated_at, memory_id = place.key or (None, None)
     rows: list[Any] = []
     if not place.key or updated_at is not None:
-        where = Where().add("m.updated_at IS NOT NULL")
-        for condition, second in zip(("m.updated_at >= {}", "m.updated_at <= {}"), times, strict=True):
-            if second is not None:
-                where.add(condition, second)
-        if place.key:
-            where.add("(m.updated_at, m.memory_id) < ({}, {})", updated_at, memory_id)
-        rows = await _dated(connection, state, wanted, where, place, count)
+        for where in _spans(*times):
+            if place.key:
+                where.add("(m.updated_at, m.memory_id) < ({}, {})", updated_at, memory_id)
+            rows += await _dated(connection, state, wanted, where, place, count - len(rows))
+            if len(rows) == count:
+                break
     if len(rows) < count and times == (None, None):
         last = memory_id if place.key and updated_at is None else None
         rows += await _undated(connection, state, wanted, place, last, count - len(rows))
     return rows
+
+
+def _spans(first: int | None, last: int | None) -> list[Where]:
+    """The dated rows from second `first` to second `last`, in one span of the index on updated_at or in two.
+
+    Times in other units than seconds stand above all seconds there.
+    """
+    spans = [Where().add("m.updated_at IS NOT NULL")]
+    if last is not None:
+        other_units = Where().add("m.updated_at >= {}", FIRST_BEYOND).add(f"{scaled('m.updated_at')} <= {{}}", last)
+        spans = [other_units, Where().add("m.updated_at <= {}", last)]
+    if first is not None:
+        for where in spans:
+            where.add("m.updated_at >= {}", first).add(f"{scaled('m.updated_at')} >= {{}}", first)
+    return spans
 
 
 async def _dated(
@@ -197,9 +212,9 @@ def _content(state: SchemaState, wanted: MemoryFilter, where: Where) -> Where:
 
 def topic_condition(state: SchemaState) -> str:
     """A condition that holds where one of the topics is `{}`, in any case."""
-    topics = f"{state.safe_json('m.topics', MEMORIES, 'topics')}::jsonb"
+    kind, topics = state.column_type(MEMORIES, "topics"), state.safe_json("m.topics", MEMORIES, "topics")
     return (
-        f"EXISTS (SELECT 1 FROM jsonb_array_elements_text(CASE jsonb_typeof({topics}) WHEN 'array' THEN {topics}"
+        f"EXISTS (SELECT 1 FROM {kind}_array_elements_text(CASE {kind}_typeof({topics}) WHEN 'array' THEN {topics}"
         " ELSE '[]' END) AS topic WHERE lower(topic) = lower("
         "{}))"
     )

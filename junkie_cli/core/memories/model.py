@@ -1,11 +1,10 @@
 """A memory as a plain value, and how its row is read in every generation of agno's tables."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from junkie_cli.core.query import moment
+from junkie_cli.core.foreign import as_text, document, moment
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.values import frozen
 
@@ -54,18 +53,12 @@ def memory_of(row: Mapping[str, Any]) -> Memory:
     )
 
 
-def text_of(document: str | None) -> str:
+def text_of(stored: str | None) -> str:
     """The text of a JSON string; any other JSON as it stands. Half characters, which no stream takes, are replaced."""
-    value = None if document is None else json.loads(document)
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()
+    return as_text(document(stored, unreadable=stored))
 
 
-def topics_of(document: str | None) -> tuple[str, ...]:
-    """The topics in a JSON list; agno writes JSON null for none."""
-    value = None if document is None else json.loads(document)
-    if not isinstance(value, list):
-        return () if value is None else (text_of(document),)
-    return tuple(text_of(json.dumps(topic)) for topic in value)
+def topics_of(stored: str | None) -> tuple[str, ...]:
+    """The topics in a JSON list; anything else but null, which agno writes for none, is one topic."""
+    value = document(stored, unreadable=stored)
+    return tuple(map(as_text, value)) if isinstance(value, list) else () if value is None else (as_text(value),)

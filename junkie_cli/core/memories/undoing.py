@@ -3,7 +3,6 @@
 A batch is what one command or one extraction changed. Undoing a batch writes its own batch, which can be undone too.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from uuid import UUID, uuid4
 from junkie_cli.core import journal, paging, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning, UsageError
-from junkie_cli.core.memories.model import text_of
+from junkie_cli.core.foreign import as_text, objects
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
@@ -84,7 +83,7 @@ class Undone:
 
 def text_in(row: Mapping[str, Any] | None) -> str | None:
     """The memory's text in a stored row."""
-    return None if row is None else text_of(json.dumps(row.get("memory")))
+    return None if row is None else as_text(row.get("memory"))
 
 
 async def list_history(
@@ -120,8 +119,12 @@ async def list_history(
     return HistoryPage(changes, found.next, kept=True, late=found.late, warnings=warnings)
 
 
+def _stored(row: str | None) -> dict[str, Any] | None:
+    return None if row is None else objects(row)
+
+
 def _change(row: Mapping[str, Any]) -> Change:
-    before, after = (None if row[name] is None else json.loads(row[name]) for name in ("before", "after"))
+    before, after = _stored(row["before"]), _stored(row["after"])
     return Change(row["batch"], row["at"], row["by"], row["action"], row["memory_id"], row["user_id"], before, after)
 
 
@@ -259,8 +262,9 @@ async def _conflicts(connection: "asyncpg.Connection[Any]") -> tuple[tuple[Confl
         "SELECT memory_id, now::text AS now, before::text AS before, count(*) OVER () AS total"
         f" FROM pg_temp.junkie_undo WHERE NOT unchanged ORDER BY memory_id LIMIT {_SHOWN_CONFLICTS}"
     )
-    texts = [(row["memory_id"], *(json.loads(row[name] or "null") for name in ("now", "before"))) for row in rows]
-    conflicts = tuple(Conflict(memory_id, text_in(now), text_in(before)) for memory_id, now, before in texts)
+    conflicts = tuple(
+        Conflict(row["memory_id"], text_in(_stored(row["now"])), text_in(_stored(row["before"]))) for row in rows
+    )
     return conflicts, rows[0]["total"] if rows else 0
 
 

@@ -7,7 +7,6 @@ not come.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from agno.db.utils import CustomJSONEncoder
@@ -16,6 +15,7 @@ from agno.run.base import RunStatus
 from agno.run.team import TeamRunInput, TeamRunOutput
 from agno.utils.string import sanitize_postgres_strings
 
+from junkie_cli.core.foreign import as_text, moment
 from junkie_cli.core.journal import storable
 from junkie_cli.core.runs import AHEAD, RUNNING
 from junkie_cli.core.team.values import Exchange
@@ -33,27 +33,67 @@ TEAM_ID = "hero-team"
 TEAM_NAME = "Hero Team"
 
 
-_HISTORY = ("run_id", "team_id", "parent_run_id", "session_id", "user_id", "created_at")
+_HISTORY = ("run_id", "team_id", "session_id", "user_id")
 """What agno may ask of an earlier run beside its messages: making objects of all the rest takes as long again."""
 
+_PARTS = {"role": str, "content": str, "name": str, "tool_call_id": str, "tool_name": str, "from_history": bool}
+"""What a message of an earlier run gives to the next prompt, and of which type it is.
 
-def heard(run: Mapping[str, Any]) -> TeamRunOutput:
-    """A stored run as agno takes it for history. Raises ValueError, TypeError or KeyError when it is not one."""
-    if run.get("status") in (None, RunStatus.completed.value):
-        known = {key: run[key] for key in _HISTORY if key in run}
-        messages = [_message(message) for message in run.get("messages") or ()]
-        return TeamRunOutput(**known, status=RunStatus.completed, messages=messages)
-    note = NOT_YET if run["status"] == RUNNING else BROKE_OFF
-    return TeamRunOutput(
-        run_id=run["run_id"],
-        team_id=run.get("team_id"),
-        status=RunStatus.completed,
-        messages=exchange_messages(said(run), f"{answered(run)} {note}".strip()),
+Not its images, sound and files: what a foreign row names there (a path on this machine, an address) is not opened.
+"""
+
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
+
+
+def heard(run: Mapping[str, Any]) -> TeamRunOutput | None:
+    """A stored run as agno takes it for history; None when nothing is said in it.
+
+    One whose messages another program wrote in a shape of its own is heard as its words and its answer.
+    """
+    status = run.get("status")
+    messages = _messages(run.get("messages")) if status in (None, RunStatus.completed.value) else None
+    if messages is None:
+        note = {None: "", RunStatus.completed.value: "", RUNNING: NOT_YET}.get(_text(status), BROKE_OFF)
+        words, answer = said(run), f"{answered(run)} {note}".strip()
+        messages = exchange_messages(words, answer) if words or answer else []
+    if not messages:
+        return None
+    known: dict[str, Any] = {key: _text(run[key]) for key in _HISTORY if key in run}
+    return TeamRunOutput(**known, status=RunStatus.completed, messages=messages)
+
+
+def _messages(stored: Any) -> list[Message] | None:
+    """The messages of a run; None when one of them is not as agno writes them, for calls and results go together."""
+    if not stored or not isinstance(stored, list) or not all(map(_is_message, stored)):
+        return None
+    return [
+        Message(**{key: message[key] for key in (*_PARTS, "tool_calls") if message.get(key) is not None})
+        for message in stored
+    ]
+
+
+def _is_message(stored: Any) -> bool:
+    return (
+        isinstance(stored, dict)
+        and all(stored.get(key) is None or isinstance(stored[key], kind) for key, kind in _PARTS.items())
+        and stored.get("role") in _ROLES
+        and (stored.get("tool_calls") is None or _are_calls(stored["tool_calls"]))
     )
 
 
-def _message(stored: Mapping[str, Any]) -> Message:
-    return Message.from_dict({key: value for key, value in stored.items() if key != "metrics"})
+def _are_calls(stored: Any) -> bool:
+    return isinstance(stored, list) and all(
+        isinstance(call, dict)
+        and isinstance(call.get("id"), str)
+        and isinstance(call.get("function"), dict)
+        and isinstance(call["function"].get("name"), str)
+        and isinstance(call["function"].get("arguments"), str)
+        for call in stored
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def exchange_messages(message: str, answer: str) -> list[Message]:
@@ -64,14 +104,13 @@ def exchange_messages(message: str, answer: str) -> list[Message]:
 
 def said(run: Mapping[str, Any]) -> str:
     """The user's words in a stored run."""
-    content = (run.get("input") or {}).get("input_content")
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
+    given = run.get("input")
+    return as_text(given.get("input_content") or "") if isinstance(given, dict) else ""
 
 
 def answered(run: Mapping[str, Any]) -> str:
     """The answer in a stored run, as far as it came."""
-    content = run.get("content")
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
+    return as_text(run.get("content") or "")
 
 
 def last_answer(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -116,10 +155,5 @@ def to_json(value: Any) -> str | None:
 def exchange(run: Mapping[str, Any]) -> Exchange:
     """A run that agno 2 kept inside its session, as an exchange."""
     return Exchange(
-        str(run.get("run_id") or ""), utc(run.get("created_at")), run.get("status") or "", said(run), answered(run)
+        as_text(run.get("run_id")), moment(run.get("created_at")), as_text(run.get("status")), said(run), answered(run)
     )
-
-
-def utc(epoch: int | None) -> datetime | None:
-    """Seconds since 1970 as a time in UTC."""
-    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

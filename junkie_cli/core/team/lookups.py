@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.foreign import as_text, document, moment, objects
 from junkie_cli.core.journal import storable
 from junkie_cli.core.runs import elements
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team.connections import Connections
-from junkie_cli.core.team.history import HEARD, exchange, utc
+from junkie_cli.core.team.history import HEARD, exchange
 from junkie_cli.core.team.refusals import log_refusal
 from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry, SessionEntry
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any]
 
 _SAID = "r.run_data #>> '{input,input_content}'"
-_OLD_SAID = "e.run #>> '{input,input_content}'"
 _ANSWERED = "r.run_data #>> '{content}'"
+_TEXT = "m.memory #>> '{}'"
+
+ENTRY = "m.memory_id, {text}, m.topics::text, m.updated_at"
+"""SQL of what `memory_entry` takes. Topics are a text of their own: no other memory is lost by what nobody can read."""
 
 NEWEST = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
 """SQL that no index on updated_at alone can serve: the planner would walk it past every other user's memories."""
@@ -57,7 +61,7 @@ class Lookups:
         wanted = "m.user_id = $1 AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower($2)) > 0)"
         async with self._reading() as connection:
             rows = await connection.fetch(
-                "SELECT json_build_array(m.memory_id, m.memory #>> '{}', m.topics, m.updated_at)::text AS found"
+                f"SELECT json_build_array({ENTRY.format(text=_TEXT)})::text AS found"
                 f" FROM {self.newest_memories(wanted, '$3')} {NEWEST}",
                 user_id,
                 None if text is None else storable(text),
@@ -69,7 +73,7 @@ class Lookups:
         """One memory of this user, None when it is not there or not theirs."""
         async with self._reading() as connection:
             found = await connection.fetchval(
-                "SELECT json_build_array(m.memory_id, m.memory #>> '{}', m.topics, m.updated_at)::text"
+                f"SELECT json_build_array({ENTRY.format(text=_TEXT)})::text"
                 f" FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1 AND m.memory_id = $2",
                 user_id,
                 storable(memory_id),
@@ -123,7 +127,7 @@ class Lookups:
                 limit,
             )
         return [
-            SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], utc(row["at"]))
+            SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], moment(row["at"]))
             for row in rows
         ]
 
@@ -136,7 +140,8 @@ class Lookups:
         if not self.state.has_runs_column:
             return count, first
         old = f"{legacy(self.state, user='$1')} AND s.session_id = o.session_id"
-        old_first = f"(SELECT left({_OLD_SAID}, 200) FROM {old} ORDER BY e.position LIMIT 1)"
+        run = self.state.safe_json("e.run", SESSIONS, "runs")
+        old_first = f"(SELECT left({run} #>> '{{input,input_content}}', 200) FROM {old} ORDER BY e.position LIMIT 1)"
         return f"(SELECT count(*) FROM {old}) + {count}", f"coalesce({old_first}, {first})"
 
     async def exchanges(
@@ -161,7 +166,7 @@ class Lookups:
         own = [
             Exchange(
                 row["run_id"],
-                utc(row["created_at"]),
+                moment(row["created_at"]),
                 row["status"] or "",
                 row["said"] or "",
                 row["answered"] or "",
@@ -183,7 +188,7 @@ class Lookups:
                 user_id,
             )
         assert row is not None
-        return Counts(row["memories"], row["sessions"], row["pending"], utc(row["first"]))
+        return Counts(row["memories"], row["sessions"], row["pending"], moment(row["first"]))
 
 
 def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
@@ -192,9 +197,10 @@ def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
 
 def memory_entry(found: list[Any]) -> MemoryEntry:
     """A memory from its id, text, topics and time (seconds since 1970)."""
-    memory_id, memory, topics, updated_at = found
-    named = tuple(str(topic) for topic in topics) if isinstance(topics, list) else ()
-    return MemoryEntry(memory_id, memory or "", named, utc(updated_at))
+    memory_id, memory, stored, updated_at = found
+    topics = document(stored)
+    named = tuple(map(as_text, topics)) if isinstance(topics, list) else ()
+    return MemoryEntry(memory_id, memory or "", named, moment(updated_at))
 
 
 def check_owner(session_id: str | None, owner: str | None, kind: str | None, user_id: str) -> None:
@@ -225,10 +231,11 @@ def legacy(state: SchemaState, *, user: str) -> str:
 
     A run that names nobody was said by the session's owner.
     """
+    run = state.safe_json("e.run", SESSIONS, "runs")
     return (
-        f"{state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE e.run ->> 'parent_run_id' IS NULL"
-        f" AND coalesce(e.run ->> 'user_id', s.user_id) = {user}"
-        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = e.run ->> 'run_id')"
+        f"{state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {run} ->> 'parent_run_id' IS NULL"
+        f" AND coalesce({run} ->> 'user_id', s.user_id) = {user}"
+        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = {run} ->> 'run_id')"
     )
 
 
@@ -236,12 +243,13 @@ async def legacy_runs(
     connection: "Connection", state: SchemaState, user_id: str, session_id: str, limit: int
 ) -> list[dict[str, Any]]:
     """The last runs that agno 2 kept inside the session's row and that are in no row of their own, oldest first."""
+    run = state.safe_json("e.run", SESSIONS, "runs")
     rows = await connection.fetch(
         f"SELECT e.run::text AS run FROM {legacy(state, user='$2')} AND s.session_id = $1"
-        " AND coalesce(e.run ->> 'status', 'COMPLETED') = ANY($3::text[]) ORDER BY e.position DESC LIMIT $4",
+        f" AND coalesce({run} ->> 'status', 'COMPLETED') = ANY($3::text[]) ORDER BY e.position DESC LIMIT $4",
         session_id,
         user_id,
         list(HEARD),
         limit,
     )
-    return [json.loads(row["run"]) for row in reversed(rows)]
+    return [objects(row["run"]) for row in reversed(rows)]

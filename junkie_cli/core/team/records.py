@@ -20,13 +20,14 @@ from agno.team._session import update_session_metrics
 
 from junkie_cli.core import journal, runs
 from junkie_cli.core.errors import DatabaseError, NotFoundError
+from junkie_cli.core.foreign import document, objects
 from junkie_cli.core.journal import ErasedError, MemoryChange, Pending
 from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.team import ahead
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, TEAM_ID, heard, last_answer, to_json, without_prompt
-from junkie_cli.core.team.lookups import NEWEST, Lookups, check_owner, legacy_runs, memory_entry
+from junkie_cli.core.team.lookups import ENTRY, NEWEST, Lookups, check_owner, legacy_runs, memory_entry
 from junkie_cli.core.team.relevance import choose, patterns_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
 from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
@@ -112,7 +113,7 @@ class Records(Lookups):
             )
             assert row is not None
             check_owner(row["session_id"], row["user_id"], row["session_type"], user_id)
-            said = [json.loads(run) for run in reversed(row["runs"])]
+            said = [objects(run) for run in reversed(row["runs"])]
             if len(said) < limit and row["has_legacy_runs"]:
                 said = await legacy_runs(connection, self.state, user_id, session_id, limit - len(said)) + said
         found = [shortened(memory_entry(entry)) for entry in json.loads(row["memories"])]
@@ -156,7 +157,7 @@ class Records(Lookups):
         """
         text = "left(m.memory #>> '{}', $5)"
         # Made into JSON after they were chosen: before, all of the user's would be.
-        entry = f"json_build_array(m.memory_id, {text}, m.topics, m.updated_at)"
+        entry = f"json_build_array({ENTRY.format(text=text)})"
         newest = f"SELECT {entry} FROM {self.newest_memories('m.user_id = $2', str(MOST_MEMORIES))} {NEWEST}"
         next_ones = self.newest_memories(
             "m.user_id = $2 AND $6::text[] IS NOT NULL", str(MOST_SEARCHED), offset=MOST_MEMORIES
@@ -426,27 +427,29 @@ def _status(turn: Turn) -> str:
 def _session(row: Any, runs: list[dict[str, Any]]) -> TeamSession | None:
     if row["session_id"] is None:
         return None
-    try:
-        return TeamSession(
-            session_id=row["session_id"],
-            team_id=row["team_id"],
-            user_id=row["user_id"],
-            session_data=json.loads(row["session_data"] or "{}"),
-            metadata=json.loads(row["metadata"] or "null"),
-            created_at=row["created_at"],
-            runs=[heard(run) for run in runs],
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise DatabaseError(
-            f"session {row['session_id']} cannot be read: a run in it is not as agno writes it",
-            hint="begin a new session; junkie sessions show ID tells what is there",
-            code="session_unreadable",
-        ) from None
+    return TeamSession(
+        session_id=row["session_id"],
+        team_id=row["team_id"],
+        user_id=row["user_id"],
+        session_data=objects(row["session_data"]),
+        metadata=objects(row["metadata"]) or None,
+        created_at=row["created_at"],
+        runs=[run for run in map(heard, runs) if run is not None],
+    )
 
 
 def _session_data(turn: Turn, stored: str | None) -> str | None:
-    """The session's data as it is in the table now, with this run's tokens added: a name given meanwhile stays."""
+    """The session's data as it is in the table now, with this run's tokens added: a name given meanwhile stays.
+
+    What another program keeps there in a shape of its own stays as it is, and the tokens are not counted.
+    """
     assert turn.run is not None
-    now = TeamSession(session_id=turn.session_id, session_data=json.loads(stored or "null") or {})
-    update_session_metrics(None, session=now, run_response=turn.run)  # type: ignore[arg-type]  # the team is unused
+    data = document(stored, unreadable=stored)
+    if not isinstance(data, dict | None):
+        return stored
+    now = TeamSession(session_id=turn.session_id, session_data=data or {})
+    try:
+        update_session_metrics(None, session=now, run_response=turn.run)  # type: ignore[arg-type]  # the team is unused
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return stored
     return to_json(now.session_data)

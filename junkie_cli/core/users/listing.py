@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import owners, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
+from junkie_cli.core.foreign import moment, scaled
 from junkie_cli.core.paging import Moment, Place
-from junkie_cli.core.query import Where, moment
+from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, number, unheard
@@ -184,17 +185,15 @@ def _memories(state: SchemaState, condition: str, key: str) -> str:
 
     At 5 million rows without our index reading the latest time of the largest user from the table takes 5 s.
     """
-    table = state.qualified(MEMORIES)
+    table, at = state.qualified(MEMORIES), scaled("updated_at")
     if key != "user_id" or state.has_index(MEMORIES, *MEMORIES_BY_USER):
-        return (
-            f"SELECT {key} AS user_id, count(*) AS n, max(updated_at) AS at FROM {table} WHERE {condition} GROUP BY 1"
-        )
+        return f"SELECT {key} AS user_id, count(*) AS n, max({at}) AS at FROM {table} WHERE {condition} GROUP BY 1"
     return (
-        # + 0: the index on updated_at must not be walked past everybody else's rows
-        "SELECT user_id, n, coalesce(newest.at, (SELECT max(updated_at + 0) FROM"
+        # The index on updated_at is not walked past everybody else's rows, for it does not hold what is asked.
+        f"SELECT user_id, n, coalesce(newest.at, (SELECT max({at}) FROM"
         f" {table} m WHERE m.user_id = counted.user_id)) AS at"
         f" FROM (SELECT user_id, count(*) AS n FROM {table} WHERE {condition} GROUP BY 1) counted"
-        " LEFT JOIN (SELECT user_id, max(updated_at) AS at FROM (SELECT user_id, updated_at"
+        f" LEFT JOIN (SELECT user_id, max({at}) AS at FROM (SELECT user_id, updated_at"
         f" FROM {table} WHERE updated_at IS NOT NULL ORDER BY updated_at DESC LIMIT {_NEWEST}) n GROUP BY 1) newest"
         " USING (user_id)"
     )
@@ -208,11 +207,13 @@ def _counts(state: SchemaState, condition: str, key: str) -> str:
     owned = "SELECT NULL::text AS user_id, NULL::text AS session_id, NULL::bigint AS at WHERE false"
     if state.has(SESSIONS):
         owned = (
-            f"SELECT {key} AS user_id, session_id::text AS session_id, coalesce(updated_at, created_at) AS at"
+            f"SELECT {key} AS user_id, session_id::text AS session_id,"
+            f" coalesce({scaled('updated_at')}, {scaled('created_at')}) AS at"
             f" FROM {state.qualified(SESSIONS)} WHERE {condition}"
         )
     spoken = (
-        f"SELECT {key} AS user_id, session_id::text AS session_id, count(*) AS runs, max(created_at) AS at"
+        f"SELECT {key} AS user_id, session_id::text AS session_id, count(*) AS runs,"
+        f" max({scaled('created_at')}) AS at"
         f" FROM {runs.table(state)} r WHERE {condition} GROUP BY 1, 2"
     )
     return (

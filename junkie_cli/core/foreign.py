@@ -1,0 +1,164 @@
+"""Values that other programs wrote: JSON of any shape, times in any unit or form. No value makes a reader fail.
+
+Agno writes whole epoch seconds and JSON of one shape; a bot, an import or an owner may write anything that the columns
+take. What has a plain meaning (milliseconds, ISO-8601) is read as that; of the rest a reader gets None, or the text as
+it is stored. `memory.rows` of doctor names the rows. A leaf: it imports nothing of ours.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+FIRST_BEYOND = 10**11
+"""The first number that is no epoch second (in the year 5138): from here on milliseconds, then micro- and nanoseconds,
+each for three more digits."""
+
+_UNITS = tuple((FIRST_BEYOND * 10**zeros - 1, 10**zeros) for zeros in (0, 3, 6, 9))
+DEEPEST = 100
+"""Levels of a document that are read: what is deeper would end the recursion of whoever prints it."""
+
+_LONGEST_NUMBER = 400  # digits; Python itself refuses to read numbers of more than 4,300
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def document(text: str | None, *, unreadable: Any = None) -> Any:
+    """The value of a stored JSON document; None for NULL, `unreadable` for one that nothing can be made of.
+
+    Numbers that Python cannot hold are kept as text.
+    """
+    if text is None:
+        return None
+    try:
+        value = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return unreadable
+    brackets = text.count("[") + text.count("{")
+    return unreadable if brackets > DEEPEST and _depth(value) > DEEPEST else value
+
+
+def objects(text: str | None) -> dict[str, Any]:
+    """A stored JSON object; anything else has no fields."""
+    value = document(text)
+    return value if isinstance(value, dict) else {}
+
+
+def as_text(value: Any) -> str:
+    """A JSON value for people: a text as it is, None as "", all else as JSON; half characters are replaced."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
+
+
+def _real(digits: str) -> float | str:
+    number = float(digits)
+    return number if isfinite(number) else digits
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real)
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and objects, as far as they matter."""
+    deepest, open_ = 0, [(value, 0)]
+    while open_ and deepest <= DEEPEST:
+        item, depth = open_.pop()
+        if isinstance(item, dict | list):
+            deepest = max(deepest, depth + 1)
+            open_ += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
+    return deepest
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+
+def in_seconds(number: float) -> int | None:
+    """Epoch seconds of a number in seconds, milli-, micro- or nanoseconds; None for what is too large for all."""
+    for largest, factor in _UNITS:
+        if -largest <= number <= largest:
+            return int(number / factor) if isinstance(number, float) else _divided(number, factor)
+    return None
+
+
+def _divided(number: int, factor: int) -> int:
+    """Towards zero, as PostgreSQL divides."""
+    return -(-number // factor) if number < 0 else number // factor
+
+
+def seconds_of(value: Any) -> int | None:
+    """Epoch seconds of any JSON value: a number in any unit, as text too, or ISO-8601 (without a zone: UTC)."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return in_seconds(value)
+    if not isinstance(value, str):
+        return None
+    if re.fullmatch(_NUMBER, value, re.ASCII):
+        return in_seconds(float(value) if re.search("[.eE]", value) else int(value))
+    try:
+        given = datetime.fromisoformat(value.strip())
+        return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def moment(value: Any) -> datetime | None:
+    """What a column or a field gives as a time, in UTC; None for none, and for what is no time."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    seconds = seconds_of(value)
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def scaled(column: str) -> str:
+    """SQL of an integer `column` as epoch seconds, whatever its unit; NULL for what is too large for all."""
+    return f"(CASE {_cases(column)} END)"
+
+
+def beyond(column: str) -> str:
+    """SQL: the integer `column` is no epoch second."""
+    return f"({column} NOT BETWEEN {1 - FIRST_BEYOND} AND {FIRST_BEYOND - 1})"
+
+
+def seconds(text: str) -> str:
+    """SQL of the bigint that `seconds_of` gives for the SQL text `text` (a JSON value by ->>); never an error.
+
+    A day that its month does not have (31 February) counts on into the next month.
+    """
+    part = "coalesce(m[{}]::int, 0)"
+    zone = f"(CASE m[7] WHEN '-' THEN -1 ELSE 1 END * ({part.format(8)} * 60 + {part.format(9)}))"
+    iso = (
+        "timestamp '1970-01-01' + make_interval(years => m[1]::int - 1970, months => m[2]::int - 1,"
+        f" days => m[3]::int - 1, hours => {part.format(4)}, mins => {part.format(5)} - {zone},"
+        f" secs => {part.format(6)})"
+    )
+    return (
+        f"(SELECT CASE WHEN v.t ~ '^{_NUMBER}$' THEN (SELECT trunc(CASE {_cases('n')} END)::bigint FROM"
+        f" (SELECT v.t::numeric AS n) number) ELSE (SELECT extract(epoch FROM {iso})::bigint"
+        f" FROM regexp_match(v.t, '{_ISO}') m) END FROM (SELECT {text} AS t) v)"
+    )
+
+
+def _cases(number: str) -> str:
+    return " ".join(
+        f"WHEN {number} BETWEEN {-largest} AND {largest} THEN {number}{f' / {factor}' if factor > 1 else ''}"
+        for largest, factor in _UNITS
+    )
+
+
+# Without backslashes: a server may be set to take them for escapes.
+_NUMBER = "[+-]?[0-9]{1,25}([.][0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"
+_ISO = (
+    "^[[:space:]]*([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    "(?:[Tt ]([01][0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9]|60)(?:[.,][0-9]+)?)?)?"
+    "[[:space:]]*(?:Z|z|UTC|([+-])([01][0-9]|2[0-3]):?([0-5][0-9])?)?[[:space:]]*$"
+)

@@ -1,0 +1,207 @@
+"""No row of a foreign program stops a reader: every field holds every kind of value, and all of it is read."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from junkie_cli.core import completion, memories, sessions, stats, users
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.foreign import in_seconds, moment, seconds, seconds_of
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.url import DatabaseUrl
+from tests.support import odd_rows
+from tests.support.generations import Administration, Make
+from tests.support.postgres import execute
+
+GENERATIONS = ("2.2", "2.9", "2.9-then-3.1", "3.1")
+_NOW = 1_764_547_200
+
+
+def statements(generation: str) -> Iterator[str]:
+    """All odd rows that this generation's tables can hold."""
+    kind = "json" if generation == "2.2" else "jsonb"
+    runs_kind = None if generation == "3.1" else kind
+    yield from odd_rows.memories(kind, dated=generation != "2.2")
+    yield from odd_rows.sessions(kind, runs_kind)
+    if runs_kind:
+        yield from odd_rows.sessions_of_odd_runs(runs_kind)
+    if "3.1" in generation:
+        yield from odd_rows.runs()
+
+
+@pytest.fixture(params=GENERATIONS)
+def odd(
+    request: pytest.FixtureRequest, written_by: Make, postgres_server: ScratchServer, admin: Administration
+) -> Settings:
+    """Settings of a database full of odd rows."""
+    url = written_by(request.param)
+    assert url.database
+    execute(postgres_server, ";".join(statements(request.param)), url.database)
+    return admin.settings(url)
+
+
+async def _all(settings: Settings, wanted: memories.MemoryFilter, limit: int = 37) -> list[memories.Memory]:
+    found: list[memories.Memory] = []
+    cursor = None
+    while True:
+        page = await memories.list_memories(settings, wanted, limit=limit, after=cursor)
+        found += page.memories
+        if (cursor := page.next) is None:
+            return found
+
+
+async def test_every_memory_is_listed_found_and_shown(odd: Settings, admin: Administration) -> None:
+    assert odd.postgres_url is not None
+    count = await admin.value(odd.postgres_url, "SELECT count(*) FROM ai.user_memories")
+    found = await _all(odd, memories.MemoryFilter())
+    assert len(found) == len({memory.memory_id for memory in found}) == count
+    for wanted in (
+        memories.MemoryFilter("ada", topic="x"),
+        memories.MemoryFilter("ada", search="text"),
+        memories.MemoryFilter(since="2025-12-01", until="2025-12-02"),
+        memories.MemoryFilter("", until="2100-01-01"),
+    ):
+        await _all(odd, wanted)
+    await memories.search_memories(odd, "a text")
+    await memories.search_memories(odd, "fine", user_id="ada")
+    for memory in found:
+        assert (await memories.get_memory(odd, memory.memory_id)).memory == memory
+
+
+async def test_every_session_is_listed_and_shown(odd: Settings) -> None:
+    found: list[sessions.Session] = []
+    cursor = None
+    while True:
+        page = await sessions.list_sessions(odd, limit=200, after=cursor)
+        found += page.sessions
+        if (cursor := page.next) is None:
+            break
+    assert len(found) == len({session.session_id for session in found}) > 200
+    for session in found[::7]:
+        await sessions.get_runs(odd, session.session_id)
+    await sessions.list_sessions(odd, "ada", limit=1000)
+    for session in found:
+        assert all(user for user in session.users)
+
+
+async def test_users_and_figures(odd: Settings, tmp_path: Path) -> None:
+    page = await users.list_users(odd, limit=1000)
+    counted = await stats.collect_stats(odd)
+    assert counted.memories == sum(user.memories for user in page.users)
+    assert counted.runs == sum(user.runs for user in page.users)
+    assert counted.newest
+    assert next(user.last_active for user in page.users if user.user_id == "ada")
+    await stats.collect_stats(odd, user_id="ada")
+    await stats.collect_stats(odd, approximate=True)
+    done = await users.export_user(odd, "ada", tmp_path / "ada.jsonl")
+    assert sum(done.lines.values()) == len((tmp_path / "ada.jsonl").read_bytes().splitlines())
+    for line in (tmp_path / "ada.jsonl").read_bytes().splitlines():
+        with suppress(ValueError, RecursionError):  # numbers and depths that Python itself does not read
+            assert json.loads(line)["table"]
+    await completion.user_ids(odd, "", 10)
+    await completion.session_ids(odd, "o", 10)
+    await completion.memory_ids(odd, "", 10, "ada")
+
+
+async def test_what_changes_rows_can_be_tried_and_done(odd: Settings) -> None:
+    tried = await users.erase_user(odd, "ada", dry_run=True)
+    assert tried.erased["user_memories"] > 90
+    for session_id in ("odd-session_data-text", "odd-summary-deep"):
+        await sessions.delete_session(odd, session_id)
+        with pytest.raises(NotFoundError):
+            await sessions.get_runs(odd, session_id)
+    done = await memories.delete_memories(odd, ["odd-memory-digits", "odd-topics-deep"])
+    history = await memories.list_history(odd)
+    assert {change.memory_id for change in history.changes} >= {"odd-memory-digits", "odd-topics-deep"}
+    assert (await memories.undo(odd, done.undo)).undone == 2
+    assert (await memories.edit_memory(odd, "odd-topics-digits", "now fine")).memories[0].memory == "now fine"
+    await memories.clear_memories(odd, "ada")
+    assert (await users.erase_user(odd, "ada")).remaining == 0
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+TIMES: list[tuple[Any, int | None]] = [
+    (_NOW, _NOW),
+    (_NOW * 1000 + 999, _NOW),
+    (_NOW * 10**6, _NOW),
+    (_NOW * 10**9, _NOW),
+    (-_NOW * 1000 - 999, -_NOW),
+    (10**20, None),
+    (10**30, None),
+    (1.9, 1),
+    (str(_NOW), _NOW),
+    (f"{_NOW}.75", _NOW),
+    ("1e3", 1000),
+    ("1e99", None),
+    ("2025-12-01", _NOW),
+    ("2025-12-01T00:00", _NOW),
+    ("2025-12-01T00:00:00Z", _NOW),
+    ("2025-12-01T00:00:00.999Z", _NOW),
+    ("2025-12-01 05:30:00+05:30", _NOW),
+    ("2025-11-30T16:00:00-0800", _NOW),
+    ("2025-13-01", None),
+    ("yesterday", None),
+    ("", None),
+    (True, None),
+    ([1], None),
+    ({"a": 1}, None),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), TIMES, ids=[str(value) for value, _ in TIMES])
+async def test_python_and_sql_read_the_same_times(
+    database: DatabaseUrl, admin: Administration, value: Any, expected: int | None
+) -> None:
+    assert seconds_of(value) == expected
+    statement = f"SELECT {seconds('d.x ->> 0')} FROM (SELECT jsonb_build_array($1::text::jsonb) AS x) d"
+    if not isinstance(value, bool | list | dict):
+        assert await admin.value(database, statement, json.dumps(value)) == expected
+
+
+async def test_times_that_no_calendar_holds(database: DatabaseUrl, admin: Administration) -> None:
+    statement = f"SELECT {seconds('d.x')} FROM (SELECT $1::text AS x) d"
+    for text in ("2025-02-31", "0000-01-01", "9999-12-31T23:59:60+14:00"):
+        await admin.value(database, statement, text)  # the day that was meant, or another; never an error
+    assert moment(10**11 - 1) is not None
+    assert moment("nonsense") is moment(float("nan")) is moment(float("inf")) is in_seconds(10**21) is None
+
+
+async def test_times_in_other_units_are_in_their_range_and_in_the_figures(
+    written_by: Make, admin: Administration
+) -> None:
+    url = written_by("3.1")
+    day = 86_400
+    await admin.do(
+        url,
+        "DELETE FROM ai.user_memories",
+        *(
+            "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
+            f" VALUES ('{factor}-{age}', '\"x\"', 'eve', {(_NOW - age * day) * factor}, {(_NOW - age * day) * factor})"
+            for factor in (1, 1000, 10**6, 10**9)
+            for age in (0, 10, 400)
+        ),
+    )
+    settings = admin.settings(url)
+    whole = {memory.memory_id for memory in await _all(settings, memories.MemoryFilter(), limit=2)}
+    assert len(whole) == 12
+    for since, until, ages in (
+        ("2025-11-25T00:00:00Z", None, {"0"}),
+        (None, "2025-11-25T00:00:00Z", {"10", "400"}),
+        ("2025-11-20T00:00:00Z", "2025-11-25T00:00:00Z", {"10"}),
+    ):
+        for user in (None, "eve"):
+            found = await _all(settings, memories.MemoryFilter(user, since=since, until=until), limit=3)
+            assert {memory.memory_id.split("-")[1] for memory in found} == ages
+            assert len(found) == 4 * len(ages)
+    figures = await stats.collect_stats(settings)
+    assert figures.newest == moment(_NOW)
+    assert figures.oldest == moment(_NOW - 400 * day)
+    active = {user.user_id: user.last_active for user in (await users.list_users(settings)).users}
+    assert active["eve"] == moment(_NOW)
