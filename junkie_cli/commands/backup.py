@@ -39,6 +39,10 @@ PgBinOption = Annotated[
 VerifyIntoOption = Annotated[
     str | None, typer.Option("--verify-into", metavar="URL", help="Prove on this server instead of a scratch one.")
 ]
+VerifyTimeoutOption = Annotated[
+    float | None,
+    typer.Option("--verify-timeout", min=1, metavar="S", help="Stop the proof after S seconds (default: by size)."),
+]
 WaitLockOption = Annotated[
     float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait S seconds for another run to end.")
 ]
@@ -59,6 +63,7 @@ def backup(
         bool, typer.Option("--require-verified", help="Fail when it cannot be proven here.")
     ] = False,
     verify_into: VerifyIntoOption = None,
+    verify_timeout: VerifyTimeoutOption = None,
     compress: Annotated[
         str | None, typer.Option("--compress", metavar="METHOD", help="zstd:3, gzip:6, lz4, none (default: zstd:3).")
     ] = None,
@@ -97,6 +102,7 @@ def backup(
         verify=not no_verify,
         require_verified=require_verified,
         verify_into=_url(verify_into),
+        verify_timeout=verify_timeout,
         compress=compress,
         pg_bin=_absolute(pg_bin),
         wait_lock=wait_lock,
@@ -272,6 +278,7 @@ def verify(
     output: DirOption = None,
     pg_bin: PgBinOption = None,
     verify_into: VerifyIntoOption = None,
+    verify_timeout: VerifyTimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prove a backup now: read all of it, restore it into a scratch PostgreSQL, compare every table."""
@@ -281,7 +288,8 @@ def verify(
 
     async def run(voice: "Voice") -> "Verified":
         path = await catalogue.find(file, _folder(output))
-        return await prove(path, pg_bin=_absolute(pg_bin), into=_url(verify_into), voice=voice)
+        into = _url(verify_into)
+        return await prove(path, pg_bin=_absolute(pg_bin), into=into, seconds=verify_timeout, voice=voice)
 
     with voice_of("verifying") as voice:
         proven = invocation().run(run(voice))

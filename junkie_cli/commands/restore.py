@@ -48,6 +48,7 @@ class _Options:
     even_erased: bool
     pg_bin: Path | None
     verify_into: "DatabaseUrl | None"
+    verify_timeout: float | None
     wait_lock: float
 
 
@@ -85,6 +86,10 @@ def restore(
     verify_into: Annotated[
         str | None, typer.Option("--verify-into", metavar="URL", help="With --user: read the backup on this server.")
     ] = None,
+    verify_timeout: Annotated[
+        float | None,
+        typer.Option("--verify-timeout", min=1, metavar="S", help="With --user: stop reading the backup after S."),
+    ] = None,
     wait_lock: Annotated[
         float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait S seconds for another run to end.")
     ] = 0,
@@ -106,6 +111,7 @@ def restore(
         even_erased,
         pg_bin.absolute() if pg_bin else None,
         _url("--verify-into", verify_into) if verify_into else None,
+        verify_timeout,
         wait_lock,
     )
     if user is not None:
@@ -299,6 +305,7 @@ async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") 
         even_erased=options.even_erased,
         pg_bin=options.pg_bin,
         verify_into=options.verify_into,
+        verify_timeout=options.verify_timeout,
         voice=voice,
     )
     return planned, database

@@ -14,27 +14,35 @@ if TYPE_CHECKING:
     import asyncpg
 
 SETTINGS = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
+    "TimeZone": "'UTC'",
+    "DateStyle": "'ISO, MDY'",
+    "IntervalStyle": "'postgres'",
+    "bytea_output": "'hex'",
     "extra_float_digits": "3",
-    "lc_monetary": "C",
-    "xmlbinary": "base64",
-    "search_path": "pg_catalog",
+    "lc_monetary": "'C'",
+    "xmlbinary": "'base64'",
+    "search_path": "pg_catalog, pg_temp",  # so that no type of another session of a pooler comes first
     "row_security": "off",
 }
+# As pg_dump has it: a table that was replaced by a view meanwhile is refused, not read. Older servers do not know it.
+_TABLES_ONLY = """
+SELECT set_config(name, 'view, foreign-table', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind';
+"""
 _AS_IT_IS = frozenset({"UTF8", "SQL_ASCII"})
 
 
 def settings_sql() -> str:
-    """Statements that fix how values are written, for the rest of the transaction."""
-    return "".join(f"SET LOCAL {name} = '{value}';\n" for name, value in SETTINGS.items())
+    """Statements that fix how values are written, for the rest of the transaction, and that only tables are read."""
+    return "".join(f"SET LOCAL {name} = {value};\n" for name, value in SETTINGS.items()) + _TABLES_ONLY
 
 
 def table_sql(schema: str, table: str, *, encoding: str) -> str:
-    """A query for one row, (rows bigint, total numeric), of a table in a database of `encoding`."""
-    row = "(junkie_row.*)::text"
+    """A query for one row, (rows bigint, total numeric), of a table in a database of `encoding`.
+
+    It calls functions of PostgreSQL alone: a row becomes text by its output function, for `::text` would call a cast
+    that the table's owner made, with the rights of whoever makes the backup.
+    """
+    row = "record_out(junkie_row)::text"
     text = row if encoding in _AS_IT_IS else f"convert_to({row}, 'UTF8')"
     return (
         f"SELECT count(*) AS rows, coalesce(sum(('x' || left(md5({text}), 16))::bit(64)::bigint::numeric), 0) AS total"

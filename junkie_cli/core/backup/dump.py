@@ -20,6 +20,7 @@ from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
 from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
+from junkie_cli.core.backup.scratch import Needs, Scratch, Unprovable, open_scratch
 from junkie_cli.core.backup.source import Source, count_and_hash, open_source
 from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.backup.voice import SILENT, Voice
@@ -52,6 +53,7 @@ class BackupOptions:
     verify: bool = True
     require_verified: bool = False
     verify_into: "DatabaseUrl | None" = None
+    verify_timeout: float | None = None
     compress: str | None = None
     pg_bin: Path | None = None
     wait_lock: float = 0
@@ -97,7 +99,7 @@ class _Plan:
 
     tools: Tools
     compression: Compression
-    scratch: proof.Scratch | None
+    scratch: Scratch | None
     unprovable: str
 
 
@@ -133,6 +135,12 @@ class _Run:
                 files.commit(final, manifest)
             finally:
                 files.discard(final)
+        if self.options.require_verified and manifest.verified_at is None:
+            raise BackupError(
+                f"{final} is kept as unverified: {manifest.unverified_because}",
+                hint="leave out --require-verified to accept it",
+                code="backup_unprovable",
+            )
         return final, manifest
 
     @asynccontextmanager
@@ -161,16 +169,17 @@ class _Run:
         self.voice.progress("starting a scratch server for the proof")
         others = available if self.options.pg_bin is None else [*available, *await tools.discover(None)]
         try:
-            async with proof.open_scratch(
+            async with open_scratch(
                 others,
+                _needs(source),
                 dumped_with=chosen.major,
                 into=self.options.verify_into,
                 room=3 * source.bytes,
                 fallback=self.folder,
-            ) as scratch:
-                reason = await proof.lacking(scratch, _needs(source))
-                yield _Plan(chosen, compression, None if reason else scratch, reason)
-        except proof.Unprovable as unprovable:
+                seconds=self.options.verify_timeout,
+            ) as server:
+                yield _Plan(chosen, compression, server, "")
+        except Unprovable as unprovable:
             yield _Plan(chosen, compression, None, unprovable.reason)
 
     def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
@@ -268,11 +277,15 @@ class _Run:
             unverified_because=plan.unprovable,
         )
 
-    async def _prove(self, partial: Path, manifest: Manifest, plan: _Plan, needs: proof.Needs) -> Manifest:
+    async def _prove(self, partial: Path, manifest: Manifest, plan: _Plan, needs: Needs) -> Manifest:
         if plan.scratch is None:
             return manifest
         self.voice.progress(f"restoring into a scratch PostgreSQL {plan.scratch.version}")
-        await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, voice=self.voice)
+        try:
+            await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, voice=self.voice)
+        except Unprovable as unprovable:
+            self.voice.warn(f"this backup is kept as unverified: {unprovable}")
+            return replace(manifest, unverified_because=unprovable.reason)
         if await files.sha256(partial) != manifest.sha256:
             raise BackupError(
                 "the file changed while it was being proven", hint="check the disk", code="backup_damaged"
@@ -286,8 +299,8 @@ def _clarity(ended: object) -> int:
     return next((number for number, kind in enumerate(kinds) if isinstance(ended, kind)), len(kinds))
 
 
-def _needs(source: Source) -> proof.Needs:
-    return proof.Needs(source.origin, source.extensions, source.collations, source.roles)
+def _needs(source: Source) -> Needs:
+    return Needs(source.origin, source.extensions, source.collations, source.roles)
 
 
 def _pattern(schema: str) -> str:

@@ -9,7 +9,7 @@ read the file to its end without complaint.
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ from junkie_cli.values import frozen
 if TYPE_CHECKING:
     from junkie_cli.core.url import DatabaseUrl
 
+REFUSED = "restore_refused"
+"""The code of the error when the server refuses a statement of the script."""
 _HEAD = 1 << 16  # bytes; the SET lines stand at the very beginning
 _CHUNK = 1 << 17  # bytes; larger ones are no faster
 _NEW_SETTING = re.compile(rb"^SET transaction_timeout = 0;\n", re.MULTILINE)
@@ -48,6 +50,12 @@ class Contents:
         """Whether the rows of a table are in the archive."""
         wanted = f" TABLE DATA {_one_line(schema)} {_one_line(table)} "
         return any(wanted in line for line in self.lines)
+
+    def schema_entries(self, names: Iterable[str]) -> frozenset[str]:
+        """The texts of the entries that make these schemas."""
+        texts = [line.split(" ", 3)[-1] for line in self.lines]
+        found = ([text for text in texts if text.startswith(f"SCHEMA - {_one_line(name)} ")] for name in names)
+        return frozenset(min(matching, key=len) for matching in found if matching)  # an owner or a name may hold spaces
 
     def without(self, unwanted: Callable[[str], bool]) -> "Contents":
         """The entries of which `unwanted`, given the text after the numbers, says no."""
@@ -98,31 +106,22 @@ async def apply(
     before: str = "",
     after: str = "",
     lock: int | None = None,
-    deadline: float | None = None,
     voice: Voice = SILENT,
 ) -> None:
     """Restore the entries of `contents` into `url`, between the statements `before` and `after`, in one transaction.
 
-    `only_schema` takes the objects of one schema out of them, without the schema itself. `deadline` is in seconds, for
-    the whole; `voice` is told how far the file is read. Raises BackupError; the database is then as it was.
+    `only_schema` takes the objects of one schema out of them, without the schema itself; `voice` gets how far the file
+    is read. Raises BackupError; the database is then as it was.
     """
     with tempfile.TemporaryFile() as listing:
         listing.write("".join(f"{line}\n" for line in contents.lines).encode())
         listing.seek(0)
-        try:
-            async with asyncio.timeout(deadline):
-                read = _reading(archive, listing.fileno(), tools, only_schema)
-                async with (
-                    _pair(read, listing.fileno(), tools, url, lock) as (reader, writer),
-                    process.reading_told(reader.pid, archive, voice),
-                ):
-                    await _pass_on(reader, writer, server_major, before, after)
-        except TimeoutError:
-            raise BackupError(
-                f"the restore was given up after {deadline:g} seconds",
-                hint="look at what else runs on the server; nothing was changed",
-                code="backup_timeout",
-            ) from None
+        read = _reading(archive, listing.fileno(), tools, only_schema)
+        async with (
+            _pair(read, listing.fileno(), tools, url, lock) as (reader, writer),
+            process.reading_told(reader.pid, archive, voice),
+        ):
+            await _pass_on(reader, writer, server_major, before, after)
 
 
 def _reading(archive: Path, listing: int, tools: Tools, only_schema: str | None) -> list[str | Path]:
@@ -194,7 +193,7 @@ def _refusal(ended: process.Finished) -> BackupError:
     return BackupError(
         f"the restore was refused: {words}",
         hint="nothing was changed",
-        code="backup_differs" if "junkie: " in words else "restore_refused",
+        code="backup_differs" if "junkie: " in words else REFUSED,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import catalogue, files, lock, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.scratch import Needs, Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
@@ -26,18 +27,23 @@ class Verified:
     recorded: bool
 
 
-def needs_of(manifest: Manifest) -> proof.Needs:
+def needs_of(manifest: Manifest) -> Needs:
     """What a server must have to take this backup."""
-    return proof.Needs(manifest.origin, manifest.extensions, manifest.collations, manifest.roles)
+    return Needs(manifest.origin, manifest.extensions, manifest.collations, manifest.roles)
 
 
 async def verify(
-    path: Path, *, pg_bin: Path | None = None, into: "DatabaseUrl | None" = None, voice: Voice = SILENT
+    path: Path,
+    *,
+    pg_bin: Path | None = None,
+    into: "DatabaseUrl | None" = None,
+    seconds: float | None = None,
+    voice: Voice = SILENT,
 ) -> Verified:
     """Read the whole file, restore it into a scratch server and compare every table with its manifest.
 
-    Raises BackupError when the file is damaged or unknown, when it does not restore to what its manifest says, and
-    when no scratch server here can take it.
+    `seconds` bounds the restore and its comparison. Raises BackupError when the file is damaged or unknown, when it
+    does not restore to what its manifest says, and when no scratch server here can take it.
     """
     voice.progress(f"reading {path.name}")
     entry = await catalogue.require_good(path, voice.reach)
@@ -47,18 +53,23 @@ async def verify(
     available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
     dumped_with = major_of(manifest.pg_dump_version)
     try:
-        async with proof.open_scratch(
-            available, dumped_with=dumped_with, into=into, room=_EXPANSION * manifest.bytes, fallback=path.parent
-        ) as scratch:
-            if reason := await proof.lacking(scratch, needs):
-                raise proof.Unprovable(reason)
-            voice.progress(f"restoring into a scratch PostgreSQL {scratch.version}")
-            await proof.prove(scratch, path, needs, manifest.tables, voice=voice)
-            proven = manifest.proven(at=datetime.now(UTC), by=scratch.version)
-    except proof.Unprovable as unprovable:
+        async with open_scratch(
+            available,
+            needs,
+            dumped_with=dumped_with,
+            into=into,
+            room=_EXPANSION * manifest.bytes,
+            fallback=path.parent,
+            seconds=seconds,
+        ) as server:
+            voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
+            await proof.prove(server, path, needs, manifest.tables, voice=voice)
+            proven = manifest.proven(at=datetime.now(UTC), by=server.version)
+    except Unprovable as unprovable:
         raise BackupError(
             f"{path} is unaltered, but cannot be proven here: {unprovable.reason}",
-            hint="name a server that can take it with --verify-into URL, or verify on another machine",
+            hint=unprovable.hint
+            or "name a server that can take it with --verify-into URL, or verify on another machine",
             code="backup_unprovable",
         ) from None
     return Verified(path, proven, await _record(path, proven))

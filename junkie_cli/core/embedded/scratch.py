@@ -27,9 +27,10 @@ class ScratchServer:
 
     It also goes, folder and all, when this process dies, however it dies. Its superuser is `junkie`, with `password`
     when one is given; it listens on a socket only, unless `settings` names `listen_addresses`: then on `port`, a free
-    one by default. `hba` lines come before the rule that lets in root and the server's own user by socket; `files`
-    are put into its data folder, names to bytes, readable for the server (certificates); `initdb` are more arguments
-    for initdb; `bin_dir` names another installation's programs. As root it is run by an unprivileged user.
+    one by default. `hba` lines come before the rules that let in by socket root, the server's own user, and roles named
+    `junkie_proof_...` with their password; `files` are put into its data folder, names to bytes, readable for the
+    server (certificates); `initdb` are more arguments for initdb; `bin_dir` names another installation's programs. As
+    root it is run by an unprivileged user.
 
     `with` and `async with` start and stop it. Raises DatabaseError when it does not start.
     """
@@ -62,6 +63,7 @@ class ScratchServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         self.socket_dir = Path()
+        self.folder = Path()
         self.pid = 0
 
     @property
@@ -98,6 +100,7 @@ class ScratchServer:
             self.stop()
             raise
         self.socket_dir, self.port, self.pid = Path(ready["socket"]), int(ready["port"]), int(ready["pid"])
+        self.folder = Path(ready["folder"])
         return self
 
     def stop(self) -> None:

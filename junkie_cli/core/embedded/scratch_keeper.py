@@ -20,6 +20,9 @@ from junkie_cli.core.embedded.keeper import Order, Report, make_socket_folder, r
 from junkie_cli.core.errors import DatabaseError
 
 PORT_TRIES = 5
+# Roles that own one database and nothing else, in which a dump is tried (core/backup/scratch.py). Before PostgreSQL 16
+# this names a role that nobody has.
+PROOF_RULE = 'local all "/^junkie_proof_[0-9a-f]+$" scram-sha-256'
 # Speed before safety: what is lost with this server was only lent to it.
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -76,13 +79,15 @@ def _run(place: Place, order: Order, report: Report) -> None:
     try:
         statements = [_password(order["password"])] if order["password"] else []
         arguments = ["--no-sync", *order["initdb"]]
-        cluster.create(hba=order["hba"], arguments=arguments, tuning={}, statements=statements)
+        cluster.create(hba=[*order["hba"], PROOF_RULE], arguments=arguments, tuning={}, statements=statements)
         for name, content in order["files"].items():
             Path(cluster.data, name).write_bytes(bytes.fromhex(content))
         _start(cluster, order)
         assert cluster.child is not None
         wake = wake_on_child()
-        report.ready(socket=place.outside(cluster.socket_folder), port=cluster.port, pid=cluster.child.pid)
+        report.ready(
+            socket=place.outside(cluster.socket_folder), port=cluster.port, pid=cluster.child.pid, folder=place.folder
+        )
         while cluster.is_alive():
             # A killed server's other processes follow it in a moment, of which the kernel sends no word.
             if wait_for(wake, 0, timeout=None if cluster.child else PAUSE) and not os.read(0, 1024):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import row_security
 from junkie_cli.core.backup import catalogue, proof, tools
 from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.scratch import Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.backup.voice import SILENT, Voice
@@ -87,6 +88,7 @@ async def plan(
     even_erased: bool = False,
     pg_bin: Path | None = None,
     verify_into: "DatabaseUrl | None" = None,
+    verify_timeout: float | None = None,
     voice: Voice = SILENT,
 ) -> PersonPlan:
     """Restore the backup into a scratch server and compare this person's rows with the database; nothing is touched.
@@ -101,25 +103,26 @@ async def plan(
     manifest = entry.manifest
     assert manifest is not None
     available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
+    needs = needs_of(manifest)
     dumped_with = major_of(manifest.pg_dump_version)
     try:
-        async with proof.open_scratch(
+        async with open_scratch(
             available,
+            needs,
             dumped_with=dumped_with,
             into=verify_into,
             room=_EXPANSION * manifest.bytes,
             fallback=settings.backup_dir,
-        ) as scratch:
-            if reason := await proof.lacking(scratch, needs_of(manifest)):
-                raise proof.Unprovable(reason)
-            voice.progress(f"restoring into a scratch PostgreSQL {scratch.version}")
-            async with proof.restored(scratch, path, needs_of(manifest), manifest.tables, voice=voice) as copy:
+            seconds=verify_timeout,
+        ) as server:
+            voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
+            async with proof.restored(server, path, needs, manifest.tables, voice=voice) as copy:
                 voice.progress(f"comparing what is there of {user_id}")
                 items = await _compare(copy, manifest, database, settings, user_id, replace_data)
-    except proof.Unprovable as unprovable:
+    except Unprovable as unprovable:
         raise BackupError(
             f"one person's rows are taken from a copy in a scratch server, and {unprovable.reason}",
-            hint="name a server that can take the copy with --verify-into URL",
+            hint=unprovable.hint or "name a server that can take the copy with --verify-into URL",
             code="backup_unprovable",
         ) from None
     if not items:
