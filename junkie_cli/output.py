@@ -360,7 +360,8 @@ def tell_next(cursor: str | None, late: int) -> None:
         rows = "the last of these was" if late == 1 else f"the last {late} of these were"
         note(f"{rows} written after the first page was read")
     if cursor:
-        note(f"there are more: --after {cursor}")
+        note("there are more:")
+        say(f"  --after {shown(cursor)}\n")  # one line, however long: it is copied
 
 
 def warn(message: str) -> None:

@@ -72,7 +72,7 @@ def doctor(
             autocompletion=completion.check_ids,
         ),
     ] = "",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning or an unknown result, too.")] = False,
     nagios: Annotated[
         bool, typer.Option("--nagios", help="One line for a monitoring system; exit 0, 1 (warning), 2 or 3.")
     ] = False,
@@ -234,6 +234,7 @@ _SYMBOLS: Mapping[str, tuple[str, str, str]] = {
     "warning": ("!", "!", "yellow"),
     "failed": ("✗", "x", "red"),
     "skipped": ("–", "-", "dim"),
+    "unknown": ("?", "?", "yellow"),
 }
 _LEAST_ROOM = 44  # columns
 _WORD = max(map(len, _SYMBOLS))
@@ -324,15 +325,20 @@ def _as_document(result: "Result") -> dict[str, str]:
     return {name: getattr(result, name) for name in names}
 
 
-_NAGIOS: Mapping[str, tuple[str, int]] = {"ok": ("OK", 0), "warning": ("WARNING", 1), "failed": ("CRITICAL", 2)}
+_NAGIOS: Mapping[str, tuple[str, int]] = {
+    "failed": ("CRITICAL", 2),
+    "unknown": ("UNKNOWN", 3),
+    "warning": ("WARNING", 1),
+    "ok": ("OK", 0),
+}
 
 
 def _print_for_nagios(report: "Report") -> int:
-    """One line, and the exit code for it: 3 when nothing could be judged."""
-    word, code = _NAGIOS[report.status] if len(report.results) > report.count("skipped") else ("UNKNOWN", 3)
-    bad = [result for result in report.results if result.status == "failed"] or [
-        result for result in report.results if result.status == "warning"
-    ]
+    """One line of the worst results, and the exit code for it: 3 for unknown, and when nothing could be judged."""
+    judged = len(report.results) > report.count("skipped")
+    worst = next((status for status in _NAGIOS if report.count(status)), "ok") if judged else "unknown"
+    word, code = _NAGIOS[worst]
+    bad = [result for result in report.results if result.status == worst != "ok"]
     told = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks are ok"
     counts = " ".join(f"{status}={report.count(status)}" for status in _SYMBOLS)
     _write(f"JUNKIE {word} - {one_line(told).replace('|', '/')} | {counts}\n")

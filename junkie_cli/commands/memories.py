@@ -351,7 +351,8 @@ def undo(
         warn(f"{conflict.memory_id} was changed again since and is left alone")
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
     if done.conflict_count:
-        warn(f"{_count(done.conflict_count)} changed changed again since and are left alone")
+        verb = "was" if done.conflict_count == 1 else "were"
+        warn(f"{_count(done.conflict_count)} {verb} changed again since and left alone")
         raise typer.Exit(ExitCode.FAILED)
 
 

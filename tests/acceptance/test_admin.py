@@ -194,6 +194,20 @@ def test_a_conflict_of_undo_shows_both_texts(bot: Junkie) -> None:
     done = bot.run("memories", "undo", first)
     assert done.exit_code == 1
     assert "now:  third text" in done.stderr and "then: Ada plays the cello" in done.stderr
+    assert "1 memory was changed again since and left alone\n" in done.stderr
+    assert "changed changed" not in done.stderr
+
+
+def test_a_cursor_is_on_one_line_to_be_copied(bot: Junkie) -> None:
+    page = bot.run("memories", "list", "-n", "1")
+    (line,) = [line for line in page.stderr.splitlines() if "--after" in line]
+    cursor = line.removeprefix("  --after ")
+    assert len(cursor) > 40
+    child = bot.terminal("memories", "list", "-n", "1", columns=40)
+    child.expect("--after ")
+    child.expect("\r\n")
+    assert child.before.strip() == cursor
+    assert bot.run("memories", "list", "-n", "1", "--after", cursor).ok().stdout
 
 
 def test_clear_names_counts_samples_and_the_way_back(bot: Junkie) -> None:

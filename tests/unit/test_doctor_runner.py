@@ -62,7 +62,7 @@ provider.accepts model.chat model.memory model.latency database.url database.rea
 database.server database.rights database.connections database.activity database.time database.replica
 schema.tables schema.version schema.row_security
 schema.junkie schema.indexes schema.bloat schema.location memory.enabled memory.roundtrip memory.pending memory.owners
-memory.sharing memory.size backup.tools backup.age backup.space backup.permissions bot.compatibility
+memory.sharing memory.size memory.rows backup.tools backup.age backup.space backup.permissions bot.compatibility
 privacy.telemetry privacy.keys"""
 
 
@@ -207,7 +207,7 @@ async def test_a_check_that_hangs_is_given_up_and_gives_back_what_it_holds() -> 
         return ok("")
 
     found = by_id(await examined([check("a", hangs, limit=0.1), check("b", needs=("a",)), check("c")]))
-    assert found["a"].status == "failed"
+    assert found["a"].status == "unknown"
     assert "did not come to an end" in found["a"].detail
     assert found["b"].detail == "waits for a"
     assert found["c"].status == "ok"
@@ -221,7 +221,7 @@ async def test_the_whole_ends_in_time() -> None:
 
     checks = [check("a", hangs, limit=1000), check("b", needs=("a",)), check("c", after=("a",))]
     found = by_id(await examined(checks, timeout=0.3))
-    assert [found[key].status for key in "abc"] == ["failed", "skipped", "skipped"]
+    assert [found[key].status for key in "abc"] == ["unknown", "skipped", "skipped"]
     assert "--timeout" in found["a"].hint
 
 
@@ -267,7 +267,7 @@ print(*[result.status for result in report.results])
 
 def test_threads_that_hang_for_good_do_not_hold_up_the_end() -> None:
     done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "failed failed ok\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "unknown unknown ok\n", "")
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -287,6 +287,8 @@ def test_the_report_is_as_bad_as_its_worst() -> None:
 
     assert report() == "ok"
     assert report("ok", "skipped") == "ok"
+    assert report("ok", "unknown") == "warning"
+    assert report("unknown", "failed") == "failed"
     assert report("warning", "ok") == "warning"
     assert report("warning", "failed", "skipped") == "failed"
 

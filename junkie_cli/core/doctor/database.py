@@ -395,12 +395,12 @@ async def _lag(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl") -> Fin
 _REACHED = ("database.reachable",)
 CHECKS = (
     Check("database.url", "The database's address", _url, needs=("settings.values",)),
-    Check("database.reachable", "The database answers", _reachable, ("database.url",), limit=7),
+    Check("database.reachable", "The database answers", _reachable, ("database.url",), limit=7, asks=True),
     Check("database.async_url", "SQLAlchemy connects", _async_url, _REACHED, limit=12),
     Check("database.server", "The server", _server, _REACHED),
     Check("database.rights", "Rights", _rights, _REACHED, (), ("JUNKIE_SCHEMA",)),
     Check("database.connections", "Free connections", _connections, _REACHED),
     Check("database.activity", "Locks and long transactions", _activity, _REACHED),
     Check("database.time", "Clocks", _time, _REACHED),
-    Check("database.replica", "The replica", _replica, needs=("settings.values",)),
+    Check("database.replica", "The replica", _replica, needs=("settings.values",), asks=True),
 )

@@ -1,6 +1,7 @@
 """Checks of what is remembered: is it switched on, is something left undone, and whose is what."""
 
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
@@ -73,7 +74,8 @@ async def _owners(context: Context) -> Finding:
             "SELECT count(*) FILTER (WHERE coalesce(user_id, '') = '') AS nobody,"
             f" count(*) FILTER (WHERE user_id = 'default') AS defaults FROM {state.qualified(MEMORIES)}"
         )
-        alike = await connection.fetch(_alike(state))
+        utf8 = connection.get_settings().server_encoding == "UTF8"
+        alike = await connection.fetch(_alike(state, utf8=utf8))
     assert row is not None
     findings = []
     if row["nobody"]:
@@ -96,26 +98,37 @@ async def _owners(context: Context) -> Finding:
     return together(findings, ok("every memory has an owner, and no two ids look the same"))
 
 
-def _alike(state: SchemaState) -> str:
+_INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
+
+
+def _alike(state: SchemaState, *, utf8: bool) -> str:
+    """SQL of the ids that look the same: they differ in case, in white space, or in how Unicode writes a letter."""
     ids = " UNION ".join(
         f"SELECT user_id::text FROM {state.qualified(table)} WHERE user_id <> ''"
         for table in (MEMORIES, SESSIONS, RUNS)
         if state.may("SELECT", table)
     )
+    plain = f"regexp_replace(u.user_id, '[[:space:]{_INVISIBLE if utf8 else ''}]', '', 'g')"
     return (
         f"SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS ids FROM ({ids}) u"
-        r" GROUP BY lower(regexp_replace(user_id, '\s', '', 'g'))"
+        f" GROUP BY lower({f'normalize({plain}, NFKC)' if utf8 else plain})"
         " HAVING count(DISTINCT user_id) > 1 ORDER BY 1 LIMIT 20"
     )
 
 
 def _similar(groups: list[list[str]]) -> Finding:
-    shown = ", ".join(" / ".join(repr(one) for one in ids[:_NAMED]) for ids in groups[:_NAMED])
+    shown = ", ".join(" / ".join(_told_apart(ids)[:_NAMED]) for ids in groups[:_NAMED])
     more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
     return warning(
-        f"ids that differ only in case or spaces are different users: {shown}{more}",
+        f"ids that differ only in case, spaces or Unicode form are different users: {shown}{more}",
         "settle on one: junkie users export OLD -o FILE, then junkie users erase OLD; set JUNKIE_USER to the other",
     )
+
+
+def _told_apart(ids: list[str]) -> list[str]:
+    """The ids in quotes; with escapes for what is not ASCII where they would look the same."""
+    looks = {normalize("NFKC", one) for one in ids}
+    return list(map(repr, ids)) if len(looks) == len(ids) else list(map(ascii, ids))
 
 
 async def _sharing(context: Context) -> Finding:

@@ -8,7 +8,7 @@ from junkie_cli.values import field, frozen
 if TYPE_CHECKING:
     from junkie_cli.core.doctor.context import Context
 
-OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
+OK, WARNING, FAILED, SKIPPED, UNKNOWN = "ok", "warning", "failed", "skipped", "unknown"
 _SEVERITY = (OK, WARNING, FAILED)
 
 
@@ -58,6 +58,11 @@ def failed(detail: str, hint: str, *, blocks: bool = True, fixes: Sequence[Fix] 
     return Finding(FAILED, detail, hint, blocks, tuple(fixes))
 
 
+def unknown(detail: str, hint: str, *, blocks: bool = False) -> Finding:
+    """The check could not find out, for example for lack of time: nothing is known to be wrong."""
+    return Finding(UNKNOWN, detail, hint, blocks)
+
+
 def together(findings: Sequence[Finding], fine: Finding) -> Finding:
     """Several findings of one check as one: as bad as the worst, all that is wrong told; `fine` when there are none."""
     wrong = [finding for finding in findings if finding.status != OK]
@@ -93,7 +98,9 @@ class Check:
 
     It runs when all of `needs` have ended without blocking and all of `after` have ended; `variables` are settings
     without which it makes no sense. A `deep` one runs with --deep only. One that `reads_all` of a table may run out of
-    time where there is much, or where somebody holds a lock: that is a warning, and no failure.
+    time where there is much, or where somebody holds a lock: others need not wait for it.
+    One that `asks` whether something answers has its result when nothing does in time: a failure, where other checks
+    that run out of time know nothing.
     """
 
     id: str
@@ -105,6 +112,7 @@ class Check:
     deep: bool = False
     limit: float = 5.0
     reads_all: bool = False
+    asks: bool = False
 
 
 @frozen
@@ -133,8 +141,12 @@ class Report:
 
     @property
     def status(self) -> str:
-        """`failed`, `warning` or `ok`: the worst of all."""
-        found = [result.status for result in self.results if result.status != SKIPPED]
+        """`failed`, `warning` or `ok`: the worst of all; an unknown result counts as a warning."""
+        found = [
+            WARNING if result.status == UNKNOWN else result.status
+            for result in self.results
+            if result.status != SKIPPED
+        ]
         return max(found, key=_SEVERITY.index, default=OK)
 
     def count(self, status: str) -> int:

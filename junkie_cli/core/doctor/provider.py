@@ -345,9 +345,15 @@ _CUSTOM = ("CUSTOM_PROVIDER", "CUSTOM_PROVIDER_API_KEY")
 _ANSWERS = ("groq.accepts", "provider.accepts")
 CHECKS = (
     KEY_CHECK,
-    Check("groq.accepts", "Groq takes the key", _groq_accepts, ("groq.key",), variables=_GROQ, limit=6),
+    Check("groq.accepts", "Groq takes the key", _groq_accepts, ("groq.key",), variables=_GROQ, limit=6, asks=True),
     Check(
-        "provider.accepts", "The other provider answers", _provider_accepts, ("settings.values",), (), _CUSTOM, limit=6
+        "provider.accepts",
+        "The other provider answers",
+        _provider_accepts,
+        needs=("settings.values",),
+        variables=_CUSTOM,
+        limit=6,
+        asks=True,
     ),
     Check("model.chat", "The model that talks", _chat_model, ("settings.values",), _ANSWERS, ("CUSTOM_MODEL",)),
     Check("model.memory", "The model that remembers", _memory_model, ("settings.values",), _ANSWERS, ("MEMORY_MODEL",)),

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import PurePath
 
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import FAILED, SKIPPED, Check, Finding, Report, Result, Waits, failed, warning
+from junkie_cli.core.doctor.model import FAILED, OK, SKIPPED, Check, Finding, Report, Result, Waits, failed, unknown
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.settings import redact
 from junkie_cli.core.threads import Worker
@@ -192,16 +192,16 @@ class _Run:
     def _too_slow(self, check: Check, detail: str) -> Finding:
         deep = " --deep" if check.deep else ""
         hint = f"try again with more time: junkie doctor{deep} --only {check.id} --timeout {4 * self._timeout:g}"
-        return warning(detail, hint) if check.reads_all else failed(detail, hint)
+        return failed(detail, hint) if check.asks else unknown(detail, hint, blocks=not check.reads_all)
 
     def _end_of_time(self) -> None:
-        """Whatever still runs has failed, and what waits for it never starts."""
+        """Of whatever still runs nothing is known, and what waits for it never starts."""
         self._over = True
         for check_id in list(self._running):
             self._out_of_time(self._checks[check_id], self._timeout)
 
     def _ended_with(self, check: Check, outcome: Finding | BaseException) -> Result:
-        if check.reads_all and isinstance(outcome, DatabaseError) and outcome.code == "database_timeout":
+        if isinstance(outcome, DatabaseError) and outcome.code == "database_timeout" and self._is_reachable():
             outcome = self._too_slow(check, "was not read to the end in time: there is much, or somebody holds a lock")
         result, blocks = _result(check, outcome)
         if blocks:
@@ -211,6 +211,11 @@ class _Run:
         result = replace(result, detail=hide(result.detail), hint=hide(result.hint), parts=parts)
         self._results[check.id] = result
         return result
+
+    def _is_reachable(self) -> bool:
+        """Whether the database answers: what takes too long then is one statement."""
+        found = self._results.get("database.reachable")
+        return found is not None and found.status == OK
 
     def _hide(self, text: str) -> str:
         return redact(text, self._context.settings_in_force, self._context.environ)

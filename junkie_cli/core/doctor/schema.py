@@ -69,6 +69,16 @@ _RUN_COLUMNS = {
     "created_at": "bigint",
     "updated_at": "bigint",
 }
+_TEXTS = frozenset({"character varying", "text", "citext", "character"})
+_FIT = {
+    "varchar": _TEXTS,
+    "text": _TEXTS,
+    "jsonb": frozenset({"json", "jsonb"}),
+    "bigint": frozenset({"bigint"}),
+    "integer": frozenset({"integer", "bigint", "smallint"}),
+}
+"""The types that every command can read, by the type that agno gives a column."""
+
 _COLUMNS = {MEMORIES: _MEMORY_COLUMNS, SESSIONS: _SESSION_COLUMNS, RUNS: _RUN_COLUMNS}
 
 
@@ -88,6 +98,16 @@ async def _tables(context: Context) -> Finding:
         )
         for table, columns in _COLUMNS.items()
         if state.has(table) and (missing := [name for name in columns if not state.has_column(table, name)])
+    ]
+    findings += [
+        failed(
+            f"{table}.{column} is of type {is_}, where agno makes {wanted}",
+            f"ALTER TABLE {state.qualified(table)} ALTER COLUMN {quoted(column)} TYPE {wanted} USING ...",
+            blocks=False,
+        )
+        for table, columns in _COLUMNS.items()
+        for column, wanted in columns.items()
+        if state.has_column(table, column) and (is_ := state.column_type(table, column)) not in _FIT[wanted]
     ]
     there = [table for table in _COLUMNS if state.has(table)]
     return together(
