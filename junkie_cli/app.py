@@ -90,6 +90,7 @@ def _run(arguments: list[str]) -> int:
     from junkie_cli.command_tree import root_command
     from junkie_cli.invocation import invocation
 
+    _hear_the_core()
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     invocation().json = "--json" in options  # known before the command line is parsed, for errors in it
     root = root_command()
@@ -101,6 +102,18 @@ def _run(arguments: list[str]) -> int:
     except Exit as ended:
         return int(ended.exit_code)
     return 0
+
+
+def _hear_the_core() -> None:
+    """Print what the core reports while it works, unless --quiet."""
+    from junkie_cli.core.reporting import set_reporter
+
+    def print_note(sentence: str) -> None:
+        from junkie_cli.output import note
+
+        note(sentence)
+
+    set_reporter(print_note)
 
 
 def _exit_code(error: BaseException, arguments: list[str]) -> int:

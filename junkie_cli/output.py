@@ -30,6 +30,7 @@ __all__ = [
     "confirm_typed",
     "debug",
     "flush_answer",
+    "none_yet",
     "note",
     "print_error",
     "print_error_document",
@@ -352,6 +353,15 @@ def note(message: str) -> None:
     """Tell something beside the answer, on stderr, unless --quiet."""
     if not invocation().quiet:
         say(_folded(shown(message)))
+
+
+def none_yet(what: str, table_missing: str) -> str:
+    """The note for an answer without rows; `table_missing` names the table that is not there, empty where it is."""
+    if not table_missing:
+        return f"no {what}"
+    schema = invocation().loaded
+    where = f" in schema {schema.schema}" if schema else ""
+    return f"no {what}: there is no table {table_missing}{where} yet"
 
 
 def tell_next(cursor: str | None, late: int) -> None:

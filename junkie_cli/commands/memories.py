@@ -13,6 +13,7 @@ from junkie_cli.output import (
     Column,
     confirm_typed,
     flush_answer,
+    none_yet,
     note,
     print_json,
     print_line,
@@ -53,7 +54,6 @@ _COLUMNS = (
     Column("TOPICS", lambda memory: memory.topics),
     Column("UPDATED", lambda memory: memory.updated_at, "time"),
 )
-_NOTHING_YET = "no memories: agno has not made its table in this schema yet"
 
 
 @app.command("list", epilog="Example: junkie memories list -u ada --topic drinks --since 2d")
@@ -83,7 +83,7 @@ def list_(
     if as_json:
         return print_json({"memories": page.memories, "next": page.next}, page.warnings)
     show_warnings(page.warnings)
-    print_rows(_COLUMNS, page.memories, empty=_NOTHING_YET if page.table_missing else "no memories")
+    print_rows(_COLUMNS, page.memories, empty=none_yet("memories", page.table_missing))
     return tell_next(page.next, page.late)
 
 
@@ -152,7 +152,8 @@ def search(
     if as_json:
         return print_json({"memories": found.memories, "next": None}, found.warnings)
     show_warnings(found.warnings)
-    print_rows(_COLUMNS, found.memories, empty=_NOTHING_YET if found.table_missing else "no memory holds that")
+    empty = none_yet("memories", found.table_missing) if found.table_missing else "no memory holds that"
+    print_rows(_COLUMNS, found.memories, empty=empty)
     return note(f"there are more: -n {limit * 2}") if found.more else None
 
 
@@ -323,7 +324,7 @@ def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> N
 
 
 def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
-    note(_NOTHING_YET if preview.table_missing else "nothing to clear")
+    note(none_yet("memories", preview.table_missing) if preview.table_missing else "nothing to clear")
     if preview.nearest:
         note(f"did you mean {', '.join(preview.nearest)}?")
 
@@ -443,7 +444,7 @@ def export(
         flush_answer()  # before it is said how many there are
     if as_json:
         return print_json({"path": str(done.path), "memories": done.memories})
-    return note(_NOTHING_YET if done.table_missing else f"exported {_count(done.memories)}")
+    return note(none_yet("memories", done.table_missing) if done.table_missing else f"exported {_count(done.memories)}")
 
 
 @app.command("import", epilog="Example: junkie memories import ada.jsonl --dry-run")

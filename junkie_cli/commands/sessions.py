@@ -10,6 +10,7 @@ from junkie_cli.core.errors import ExitCode
 from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
 from junkie_cli.output import (
     Column,
+    none_yet,
     note,
     print_json,
     print_line,
@@ -61,7 +62,7 @@ def list_(
     if as_json:
         return print_json({"sessions": page.sessions, "next": page.next}, page.warnings)
     show_warnings(page.warnings)
-    empty = "no sessions: agno has not made its table in this schema yet" if page.table_missing else "no sessions"
+    empty = none_yet("sessions", page.table_missing)
     print_rows(_COLUMNS, page.sessions, empty=empty)
     return tell_next(page.next, page.late)
 

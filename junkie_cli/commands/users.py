@@ -11,6 +11,7 @@ from junkie_cli.core.errors import ExitCode, UsageError
 from junkie_cli.invocation import JsonOption, YesOption, invocation
 from junkie_cli.output import (
     Column,
+    none_yet,
     note,
     print_json,
     print_line,
@@ -57,9 +58,7 @@ def list_(
     if as_json:
         return print_json({"users": page.users, "next": page.next}, page.warnings)
     show_warnings(page.warnings)
-    print_rows(
-        _COLUMNS, page.users, empty="no users: agno has made no table yet" if page.tables_missing else "no users"
-    )
+    print_rows(_COLUMNS, page.users, empty=none_yet("users", page.tables_missing))
     return tell_next(page.next, page.late)
 
 

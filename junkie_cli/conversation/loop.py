@@ -25,6 +25,7 @@ from junkie_cli.conversation.turns import Turn
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Warning
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.reporting import set_reporter
 from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Terminated
 
@@ -81,6 +82,7 @@ class Loop:
         def progress(message: str) -> None:  # it may come from a thread
             loop.call_soon_threadsafe(self._prompt.above, lambda: self._notices.note(message))
 
+        set_reporter(progress)
         drawing = asyncio.create_task(asyncio.to_thread(_load_drawing))
         try:
             await asyncio.to_thread(_load_driver)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded, owners, schema
 from junkie_cli.core.database import close_connection, open_connection
+from junkie_cli.core.layout import TableRef
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 
@@ -90,7 +91,7 @@ async def _looking(
     connection = await open_connection(url, timeout=timeout, statement_timeout=timeout, read_only=True)
     try:
         async with connection.transaction():
-            yield connection, await schema.inspect(connection, settings.schema)
+            yield connection, await schema.inspect(connection, settings.layout)
     finally:
         await close_connection(connection)
 
@@ -98,7 +99,7 @@ async def _looking(
 async def _ids(
     connection: "asyncpg.Connection[Any]",
     state: SchemaState,
-    table: str,
+    table: TableRef,
     column: str,
     prefix: str,
     user_id: str | None,

@@ -267,7 +267,7 @@ class _Learner:
                 code="database_rights",
             )
         async with self._connections.transaction() as connection:
-            await schema.ensure_learned_table(connection, self._records.state.schema)
+            await schema.ensure_learned_table(connection, self._records.state.layout)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.journal import storable
+from junkie_cli.core.layout import TableRef
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, transaction
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def check_id(what: str, value: str) -> None:
         )
 
 
-def distinct_ids(state: SchemaState, table: str, bound: str, limit: str) -> str:
+def distinct_ids(state: SchemaState, table: TableRef, bound: str, limit: str) -> str:
     """SQL for the next `limit` user ids of `table` above `bound`, in order: one index probe each, not a scan.
 
     The empty id is left out, as NULL is: both belong to nobody. Without an index that begins with user_id it is one

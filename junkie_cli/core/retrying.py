@@ -108,7 +108,7 @@ async def retry_memories(
 async def _owed(settings: Settings, user_id: str | None, everything: bool) -> tuple[int, int]:
     """How many extractions would be tried now, and how many there are."""
     async with connect(settings) as connection:
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         await runs.settle(connection, state, user_id)
         owed = await journal.list_pending(connection, state, user_id)
         now = await journal.database_time(connection)

@@ -5,6 +5,7 @@ read with the schema): reads carry a warning, and exports and changes refuse bef
 """
 
 from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning
+from junkie_cli.core.layout import TableRef
 from junkie_cli.core.schema import HISTORY, MEMORIES, OWN_VERSIONS, PENDING, TOMBSTONES, SchemaState
 
 CODE = "row_security"
@@ -13,11 +14,11 @@ HINT = (
     " or the tables' owner where it is not forced"
 )
 
-CHANGED_WITH_MEMORIES = (MEMORIES, HISTORY, TOMBSTONES, OWN_VERSIONS, PENDING)
+CHANGED_WITH_MEMORIES: tuple[TableRef, ...] = (MEMORIES, HISTORY, TOMBSTONES, OWN_VERSIONS, PENDING)
 """What a change of memories reads and writes."""
 
 
-def warnings(state: SchemaState, *tables: str) -> tuple[ResultWarning, ...]:
+def warnings(state: SchemaState, *tables: TableRef) -> tuple[ResultWarning, ...]:
     """The warning for an answer read from `tables` (without any: from all in the schema); empty when none is needed."""
     filtered = state.filtered(*tables)
     if not filtered:
@@ -25,7 +26,7 @@ def warnings(state: SchemaState, *tables: str) -> tuple[ResultWarning, ...]:
     return (ResultWarning(CODE, f"{_filters(state, filtered)}: this answer may be incomplete", HINT),)
 
 
-def require_all_rows(state: SchemaState, *tables: str, undone: str = "nothing was changed") -> None:
+def require_all_rows(state: SchemaState, *tables: TableRef, undone: str = "nothing was changed") -> None:
     """Raise DatabaseError `row_security` when one of `tables` (without any: of all in the schema) is filtered."""
     if filtered := state.filtered(*tables):
         raise DatabaseError(f"{_filters(state, filtered)}; {undone}", hint=HINT, code=CODE)
@@ -36,7 +37,7 @@ def _filters(state: SchemaState, filtered: tuple[str, ...]) -> str:
     return f"row security may hide rows of {names} from this database user"
 
 
-def not_found(state: SchemaState, table: str, message: str, *, hint: str) -> NotFoundError:
+def not_found(state: SchemaState, table: TableRef, message: str, *, hint: str) -> NotFoundError:
     """What to raise for a row that is not there, or that row security may hide."""
     if filtered := state.filtered(table):
         return NotFoundError(f"{message}, or it is hidden: {_filters(state, filtered)}", hint=HINT, code=CODE)

@@ -1,23 +1,29 @@
-"""The one place that knows agno's tables and ours: names, columns, generations, indexes, and how ours are made.
+"""The one place that knows agno's tables and ours: columns, generations, indexes, and how ours are made.
+
+Agno's tables are named by their role (`MEMORIES`, `SESSIONS`, `RUNS`), for each application names them as it likes
+(`core/layout.py`); every other table is named by its name.
 
 Agno's tables are never changed here. Ours (`junkie_*`) live beside them in the same schema, so that one dump of the
 schema holds both, and are made on the first change of a memory, under a transaction-level lock that a pooler keeps.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.layout import VARIABLES, Layout, Role, TableRef
+from junkie_cli.core.reporting import report
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
-MEMORIES = "user_memories"
-SESSIONS = "agent_sessions"
-RUNS = "agent_sessions_runs"
+MEMORIES = Role.MEMORIES
+SESSIONS = Role.SESSIONS
+RUNS = Role.RUNS
 VERSIONS = "agno_schema_versions"
 
 PENDING = "junkie_pending"
@@ -35,7 +41,14 @@ SESSIONS_BY_USER = ("user_id", "updated_at DESC")
 _SEARCH_INDEX = "USING gin (to_tsvector('simple'::regconfig, (memory #>> '{}'::text[])))"
 
 # What agno 3 makes by itself at its first write when the schema lacks it (facts: it never alters an existing table).
-_AGNO_3_TABLES = (SESSIONS, RUNS, MEMORIES, VERSIONS)
+_AGNO_3_TABLES: tuple[TableRef, ...] = (SESSIONS, RUNS, MEMORIES, VERSIONS)
+
+# What every generation has and every statement here may name.
+_ESSENTIAL: Mapping[Role, tuple[str, ...]] = {
+    MEMORIES: ("memory_id", "memory", "topics", "input", "user_id", "agent_id", "team_id", "updated_at"),
+    SESSIONS: ("session_id", "user_id", "session_data", "created_at", "updated_at"),
+    RUNS: ("run_id", "session_id", "user_id", "parent_run_id", "status", "run_index", "run_data", "created_at"),
+}
 
 
 def quoted(name: str) -> str:
@@ -48,13 +61,15 @@ class Table:
     """A table as the catalogue has it: columns by name with their SQL type, and what the current user may do.
 
     `rows` is the planner's figure, -1 when the table was never analysed. `row_security` is True where policies decide
-    which rows the current user gets: whatever is counted or read there may be incomplete.
+    which rows the current user gets: whatever is counted or read there may be incomplete. `is_view` is True for a view
+    or a foreign table that stands where a table of agno's is expected: it is read, and never written to.
     """
 
     columns: Mapping[str, str]
     privileges: frozenset[str]
     rows: float
     row_security: bool = False
+    is_view: bool = False
 
 
 @frozen
@@ -72,40 +87,80 @@ class SchemaState:
     """What is in the schema now, as far as the current database user can see.
 
     `generation` is `none` (no table of agno), `2.2` (memories without created_at), `2.3` (2.3 to 2.9: runs inside
-    agent_sessions.runs) or `3` (agent_sessions_runs; an unmigrated one may hold older runs in the old column too).
+    the sessions) or `3` (a table of runs; an unmigrated one may hold older runs in the old column too). `layout` holds
+    the names in force, `tables` what is there by its name.
     """
 
-    schema: str
+    layout: Layout
     exists: bool
     may_create: bool
     tables: Mapping[str, Table]
     indexes: tuple[Index, ...]
 
-    def qualified(self, table: str) -> str:
-        """`table` with its schema, quoted for SQL."""
-        return f"{quoted(self.schema)}.{quoted(table)}"
+    @property
+    def schema(self) -> str:
+        """The schema's name."""
+        return self.layout.schema
 
-    def has(self, table: str) -> bool:
+    def name(self, table: TableRef) -> str:
+        """The name of `table`, for people and for what the catalogue calls it."""
+        return self.layout.name(table)
+
+    def qualified(self, table: TableRef) -> str:
+        """`table` with its schema, quoted for SQL. Raises DatabaseError where agno's columns have other names there."""
+        if isinstance(table, Role):
+            self._require_columns(table)
+        return self.identifier(table)
+
+    def identifier(self, table: TableRef) -> str:
+        """`table` with its schema, quoted for SQL, whatever its columns are."""
+        return f"{quoted(self.schema)}.{quoted(self.name(table))}"
+
+    def _require_columns(self, role: Role) -> None:
+        missing = [name for name in _ESSENTIAL[role] if self.has(role) and not self.has_column(role, name)]
+        if missing:
+            raise DatabaseError(
+                f"table {self.schema}.{self.name(role)} has no column {', '.join(missing)}; it has"
+                f" {', '.join(self.table(role).columns)}",
+                hint=f"junkie reads tables as agno makes them: give the columns those names, or name another table with"
+                f" {VARIABLES[role]}",
+                code="table_columns",
+            )
+
+    def has(self, table: TableRef) -> bool:
         """Whether `table` is in the schema."""
-        return table in self.tables
+        return self.name(table) in self.tables
 
-    def has_column(self, table: str, column: str) -> bool:
+    def table(self, table: TableRef) -> Table:
+        """A table that is there. Raises KeyError when it is not."""
+        return self.tables[self.name(table)]
+
+    def has_column(self, table: TableRef, column: str) -> bool:
         """Whether `table` is there and has `column`."""
-        return table in self.tables and column in self.tables[table].columns
+        return self.has(table) and column in self.table(table).columns
 
-    def column_type(self, table: str, column: str) -> str:
+    def column_type(self, table: TableRef, column: str) -> str:
         """SQL type of a column that is there. Raises KeyError when it is not."""
-        return self.tables[table].columns[column]
+        return self.table(table).columns[column]
 
-    def may(self, privilege: str, table: str) -> bool:
+    def may(self, privilege: str, table: TableRef) -> bool:
         """Whether the current user holds `privilege` (SELECT, INSERT, UPDATE, DELETE) on `table`; False without it."""
-        return table in self.tables and privilege in self.tables[table].privileges
+        return self.has(table) and privilege in self.table(table).privileges
 
-    def filtered(self, *tables: str) -> tuple[str, ...]:
+    def filtered(self, *tables: TableRef) -> tuple[str, ...]:
         """Those of `tables` (without any: of all in the schema) whose rows row security may hide from this user."""
-        return tuple(
-            name for name in tables or sorted(self.tables) if self.has(name) and self.tables[name].row_security
-        )
+        names = [self.name(table) for table in tables] or sorted(self.tables)
+        return tuple(name for name in names if self.has(name) and self.tables[name].row_security)
+
+    def require_tables(self) -> None:
+        """Raise DatabaseError where a view stands for one of agno's tables: what is to be changed is behind it."""
+        for role in Role:
+            if self.has(role) and self.table(role).is_view:
+                raise DatabaseError(
+                    f"{self.schema}.{self.name(role)} is a view, and junkie changes tables only; nothing was changed",
+                    hint=f"name the table behind it with {VARIABLES[role]}, and its schema with JUNKIE_SCHEMA",
+                    code="table_is_view",
+                )
 
     @property
     def generation(self) -> str:
@@ -133,14 +188,14 @@ class SchemaState:
 
     def tables_agno_3_adds(self) -> tuple[str, ...]:
         """Names of the tables that agno 3 will make here at its first write, in its order; none when all are there."""
-        return tuple(table for table in _AGNO_3_TABLES if not self.has(table))
+        return tuple(self.name(table) for table in _AGNO_3_TABLES if not self.has(table))
 
-    def has_index(self, table: str, *columns: str) -> bool:
+    def has_index(self, table: TableRef, *columns: str) -> bool:
         """Whether a usable index on `table` begins with `columns`, each as `pg_get_indexdef` prints it."""
         wanted = "(" + ", ".join(columns)
         return any(
             index.valid
-            and index.table == table
+            and index.table == self.name(table)
             and _begins(index.definition, wanted)
             and " WHERE " not in index.definition
             for index in self.indexes
@@ -149,22 +204,24 @@ class SchemaState:
     @property
     def has_search_index(self) -> bool:
         """Whether memories have the full-text index that search can use."""
+        memories = self.name(MEMORIES)
         return any(
-            index.valid and index.table == MEMORIES and _SEARCH_INDEX in index.definition for index in self.indexes
+            index.valid and index.table == memories and _SEARCH_INDEX in index.definition for index in self.indexes
         )
 
     def missing_indexes(self) -> tuple[tuple[str, str, str], ...]:
         """Indexes worth having that are not there: table, name, and what follows `CREATE INDEX name ON table`."""
+        memories, sessions = self.name(MEMORIES), self.name(SESSIONS)
         wanted = (
-            (MEMORIES, "junkie_memories_user_updated", self.has_index(MEMORIES, *MEMORIES_BY_USER), MEMORIES_BY_USER),
-            (SESSIONS, "junkie_sessions_user_updated", self.has_index(SESSIONS, "user_id"), SESSIONS_BY_USER),
+            (memories, "junkie_memories_user_updated", self.has_index(MEMORIES, *MEMORIES_BY_USER), MEMORIES_BY_USER),
+            (sessions, "junkie_sessions_user_updated", self.has_index(SESSIONS, "user_id"), SESSIONS_BY_USER),
         )
         found = [(table, name, f"({', '.join(names)})") for table, name, there, names in wanted if not there]
         if not self.has_search_index:
-            found.append((MEMORIES, "junkie_memories_text", "USING gin (to_tsvector('simple', memory #>> '{}'))"))
-        return tuple(index for index in found if self.has(index[0]))
+            found.append((memories, "junkie_memories_text", "USING gin (to_tsvector('simple', memory #>> '{}'))"))
+        return tuple(index for index in found if self.has(index[0]) and not self.tables[index[0]].is_view)
 
-    def safe_json(self, expression: str, table: str, column: str) -> str:
+    def safe_json(self, expression: str, table: TableRef, column: str) -> str:
         """`expression` of the type of `column`, such that every operator can read it.
 
         json (agno 2.2) may hold escapes on which operators fail; jsonb cannot.
@@ -213,12 +270,13 @@ SELECT n.oid IS NOT NULL AS exists,
   CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
        ELSE has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE') END AS may_create,
   (SELECT json_agg(json_build_object('name', c.relname, 'rows', c.reltuples,
-      'row_security', row_security_active(c.oid), 'columns',
+      'row_security', row_security_active(c.oid), 'is_view', c.relkind NOT IN ('r', 'p'), 'columns',
       (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL) ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
       'privileges', (SELECT json_agg(p) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
                       WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, p))))
-     FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p'))::text AS tables,
+     FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))::text
+     AS tables,
   (SELECT json_agg(json_build_object('table', t.relname, 'name', c.relname, 'valid', i.indisvalid,
       'definition', pg_get_indexdef(i.indexrelid)))
      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
@@ -227,19 +285,42 @@ FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
 """
 
 
-async def inspect(connection: "asyncpg.Connection[Any]", schema: str) -> SchemaState:
-    """Read the catalogue once and say what is in `schema`; a schema that is not there is a state, not an error."""
+async def inspect(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
+    """Read the catalogue once: what is in the schema, and under which names; a schema that is not there is a state."""
     async with transaction(connection):
-        row = await connection.fetchrow(_INSPECT, schema)
+        row = await connection.fetchrow(_INSPECT, layout.schema)
     assert row is not None
-    tables = {
+    there = {
         table["name"]: Table(
-            table["columns"] or {}, frozenset(table["privileges"] or ()), table["rows"], table["row_security"]
+            table["columns"] or {},
+            frozenset(table["privileges"] or ()),
+            table["rows"],
+            table["row_security"],
+            table["is_view"],
         )
         for table in json.loads(row["tables"] or "[]")
     }
+    found = layout.found_in(there)
+    _report_names(layout, found, there)
+    # Views matter only where one stands for a table of agno's: what is counted or erased is in the tables.
+    tables = {name: table for name, table in there.items() if not table.is_view or name in found.names.values()}
     indexes = tuple(Index(**index) for index in json.loads(row["indexes"] or "[]"))
-    return SchemaState(schema, row["exists"], row["may_create"], tables, indexes)
+    return SchemaState(found, row["exists"], row["may_create"], tables, indexes)
+
+
+def _report_names(layout: Layout, found: Layout, there: Mapping[str, Table]) -> None:
+    """Report names that nobody configured, tables that are passed over, and configured tables that are not there."""
+    own = ", ".join(name for name in found.names.values() if name in there)
+    for role in layout.chosen:
+        if found.name(role) not in there and (known := layout.known_names(role, there)):
+            report(f"schema {layout.schema} has no table {found.name(role)} ({VARIABLES[role]}); it has {known[0]}")
+    if found is not layout:
+        report(f"schema {layout.schema} has agno's default table names, and these are used: {own}")
+    elif own and (others := layout.agno_names_among(there)):
+        report(
+            f"schema {layout.schema} also has {', '.join(others)}, which are not read; {own} are."
+            f" To use the others: {', '.join(VARIABLES.values())}"
+        )
 
 
 def transaction(connection: "asyncpg.Connection[Any]") -> AbstractAsyncContextManager[Any]:
@@ -247,57 +328,66 @@ def transaction(connection: "asyncpg.Connection[Any]") -> AbstractAsyncContextMa
     return nullcontext() if connection.is_in_transaction() else connection.transaction()
 
 
-async def prepare(connection: "asyncpg.Connection[Any]", schema: str) -> SchemaState:
-    """The state of the schema before a change: with our own tables made or brought up, where rights allow it."""
-    state = await inspect(connection, schema)
+async def prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
+    """The state of the schema before a change: with our own tables made or brought up, where rights allow it.
+
+    Raises DatabaseError where a view stands for a table of agno's.
+    """
+    state = await inspect(connection, layout)
+    state.require_tables()
     if state.has_own_tables and await _own_version(connection, state) == OWN_VERSION:
         return state
-    return await inspect(connection, schema) if await ensure_own_tables(connection, schema) else state
+    return await inspect(connection, layout) if await ensure_own_tables(connection, layout) else state
 
 
-async def ensure_own_tables(connection: "asyncpg.Connection[Any]", schema: str) -> bool:
+def tables_lock(layout: Layout) -> str:
+    """The text that stands for the making of tables in a schema, in an advisory lock."""
+    return f"junkie tables {layout.schema}"
+
+
+async def ensure_own_tables(connection: "asyncpg.Connection[Any]", layout: Layout) -> bool:
     """Make our tables, or bring them up to this version, and say whether they can be used.
 
     Safe from several processes at once. False when the database user lacks the right to make or to use them: history,
     undo and pending extractions are then off. Raises DatabaseError when they were made by a newer junkie.
     """
     async with transaction(connection):
-        state = await inspect(connection, schema)
+        state = await inspect(connection, layout)
         if state.has_own_tables and await _own_version(connection, state) == OWN_VERSION:
             return True
         if not state.may_create:
             return state.has_own_tables
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
-        state = await inspect(connection, schema)
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", tables_lock(layout))
+        state = await inspect(connection, layout)
         await _upgrade(connection, state)
         return True
 
 
-async def ensure_memories_table(connection: "asyncpg.Connection[Any]", schema: str) -> None:
-    """Make `user_memories` as agno 3 does, where it is missing: somebody may add or import before the first turn."""
+async def ensure_memories_table(connection: "asyncpg.Connection[Any]", layout: Layout) -> None:
+    """Make the table of memories as agno 3 does, where it is missing: a memory may be added before the first turn."""
     async with transaction(connection):
-        state = await inspect(connection, schema)
+        state = await inspect(connection, layout)
         if state.has(MEMORIES):
             return
         if state.generation == "2.2":
             raise DatabaseError(
-                f"schema {schema} was made by agno 2.2, which has not made its table {MEMORIES} yet",
+                f"schema {state.schema} was made by agno 2.2, which has not made its table {state.name(MEMORIES)} yet",
                 hint="let the bot remember something first, or have the schema migrated: junkie doctor",
                 code="memories_missing",
             )
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", tables_lock(layout))
         if not state.exists:
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-        await connection.execute(_MEMORIES_3.replace("@schema", quoted(schema)))
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(state.schema)}")
+        await connection.execute(_memories_3(state))
 
 
-async def ensure_learned_table(connection: "asyncpg.Connection[Any]", schema: str) -> None:
+async def ensure_learned_table(connection: "asyncpg.Connection[Any]", layout: Layout) -> None:
     """Make the table of the lines that were learned, where it is missing. It names users: erasing finds it by that."""
     async with transaction(connection):
-        if (await inspect(connection, schema)).has(LEARNED):
+        if (await inspect(connection, layout)).has(LEARNED):
             return
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}")
-        await connection.execute(_LEARNED.replace("@schema", quoted(schema)))
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", tables_lock(layout))
+        await connection.execute(_LEARNED.replace("@schema", quoted(layout.schema)))
 
 
 async def _own_version(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
@@ -331,19 +421,33 @@ async def _upgrade(connection: "asyncpg.Connection[Any]", state: SchemaState) ->
 
 # As agno 3.1 makes it; a contract test compares the two.
 _MEMORIES_3 = """
-CREATE TABLE IF NOT EXISTS @schema.user_memories (
+CREATE TABLE IF NOT EXISTS @table (
   memory_id varchar NOT NULL PRIMARY KEY, memory jsonb NOT NULL, feedback text, input text, agent_id varchar,
   team_id varchar, user_id varchar, topics jsonb, created_at bigint NOT NULL, updated_at bigint);
-CREATE INDEX IF NOT EXISTS idx_user_memories_user_id ON @schema.user_memories (user_id);
-CREATE INDEX IF NOT EXISTS idx_user_memories_created_at ON @schema.user_memories (created_at);
-CREATE INDEX IF NOT EXISTS idx_user_memories_updated_at ON @schema.user_memories (updated_at);
+CREATE INDEX IF NOT EXISTS @by_user ON @table (user_id);
+CREATE INDEX IF NOT EXISTS @by_created ON @table (created_at);
+CREATE INDEX IF NOT EXISTS @by_updated ON @table (updated_at);
 CREATE TABLE IF NOT EXISTS @schema.agno_schema_versions (
   table_name varchar NOT NULL PRIMARY KEY, version varchar NOT NULL, created_at varchar NOT NULL, updated_at varchar);
 CREATE INDEX IF NOT EXISTS idx_agno_schema_versions_created_at ON @schema.agno_schema_versions (created_at);
 INSERT INTO @schema.agno_schema_versions (table_name, version, created_at, updated_at)
-  SELECT 'user_memories', '3.0.0', t, t FROM to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') t
+  SELECT @name, '3.0.0', t, t FROM to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') t
   ON CONFLICT DO NOTHING;
 """
+
+
+def _memories_3(state: SchemaState) -> str:
+    name = state.name(MEMORIES)
+    values = {
+        "table": state.identifier(MEMORIES),
+        "schema": quoted(state.schema),
+        "name": "'" + name.replace("'", "''") + "'",
+        "by_user": quoted(f"idx_{name}_user_id"),
+        "by_created": quoted(f"idx_{name}_created_at"),
+        "by_updated": quoted(f"idx_{name}_updated_at"),
+    }
+    return re.sub(r"@(\w+)", lambda match: values[match[1]], _MEMORIES_3)
+
 
 # History holds whole rows as json, not jsonb: agno 2.2's json columns may hold \\u0000, which jsonb refuses.
 _VERSION_1 = """

@@ -19,9 +19,6 @@ from junkie_cli.values import frozen
 if TYPE_CHECKING:
     import asyncpg
 
-# Memories outlive the session that they were taken from, whatever columns a later agno gives them.
-_KEPT = frozenset({MEMORIES, HISTORY})
-
 # What a session says, without the instructions that the program gave.
 _SHOWN_ROLES = frozenset({"user", "assistant", "tool"})
 
@@ -50,7 +47,7 @@ class SessionPage:
     sessions: tuple[Session, ...]
     next: str | None
     late: int = 0
-    table_missing: bool = False
+    table_missing: str = ""
     warnings: tuple[ResultWarning, ...] = ()
 
 
@@ -103,9 +100,9 @@ async def list_sessions(
     first page. Raises UsageError for a cursor.
     """
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         if not state.has(SESSIONS):
-            return SessionPage((), None, table_missing=True)
+            return SessionPage((), None, table_missing=state.name(SESSIONS))
 
         async def rows(place: Place, count: int) -> list[Any]:
             on_step(f"looking through {_about(state)}{' for those written to since' if place.since else ''}")
@@ -120,7 +117,7 @@ async def list_sessions(
 
 
 def _about(state: SchemaState) -> str:
-    rows = int(state.tables[SESSIONS].rows)
+    rows = int(state.table(SESSIONS).rows)
     return f"about {number(rows, 'session', 'sessions')}" if rows > 0 else "all sessions"
 
 
@@ -177,7 +174,7 @@ def _session(row: Mapping[str, Any], speakers: list[str], count: int) -> Session
 async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
     """What was said in a session, oldest first; runs of members inside a turn are part of it. Raises NotFoundError."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         await _require(connection, state, session_id)
         table = runs.table(state, data=True, sessions="s.session_id = $1::text")
         rows = await connection.fetch(
@@ -230,7 +227,8 @@ async def delete_session(
     wrote meanwhile. Raises NotFoundError.
     """
     async with connect(settings) as connection:
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
+        state.require_tables()
         row_security.require_all_rows(state, SESSIONS, *_dependent(state))
         transaction = connection.transaction()
         await transaction.start()
@@ -258,7 +256,7 @@ async def _delete(
     deleted: dict[str, int] = {}
     if state.has_runs_column:
         elements = runs.elements(state, "s.runs")
-        deleted[f"{SESSIONS}.runs"] = await connection.fetchval(
+        deleted[f"{state.name(SESSIONS)}.runs"] = await connection.fetchval(
             f"SELECT count(*) FROM {sessions} s, LATERAL {elements} WHERE s.session_id = $1", session_id
         )
     for table in _dependent(state):
@@ -272,8 +270,10 @@ async def _delete(
 
 def _dependent(state: SchemaState) -> list[str]:
     """Tables that name a session, runs first and the sessions' own last, as their foreign keys want it."""
-    rank = {RUNS: 0, SESSIONS: 2}
-    named = [name for name, table in state.tables.items() if "session_id" in table.columns and name not in _KEPT]
+    rank = {state.name(RUNS): 0, state.name(SESSIONS): 2}
+    # Memories outlive the session that they were taken from, whatever columns a later agno gives them.
+    kept = {state.name(MEMORIES), HISTORY}
+    named = [name for name, table in state.tables.items() if "session_id" in table.columns and name not in kept]
     return sorted(named, key=lambda name: (rank.get(name, 1), name))
 
 

@@ -94,6 +94,17 @@ def key(value: str) -> str:
     return value
 
 
+def table_name(value: str) -> str:
+    """The name of a table, without its schema."""
+    if len(value.encode()) > 63:
+        raise ValueError("must be a table name of at most 63 bytes")
+    if "." in value:
+        raise ValueError("must be a table name without its schema, which JUNKIE_SCHEMA names")
+    if value.startswith("junkie_") or value == "agno_schema_versions":
+        raise ValueError("is the name of a table that holds something else")
+    return text(value)
+
+
 def schema_name(value: str) -> str:
     """A name that PostgreSQL takes for a schema."""
     if len(value.encode()) > 63:

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from junkie_cli.core import setting_values as read
 from junkie_cli.core.errors import SettingsError
+from junkie_cli.core.layout import VARIABLES as TABLE_VARIABLES
+from junkie_cli.core.layout import Layout, default_runs
 from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.values import as_document, field, frozen
 
@@ -97,6 +99,9 @@ class Settings:
     debug_mode: bool
     user: str
     schema: str
+    memory_table: str
+    session_table: str
+    runs_table: str
     data_dir: Path
     backup_dir: Path
     history_days: int
@@ -109,6 +114,12 @@ class Settings:
     def names_provider(self) -> bool:
         """Whether a provider can be asked: any base URL, or Groq with a key."""
         return self.custom_provider != "groq" or bool(self.groq_api_key)
+
+    @property
+    def layout(self) -> Layout:
+        """Where agno's tables are expected: the schema and their names."""
+        runs = self.runs_table or default_runs(self.session_table)
+        return Layout(self.schema, self.memory_table, self.session_table, runs)
 
     def is_default(self, name: str) -> bool:
         """Whether the variable `name` was set nowhere."""
@@ -229,6 +240,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DEBUG_MODE", "debug_mode", read.boolean, "false", "log what agno does, to stderr"),
     Variable("JUNKIE_USER", "user", read.text, "", "user id when chat gets no --user"),
     Variable("JUNKIE_SCHEMA", "schema", read.schema_name, "ai", "schema of agno's tables"),
+    Variable("JUNKIE_MEMORY_TABLE", "memory_table", read.table_name, "user_memories", "agno's table of memories"),
+    Variable("JUNKIE_SESSION_TABLE", "session_table", read.table_name, "agent_sessions", "agno's table of sessions"),
+    Variable(
+        "JUNKIE_RUNS_TABLE", "runs_table", read.table_name, "", "agno's table of runs; empty: named after the sessions'"
+    ),
     Variable("JUNKIE_DATA_DIR", "data_dir", read.path, "", "folder of the embedded PostgreSQL"),
     Variable("JUNKIE_BACKUP_DIR", "backup_dir", read.path, "", "folder of the backups"),
     Variable("JUNKIE_HISTORY_DAYS", "history_days", read.integer(0, 36_500), "30", "days that undo keeps old texts"),
@@ -427,12 +443,13 @@ def load_settings(
         sources=MappingProxyType(sources),
         bot_variables=frozenset(names & BOT_VARIABLES),
     )
-    try:
-        _check_folders(settings)
-    except SettingsError as error:
-        if problems is None:
-            raise
-        problems.append(Problem("JUNKIE_BACKUP_DIR", error))
+    for name, check in (("JUNKIE_BACKUP_DIR", _check_folders), ("JUNKIE_MEMORY_TABLE", _check_tables)):
+        try:
+            check(settings)
+        except SettingsError as error:
+            if problems is None:
+                raise
+            problems.append(Problem(name, error))
     return settings
 
 
@@ -491,6 +508,17 @@ def _check_folders(settings: Settings) -> None:
         raise SettingsError(
             f"JUNKIE_BACKUP_DIR lies in JUNKIE_DATA_DIR ({name} is set by {settings.sources[name]})",
             hint="backups belong outside the database's own folder",
+        )
+
+
+def _check_tables(settings: Settings) -> None:
+    names = list(settings.layout.names.values())
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise SettingsError(
+            f"{' and '.join(name for role, name in TABLE_VARIABLES.items() if settings.layout.names[role] in doubled)}"
+            f" name the same table, {doubled[0]}",
+            hint="memories, sessions and runs each have a table of their own",
         )
 
 

@@ -84,7 +84,7 @@ async def collect_stats(
 ) -> Stats:
     """Count everything, or one user's ("": nobody's). A schema without agno's tables counts as empty."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         if approximate and user_id is None:
             return await _estimated(connection, state, top)
         return await _counted(connection, state, top, user_id, on_step)
@@ -101,7 +101,7 @@ async def _counted(
     named = sum(row["n"] for row in largest if row["user_id"]) if user_id is not None else None
     of_named = total if not users else await _of_named(connection, state, total) if named is None else named
     on_step(f"counting the rows of {number(len(state.tables), 'table', 'tables')}")
-    counts = await _rows_of_tables(connection, state, {MEMORIES: total} if user_id is None else {})
+    counts = await _rows_of_tables(connection, state, {state.name(MEMORIES): total} if user_id is None else {})
     on_step(f"{number(total, 'memory', 'memories')} counted; looking at runs, times and days")
     oldest, newest, made = await _bounds(connection, state, user_id)
     return Stats(
@@ -244,8 +244,8 @@ async def _sessions(
 ) -> int:
     if not state.has(SESSIONS):
         return 0
-    if user_id is None and SESSIONS in counts:
-        return counts[SESSIONS]
+    if user_id is None and state.name(SESSIONS) in counts:
+        return counts[state.name(SESSIONS)]
     where = Where().owned_by("user_id", user_id)
     return int(
         await connection.fetchval(
@@ -260,7 +260,7 @@ async def _runs(
     connection: "asyncpg.Connection[Any]", state: SchemaState, counts: dict[str, int], user_id: str | None
 ) -> int:
     if user_id is None and not state.has_runs_column:
-        return counts.get(RUNS, 0)
+        return counts.get(state.name(RUNS), 0)
     where = Where().owned_by("user_id", user_id)
     query = f"SELECT count(*) FROM {runs.table(state)} r WHERE {where.sql}"
     return int(await connection.fetchval(query, *where.arguments))
@@ -292,13 +292,13 @@ async def _sizes(
 async def _estimated(connection: "asyncpg.Connection[Any]", state: SchemaState, top: int) -> Stats:
     counts = {name: int(table.rows) for name, table in state.tables.items() if table.rows >= 0}
     oldest, newest, _ = await _bounds(connection, state, None)
-    total = counts.get(MEMORIES, 0)
+    total = counts.get(state.name(MEMORIES), 0)
     return Stats(
         memories=total,
         users=None,  # the planner's number of distinct users was off by a factor of four
         average_per_user=None,
-        sessions=counts.get(SESSIONS, 0),
-        runs=None if state.has_runs_column else counts.get(RUNS, 0),
+        sessions=counts.get(state.name(SESSIONS), 0),
+        runs=None if state.has_runs_column else counts.get(state.name(RUNS), 0),
         pending=counts.get(PENDING, 0),
         oldest=oldest,
         newest=newest,
@@ -318,7 +318,7 @@ async def _frequent(
         " unnest(s.most_common_vals::text::text[], s.most_common_freqs) AS v(value, frequency)"
         " WHERE s.schemaname = $1 AND s.tablename = $2 AND s.attname = 'user_id' ORDER BY v.frequency DESC LIMIT $3",
         state.schema,
-        MEMORIES,
+        state.name(MEMORIES),
         top,
     )
     return (TopUser(row["value"], round(row["frequency"] * total), None) for row in rows)

@@ -23,5 +23,5 @@ def number(count: int, one: str, many: str) -> str:
 
 def all_memories(state: SchemaState) -> str:
     """`about 5,000,000 memories`; without a number while the table was never analysed."""
-    rows = int(state.tables[MEMORIES].rows) if state.has(MEMORIES) else -1
+    rows = int(state.table(MEMORIES).rows) if state.has(MEMORIES) else -1
     return f"about {number(rows, 'memory', 'memories')}" if rows > 0 else "all memories"

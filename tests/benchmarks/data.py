@@ -17,6 +17,7 @@ import asyncpg
 
 from junkie_cli.core import embedded, schema
 from junkie_cli.core.database import open_connection
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.url import DatabaseUrl
 
 AGNO = Path(__file__).parents[1] / "data" / "agno-3.1.sql"
@@ -153,7 +154,7 @@ async def fill(connection: asyncpg.Connection, rows: int, say: Callable[[str], N
             " unnest(ARRAY['user_memories', 'agent_sessions', 'agent_sessions_runs']) name"
         )
         await connection.execute(f"CREATE TABLE bench.made AS SELECT {rows} AS rows, '{MADE_BY}' AS by")
-    await schema.ensure_own_tables(connection, "ai")
+    await schema.ensure_own_tables(connection, Layout("ai"))
     say("vacuum ...")
     await connection.execute("VACUUM ANALYZE")
 

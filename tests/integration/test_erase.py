@@ -12,6 +12,7 @@ import pytest
 from junkie_cli.core import memories, prompt_history, schema, users
 from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import ALL, Administration, Make, as_role, new_role, reader
 
@@ -27,7 +28,7 @@ async def spoken(admin: Administration, url: DatabaseUrl) -> set[tuple[str, str 
     from junkie_cli.core import runs
 
     async with admin.connection(url) as connection:
-        state = await schema.inspect(connection, "ai")
+        state = await schema.inspect(connection, Layout("ai"))
         rows = await connection.fetch(f"SELECT session_id, user_id FROM {runs.table(state)} r")
     return {(row["session_id"], row["user_id"]) for row in rows}
 
@@ -237,18 +238,18 @@ async def test_the_ledger_names_nobody_and_erases_again_after_a_restore(
     # Ids, salts and hashes are random, and may well hold these three letters.
     assert "ada" not in re.sub("[0-9a-f-]{32,}", "", file.read_text())
     async with admin.connection(url) as connection:
-        known = await users.read_ledger(connection, await schema.inspect(connection, "ai"))
+        known = await users.read_ledger(connection, await schema.inspect(connection, Layout("ai")))
     with file.open("a") as cut_by_a_crash:
         cut_by_a_crash.write('{"erasure_id": "x", "sal')
     ledger = users.read_ledger_file(settings.backup_dir)
     assert ledger == known
     async with admin.connection(restored) as connection:
         later = datetime.now(UTC) + timedelta(days=1)
-        assert await users.apply_erasures(connection, "ai", ledger, after=later) == {}
-        done = await users.apply_erasures(connection, "ai", ledger)
+        assert await users.apply_erasures(connection, Layout("ai"), ledger, after=later) == {}
+        done = await users.apply_erasures(connection, Layout("ai"), ledger)
         assert set(done) == {"ada"}
         assert done["ada"]["user_memories"] == 4
-        assert await users.apply_erasures(connection, "ai", ledger) == {}
+        assert await users.apply_erasures(connection, Layout("ai"), ledger) == {}
     assert {user for _, user in await spoken(admin, restored)} == {"bob", None}
     with pytest.raises(UsageError, match="erased"):
         await memories.import_memories(admin.settings(restored), jsonl(admin, user_id="ada"))

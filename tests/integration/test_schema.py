@@ -9,6 +9,7 @@ import pytest
 
 from junkie_cli.core import schema
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make, as_role, reader
 
@@ -19,7 +20,7 @@ from tests.support.generations import Administration, Make, as_role, reader
 )
 async def test_generations(written_by: Make, admin: Administration, generation: str, expected: str) -> None:
     async with admin.connection(written_by(generation)) as connection:
-        state = await schema.inspect(connection, "ai")
+        state = await schema.inspect(connection, Layout("ai"))
     assert state.generation == expected
     assert state.has_column(schema.MEMORIES, "created_at") is (generation != "2.2")
     assert state.has(schema.RUNS) is (expected == "3")
@@ -38,12 +39,12 @@ async def test_what_agno_3_would_add(
     written_by: Make, admin: Administration, generation: str, added: tuple[str, ...]
 ) -> None:
     async with admin.connection(written_by(generation)) as connection:
-        assert (await schema.inspect(connection, "ai")).tables_agno_3_adds() == added
+        assert (await schema.inspect(connection, Layout("ai"))).tables_agno_3_adds() == added
 
 
 async def test_nothing_there(database: DatabaseUrl, admin: Administration) -> None:
     async with admin.connection(database) as connection:
-        state = await schema.inspect(connection, "ai")
+        state = await schema.inspect(connection, Layout("ai"))
     assert (state.exists, state.generation, state.may_create) == (False, "none", True)
     assert state.tables_agno_3_adds() == (
         "agent_sessions",
@@ -56,7 +57,7 @@ async def test_nothing_there(database: DatabaseUrl, admin: Administration) -> No
 async def test_a_name_that_needs_quotes(written_by: Make, admin: Administration) -> None:
     name = 'My "Schema" {}'
     async with admin.connection(written_by("3.1", schema=name)) as connection:
-        state = await schema.prepare(connection, name)
+        state = await schema.prepare(connection, Layout(name))
         assert state.has_own_tables
         assert await connection.fetchval(f"SELECT count(*) FROM {state.qualified(schema.MEMORIES)}") == 4
 
@@ -64,7 +65,7 @@ async def test_a_name_that_needs_quotes(written_by: Make, admin: Administration)
 async def test_six_processes_make_our_tables_at_once(database: DatabaseUrl, admin: Administration) -> None:
     async def ensure() -> bool:
         async with admin.connection(database) as connection:
-            return await schema.ensure_own_tables(connection, "ai")
+            return await schema.ensure_own_tables(connection, Layout("ai"))
 
     assert await asyncio.gather(*(ensure() for _ in range(6))) == [True] * 6
     assert await admin.value(database, "SELECT count(*) FROM ai.junkie_versions") == 2
@@ -74,17 +75,17 @@ async def test_without_the_right_to_create_history_is_off(written_by: Make, admi
     url = written_by("3.1")
     await admin.do(url, *reader("plain"))
     async with admin.connection(as_role(url, "plain")) as connection:
-        assert await schema.ensure_own_tables(connection, "ai") is False
-        assert not (await schema.prepare(connection, "ai")).has_own_tables
+        assert await schema.ensure_own_tables(connection, Layout("ai")) is False
+        assert not (await schema.prepare(connection, Layout("ai"))).has_own_tables
 
 
 async def test_tables_of_a_newer_junkie_are_left_alone(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        await schema.prepare(connection, "ai")
+        await schema.prepare(connection, Layout("ai"))
         await connection.execute("UPDATE ai.junkie_versions SET value = '99' WHERE name = 'schema'")
         with pytest.raises(DatabaseError, match="newer junkie"):
-            await schema.prepare(connection, "ai")
+            await schema.prepare(connection, Layout("ai"))
 
 
 async def test_row_security_counts_for_whom_it_filters(written_by: Make, admin: Administration) -> None:
@@ -93,7 +94,7 @@ async def test_row_security_counts_for_whom_it_filters(written_by: Make, admin: 
 
     async def filtered(who: DatabaseUrl) -> tuple[str, ...]:
         async with admin.connection(who) as connection:
-            state = await schema.inspect(connection, "ai")
+            state = await schema.inspect(connection, Layout("ai"))
         assert state.filtered(schema.SESSIONS, schema.PENDING) == ()
         assert state.filtered() == state.filtered(schema.MEMORIES, schema.SESSIONS)
         return state.filtered()
@@ -108,10 +109,10 @@ async def test_row_security_counts_for_whom_it_filters(written_by: Make, admin: 
 
 async def test_an_index_counts_when_it_begins_with_the_columns(written_by: Make, admin: Administration) -> None:
     async with admin.connection(written_by("3.1")) as connection:
-        before = await schema.inspect(connection, "ai")
+        before = await schema.inspect(connection, Layout("ai"))
         for table, name, rest in before.missing_indexes():
             await connection.execute(f"CREATE INDEX {name} ON {before.qualified(table)} {rest}")
-        after = await schema.inspect(connection, "ai")
+        after = await schema.inspect(connection, Layout("ai"))
     assert before.has_index(schema.MEMORIES, "user_id")
     assert not before.has_index(schema.MEMORIES, *schema.MEMORIES_BY_USER)
     assert after.has_index(schema.MEMORIES, *schema.MEMORIES_BY_USER)
@@ -136,20 +137,20 @@ async def test_our_memories_table_is_the_one_that_agno_makes(
 ) -> None:
     ours = database
     async with admin.connection(ours) as connection:
-        await schema.ensure_memories_table(connection, "ai")
+        await schema.ensure_memories_table(connection, Layout("ai"))
     shapes = [await shape(admin, url) for url in (ours, written_by("3.1"))]
     assert shapes[0] == shapes[1]
     async with admin.connection(written_by("2.2")) as connection:
         await connection.execute("DROP TABLE ai.user_memories")
         with pytest.raises(DatabaseError, match=r"agno 2\.2"):
-            await schema.ensure_memories_table(connection, "ai")
+            await schema.ensure_memories_table(connection, Layout("ai"))
 
 
 async def shape(admin: Administration, url: DatabaseUrl) -> Any:
     async with admin.connection(url) as connection:
-        state = await schema.inspect(connection, "ai")
+        state = await schema.inspect(connection, Layout("ai"))
         version = await connection.fetchval(
             "SELECT version FROM ai.agno_schema_versions WHERE table_name = 'user_memories'"
         )
-    indexes = {index.definition for index in state.indexes if index.table == schema.MEMORIES}
-    return state.tables[schema.MEMORIES].columns, indexes, version
+    indexes = {index.definition for index in state.indexes if index.table == "user_memories"}
+    return state.table(schema.MEMORIES).columns, indexes, version

@@ -4,6 +4,7 @@ import pytest
 
 from junkie_cli.core import memories, schema
 from junkie_cli.core.errors import UsageError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories import searching
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
@@ -62,7 +63,7 @@ async def test_with_the_full_text_index(
     settings: Settings, database: DatabaseUrl, admin: Administration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with admin.connection(database) as connection:
-        state = await schema.inspect(connection, "ai")
+        state = await schema.inspect(connection, Layout("ai"))
         for table, name, rest in state.missing_indexes():
             await connection.execute(f"CREATE INDEX {name} ON {state.qualified(table)} {rest}")
         await connection.execute(
@@ -96,4 +97,4 @@ async def test_in_every_generation(written_by: Make, admin: Administration, gene
 
 
 async def test_without_a_table(database: DatabaseUrl, admin: Administration) -> None:
-    assert (await memories.search_memories(admin.settings(database), "x")).table_missing
+    assert (await memories.search_memories(admin.settings(database), "x")).table_missing == "user_memories"

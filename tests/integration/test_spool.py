@@ -18,6 +18,7 @@ from junkie_cli.core import journal, schema
 from junkie_cli.core.chat import Conversation, Delta
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories import list_pending
 from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
@@ -364,9 +365,9 @@ async def test_without_our_tables_a_database_cannot_be_told_from_others(postgres
     with clone(postgres_server) as bare:
         connection = await asyncpg.connect(**bare.asyncpg_arguments())
         try:
-            assert await identity(connection, await schema.inspect(connection, "ai")) is None
-            await schema.ensure_own_tables(connection, "ai")
-            state = await schema.inspect(connection, "ai")
+            assert await identity(connection, await schema.inspect(connection, Layout("ai"))) is None
+            await schema.ensure_own_tables(connection, Layout("ai"))
+            state = await schema.inspect(connection, Layout("ai"))
             known = await identity(connection, state)
             assert known
             assert known == await identity(connection, state)

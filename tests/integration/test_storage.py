@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from junkie_cli.core.chat import Conversation, TablesNeededError
 from junkie_cli.core.errors import DatabaseError, NotFoundError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.team.storage import TeamDatabase, Turn, current_turn, under_way
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
@@ -412,7 +413,7 @@ def made_up_turn() -> Turn:
 
 
 async def test_agno_gets_only_what_the_turn_holds() -> None:
-    database = TeamDatabase("ai")
+    database = TeamDatabase(Layout("ai"))
     turn = made_up_turn()
     with under_way(turn):
         assert await database.get_session("talk", user_id="ada") is None
@@ -430,7 +431,7 @@ async def test_agno_gets_only_what_the_turn_holds() -> None:
 
 
 async def test_every_other_method_of_agnos_storage_refuses() -> None:
-    database = TeamDatabase("ai")
+    database = TeamDatabase(Layout("ai"))
     own = {"get_session", "upsert_session", "upsert_run", "update_approval_run_status", "close"}
     names = {
         name

@@ -6,6 +6,7 @@ import pytest
 from agno.tools import Toolkit
 
 from junkie_cli.core.chat import Tool
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.team.models import TeamModels
 from junkie_cli.core.team.storage import TeamDatabase
 from junkie_cli.core.team.team import HeroTeam, TeamCache, build_team
@@ -17,7 +18,7 @@ from tests.support.models import make_settings, team_models
 
 
 def built(models: TeamModels, user: str, folder: Path, **options: bool) -> HeroTeam:
-    return build_team(make_settings(folder), models, TeamDatabase("ai"), VolatileRecords(), user, **options)
+    return build_team(make_settings(folder), models, TeamDatabase(Layout("ai")), VolatileRecords(), user, **options)
 
 
 async def test_the_team_is_what_agno_needs_to_be_told(tmp_path: Path) -> None:

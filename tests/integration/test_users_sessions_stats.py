@@ -7,6 +7,7 @@ import pytest
 
 from junkie_cli.core import prompt_history, schema, sessions, spool, stats, users
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import ALL, Administration, Make, as_role, reader
 from tests.support.proxy import Proxy
@@ -226,7 +227,7 @@ async def test_the_export_holds_what_erasing_deletes(written_by: Make, admin: Ad
 async def test_what_waits_in_the_spool_is_exported_and_erased(written_by: Make, admin: Administration) -> None:
     url, path = written_by("3.1"), admin.folder / "ada.jsonl"
     async with admin.connection(url) as connection:
-        known = await spool.identity(connection, await schema.prepare(connection, "ai"))
+        known = await spool.identity(connection, await schema.prepare(connection, Layout("ai")))
     assert known is not None
     waiting = [spool.Spool(known).put(user, json.dumps({"user_id": user, "pending": None})) for user in ("ada", "bob")]
     done = await users.export_user(admin.settings(url), "ada", path)

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories.import_lines import Lines
-from junkie_cli.core.schema import MEMORIES, SchemaState, Table
+from junkie_cli.core.schema import SchemaState, Table
 from tests.support.texts import texts
 
 COLUMNS = ("memory_id", "memory", "topics", "user_id", "input", "agent_id", "team_id", "created_at", "updated_at")
@@ -22,8 +23,8 @@ PLAIN = {"memory_id": "m", "memory": "x"}
 
 def lines() -> Lines:
     """Of a database without the column `feedback`."""
-    state = SchemaState.__new__(SchemaState)
-    object.__setattr__(state, "tables", {MEMORIES: TABLE})
+    layout = Layout("ai")
+    state = SchemaState(layout, True, True, {layout.memories: TABLE}, ())
     file: Any = io.BytesIO()
     return Lines(Path("x.jsonl"), file, state, None)
 

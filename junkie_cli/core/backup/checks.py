@@ -14,13 +14,12 @@ from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
 from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.source import Source
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
-from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS
+from junkie_cli.core.schema import OWN_TABLES
 
 if TYPE_CHECKING:
     from junkie_cli.core.database import Database
     from junkie_cli.core.settings import Settings
 
-_TELLING = frozenset({MEMORIES, SESSIONS, RUNS})
 _ENOUGH_TO_TELL = 20  # rows; below that, halving one table is everyday life
 _LOST = (
     "server closed the connection",
@@ -67,7 +66,7 @@ def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableConte
         return
     before, now = _rows(last.tables), _rows(tables)
     pairs = [("the database", sum(before.values()), sum(now.values()))]
-    pairs += [(name, rows, now.get(name, 0)) for name, rows in before.items() if name in _TELLING]
+    pairs += [(name, rows, now.get(name, 0)) for name, rows in before.items() if name in origin.names.values()]
     for name, rows, left in pairs:
         if left * 2 < rows and (name == "the database" or rows >= _ENOUGH_TO_TELL):
             raise BackupError(

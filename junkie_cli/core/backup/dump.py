@@ -26,6 +26,7 @@ from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.layout import Layout
 from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ async def make_backup(
     files.prepare_folder(folder)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie backup") as descriptor:
         files.sweep(folder)
-        run = _Run(database, settings.schema, options, voice, folder, name, descriptor, await catalogue.scan(folder))
+        run = _Run(database, settings.layout, options, voice, folder, name, descriptor, await catalogue.scan(folder))
         path, manifest = await run.go(checks.own_disk(folder, settings, database, options.target))
         pruned = await prune_job(folder, manifest.origin.job, options.keep, protect=path.name)
     return BackupResult(path, manifest, tuple(pruned))
@@ -106,7 +107,7 @@ class _Plan:
 @frozen
 class _Run:
     database: "Database"
-    schema: str
+    layout: Layout
     options: BackupOptions
     voice: Voice
     folder: Path
@@ -147,7 +148,7 @@ class _Run:
     async def _source(self) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
         async with open_source(
             self.database,
-            self.schema,
+            self.layout,
             whole_database=self.options.whole_database,
             lock_timeout=self.options.lock_timeout,
         ) as (connection, source):
@@ -190,7 +191,9 @@ class _Run:
             self.voice.warn(warning)
         if source.left_out:
             shown = ", ".join(source.left_out[:10]) + (", ..." if len(source.left_out) > 10 else "")
-            self.voice.note(f"not in this backup: {shown} (outside schema {self.schema}; --whole-database takes them)")
+            self.voice.note(
+                f"not in this backup: {shown} (outside schema {self.layout.schema}; --whole-database takes them)"
+            )
         if not plan.unprovable:
             return
         if self.options.require_verified:
@@ -229,7 +232,7 @@ class _Run:
         arguments += ["--no-sync", f"--snapshot={source.snapshot}"]
         arguments += [f"--lock-wait-timeout={int(self.options.lock_timeout * 1000)}"]
         if not self.options.whole_database:
-            arguments += ["-n", _pattern(self.schema), "--strict-names"]
+            arguments += ["-n", _pattern(self.layout.schema), "--strict-names"]
             arguments += ["-e", "*"] if source.extensions and plan.tools.major >= 14 else []
 
         def written() -> int:

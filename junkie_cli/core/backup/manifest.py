@@ -13,6 +13,7 @@ from typing import Any
 
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.layout import Role
 from junkie_cli.values import field, frozen
 
 FORMAT = 1
@@ -47,7 +48,10 @@ class Extension:
 
 @frozen
 class Origin:
-    """Where a dump comes from. `system_identifier` names the cluster; empty where the server would not tell."""
+    """Where a dump comes from. `system_identifier` names the cluster; empty where the server would not tell.
+
+    `names` are those of agno's tables by role (memories, sessions, runs); empty in manifests that are older than that.
+    """
 
     label: str
     database: str
@@ -57,6 +61,7 @@ class Origin:
     server_version: str
     encoding: str
     generation: str
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def job(self) -> tuple[str, str, str, bool]:
@@ -138,7 +143,7 @@ def _from_document(document: Mapping[str, Any]) -> Manifest:
     known = {known.name for known in fields(Manifest)}
     values = {name: value for name, value in document.items() if name in known}
     values |= {
-        "origin": Origin(**values["origin"]),
+        "origin": _checked_origin(values["origin"]),
         "tables": tuple(_checked_table(table) for table in values["tables"]),
         "extensions": tuple(Extension(**extension) for extension in values["extensions"]),
         "collations": tuple(str(name) for name in values["collations"]),
@@ -153,6 +158,15 @@ def _from_document(document: Mapping[str, Any]) -> Manifest:
     if manifest.bytes < 0 or len(manifest.sha256) != 64 or "/" in manifest.file:
         raise ValueError("impossible values")
     return manifest
+
+
+def _checked_origin(values: Mapping[str, Any]) -> Origin:
+    names = values.get("names", {})
+    if names and (
+        set(names) != {role.value for role in Role} or not all(isinstance(name, str) for name in names.values())
+    ):
+        raise ValueError("impossible names of tables")
+    return Origin(**values)
 
 
 def _checked_table(values: Mapping[str, Any]) -> TableContent:

@@ -15,6 +15,7 @@ from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
 from junkie_cli.core.backup.voice import Voice
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.schema import inspect, quoted
 from junkie_cli.values import frozen
 
@@ -56,9 +57,9 @@ class Source:
 
 @asynccontextmanager
 async def open_source(
-    database: "Database", schema: str, *, whole_database: bool, lock_timeout: float
+    database: "Database", layout: Layout, *, whole_database: bool, lock_timeout: float
 ) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
-    """Open a snapshot of `database` and read what a dump of `schema` (or of everything) will hold.
+    """Open a snapshot of `database` and read what a dump of a schema (or of everything) will hold.
 
     `lock_timeout` is in seconds. Raises DatabaseError, and BackupError when there is nothing to dump or a right to
     read it is missing.
@@ -69,8 +70,8 @@ async def open_source(
             # Never ended: it goes with its connection, which may be dead by then and would keep a ROLLBACK waiting.
             await connection.transaction(isolation="repeatable_read", readonly=True).start()
             await connection.execute(_limits(connection.get_server_version().major, lock_timeout))
-            origin = await _origin(connection, database.label, schema, whole_database)
-            yield connection, await _read(connection, url, origin, lock_timeout)
+            origin = await _origin(connection, database.label, layout.schema, whole_database)
+            yield connection, await _read(connection, url, origin, layout, lock_timeout)
     finally:
         await close_connection(connection)
 
@@ -177,7 +178,7 @@ _SIZES = "SELECT id, pg_table_size(id) FROM unnest($1::oid[]) id"
 
 
 async def _read(
-    connection: "asyncpg.Connection[Any]", url: "DatabaseUrl", origin: Origin, lock_timeout: float
+    connection: "asyncpg.Connection[Any]", url: "DatabaseUrl", origin: Origin, layout: Layout, lock_timeout: float
 ) -> Source:
     scope = (origin.schema, origin.whole_database)
     found = await connection.fetch(_TABLES, *scope)
@@ -192,7 +193,8 @@ async def _read(
             code="backup_empty",
         )
     await _lock([(row["schema"], row["name"]) for row in held], connection, lock_timeout)
-    origin = replace(origin, generation=(await inspect(connection, origin.schema)).generation)
+    state = await inspect(connection, layout)
+    origin = replace(origin, generation=state.generation, names=state.layout.document)
     sizes = {row[0]: row[1] for row in await connection.fetch(_SIZES, [row["oid"] for row in held])}
     extensions = [Extension(**dict(row)) for row in await connection.fetch(_EXTENSIONS, *scope)]
     return Source(

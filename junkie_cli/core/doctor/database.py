@@ -9,6 +9,7 @@ from junkie_cli.core.database import CONNECT_TIMEOUT, close_connection, label, l
 from junkie_cli.core.doctor.context import NAME, Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.layout import TableRef
 from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
 from junkie_cli.figures import duration
 
@@ -192,14 +193,14 @@ def _version(major: int, today: date) -> Finding:
     return ok("")
 
 
-_TABLES = (SESSIONS, RUNS, MEMORIES, VERSIONS)
+_TABLES: tuple[TableRef, ...] = (SESSIONS, RUNS, MEMORIES, VERSIONS)
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 async def _rights(context: Context) -> Finding:
     schema = context.settings.schema
     async with context.connection() as connection:
-        state = await inspect(connection, schema)
+        state = await inspect(connection, context.settings.layout)
         async with connection.transaction():
             row = await connection.fetchrow(
                 "SELECT current_user AS role, current_database() AS database, to_regnamespace(quote_ident($1)) IS NULL"
@@ -224,8 +225,8 @@ def _missing(state: SchemaState, role: str) -> list[Finding]:
         if lacking:
             findings.append(
                 failed(
-                    f"no right to {', '.join(lacking).lower()} in {table}",
-                    f"GRANT {', '.join(lacking)} ON {state.qualified(table)} TO {role}",
+                    f"no right to {', '.join(lacking).lower()} in {state.name(table)}",
+                    f"GRANT {', '.join(lacking)} ON {state.identifier(table)} TO {role}",
                     blocks="SELECT" in lacking,
                 )
             )

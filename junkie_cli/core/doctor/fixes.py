@@ -10,6 +10,7 @@ from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import NAME, Context
 from junkie_cli.core.doctor.model import Fix
 from junkie_cli.core.errors import DatabaseError, JunkieError
+from junkie_cli.core.layout import TableRef
 from junkie_cli.core.schema import MEMORIES, OWN_VERSIONS, RUNS, SESSIONS, SchemaState, ensure_own_tables, inspect
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ async def build_index(name: str, statement: str, context: Context, tell: Tell) -
     CONCURRENTLY cannot stand in a transaction, and may wait long for others to end theirs: it has no time limit.
     """
     tell(f"building {name}")
-    schema = context.settings.schema
+    layout = context.settings.layout
     connection = await open_connection(context.database.url, application_name=NAME)
     try:
         with translate_errors(context.database.url):
-            state = await inspect(connection, schema)
+            state = await inspect(connection, layout)
             if any(index.name == name and not index.valid for index in state.indexes):
                 await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {state.qualified(name)}")
             async with _told(name, context, tell):
@@ -86,11 +87,11 @@ async def add_own_tables(context: Context, tell: Tell) -> str:
     """Make junkie's own tables, or bring them up to this version."""
     tell("making junkie's own tables")
     async with context.connection(read_only=False) as connection, connection.transaction():
-        state = await inspect(connection, context.settings.schema)
+        state = await inspect(connection, context.settings.layout)
         if state.may("DELETE", OWN_VERSIONS):
             # Without its stamp a table that is missing is made too; what is there stays as it is.
             await connection.execute(f"DELETE FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
-        if not await ensure_own_tables(connection, context.settings.schema):
+        if not await ensure_own_tables(connection, context.settings.layout):
             raise DatabaseError(
                 f"the database user may not create tables in schema {context.settings.schema}",
                 hint="have its owner GRANT it: junkie doctor --only database.rights",
@@ -123,7 +124,7 @@ async def migrate(context: Context, tell: Tell) -> str:
     from junkie_cli.core.team import checkup
 
     try:
-        await checkup.migrate(context.database.url, context.settings.schema)
+        await checkup.migrate(context.database.url, context.schema.layout)
         after = await _counts(context)
     except DatabaseError as error:
         raise DatabaseError(
@@ -153,7 +154,7 @@ async def _backed_up(context: Context, tell: Tell) -> str:
 async def _counts(context: Context) -> dict[str, int]:
     """Rows of sessions and memories, and runs wherever they are kept."""
     async with context.connection() as connection:
-        state = await inspect(connection, context.settings.schema)
+        state = await inspect(connection, context.settings.layout)
         async with connection.transaction():
             return {
                 "memories": await _rows(connection, state, MEMORIES),
@@ -162,7 +163,7 @@ async def _counts(context: Context) -> dict[str, int]:
             }
 
 
-async def _rows(connection: "asyncpg.Connection[Any]", state: SchemaState, table: str) -> int:
+async def _rows(connection: "asyncpg.Connection[Any]", state: SchemaState, table: TableRef) -> int:
     if not state.has(table):
         return 0
     return int(await connection.fetchval(f"SELECT count(*) FROM {state.qualified(table)}"))

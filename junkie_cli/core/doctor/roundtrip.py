@@ -143,7 +143,8 @@ async def _check_seen(context: Context, state: SchemaState, user: str, memory_id
 def _tables(state: SchemaState) -> list[str]:
     """Every table with a user_id; runs before the sessions that they hang on."""
     found = [name for name, table in sorted(state.tables.items()) if "user_id" in table.columns]
-    return sorted(found, key=lambda name: (name == SESSIONS, name != RUNS, name not in OWN_TABLES))
+    sessions, runs = state.name(SESSIONS), state.name(RUNS)
+    return sorted(found, key=lambda name: (name == sessions, name != runs, name not in OWN_TABLES))
 
 
 async def _erase(context: Context, state: SchemaState, user: str) -> None:

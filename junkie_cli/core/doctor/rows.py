@@ -4,6 +4,7 @@ from junkie_cli.core import runs
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, ok, together, warning
 from junkie_cli.core.foreign import FIRST_BEYOND, beyond
+from junkie_cli.core.layout import Role
 from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.values import frozen
@@ -33,11 +34,11 @@ async def _rows(context: Context) -> Finding:
     async with context.connection() as connection, connection.transaction():
         for table, column, kinds in tables:
             rows = await connection.fetch(_statement(state, table, column, kinds)) if kinds else []
-            findings += [_found(table, kinds[row["kind"]], row["n"], list(row["ids"])) for row in rows]
+            findings += [_found(state.name(table), kinds[row["kind"]], row["n"], list(row["ids"])) for row in rows]
     return together(findings, ok("all are of the shape that agno writes"))
 
 
-def _statement(state: SchemaState, table: str, column: str, kinds: list[_Kind]) -> str:
+def _statement(state: SchemaState, table: Role, column: str, kinds: list[_Kind]) -> str:
     """SQL: for each kind that there is its number, how many rows are of it, and the first ids."""
     tests = ", ".join(f"CASE WHEN {kind.condition} THEN {number} END" for number, kind in enumerate(kinds))
     return (
@@ -52,12 +53,12 @@ def _found(table: str, kind: _Kind, count: int, ids: list[str]) -> Finding:
     return warning(f"{counted(count, 'row', 'rows')} of {table} {kind.what}: {named}", kind.hint)
 
 
-def _kinds(state: SchemaState, table: str) -> list[_Kind]:
+def _kinds(state: SchemaState, table: Role) -> list[_Kind]:
     shapes = {MEMORIES: _memories, SESSIONS: _sessions, RUNS: _runs}[table](state)
     return [*shapes, *(kind for column in ("created_at", "updated_at") for kind in _times(state, table, column))]
 
 
-def _times(state: SchemaState, table: str, column: str) -> list[_Kind]:
+def _times(state: SchemaState, table: Role, column: str) -> list[_Kind]:
     if not state.has_column(table, column) or state.column_type(table, column) != "bigint":
         return []
     time = f"t.{column}"
@@ -120,7 +121,7 @@ def _runs(state: SchemaState) -> list[_Kind]:
     return [_Kind(odd, "whose run_data is not an object", "nothing that was said can be read from them: correct them")]
 
 
-def _json(state: SchemaState, table: str, column: str) -> str | None:
+def _json(state: SchemaState, table: Role, column: str) -> str | None:
     """`json` or `jsonb`, None for a column of another type."""
     kind = state.column_type(table, column) if state.has_column(table, column) else None
     return kind if kind in ("json", "jsonb") else None

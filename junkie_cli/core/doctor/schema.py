@@ -1,6 +1,6 @@
 """Checks of the tables: agno's generation and columns, indexes, dead rows, and what lies beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version as installed_version
 
@@ -8,6 +8,7 @@ from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
 from junkie_cli.core.doctor.model import OK, Check, Finding, Fix, Waits, failed, ok, together, warning
+from junkie_cli.core.layout import VARIABLES, Role, TableRef
 from junkie_cli.core.schema import (
     MEMORIES,
     OWN_TABLES,
@@ -79,7 +80,8 @@ _FIT = {
 }
 """The types that every command can read, by the type that agno gives a column."""
 
-_COLUMNS = {MEMORIES: _MEMORY_COLUMNS, SESSIONS: _SESSION_COLUMNS, RUNS: _RUN_COLUMNS}
+_COLUMNS: Mapping[Role, Mapping[str, str]] = {MEMORIES: _MEMORY_COLUMNS, SESSIONS: _SESSION_COLUMNS, RUNS: _RUN_COLUMNS}
+_NEEDED: tuple[TableRef, ...] = (*_COLUMNS, VERSIONS)
 
 
 # --- tables and versions ----------------------------------------------------------------------------------------------
@@ -87,13 +89,13 @@ _COLUMNS = {MEMORIES: _MEMORY_COLUMNS, SESSIONS: _SESSION_COLUMNS, RUNS: _RUN_CO
 
 async def _tables(context: Context) -> Finding:
     async with context.connection() as connection:
-        state = context.state = await inspect(connection, context.settings.schema)
+        state = context.state = await inspect(connection, context.settings.layout)
     if state.generation == "none":
         return ok(f"schema {state.schema} has none of agno's tables yet: the first chat makes them")
     findings = [
         failed(
-            f"{table} lacks {', '.join(missing)}",
-            f"ALTER TABLE {state.qualified(table)} "
+            f"{state.name(table)} lacks {', '.join(missing)}",
+            f"ALTER TABLE {state.identifier(table)} "
             + ", ".join(f"ADD COLUMN {quoted(name)} {columns[name]}" for name in missing),
         )
         for table, columns in _COLUMNS.items()
@@ -101,17 +103,25 @@ async def _tables(context: Context) -> Finding:
     ]
     findings += [
         failed(
-            f"{table}.{column} is of type {is_}, where agno makes {wanted}",
-            f"ALTER TABLE {state.qualified(table)} ALTER COLUMN {quoted(column)} TYPE {wanted} USING ...",
+            f"{state.name(table)}.{column} is of type {is_}, where agno makes {wanted}",
+            f"ALTER TABLE {state.identifier(table)} ALTER COLUMN {quoted(column)} TYPE {wanted} USING ...",
             blocks=False,
         )
         for table, columns in _COLUMNS.items()
         for column, wanted in columns.items()
         if state.has_column(table, column) and (is_ := state.column_type(table, column)) not in _FIT[wanted]
     ]
-    there = [table for table in _COLUMNS if state.has(table)]
+    findings += [_view(state, table) for table in _COLUMNS if state.has(table) and state.table(table).is_view]
+    there = [state.name(table) for table in _COLUMNS if state.has(table)]
     return together(
         findings, ok(f"{', '.join(there)} in schema {state.schema}, as agno {_written_by(state)} makes them")
+    )
+
+
+def _view(state: SchemaState, role: Role) -> Finding:
+    return warning(
+        f"{state.name(role)} is a view: it is read, and nothing can be changed through it",
+        f"name the table behind it with {VARIABLES[role]}, and its schema with JUNKIE_SCHEMA",
     )
 
 
@@ -183,7 +193,8 @@ async def _stamped(context: Context, state: SchemaState) -> dict[str, str]:
         return {}
     async with context.connection() as connection, connection.transaction():
         rows = await connection.fetch(f"SELECT table_name, version FROM {state.qualified(VERSIONS)}")
-    return {row["table_name"]: row["version"] for row in rows if row["table_name"] in _COLUMNS}
+    names = state.layout.names.values()
+    return {row["table_name"]: row["version"] for row in rows if row["table_name"] in names}
 
 
 def _parts(version: str) -> tuple[int, ...]:
@@ -260,7 +271,7 @@ async def _indexes(context: Context) -> Finding:
     return together(findings, _early(state, missing, max(rows.values())))
 
 
-async def _rows(context: Context, table: str) -> int:
+async def _rows(context: Context, table: TableRef) -> int:
     """How many rows a table has, counted to ROWS_TO_INDEX and no further; as many where they may not be read."""
     state = context.schema
     if not state.may("SELECT", table):
@@ -340,7 +351,7 @@ WHERE c.relkind IN ('r', 'p') AND n.nspname <> $1 AND c.relname = ANY($2::text[]
 
 async def _location(context: Context) -> Finding:
     state = context.schema
-    names = [MEMORIES, SESSIONS, RUNS]
+    names = list(state.layout.names.values())
     async with context.connection() as connection, connection.transaction():
         # Where there is nothing in our own schema, the tables may be in any other; else only public misleads.
         rows = await connection.fetch(_ELSEWHERE, state.schema, names, state.generation == "none")
@@ -365,7 +376,7 @@ async def _location(context: Context) -> Finding:
 
 def require_tables_of_today(state: SchemaState) -> None:
     """Raise Waits unless a chat would find every table and make none."""
-    if state.generation == "none" or any(not state.has(table) for table in (*_COLUMNS, VERSIONS)):
+    if state.generation == "none" or any(not state.has(table) for table in _NEEDED):
         raise Waits("schema.tables", "the first chat makes agno's tables")
     if not state.has_own_tables:
         raise Waits("schema.junkie", "junkie's own tables are not there")

@@ -11,6 +11,7 @@ from junkie_cli.core import journal, owners, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.journal import MemoryChange
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories.listing import find_memory
 from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.query import Where
@@ -49,7 +50,7 @@ class ClearPreview:
     before: int
     samples: tuple[Memory, ...]
     undo_days: int
-    table_missing: bool
+    table_missing: str
     nearest: tuple[str, ...]
 
 
@@ -64,9 +65,9 @@ class Cleared:
     undo: str | None
 
 
-async def _prepare(connection: "asyncpg.Connection[Any]", schema_name: str) -> SchemaState:
+async def _prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
     """The state of the schema for a change that sees every row which it counts or compares."""
-    state = await schema.prepare(connection, schema_name)
+    state = await schema.prepare(connection, layout)
     row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
     return state
 
@@ -79,8 +80,8 @@ async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[
         raise UsageError("a new memory needs an owner", hint="name one with --user")
     change = MemoryChange("added", str(uuid4()), user_id, text, list(topics) or None)
     async with connect(settings) as connection:
-        await schema.ensure_memories_table(connection, settings.schema)
-        state = await _prepare(connection, settings.schema)
+        await schema.ensure_memories_table(connection, settings.layout)
+        state = await _prepare(connection, settings.layout)
         async with connection.transaction():
             erased_at = await journal.erased_at(connection, state, user_id)
             began = await journal.database_time(connection)
@@ -95,7 +96,7 @@ async def edit_memory(settings: Settings, memory_id: str, text: str) -> Changed:
     if not text.strip():
         raise UsageError("a memory needs a text", hint="to remove it: junkie memories delete ID")
     async with connect(settings) as connection:
-        state = await _prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.layout)
         async with connection.transaction():
             found = await find_memory(connection, state, memory_id)
             began = await journal.database_time(connection)
@@ -122,7 +123,7 @@ def _require_all(done: journal.AppliedChanges) -> None:
 async def preview_delete(settings: Settings, memory_ids: list[str]) -> tuple[Memory, ...]:
     """The memories with these ids. Raises NotFoundError naming those that are not there."""
     async with connect(settings) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         return await _find_all(connection, state, memory_ids)
 
@@ -130,7 +131,7 @@ async def preview_delete(settings: Settings, memory_ids: list[str]) -> tuple[Mem
 async def delete_memories(settings: Settings, memory_ids: list[str], *, undo: bool = True) -> Changed:
     """Delete these memories, all or none, and return what they were. Raises NotFoundError."""
     async with connect(settings) as connection:
-        state = await _prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.layout)
         async with connection.transaction():
             found = await _find_all(connection, state, memory_ids)
             began = await journal.database_time(connection)
@@ -172,18 +173,18 @@ async def preview_clear(
     Raises UsageError `unexpected_count` as `clear_memories` does.
     """
     async with connect(settings) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         database = await connection.fetchval("SELECT current_database()")
         undo_days = settings.history_days if state.may_create or state.has_own_tables else 0
-        before, samples = 0, tuple[Memory, ...]()
+        before, samples, missing = 0, tuple[Memory, ...](), "" if state.has(MEMORIES) else state.name(MEMORIES)
         if state.has(MEMORIES):
             on_step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             samples = await _newest(connection, state, user_id) if before else ()
         _require_count(before, expect)
         nearest = await owners.nearest(connection, state, user_id) if user_id and not before else ()
-        return ClearPreview(user_id, database, before, samples, undo_days, not state.has(MEMORIES), nearest)
+        return ClearPreview(user_id, database, before, samples, undo_days, missing, nearest)
 
 
 async def _newest(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None) -> tuple[Memory, ...]:
@@ -219,7 +220,7 @@ async def clear_memories(
     when `expect` is given and differs from what is there.
     """
     async with connect(settings) as connection:
-        state = await _prepare(connection, settings.schema)
+        state = await _prepare(connection, settings.layout)
         if not state.has(MEMORIES):
             _require_count(0, expect)
             return Cleared(user_id, 0, 0, 0, None)

@@ -28,7 +28,7 @@ class Exported:
 
     memories: int
     path: Path | None
-    table_missing: bool = False
+    table_missing: str = ""
 
 
 async def export_memories(
@@ -61,13 +61,13 @@ async def _export(
     sink = _Sink(write)
     try:
         async with connect(settings, read_only=True) as connection, connection.transaction():
-            state = await schema.inspect(connection, settings.schema)
+            state = await schema.inspect(connection, settings.layout)
             if not state.has(MEMORIES):
-                return Exported(0, path, table_missing=True)
+                return Exported(0, path, table_missing=state.name(MEMORIES))
             row_security.require_all_rows(state, MEMORIES, undone="nothing was exported")
             where = Where().owned_by("m.user_id", user_id)
             query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
-            guess = max(int(state.tables[MEMORIES].rows), 0) if user_id is None else 0
+            guess = max(int(state.table(MEMORIES).rows), 0) if user_id is None else 0
             count = await _copy_lines(
                 connection, query, where.arguments, sink, on_progress and (lambda done: on_progress(done, guess))
             )

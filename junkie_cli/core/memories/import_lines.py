@@ -46,7 +46,7 @@ class Lines:
         self.read = 0
         self._path = path
         self._file = file
-        self._columns = frozenset(state.tables[MEMORIES].columns)
+        self._columns = frozenset(state.table(MEMORIES).columns)
         self._decode = _plain_memory(self._columns).decode
         self._on_progress = on_progress
         self._homeless: dict[tuple[str, ...], tuple[str, ...]] = {}

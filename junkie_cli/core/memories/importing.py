@@ -65,8 +65,8 @@ async def import_memories(
     """
     with await open_to_read(path) as file:
         async with connect(settings, create=True) as connection:
-            await schema.ensure_memories_table(connection, settings.schema)
-            state = await schema.prepare(connection, settings.schema)
+            await schema.ensure_memories_table(connection, settings.layout)
+            state = await schema.prepare(connection, settings.layout)
             row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES, undone="nothing was imported")
             transaction = connection.transaction()
             await transaction.start()
@@ -196,7 +196,7 @@ def _same(state: SchemaState) -> str:
     """SQL: the stored row `m` says what the line `i.row` says, in every field that the line has."""
     stored = {
         name: f"({plain_json(f'm.{quoted(name)}')})::jsonb" if kind == "json" else f"to_jsonb(m.{quoted(name)})"
-        for name, kind in state.tables[MEMORIES].columns.items()
+        for name, kind in state.table(MEMORIES).columns.items()
         if name != "memory_id"
     }
     tests = [
@@ -221,7 +221,7 @@ def _update(state: SchemaState, batch: str | None) -> str:
     kept = {"memory_id", "user_id"}
     values = ", ".join(
         f"{quoted(name)} = CASE WHEN i.row ? '{name}' THEN {value} ELSE m.{quoted(name)} END"
-        for name, value in as_agno_stores("r", state.tables[MEMORIES].columns).items()
+        for name, value in as_agno_stores("r", state.table(MEMORIES).columns).items()
         if name not in kept
     )
     if batch is None:
@@ -244,7 +244,7 @@ def _update(state: SchemaState, batch: str | None) -> str:
 
 def _insert(state: SchemaState, batch: str | None) -> str:
     memories = state.qualified(MEMORIES)
-    columns = as_agno_stores("r", state.tables[MEMORIES].columns)
+    columns = as_agno_stores("r", state.table(MEMORIES).columns)
     if "created_at" in columns:  # exports of agno 2.2 lack it
         columns["created_at"] = f"coalesce(r.created_at, r.updated_at, {EPOCH_NOW})"
     insert = (

@@ -44,14 +44,14 @@ class MemoryFilter:
 class MemoryPage:
     """A page of memories, newest first; `next` is the cursor of the page after, None on the last.
 
-    The last `late` of them were written after the first page was read. `table_missing` says that agno has not made its
-    table yet, which is not the same as an empty one.
+    The last `late` of them were written after the first page was read. `table_missing` names the table that agno
+    has not made yet, which is not the same as an empty one.
     """
 
     memories: tuple[Memory, ...]
     next: str | None
     late: int = 0
-    table_missing: bool = False
+    table_missing: str = ""
     warnings: tuple[ResultWarning, ...] = ()
 
 
@@ -80,9 +80,9 @@ async def list_memories(
     """
     times = _times(wanted)
     async with connect(settings, read_only=replica) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         if not state.has(MEMORIES):
-            return MemoryPage((), None, table_missing=True)
+            return MemoryPage((), None, table_missing=state.name(MEMORIES))
 
         async def rows(place: Place, count: int) -> list[Any]:
             on_step(_looking(state, place))
@@ -253,7 +253,7 @@ async def _undated(
 async def get_memory(settings: Settings, memory_id: str) -> MemoryDetail:
     """One memory, with the run that it came from. Raises NotFoundError."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         memory = await find_memory(connection, state, memory_id)
         origin = await runs.find_by_message(connection, state, memory.user_id, memory.input)
         return MemoryDetail(memory, origin, row_security.warnings(state, MEMORIES, SESSIONS, RUNS))

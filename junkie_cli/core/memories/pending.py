@@ -25,7 +25,7 @@ async def list_pending(settings: Settings, user_id: str | None = None) -> Pendin
     """
     try:
         async with connect(settings) as connection, connection.transaction():
-            state = await schema.inspect(connection, settings.schema)
+            state = await schema.inspect(connection, settings.layout)
             found = await journal.list_pending(connection, state, user_id)
             known = await identity(connection, state)
     except DatabaseError as error:

@@ -38,7 +38,7 @@ class Found:
     memories: tuple[Memory, ...]
     more: bool
     words_only: bool = False
-    table_missing: bool = False
+    table_missing: str = ""
     warnings: tuple[ResultWarning, ...] = ()
 
 
@@ -60,9 +60,9 @@ async def search_memories(
     if not words:
         raise UsageError("there is nothing to search for", hint="for example: junkie memories search tea")
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         if not state.has(MEMORIES):
-            return Found((), more=False, table_missing=True)
+            return Found((), more=False, table_missing=state.name(MEMORIES))
         by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
         rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, on_step)
     memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))

@@ -3,6 +3,7 @@
 A batch is what one command or one extraction changed. Undoing a batch writes its own batch, which can be undone too.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ async def list_history(
 ) -> HistoryPage:
     """One page of the changes of memories: all, of one memory, of one user ("": of nobody); then those made since."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         if not state.has(HISTORY):
             return HistoryPage((), None, kept=False)
 
@@ -140,7 +141,7 @@ async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = 
     if batch is not None:
         _require_batch(batch)
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.schema)
+        state = await schema.prepare(connection, settings.layout)
         if not state.has_own_tables:
             raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
@@ -210,7 +211,7 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
 
     A temporary table of this transaction, for the batch may hold every memory there is.
     """
-    memories, columns = state.qualified(MEMORIES), state.tables[MEMORIES].columns
+    memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).columns
     before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
     changed = await connection.execute(
         f"CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id, {before} AS before,"
@@ -229,7 +230,7 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
 
 
 async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
-    memories, columns = state.qualified(MEMORIES), state.tables[MEMORIES].columns
+    memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).columns
     await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND u.now IS NOT NULL"
         " AND m.memory_id = u.memory_id"
@@ -295,10 +296,15 @@ BEGIN
   RETURN NULL;
 END $body$;
 REVOKE ALL ON FUNCTION @schema.junkie_record_change() FROM PUBLIC;
-DROP TRIGGER IF EXISTS junkie_history ON @schema.user_memories;
-CREATE TRIGGER junkie_history AFTER INSERT OR UPDATE OR DELETE ON @schema.user_memories
+DROP TRIGGER IF EXISTS junkie_history ON @table;
+CREATE TRIGGER junkie_history AFTER INSERT OR UPDATE OR DELETE ON @table
   FOR EACH ROW EXECUTE FUNCTION @schema.junkie_record_change();
 """
+
+
+def _record(state: SchemaState) -> str:
+    names = {"schema": quoted(state.schema), "table": state.qualified(MEMORIES)}
+    return re.sub(r"@(\w+)", lambda match: names[match[1]], _RECORD)
 
 
 async def record_others(settings: Settings, *, on: bool) -> bool:
@@ -307,9 +313,11 @@ async def record_others(settings: Settings, *, on: bool) -> bool:
     Raises DatabaseError when the table is missing or our tables cannot be made; the owner's rights are needed.
     """
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.schema)
+        state = await schema.prepare(connection, settings.layout)
         if not state.has(MEMORIES):
-            raise NotFoundError(f"agno has not made its table {MEMORIES} yet", hint="talk first: junkie chat")
+            raise NotFoundError(
+                f"agno has not made its table {state.name(MEMORIES)} yet", hint="talk first: junkie chat"
+            )
         if on and not state.has_own_tables:
             raise DatabaseError(
                 f"the junkie tables cannot be made in schema {state.schema}",
@@ -319,7 +327,7 @@ async def record_others(settings: Settings, *, on: bool) -> bool:
         async with connection.transaction():
             was_on = await records_others(connection, state)
             if on:
-                await connection.execute(_RECORD.replace("@schema", quoted(state.schema)))
+                await connection.execute(_record(state))
             else:
                 await connection.execute(f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {state.qualified(MEMORIES)}")
                 await connection.execute(f"DROP FUNCTION IF EXISTS {state.qualified(_FUNCTION)}()")

@@ -25,13 +25,14 @@ async def apply(connection: "asyncpg.Connection[Any]", found: Names, backup: Pat
 
     The old schema's ledger is first completed in the file beside the backups: the old schema may be dropped one day.
     """
-    live = await read_ledger(connection, await inspect(connection, found.schema))
+    live = await read_ledger(connection, await inspect(connection, settings.layout.within(found.schema)))
     if live:
         complete_ledger_file(settings.backup_dir, live)
     ledger = {erasure.erasure_id: erasure for erasure in (*_from_files(backup, settings), *live)}
-    known = {erasure.erasure_id for erasure in await read_ledger(connection, await inspect(connection, found.staging))}
+    staged = settings.layout.within(found.staging)
+    known = {erasure.erasure_id for erasure in await read_ledger(connection, await inspect(connection, staged))}
     wanted = [erasure for erasure in ledger.values() if erasure.erasure_id not in known]
-    return len(await apply_erasures(connection, found.staging, wanted))
+    return len(await apply_erasures(connection, staged, wanted))
 
 
 def _from_files(backup: Path, settings: "Settings") -> list[Erasure]:

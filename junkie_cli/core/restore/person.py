@@ -8,6 +8,7 @@ anew for them carries no summary of what others said.
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, NotFoundError
+from junkie_cli.core.layout import Layout, Role
 from junkie_cli.core.restore import erasures, rows
 from junkie_cli.core.restore.rows import Row, Run, Sides
 from junkie_cli.core.restore.target import open_target
@@ -39,20 +41,24 @@ _EXPANSION = 12  # see verify
 
 @frozen
 class Item:
-    """One row of the backup and what becomes of it. `data` is the row as JSON text, `session_id` that of a run."""
+    """One row of the backup and what becomes of it. `data` is the row as JSON text, `session_id` that of a run.
 
-    table: str
+    `table` is the name of the table that the row goes into.
+    """
+
+    role: Role
     id: str
     action: str
     why: str
     data: str
     session_id: str = ""
     run_data: str = ""
+    table: str = ""
 
     @property
     def text(self) -> str:
         """A memory's words, for people; empty for other rows."""
-        if self.table != MEMORIES:
+        if self.role is not MEMORIES:
             return ""
         memory = json.loads(self.data).get("memory")
         return memory if isinstance(memory, str) else json.dumps(memory)
@@ -132,7 +138,7 @@ async def plan(
 
 async def _refuse_erased(path: Path, user_id: str, database: "Database", settings: "Settings") -> None:
     async with open_target(database) as (_, connection):
-        state = await inspect(connection, settings.schema)
+        state = await inspect(connection, settings.layout)
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES, SESSIONS, RUNS)
         async with connection.transaction():
             await erasures.refuse_erased(connection, state, user_id, path, settings)
@@ -150,11 +156,21 @@ async def _compare(
     try:
         with translate_errors(copy):
             async with open_target(database) as (_, target), source.transaction(), target.transaction():
-                sides = Sides(await inspect(source, manifest.origin.schema), await inspect(target, settings.schema))
+                held = await inspect(source, _layout_of(manifest, settings))
+                sides = Sides(held, await inspect(target, settings.layout))
                 _check_generations(sides)
-                return [item async for item in _items(source, target, sides, user_id, replace_data)]
+                return [
+                    replace(item, table=sides.target.name(item.role))
+                    async for item in _items(source, target, sides, user_id, replace_data)
+                ]
     finally:
         await close_connection(source)
+
+
+def _layout_of(manifest: Manifest, settings: "Settings") -> Layout:
+    """The names of agno's tables in the backup; one made before manifests kept them goes by the settings."""
+    origin = manifest.origin
+    return Layout.of_document(origin.schema, origin.names) if origin.names else settings.layout.within(origin.schema)
 
 
 def _check_generations(sides: Sides) -> None:
@@ -194,16 +210,16 @@ async def _items(
             yield _judge_run(run, present.get(run.id), user_id, replace_data and sides.target.has(RUNS))
 
 
-def _judge(table: str, row: Row, there: Row | None, user_id: str, replace_data: bool) -> Item:
+def _judge(role: Role, row: Row, there: Row | None, user_id: str, replace_data: bool) -> Item:
     if there is None:
-        return Item(table, row.id, ADD, "not there", row.data)
+        return Item(role, row.id, ADD, "not there", row.data)
     if there.owner != user_id:
-        return Item(table, row.id, LEAVE, "belongs to another user now", row.data)
+        return Item(role, row.id, LEAVE, "belongs to another user now", row.data)
     if there.data == row.data:
-        return Item(table, row.id, LEAVE, "the same", row.data)
+        return Item(role, row.id, LEAVE, "the same", row.data)
     if replace_data:
-        return Item(table, row.id, CHANGE, "takes the backup's version", row.data)
-    return Item(table, row.id, LEAVE, "changed since; --replace takes the backup's version", row.data)
+        return Item(role, row.id, CHANGE, "takes the backup's version", row.data)
+    return Item(role, row.id, LEAVE, "changed since; --replace takes the backup's version", row.data)
 
 
 def _judge_run(run: Run, there: Run | None, user_id: str, replace_data: bool) -> Item:

@@ -55,7 +55,7 @@ async def carry_out(
         options = BackupOptions(wait_lock=wait_lock, allow_shrink=True, new_database=True, reason=BEFORE_RESTORE)
         safety = (await make_backup(database, settings, options, voice)).path
     async with open_target(database) as (_, connection):
-        state = await prepare(connection, settings.schema)
+        state = await prepare(connection, settings.layout)
         began = await journal.database_time(connection)
         async with connection.transaction():
             if even_erased:
@@ -64,27 +64,25 @@ async def carry_out(
             await journal.mark_writer(connection, "junkie")
             batch = str(uuid4()) if journal.records_history(state, settings.history_days) else None
             for item in planned.to_do():
-                if item.table == RUNS and old_runs_column(state):
+                if item.role is RUNS and old_runs_column(state):
                     continue
                 await _write(connection, state, planned.user_id, item, batch)
             if old_runs_column(state):
                 await _append_runs(connection, state, planned)
             await _check(connection, state, planned)
-    touched_memories = any(item.table == MEMORIES for item in planned.to_do())
+    touched_memories = any(item.role is MEMORIES for item in planned.to_do())
     return PersonResult(planned, tuple(planned.counts()), batch if touched_memories else None, safety)
 
 
 async def _write(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, item: Item, batch: str | None
 ) -> None:
-    table, key = state.qualified(item.table), KEYS[item.table]
+    table, key = state.qualified(item.role), KEYS[item.role]
     columns = await _columns_in(connection, state, item)
     names = ", ".join(quoted(name) for name in columns)
     values = f"SELECT {names} FROM json_populate_record(NULL::{table}, $1::text::json)"
     if item.action == ADD:
-        sql = (
-            f"INSERT INTO {table} ({names}) {values} ON CONFLICT DO NOTHING RETURNING row_to_json({_name(table)})::text"
-        )
+        sql = f"INSERT INTO {table} AS t ({names}) {values} ON CONFLICT DO NOTHING RETURNING row_to_json(t)::text"
         after = await connection.fetchval(sql, item.data)
         before = None
     else:
@@ -97,18 +95,14 @@ async def _write(
         after = await connection.fetchval(sql, item.data, item.id, user_id)
     if after is None:
         raise _changed_meanwhile(item)
-    if item.table == MEMORIES and batch:
+    if item.role is MEMORIES and batch:
         await _record(connection, state, user_id, item, batch, before, after)
-
-
-def _name(qualified: str) -> str:
-    return qualified.rpartition(".")[2]
 
 
 async def _columns_in(connection: "asyncpg.Connection[Any]", state: SchemaState, item: Item) -> Sequence[str]:
     """The columns that the row brings; the others take their defaults."""
     brought = await connection.fetch("SELECT json_object_keys($1::text::json)", item.data)
-    known: Mapping[str, str] = state.tables[item.table].columns
+    known: Mapping[str, str] = state.table(item.role).columns
     return [row[0] for row in brought if row[0] in known]
 
 
@@ -138,7 +132,7 @@ async def _append_runs(connection: "asyncpg.Connection[Any]", state: SchemaState
     kind = state.column_type(SESSIONS, "runs")
     by_session: dict[str, list[Item]] = {}
     for item in planned.to_do():
-        if item.table == RUNS:
+        if item.role is RUNS:
             by_session.setdefault(item.session_id, []).append(item)
     for session_id, items in by_session.items():
         element = state.safe_json("e.run", SESSIONS, "runs")
@@ -157,18 +151,18 @@ async def _append_runs(connection: "asyncpg.Connection[Any]", state: SchemaState
 
 async def _check(connection: "asyncpg.Connection[Any]", state: SchemaState, planned: PersonPlan) -> None:
     """Re-read, before anything is said to be done."""
-    for table in {item.table for item in planned.to_do()}:
-        if table == RUNS and old_runs_column(state):
+    for role in {item.role for item in planned.to_do()}:
+        if role is RUNS and old_runs_column(state):
             continue
-        wanted = [item.id for item in planned.to_do() if item.table == table]
+        wanted = [item.id for item in planned.to_do() if item.role is role]
         found = await connection.fetchval(
-            f"SELECT count(*) FROM {state.qualified(table)} WHERE {KEYS[table]} = ANY($1::text[]) AND user_id = $2",
+            f"SELECT count(*) FROM {state.qualified(role)} WHERE {KEYS[role]} = ANY($1::text[]) AND user_id = $2",
             wanted,
             planned.user_id,
         )
         if found != len(wanted):
             raise BackupError(
-                f"{found} of {len(wanted)} rows of {table} were found again; nothing was changed",
+                f"{found} of {len(wanted)} rows of {state.name(role)} were found again; nothing was changed",
                 hint="a trigger or a rule keeps them out: look at the table",
                 code="restore_incomplete",
             )

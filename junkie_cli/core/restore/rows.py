@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import runs
+from junkie_cli.core.layout import Role
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
-KEYS: Mapping[str, str] = {MEMORIES: "memory_id", SESSIONS: "session_id", RUNS: "run_id"}
+KEYS: Mapping[Role, str] = {MEMORIES: "memory_id", SESSIONS: "session_id", RUNS: "run_id"}
 
 
 @frozen
@@ -45,22 +46,22 @@ class Sides:
     source: SchemaState
     target: SchemaState
 
-    def columns(self, table: str) -> tuple[str, ...]:
+    def columns(self, table: Role) -> tuple[str, ...]:
         """Columns of the target that the source has too, or that can be derived."""
         return tuple(
             name
-            for name in self.target.tables[table].columns
+            for name in self.target.table(table).columns
             if self.source.has_column(table, name) and not (table == SESSIONS and name == "runs")
         ) + (("created_at",) if self._derived(table) else ())
 
-    def _derived(self, table: str) -> bool:
+    def _derived(self, table: Role) -> bool:
         return (
             table == MEMORIES
             and self.target.has_column(table, "created_at")
             and not self.source.has_column(table, "created_at")
         )
 
-    def select(self, side: SchemaState, table: str) -> str:
+    def select(self, side: SchemaState, table: Role) -> str:
         """SQL for (id, owner, data) of `table` as `t` at one side; the caller adds a condition on `t`."""
         inner = ", ".join(f"{self._expression(side, table, name)} AS {quoted(name)}" for name in self.columns(table))
         return (
@@ -68,7 +69,7 @@ class Sides:
             f" (SELECT row_to_json(x) FROM (SELECT {inner}) x)::text AS data FROM {side.qualified(table)} t"
         )
 
-    def _expression(self, side: SchemaState, table: str, name: str) -> str:
+    def _expression(self, side: SchemaState, table: Role, name: str) -> str:
         if name == "created_at" and self._derived(table):
             return "coalesce(t.created_at, 0)" if side is self.target else "coalesce(t.updated_at, 0)"
         column = f"t.{quoted(name)}"
@@ -77,14 +78,14 @@ class Sides:
         return f"{plain_json(column)}::jsonb"
 
 
-async def of_user(connection: "asyncpg.Connection[Any]", sides: Sides, table: str, user_id: str) -> list[Row]:
+async def of_user(connection: "asyncpg.Connection[Any]", sides: Sides, table: Role, user_id: str) -> list[Row]:
     """The user's rows of `table` in the source, by key."""
     sql = f"{sides.select(sides.source, table)} WHERE t.user_id = $1 ORDER BY 1"
     return [Row(**dict(row)) for row in await connection.fetch(sql, user_id)]
 
 
 async def by_id(
-    connection: "asyncpg.Connection[Any]", sides: Sides, side: SchemaState, table: str, ids: Sequence[str]
+    connection: "asyncpg.Connection[Any]", sides: Sides, side: SchemaState, table: Role, ids: Sequence[str]
 ) -> dict[str, Row]:
     """Rows of `table` at one side, by key, whoever's they are."""
     sql = f"{sides.select(side, table)} WHERE t.{KEYS[table]} = ANY($1::text[])"

@@ -78,7 +78,7 @@ async def plan(
     async with open_target(database) as (url, connection):
         target = await look(connection, url, database.label, schema)
         await check_fit(connection, manifest, schema)
-        generation = (await inspect(connection, schema)).generation
+        generation = (await inspect(connection, settings.layout.within(schema))).generation
         existing = await exact_rows(connection, schema, [name for name, _ in target.tables])
     occupied = target.occupied(schema)
     if occupied and not replace_data:

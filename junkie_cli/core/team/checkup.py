@@ -11,10 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from junkie_cli.core import schema as schemas
 from junkie_cli.core.database import engine_options, translate_errors
 from junkie_cli.core.database_errors import while_connecting
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team.models import build_models
 from junkie_cli.core.team.storage import TeamDatabase
@@ -39,7 +39,7 @@ async def describe_team(settings: Settings, *, offline: bool) -> TeamFacts:
     """Build the team that a chat would talk to, and look at it. Raises SettingsError when no provider is configured."""
     models = build_models(settings, offline=offline)
     try:
-        hero = build_team(settings, models, TeamDatabase(settings.schema), VolatileRecords(), "junkie-doctor")
+        hero = build_team(settings, models, TeamDatabase(settings.layout), VolatileRecords(), "junkie-doctor")
         team = hero.team
         return TeamFacts(
             memories_enabled=bool(team.add_memories_to_context) and hero.memory is not None,
@@ -98,14 +98,18 @@ def _translated(error: BaseException, url: DatabaseUrl, seconds: float) -> Datab
         )
 
 
-async def migrate(url: DatabaseUrl, schema: str) -> None:
-    """Run agno's own migration of sessions and memories in `schema`. Raises DatabaseError.
+async def migrate(url: DatabaseUrl, layout: Layout) -> None:
+    """Run agno's own migration of sessions and memories. Raises DatabaseError.
 
     Agno works step by step, each in a transaction of its own: after a failure it can be run again.
     """
     engine = create_async_postgres_engine(url.sqlalchemy(), **engine_options(url), hide_parameters=True)
     database = AsyncPostgresDb(
-        db_engine=engine, db_schema=schema, session_table=schemas.SESSIONS, memory_table=schemas.MEMORIES
+        db_engine=engine,
+        db_schema=layout.schema,
+        session_table=layout.sessions,
+        runs_table=layout.runs,
+        memory_table=layout.memories,
     )
     try:
         for kind in ("memories", "sessions"):

@@ -83,7 +83,7 @@ async def open_engine(
         await asyncio.to_thread(models.clients.get, choice.endpoint)
     if connections is None:
         return _engine(settings, models, VolatileRecords(), False, None)
-    state = await ensure_tables(connections, settings.schema, may_add_tables=may_add_tables)
+    state = await ensure_tables(connections, settings.layout, may_add_tables=may_add_tables)
     records = Records(connections, state, history_days=settings.history_days)
     engine = _engine(settings, models, records, memory, connections)
     async with connections.transaction(read_only=True) as connection:
@@ -100,7 +100,7 @@ def _engine(
     memory: bool,
     connections: Connections | None,
 ) -> TeamEngine:
-    storage = TeamDatabase(settings.schema)
+    storage = TeamDatabase(settings.layout if isinstance(records, VolatileRecords) else records.state.layout)
 
     def build(user_id: str) -> HeroTeam:
         return build_team(settings, models, storage, records, user_id, memory=memory)

@@ -21,6 +21,7 @@ from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.team.refusals import log_refusal
 from junkie_cli.core.team.values import MemoryEntry
 
@@ -112,13 +113,14 @@ def _refusal(name: str) -> Callable[..., Any]:
 class TeamDatabase(AsyncPostgresDb):
     """The `db` of every team. Holds no connection: what it gives and takes is the turn's."""
 
-    def __init__(self, schema: str) -> None:
+    def __init__(self, layout: Layout) -> None:
         super().__init__(
             id="junkie",  # the default is derived from the URL
             db_engine=create_async_engine("postgresql+asyncpg://", creator=_refuse_to_connect),
-            db_schema=schema,
-            session_table="agent_sessions",
-            memory_table="user_memories",
+            db_schema=layout.schema,
+            session_table=layout.sessions,
+            runs_table=layout.runs,
+            memory_table=layout.memories,
         )
 
     async def get_session(

@@ -18,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 from junkie_cli.core import schema as schemas
 from junkie_cli.core.database import Database, close_connection, translate_errors
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.layout import Layout, TableRef
 from junkie_cli.core.schema import SchemaState
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.values import TablesNeededError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = asyncpg.Connection[Any]
 
-_KINDS = {
+_KINDS: dict[TableRef, str] = {
     schemas.SESSIONS: "sessions",
     schemas.RUNS: "runs",
     schemas.MEMORIES: "memories",
@@ -35,23 +36,24 @@ _KINDS = {
 }
 
 
-async def ensure_tables(connections: Connections, schema: str, *, may_add_tables: bool) -> SchemaState:
+async def ensure_tables(connections: Connections, layout: Layout, *, may_add_tables: bool) -> SchemaState:
     """The state of a schema that a team can work on, with agno's tables and ours made where they are missing.
 
     Raises DatabaseError `schema_old` for tables of agno 2.2, in which memories cannot be kept, TablesNeededError when
     tables of agno 2 would get company and `may_add_tables` is False, and what the server says against making them.
     """
     async with connections.transaction(read_only=True) as connection:
-        state = await schemas.inspect(connection, schema)
+        state = await schemas.inspect(connection, layout)
     _check(state, connections.database, may_add_tables)
     if state.tables_agno_3_adds():
-        state = await _made(connections, schema)
+        state = await _made(connections, layout)
     if not state.has_own_tables:
         state = await _add_own(connections, state)
     return state
 
 
 def _check(state: SchemaState, database: Database, may_add_tables: bool) -> None:
+    state.require_tables()
     if state.generation == "2.2":
         raise DatabaseError(
             f"the tables in schema {state.schema} were made by agno 2.2, whose memories this agno cannot keep",
@@ -65,29 +67,29 @@ def _check(state: SchemaState, database: Database, may_add_tables: bool) -> None
         raise TablesNeededError(missing, database.label)
 
 
-async def _made(connections: Connections, schema: str) -> SchemaState:
+async def _made(connections: Connections, layout: Layout) -> SchemaState:
     try:
-        return await _make(connections, schema)
+        return await _make(connections, layout)
     except DatabaseError:
         # Somebody who does not know our lock, the bot say, may have been making the same tables at this moment.
-        return await _make(connections, schema)
+        return await _make(connections, layout)
 
 
-async def _make(connections: Connections, schema: str) -> SchemaState:
+async def _make(connections: Connections, layout: Layout) -> SchemaState:
     connection = await connections.open()
     try:
         with translate_errors(connections.database.url):
             # The isolation that SQLAlchemy asks for: its transactions are savepoints in this one.
             async with connection.transaction(isolation="read_committed"):
                 await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {schema}"
+                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", schemas.tables_lock(layout)
                 )
-                state = await schemas.inspect(connection, schema)
+                state = await schemas.inspect(connection, layout)
                 if not state.exists:  # agno does not quote the name
-                    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schemas.quoted(schema)}")
+                    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schemas.quoted(layout.schema)}")
                 await _create(connection, state, connections.database)
-                await _index(connection, schema, state.tables_agno_3_adds())
-                return await schemas.inspect(connection, schema)
+                await _index(connection, state.layout, state.tables_agno_3_adds())
+                return await schemas.inspect(connection, layout)
     finally:
         await close_connection(connection)  # SQLAlchemy has set codecs on it
 
@@ -96,23 +98,25 @@ async def _create(connection: "Connection", state: SchemaState, database: Databa
     maker = AsyncPostgresDb(
         db_engine=_engine_on(connection),
         db_schema=state.schema,
-        session_table=schemas.SESSIONS,
-        memory_table=schemas.MEMORIES,
+        session_table=state.layout.sessions,
+        runs_table=state.layout.runs,
+        memory_table=state.layout.memories,
         create_schema=False,
     )
+    missing = state.tables_agno_3_adds()
     try:
-        for table in state.tables_agno_3_adds():
-            await maker._get_table(_KINDS[table], create_table_if_not_found=True)
+        for kind in (kind for table, kind in _KINDS.items() if state.name(table) in missing):
+            await maker._get_table(kind, create_table_if_not_found=True)
     except SQLAlchemyError as error:
         raise _translated(error, database) from None
 
 
-async def _index(connection: "Connection", schema: str, made: Sequence[str]) -> None:
+async def _index(connection: "Connection", layout: Layout, made: Sequence[str]) -> None:
     """Our indexes on tables that are empty yet, where they cost nothing; on those of others only `doctor` makes any.
 
     Not the one for full text: each memory would pay for a search that few need.
     """
-    state = await schemas.inspect(connection, schema)
+    state = await schemas.inspect(connection, layout)
     for table, name, definition in state.missing_indexes():
         if table in made and not schemas.is_for_search(definition):
             await connection.execute(f"CREATE INDEX {schemas.quoted(name)} ON {state.qualified(table)} {definition}")
@@ -148,7 +152,7 @@ async def _add_own(connections: Connections, state: SchemaState) -> SchemaState:
     """Our tables beside agno's. A database that takes no writes now can still be talked on: it says so at each turn."""
     try:
         async with connections.transaction() as connection:
-            return await schemas.prepare(connection, state.schema)
+            return await schemas.prepare(connection, state.layout)
     except DatabaseError as error:
         if error.code != "database_readonly":
             raise

@@ -9,7 +9,6 @@ from junkie_cli.core.schema import OWN_TABLES, RUNS, SESSIONS, SchemaState, plai
 from junkie_cli.values import frozen
 
 _TEXTS = frozenset({"character varying", "text", "character", "name", '"char"'})
-OLD_RUNS = f"{SESSIONS}.runs"
 
 
 @frozen
@@ -22,10 +21,11 @@ class OwnTable:
 
 def own_tables(state: SchemaState) -> list[OwnTable]:
     """Every table of the schema with a user_id, from the catalogue; sessions and their runs have their own rules."""
+    known = {state.name(SESSIONS), state.name(RUNS)}
     return [
         OwnTable(name, is_user("user_id", table.columns["user_id"]))
         for name, table in sorted(state.tables.items())
-        if "user_id" in table.columns and name not in (SESSIONS, RUNS)
+        if "user_id" in table.columns and not table.is_view and name not in known
     ]
 
 
@@ -33,6 +33,11 @@ def searched(state: SchemaState) -> tuple[str, ...]:
     """Every table in which rows of a person may be: those that name a user or a session, and our own."""
     naming = (name for name, table in state.tables.items() if {"user_id", "session_id"} & set(table.columns))
     return tuple(sorted({*naming, *OWN_TABLES}))
+
+
+def old_runs(state: SchemaState) -> str:
+    """What the runs inside agno 2's column are called in counts and exports."""
+    return f"{state.name(SESSIONS)}.runs"
 
 
 def is_user(column: str, kind: str) -> str:

@@ -16,12 +16,12 @@ from junkie_cli.core import journal, owners, prompt_history, row_security, runs,
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.query import count_of
 from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.core.users import belongings, elsewhere
-from junkie_cli.core.users.belongings import OLD_RUNS
 from junkie_cli.core.users.ledger import Erasure, complete_ledger_file, read_ledger
 from junkie_cli.values import frozen
 
@@ -109,7 +109,10 @@ class _Work:
             if "session_id" in table.columns and "user_id" not in table.columns:
                 rows = f"DELETE FROM {self.state.qualified(name)} t WHERE t.session_id::text IN ({mine})"
                 await self.count(name, f"{rows} AND $1::text IS NOT NULL")
-        await self.count(SESSIONS, f"DELETE FROM {sessions} s WHERE s.session_id IN ({mine}) AND $1::text IS NOT NULL")
+        await self.count(
+            self.state.name(SESSIONS),
+            f"DELETE FROM {sessions} s WHERE s.session_id IN ({mine}) AND $1::text IS NOT NULL",
+        )
         await self._pass_on()
 
     async def _runs(self) -> None:
@@ -126,15 +129,18 @@ class _Work:
             f" ON r.session_id = c.session_id WHERE r.parent_run_id IN ({own})"
         )
         await self.connection.execute("ANALYZE pg_temp.junkie_erase_runs")
-        await self.count(RUNS, f"DELETE FROM {table} r WHERE r.run_id IN ({own}) AND $1::text IS NOT NULL")
+        await self.count(
+            self.state.name(RUNS), f"DELETE FROM {table} r WHERE r.run_id IN ({own}) AND $1::text IS NOT NULL"
+        )
 
     async def _old_runs(self) -> None:
         """Own runs are taken out of the arrays of shared sessions; other sessions go whole."""
         sessions, kind = self.state.qualified(SESSIONS), self.state.column_type(SESSIONS, "runs")
         elements = runs.elements(self.state, "s.runs")
-        self.say(OLD_RUNS)
+        name = belongings.old_runs(self.state)
+        self.say(name)
         own = belongings.own_run(self.state)
-        self.erased[OLD_RUNS] = await self.connection.fetchval(
+        self.erased[name] = await self.connection.fetchval(
             f"SELECT count(*) FROM {sessions} s JOIN {_SCOPE} c USING (session_id), LATERAL {elements} WHERE {own}",
             self.user_id,
         )
@@ -147,7 +153,7 @@ class _Work:
 
     async def _pass_on(self) -> None:
         self.say("shared sessions, which are passed on")
-        columns = self.state.tables[SESSIONS].columns
+        columns = self.state.table(SESSIONS).columns
         changes = ["user_id = CASE WHEN s.user_id = $1::text THEN c.heir ELSE s.user_id END"]
         if "summary" in columns:
             changes.append("summary = NULL")
@@ -175,7 +181,7 @@ async def erase_user(
     if not user_id:
         raise UsageError("whom? nothing was changed", hint="what belongs to nobody: junkie memories clear --no-owner")
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.schema)
+        state = await schema.prepare(connection, settings.layout)
         row_security.require_all_rows(state, *belongings.searched(state))
         transaction = connection.transaction()
         await transaction.start()
@@ -339,7 +345,7 @@ async def _after(
 
 
 async def apply_erasures(
-    connection: "asyncpg.Connection[Any]", schema_name: str, ledger: Iterable[Erasure], *, after: datetime | None = None
+    connection: "asyncpg.Connection[Any]", layout: Layout, ledger: Iterable[Erasure], *, after: datetime | None = None
 ) -> dict[str, Mapping[str, int]]:
     """Erase again, in restored data, everybody whom `ledger` names (erased later than `after`, when given).
 
@@ -350,7 +356,7 @@ async def apply_erasures(
     if not wanted:
         return {}
     async with schema.transaction(connection):
-        state = await schema.prepare(connection, schema_name)
+        state = await schema.prepare(connection, layout)
         done: dict[str, Mapping[str, int]] = {}
         for user_id in await _named_in(connection, state, wanted):
             await _mark_erased(connection, state, user_id)

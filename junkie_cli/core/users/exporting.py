@@ -53,7 +53,7 @@ async def export_user(
             connect(settings) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            state = await schema.inspect(connection, settings.schema)
+            state = await schema.inspect(connection, settings.layout)
             row_security.require_all_rows(state, *belongings.searched(state), undone="nothing was exported")
             for table, query in _queries(state):
                 on_step(f"exporting {table}")
@@ -77,23 +77,23 @@ def _queries(state: SchemaState) -> Iterator[tuple[str, str]]:
     own = ("session_id", "user_id", "session_data", "summary")
     shared = ", ".join(f"s.{name}" for name in own if state.has_column(SESSIONS, name))
     yield (
-        SESSIONS,
+        state.name(SESSIONS),
         f"SELECT row_to_json(s)::text AS row FROM {sessions} s JOIN {scope} c USING (session_id) WHERE NOT c.shared",
     )
     yield (
-        SESSIONS,
+        state.name(SESSIONS),
         f"SELECT row_to_json(t)::text AS row FROM (SELECT {shared} FROM {sessions} s JOIN {scope} c USING (session_id)"
         " WHERE c.shared) t",
     )
     if state.has(RUNS):
         yield (
-            RUNS,
+            state.name(RUNS),
             f"SELECT row_to_json(r)::text AS row FROM {state.qualified(RUNS)} r"
             f" WHERE r.run_id IN {belongings.own_runs(state, scope)}",
         )
     if state.has_runs_column:
         yield (
-            belongings.OLD_RUNS,
+            belongings.old_runs(state),
             f"SELECT json_build_object('session_id', s.session_id, 'run', e.run)::text AS row FROM {sessions} s"
             f" JOIN {scope} c USING (session_id), LATERAL {runs.elements(state, 's.runs')}"
             f" WHERE c.shared AND {belongings.own_run(state)}",

@@ -7,6 +7,7 @@ from junkie_cli.core import owners, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign import moment, scaled
+from junkie_cli.core.layout import Role
 from junkie_cli.core.paging import Moment, Place
 from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
@@ -47,7 +48,7 @@ class UserPage:
     users: tuple[User, ...]
     next: str | None
     late: int = 0
-    tables_missing: bool = False
+    tables_missing: str = ""
     warnings: tuple[ResultWarning, ...] = ()
 
 
@@ -59,10 +60,10 @@ async def list_users(
     Raises UsageError for a cursor that is not one.
     """
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.schema)
+        state = await schema.inspect(connection, settings.layout)
         tables = [table for table in (MEMORIES, SESSIONS, RUNS) if state.has(table)]
         if not tables:
-            return UserPage((), None, tables_missing=True)
+            return UserPage((), None, tables_missing=state.name(MEMORIES))
 
         async def rows(place: Place, count: int) -> list[str]:
             on_step(
@@ -83,7 +84,7 @@ async def list_users(
 
 
 async def _first(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[str], place: Place, count: int
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Place, count: int
 ) -> list[str]:
     """The next ids of users who had something when the first page was read."""
     found: list[str] = []
@@ -100,7 +101,7 @@ async def _first(
         last = ids[-1]["user_id"]
 
 
-def _there(state: SchemaState, tables: list[str], moment: Moment, now: Moment, where: Where) -> str:
+def _there(state: SchemaState, tables: list[Role], moment: Moment, now: Moment, where: Where) -> str:
     """SQL: the user `u` has a row that was there at `moment`; adds its arguments to `where`."""
     tests = [
         f"EXISTS (SELECT 1 FROM {state.qualified(table)} t WHERE t.user_id = u.user_id AND"
@@ -114,7 +115,7 @@ def _there(state: SchemaState, tables: list[str], moment: Moment, now: Moment, w
 
 
 async def _newcomers(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[str], place: Place, count: int
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Place, count: int
 ) -> list[str]:
     """The next ids of users who have come since, found by one look through all rows."""
     assert place.since is not None
@@ -138,7 +139,7 @@ async def _newcomers(
     return [row["user_id"] for row in rows]
 
 
-def _ids(state: SchemaState, tables: list[str], count: int) -> str:
+def _ids(state: SchemaState, tables: list[Role], count: int) -> str:
     """SQL of the next `count` user ids above $1.
 
     What no index gives has to be scanned: only up to the last of as many ids that the indexes gave.
