@@ -309,8 +309,10 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
     note(f"{_count(preview.before)} of {whom} in {label(invocation().settings())}, among them:")
     for memory in preview.samples:
         note(f"  {memory.memory[:200]}")
-    kept = f"kept for undo for {preview.undo_days} days" if keeps and preview.undo_days else "no copy is kept: final"
-    note(kept)
+    if not (keeps and preview.undo_days):
+        note("no copy is kept: final")
+    elif not yes:  # else it is told when it is done, if anything was there by then
+        note(f"a copy is kept for undo for {preview.undo_days} days")
     if preview.user_id is None:
         return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
     return require_confirmation(f"clear {_count(preview.before)} of {whom}?", yes=yes)
@@ -320,6 +322,10 @@ def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> N
     if not preview.before and not deleted:
         return _tell_nothing_to_clear(preview)
     print_line(f"deleted {_count(deleted)}")
+    if not deleted:
+        return note("another program removed them meanwhile")
+    if undo:
+        note(f"kept for undo for {preview.undo_days} days")
     return _tell_undo(undo)
 
 
@@ -333,32 +339,30 @@ def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
 def undo(
     batch: Annotated[
         str | None,
-        typer.Argument(metavar="BATCH", help="Default: the latest change.", autocompletion=completion.batch_ids),
+        typer.Argument(metavar="BATCH", help="Default: the newest change.", autocompletion=completion.batch_ids),
     ] = None,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take back what add, edit, delete, clear, import or the team changed."""
+    """Undo what add, edit, delete, clear, import or the team changed.
+
+    At a terminal the newest change that was not undone yet is shown, and undone when you agree. Without a terminal it
+    is the newest change of all, and only once.
+    """
+    from junkie_cli import undo_report
     from junkie_cli.core import memories
 
     settings = invocation().settings()
+    if batch is None and invocation().interactive:
+        change = invocation().run(memories.preview_undo(settings))
+        note(f"the newest change that was not undone: {undo_report.describe(change)}")
+        require_confirmation("undo it?", yes=yes)
+        batch = change.batch
     with working("putting memories back") as shown:
         done = invocation().run(memories.undo(settings, batch, on_step=shown.say))
-    if as_json:
-        conflicts = done.conflicts
-        print_json({"undone": done.undone, "conflicts": conflicts, "batch": done.batch})
-    else:
-        print_line(f"{_count(done.undone)} put back")
-    for conflict in done.conflicts:
-        warn(f"{conflict.memory_id} was changed again since and is left alone")
-        note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
+    undo_report.show(done, as_json=as_json)
     if done.conflict_count:
-        verb = "was" if done.conflict_count == 1 else "were"
-        warn(f"{_count(done.conflict_count)} {verb} changed again since and left alone")
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _said(text: str | None) -> str:
-    return "(not there)" if text is None else text
 
 
 @app.command(epilog="Example: junkie memories history -u ada; junkie memories history on")

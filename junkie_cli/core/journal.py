@@ -6,12 +6,13 @@ it; an erasure holds the same lock alone, so no write of ours can slip in behind
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign import objects
 from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import (
@@ -111,6 +112,32 @@ class Pending:
 # Two statements, not one: the second's snapshot must be taken when the lock is held.
 LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 7317))"
 LOCK_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7317))"
+
+LOCK_MOVING = "SELECT pg_advisory_xact_lock(hashtextextended('junkie memories ' || $1, 7319))"
+"""Holds off others who store memories under ids that they did not draw themselves; takes the schema's name."""
+
+
+async def hold_off_erasures(connection: "Connection", state: SchemaState) -> None:
+    """Wait for an erasure that is under way; one that begins later waits for this transaction, and finds its rows."""
+    if state.may("DELETE", TOMBSTONES):
+        await connection.execute(f"LOCK TABLE {state.qualified(TOMBSTONES)} IN SHARE MODE")
+
+
+@contextmanager
+def refusing_rows_that_are_there() -> Iterator[None]:
+    """Raise LockedError where the database refuses a row whose key is taken: another program was faster."""
+    import asyncpg
+
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        constraint = getattr(error, "constraint_name", None) or "unknown"
+        raise LockedError(
+            f"rows of the same key are there (constraint {constraint}): another program may have stored them just now;"
+            " nothing was changed",
+            hint=f"run it again; if it fails again, see what constraint {constraint} requires",
+            code="stored_at_once",
+        ) from None
 
 
 def tombstone_statement(state: SchemaState) -> str:

@@ -183,8 +183,31 @@ def test_export_import_undo_in_a_row(bot: Junkie) -> None:
     (bot.cwd / "all.jsonl").write_text(exported.stdout)
     assert bot.run("memories", "import", "all.jsonl", "--dry-run").ok().stdout.startswith("2 would be added")
     assert bot.run("memories", "import", "all.jsonl").ok().stdout == "2 added, 0 updated, 2 unchanged\n"
-    assert bot.run("memories", "undo").ok().stdout == "2 memories put back\n"
+    undone = bot.run("memories", "undo").ok()
+    assert undone.stdout == "2 memories removed\n"
+    assert "undone: 2 memories added of user 'ada', by junkie" in undone.stderr
     assert bot.run("memories", "list", "-u", "ada").ok().stderr == "no memories\n"
+    again = bot.run("memories", "undo")
+    assert (again.exit_code, again.stdout) == (1, "")
+    cleared = re.search(r"of 'ada': junkie memories undo (\S+)", again.stderr)
+    assert cleared, again.stderr
+    assert bot.run("memories", "undo", cleared[1]).ok().stdout == "2 memories put back\n"
+
+
+def test_undo_at_a_terminal_names_the_change_and_asks(bot: Junkie) -> None:
+    bot.run("memories", "add", "likes tea", "-u", "eve").ok()
+    bot.run("memories", "clear", "-u", "ada", "--yes").ok()
+    for answer, code, said in (("n", 1, "nothing was changed"), ("y", 0, "2 memories put back")):
+        child = bot.terminal("memories", "undo", columns=200)
+        child.expect_exact("2 memories deleted of user 'ada', by junkie")
+        child.expect_exact("undo it? [y/N]")
+        child.sendline(answer)
+        child.expect_exact(said)
+        child.wait()
+        assert child.exitstatus == code
+    child = bot.terminal("memories", "undo", "--yes", columns=200)
+    child.expect_exact("1 memory added of user 'eve'")
+    child.expect_exact("1 memory removed")
 
 
 def test_a_conflict_of_undo_shows_both_texts(bot: Junkie) -> None:

@@ -65,10 +65,10 @@ async def test_without_rights_on_one_table(junkie: Junkie, written_by: Make, adm
 CHANGES = (
     ("memories add Likes-chess -u ada --topic games", "memories.add"),
     ("memories edit {added} Plays-chess", "memories.edit"),
-    ("memories undo", "memories.undo"),
+    ("memories undo --yes", "memories.undo"),
     ("memories delete {added} --yes", "memories.delete"),
     ("memories clear -u ada --yes", "memories.clear"),
-    ("memories undo", "memories.undo"),
+    ("memories undo --yes", "memories.undo"),
     ("memories import all.jsonl --overwrite", "memories.import"),
     ("sessions delete c1 --yes", "sessions.delete"),
     ("users erase ada --yes", "users.erase"),

@@ -40,7 +40,7 @@ CHANGING = [
     ("memories delete {id} --yes", ROWS, "deleting 1 memory"),
     ("memories clear -u ada --yes", ROWS, "deleting 2 memories, keeping them for undo"),
     ("memories clear -u ada --yes --no-undo", ROWS, "deleting 2 memories"),
-    ("memories undo", WRITERS, "putting back 1 memory"),
+    ("memories undo --yes", WRITERS, "putting back 1 memory"),
     ("memories import new.jsonl", WRITERS, "storing"),
     ("memories history on", WRITERS, "waiting for others who write memories"),
     ("users erase ada --dry-run", ROWS, "counting what would go: user_memories ("),

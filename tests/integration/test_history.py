@@ -34,23 +34,76 @@ async def test_each_change_is_taken_back_to_the_byte(written_by: Make, admin: Ad
         done = await change()
         assert await admin.value(url, WHOLE) != before
         undone = await memories.undo(settings, done.undo)
-        assert (undone.conflict_count, undone.undone_batch) == (0, done.undo)
+        assert (undone.conflict_count, undone.change.batch) == (0, done.undo)
         assert await admin.value(url, WHOLE) == before
 
 
-async def test_undo_without_a_batch_goes_back_step_by_step(written_by: Make, admin: Administration) -> None:
+async def test_what_is_not_undone_yet_is_shown_step_by_step(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
     with pytest.raises(NotFoundError, match=r"nothing (can be undone|to undo)"):
-        await memories.undo(settings)
-    for text in ("one", "two", "three"):
-        await memories.add_memory(settings, "eve", text)
-    for _ in range(3):
-        assert (await memories.undo(settings)).undone == 1
+        await memories.preview_undo(settings)
+    for user in ("eve", "ada", "eve"):
+        await memories.add_memory(settings, user, "text")
+    for user in ("eve", "ada", "eve"):
+        change = await memories.preview_undo(settings)
+        assert (change.by, change.added, change.updated, change.deleted) == ("junkie", 1, 0, 0)
+        assert (change.users, change.user_ids) == (1, (user,))
+        undone = await memories.undo(settings, change.batch)
+        assert (undone.restored, undone.removed, undone.reverted, undone.change) == (0, 1, 0, change)
     assert await admin.value(url, WHOLE) == before
     with pytest.raises(NotFoundError):
-        await memories.undo(settings)
+        await memories.preview_undo(settings)
+
+
+async def test_without_a_batch_the_newest_change_is_undone_once(written_by: Make, admin: Administration) -> None:
+    url = written_by("3.1")
+    settings = admin.settings(url)
+    older = await memories.add_memory(settings, "ada", "of ada")
+    await memories.clear_memories(settings, "bob")
+    undone = await memories.undo(settings)
+    assert (undone.restored, undone.change.user_ids) == (1, ("bob",))
+    before = await admin.value(url, WHOLE)
+    for _ in range(2):
+        with pytest.raises(NotFoundError, match="was undone already") as caught:
+            await memories.undo(settings)
+        assert caught.value.code == "already_undone"
+        assert f"of 'ada': junkie memories undo {older.undo}" in caught.value.hint
+    assert await admin.value(url, WHOLE) == before
+
+
+async def test_a_batch_that_was_undone_is_not_undone_again(written_by: Make, admin: Administration) -> None:
+    url = written_by("2.9")
+    settings = admin.settings(url)
+    first, *_ = await ids(settings, "ada")
+    for change in (
+        lambda: memories.add_memory(settings, "ada", "new"),
+        lambda: memories.edit_memory(settings, first, "another"),
+        lambda: memories.delete_memories(settings, [first]),
+    ):
+        done = await change()
+        await memories.undo(settings, done.undo)
+        before = await admin.value(url, WHOLE)
+        with pytest.raises(NotFoundError, match="was undone already"):
+            await memories.undo(settings, done.undo)
+        assert await admin.value(url, WHOLE) == before
+
+
+async def test_the_rest_of_a_batch_is_undone_later(written_by: Make, admin: Administration) -> None:
+    url = written_by("2.9")
+    settings = admin.settings(url)
+    before = await admin.value(url, WHOLE)
+    cleared = await memories.clear_memories(settings, None)
+    inserted = "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
+    some = await admin.value(url, "SELECT min(memory_id) FROM ai.junkie_history")
+    await admin.do(url, f"{inserted} VALUES ('{some}', '\"other\"', 'ada', 1, 1)")
+    first = await memories.undo(settings, cleared.undo)
+    assert (first.restored, first.conflict_count) == (3, 1)
+    await admin.do(url, f"DELETE FROM ai.user_memories WHERE memory_id = '{some}'")
+    rest = await memories.undo(settings, cleared.undo)
+    assert (rest.restored, rest.already, rest.conflict_count) == (1, 3, 0)
+    assert await admin.value(url, WHOLE) == before
 
 
 async def test_an_undo_can_be_undone(written_by: Make, admin: Administration) -> None:

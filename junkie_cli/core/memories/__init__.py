@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from junkie_cli.core.memories.batches import Batch
     from junkie_cli.core.memories.changing import (
         Changed,
         Cleared,
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
         HistoryPage,
         Undone,
         list_history,
+        preview_undo,
         record_others,
         text_in,
         undo,
     )
 
 __all__ = [
+    "Batch",
     "Change",
     "Changed",
     "ClearPreview",
@@ -59,6 +62,7 @@ __all__ = [
     "list_pending",
     "preview_clear",
     "preview_delete",
+    "preview_undo",
     "record_others",
     "search_memories",
     "text_in",
@@ -67,6 +71,7 @@ __all__ = [
 
 # A command uses one of these modules; importing all of them took a third of what `memories list` takes by itself.
 _HOMES = {
+    "batches": {"Batch"},
     "changing": {
         "Changed",
         "Cleared",
@@ -84,7 +89,17 @@ _HOMES = {
     "model": {"Memory"},
     "pending": {"list_pending"},
     "searching": {"Found", "search_memories"},
-    "undoing": {"Change", "Conflict", "HistoryPage", "Undone", "list_history", "record_others", "text_in", "undo"},
+    "undoing": {
+        "Change",
+        "Conflict",
+        "HistoryPage",
+        "Undone",
+        "list_history",
+        "preview_undo",
+        "record_others",
+        "text_in",
+        "undo",
+    },
 }
 
 

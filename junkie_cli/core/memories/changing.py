@@ -227,12 +227,14 @@ async def clear_memories(
         keeps = undo and journal.records_history(state, settings.history_days)
         batch = str(uuid4()) if keeps else None
         where = Where().owned_by("m.user_id", user_id)
-        async with connection.transaction():
+        async with connection.transaction(isolation="read_committed"):
             on_step("waiting for others who write for the same user")
             await connection.execute(journal.LOCK_ALONE, journal.lock_name(state, user_id or ""))
             on_step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             _require_count(before, expect)
+            if not before:
+                return Cleared(user_id, 0, 0, 0, None)
             on_step(f"deleting {number(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
             deleted = await journal.delete_where(connection, state, where.sql, where.arguments, batch=batch)
             if keeps:

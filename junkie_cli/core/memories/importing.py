@@ -61,25 +61,30 @@ async def import_memories(
     """Add the memories of a JSON Lines file; those that are there already, the same in all that a line says, stay.
 
     `-` is stdin. A line whose id is stored with another content is a conflict, unless `overwrite`; with another owner
-    always. Raises UsageError naming lines or ids, FileError when the file cannot be read; nothing is imported then.
+    always. Two at once follow one another. Raises UsageError naming lines or ids, FileError when the file cannot be
+    read, LockedError when another program stored the same ids meanwhile; nothing is imported then.
     """
     with await open_to_read(path) as file:
         async with connect(settings, create=True) as connection:
             await schema.ensure_memories_table(connection, settings.layout)
             state = await schema.prepare(connection, settings.layout)
             row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES, undone="nothing was imported")
-            transaction = connection.transaction()
+            # After waiting for another import each statement has to see what that one committed.
+            transaction = connection.transaction(isolation="read_committed")
             await transaction.start()
             try:
                 lines = Lines(path, file, state, on_progress)
                 await _stage(connection, lines)
+                on_step("waiting for others who change memories")
+                await connection.execute(journal.LOCK_MOVING, state.schema)
                 on_step("comparing with what is stored")
                 await _refuse_erased(connection, state, even_erased)
                 await _refuse_conflicts(connection, state, overwrite)
                 keeps = undo and journal.records_history(state, settings.history_days)
                 batch = str(uuid4()) if keeps else None
                 on_step("storing")
-                done = await _merge(connection, state, lines.read, batch, overwrite=overwrite)
+                with journal.refusing_rows_that_are_there():
+                    done = await _merge(connection, state, lines.read, batch, overwrite=overwrite)
                 if keeps:
                     await journal.prune_history(connection, state, settings.history_days)
             except BaseException:
@@ -151,8 +156,7 @@ async def _refuse_erased(connection: "asyncpg.Connection[Any]", state: SchemaSta
     """No erased person comes back by an old file; an erasure that is under way waits for us, and finds our rows."""
     if even_erased or not state.may("SELECT", TOMBSTONES) or not state.may("SELECT", OWN_VERSIONS):
         return
-    if state.may("DELETE", TOMBSTONES):
-        await connection.execute(f"LOCK TABLE {state.qualified(TOMBSTONES)} IN SHARE MODE")
+    await journal.hold_off_erasures(connection, state)
     row = await connection.fetchrow(
         "SELECT count(*) AS users, min(line) AS line FROM (SELECT row ->> 'user_id' AS user_id, min(line) AS line"
         f" FROM pg_temp.junkie_import GROUP BY 1) u JOIN {state.qualified(TOMBSTONES)} t ON t.user_hash ="

@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from junkie_cli.core import journal, paging, row_security, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning, UsageError
+from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning
 from junkie_cli.core.foreign import as_text, objects
+from junkie_cli.core.memories import batches
+from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
@@ -72,14 +74,23 @@ class Conflict:
 class Undone:
     """What an undo did: how many memories are as before, those it refused (the first hundred), and its own batch.
 
-    `undone_batch` is the batch that was taken back, `batch` the one that undoes the undo (None: nothing was changed).
+    `restored`, `removed` and `reverted` are the parts of `undone`; `already` counts those that were as before anyway.
+    `change` is the batch that was undone, `batch` the one that undoes the undo (None: nothing was changed).
     """
 
-    undone: int
+    restored: int
+    removed: int
+    reverted: int
+    already: int
     conflicts: tuple[Conflict, ...]
     conflict_count: int
-    undone_batch: str
+    change: Batch
     batch: str | None
+
+    @property
+    def undone(self) -> int:
+        """How many memories were changed back."""
+        return self.restored + self.removed + self.reverted
 
 
 def text_in(row: Mapping[str, Any] | None) -> str | None:
@@ -132,44 +143,44 @@ def _change(row: Mapping[str, Any]) -> Change:
 # --- undo -------------------------------------------------------------------------------------------------------------
 
 
-async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = unheard) -> Undone:
-    """Take a batch back: the latest change of ours that was not taken back yet, or the one named.
+async def preview_undo(settings: Settings) -> Batch:
+    """The newest change of ours that was not undone yet: what `undo` with its batch would undo.
 
-    Each memory of the batch goes back to what it was before; one that was changed again since is left as it is and
-    reported. One transaction. Raises NotFoundError when there is nothing to undo, UsageError for a malformed batch.
+    Raises NotFoundError when there is nothing to undo.
     """
-    if batch is not None:
-        _require_batch(batch)
     async with connect(settings) as connection:
         state = await schema.prepare(connection, settings.layout)
-        if not state.has_own_tables:
-            raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
-        row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
+        _require_history(state)
         async with connection.transaction():
-            chosen = await _chosen_batch(connection, state, batch)
-            return await _undo(connection, state, chosen, settings.history_days, on_step)
+            return await batches.summary(connection, state, await batches.newest_not_undone(connection, state))
 
 
-def _require_batch(batch: str) -> None:
-    try:
-        UUID(batch)
-    except ValueError:
-        raise UsageError(f"{batch!r} is not a batch", hint="batches are listed by: junkie memories history") from None
+async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = unheard) -> Undone:
+    """Undo a batch: the named one, or the newest change of ours, which is undone once.
+
+    Each memory of the batch goes back to what it was before; one that was changed again since is left as it is and
+    reported. One transaction; two at once follow one another. Raises NotFoundError when there is nothing to undo or it
+    was undone already, UsageError for a malformed batch, LockedError when another program stored the same memories.
+    """
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.layout)
+        _require_history(state)
+        with journal.refusing_rows_that_are_there():
+            # After waiting for another each statement has to see what that one committed.
+            async with connection.transaction(isolation="read_committed"):
+                on_step("waiting for others who change memories")
+                await connection.execute(journal.LOCK_MOVING, state.schema)
+                await journal.hold_off_erasures(connection, state)
+                change = await batches.summary(
+                    connection, state, await batches.newest(connection, state) if batch is None else batch
+                )
+                return await _undo(connection, state, change, settings.history_days, on_step)
 
 
-async def _chosen_batch(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str | None) -> str:
-    table = state.qualified(HISTORY)
-    if batch is None:
-        found = await connection.fetchval(
-            f"SELECT batch::text FROM {table} h WHERE undo_of IS NULL AND by IN ('junkie', 'team')"
-            f" AND NOT EXISTS (SELECT 1 FROM {table} u WHERE u.undo_of = h.batch) ORDER BY change_id DESC LIMIT 1"
-        )
-        if found is None:
-            raise NotFoundError("nothing to undo", hint="see what was changed: junkie memories history")
-        return str(found)
-    if not await connection.fetchval(f"SELECT 1 FROM {table} WHERE batch = $1::text::uuid LIMIT 1", batch):
-        raise NotFoundError(f"no batch {batch}", hint="it may be older than is kept: junkie memories history")
-    return batch
+def _require_history(state: SchemaState) -> None:
+    if not state.has_own_tables:
+        raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
+    row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
 
 
 # First and last state of each memory in the batch, in one pass: history that was just written has no statistics yet,
@@ -185,37 +196,45 @@ WHERE before IS NOT NULL OR after IS NOT NULL
 
 
 async def _undo(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, keep_days: int, on_step: Tell
+    connection: "asyncpg.Connection[Any]", state: SchemaState, change: Batch, keep_days: int, on_step: Tell
 ) -> Undone:
     on_step("reading what was changed")
     await journal.mark_writer(connection, "junkie")
-    await _compare(connection, state, batch, on_step)
+    await _compare(connection, state, change.batch, on_step)
     new_batch = str(uuid4())
-    done = await connection.execute(
-        f"INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before, after, undo_of)"
+    made = await connection.fetch(
+        f"WITH made AS (INSERT INTO {state.qualified(HISTORY)}"
+        " (batch, by, action, memory_id, user_id, before, after, undo_of)"
         " SELECT $1::text::uuid, 'junkie', CASE WHEN now IS NULL THEN 'added' WHEN before IS NULL THEN 'deleted'"
-        " ELSE 'updated' END, memory_id, user_id, now, before, $2::text::uuid FROM pg_temp.junkie_undo WHERE unchanged",
+        " ELSE 'updated' END, memory_id, user_id, now, before, $2::text::uuid FROM pg_temp.junkie_undo WHERE unchanged"
+        " RETURNING action) SELECT action, count(*) AS count FROM made GROUP BY 1",
         new_batch,
-        batch,
+        change.batch,
     )
-    on_step(f"putting back {number(count_of(done), 'memory', 'memories')}")
+    counts = {row["action"]: row["count"] for row in made}
+    on_step(f"putting back {number(sum(counts.values()), 'memory', 'memories')}")
     await _put_back(connection, state)
     await journal.prune_history(connection, state, max(keep_days, 1))
+    already = await connection.fetchval("SELECT count(*) FROM pg_temp.junkie_undo WHERE already")
     conflicts, count = await _conflicts(connection)
-    undone = count_of(done)
-    return Undone(undone, conflicts, count, batch, new_batch if undone else None)
+    if already and not counts and not count:
+        raise await batches.already_undone(connection, state, change.batch)
+    restored, removed, reverted = (counts.get(action, 0) for action in ("added", "deleted", "updated"))
+    own_batch = new_batch if counts else None
+    return Undone(restored, removed, reverted, already, conflicts, count, change, own_batch)
 
 
 async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, on_step: Tell) -> None:
     """Fill `junkie_undo`: each memory of the batch before and after it, and now; `unchanged` since is what may go back.
 
-    A temporary table of this transaction, for the batch may hold every memory there is.
+    `already` are those that were changed since to what they were before. A temporary table of this transaction, for
+    the batch may hold every memory there is.
     """
     memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).columns
     before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
     changed = await connection.execute(
         f"CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id, {before} AS before,"
-        f" {after} AS after, NULL::json AS now, true AS unchanged"
+        f" {after} AS after, NULL::json AS now, true AS unchanged, false AS already"
         f" FROM ({_NET.replace('{history}', state.qualified(HISTORY))}) net",
         batch,
     )
@@ -224,9 +243,15 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
     await connection.execute(
         f"WITH m AS MATERIALIZED (SELECT m.* FROM {memories} m JOIN pg_temp.junkie_undo USING (memory_id)"
         " FOR UPDATE OF m) UPDATE pg_temp.junkie_undo u SET now = row_to_json(m),"
-        f" unchanged = u.after IS NOT NULL AND {_same_content(columns)} FROM m WHERE m.memory_id = u.memory_id"
+        f" unchanged = u.after IS NOT NULL AND {_same_content('u.after', columns)},"
+        f" already = u.before IS NOT NULL AND {_same_content('u.before', columns)} FROM m"
+        " WHERE m.memory_id = u.memory_id"
     )
-    await connection.execute("UPDATE pg_temp.junkie_undo SET unchanged = false WHERE now IS NULL AND after IS NOT NULL")
+    await connection.execute(
+        "UPDATE pg_temp.junkie_undo SET unchanged = false, already = before IS NULL"
+        " WHERE now IS NULL AND after IS NOT NULL"
+    )
+    await connection.execute("UPDATE pg_temp.junkie_undo SET already = false WHERE already AND unchanged")
 
 
 async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
@@ -245,15 +270,15 @@ async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -
     )
 
 
-def _same_content(columns: Mapping[str, str]) -> str:
-    """SQL: the row `m` says what `u.after` says, in every column that both have."""
+def _same_content(side: str, columns: Mapping[str, str]) -> str:
+    """SQL: the row `m` says what `side`, such as `u.after`, says, in every column that both have."""
     stored = {
         name: plain_json(f"m.{quoted(name)}") if kind == "json" else f"to_json(m.{quoted(name)})"
         for name, kind in columns.items()
         if name not in _NOT_CONTENT
     }
     return " AND ".join(
-        f"((u.after -> '{name}') IS NULL OR (u.after -> '{name}')::text = coalesce({value}::text, 'null'))"
+        f"(({side} -> '{name}') IS NULL OR ({side} -> '{name}')::text = coalesce({value}::text, 'null'))"
         for name, value in stored.items()
     )
 
@@ -261,7 +286,7 @@ def _same_content(columns: Mapping[str, str]) -> str:
 async def _conflicts(connection: "asyncpg.Connection[Any]") -> tuple[tuple[Conflict, ...], int]:
     rows = await connection.fetch(
         "SELECT memory_id, now::text AS now, before::text AS before, count(*) OVER () AS total"
-        f" FROM pg_temp.junkie_undo WHERE NOT unchanged ORDER BY memory_id LIMIT {_SHOWN_CONFLICTS}"
+        f" FROM pg_temp.junkie_undo WHERE NOT unchanged AND NOT already ORDER BY memory_id LIMIT {_SHOWN_CONFLICTS}"
     )
     conflicts = tuple(
         Conflict(row["memory_id"], text_in(_stored(row["now"])), text_in(_stored(row["before"]))) for row in rows
