@@ -35,8 +35,8 @@ def show(done: "Undone", *, as_json: bool) -> None:
         warn(f"{conflict.memory_id} was changed again since and is left alone")
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
     if done.conflict_count:
-        one, many = "memory was changed again since and is", "memories were changed again since and are"
-        warn(f"{number(done.conflict_count, one, many)} left alone")
+        one, many = "memory was changed again since", "memories were changed again since"
+        warn(f"{number(done.conflict_count, one, many)} and left alone")
 
 
 def _print_counts(done: "Undone") -> None:
