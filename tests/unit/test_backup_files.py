@@ -2,53 +2,15 @@
 
 import os
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from junkie_cli.core.backup import catalogue, files, lock, prune
 from junkie_cli.core.backup import manifest as manifests
-from junkie_cli.core.backup.manifest import Extension, Manifest, Origin, TableContent
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError, LockedError, NotFoundError
-from tests.support.texts import texts
-
-AT = datetime(2026, 3, 15, 12, tzinfo=UTC)
-ORIGIN = Origin("here", "bot", "ai", False, "7711", "17.10", "UTF8", "3")
-MAGIC = b"PGDMP and more"
-
-
-def manifest_of(path: Path, **more: object) -> Manifest:
-    import hashlib
-
-    content = path.read_bytes()
-    values: dict[str, object] = {
-        "file": path.name,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "modified_ns": path.stat().st_mtime_ns,
-        "started_at": AT,
-        "seconds": 1.5,
-        "origin": ORIGIN,
-        "pg_dump_version": "17.10",
-        "compression": "zstd:3",
-        "junkie_version": "1",
-        "tables": (TableContent("user_memories", "ai", "user_memories", 3, "00ff00ff00ff00ff"),),
-        "verified_at": AT,
-    }
-    return Manifest(**(values | more))  # type: ignore[arg-type]
-
-
-def make(folder: Path, name: str, **more: object) -> Path:
-    final = folder / name
-    partial = files.create_partial(final)
-    partial.write_bytes(MAGIC + name.encode())
-    manifest = manifest_of(partial, file=name, **more)
-    files.commit(final, manifest)
-    return final
+from tests.support.backup_folder import AT, MAGIC, ORIGIN, make, manifest_of
 
 
 def listing(folder: Path) -> set[str]:
@@ -181,53 +143,6 @@ async def test_no_backup_is_not_found(tmp_path: Path) -> None:
     for name in ("latest", "nothing.dump"):
         with pytest.raises(NotFoundError):
             await catalogue.find(name, tmp_path)
-
-
-def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "a.dump"
-    path.write_bytes(MAGIC)
-    manifest = manifest_of(
-        path,
-        extensions=(Extension("vector", "public", "0.8", True),),
-        collations=("en_US",),
-        roles=("bot",),
-        access=(("owner", "SCHEMA", "", "bot"),),
-        left_out=("public.messages",),
-        verified_at=None,
-        unverified_because="x",
-    )
-    manifests.path_for(path).write_text(manifests.to_text(manifest))
-    assert manifests.load(manifests.path_for(path)) == manifest
-
-
-@given(st.binary(max_size=300) | texts(max_size=100).map(str.encode))
-def test_a_manifest_of_garbage_is_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "garbage.json"
-    path.write_bytes(content)
-    with pytest.raises(BackupError):
-        manifests.load(path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"junkie_backup": 2},
-        {"bytes": -1},
-        {"file": "../x"},
-        {"sha256": "0"},
-        {"tables": [{"name": "x"}]},
-        {"started_at": "2026-01-01T00:00:00"},
-        {"origin": None},
-    ],
-)
-def test_a_manifest_with_impossible_values_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    import json
-
-    path = make(tmp_path, "a.dump")
-    document = json.loads(manifests.path_for(path).read_text())
-    manifests.path_for(path).write_text(json.dumps(document | change))
-    with pytest.raises(BackupError):
-        manifests.load(manifests.path_for(path))
 
 
 async def test_pruning_removes_only_what_its_rules_say_of_each_database(tmp_path: Path) -> None:

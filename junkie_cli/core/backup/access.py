@@ -14,8 +14,12 @@ from junkie_cli.values import frozen
 if TYPE_CHECKING:
     import asyncpg
 
-SCHEMA, SEQUENCE, ROUTINE, TYPE = "SCHEMA", "SEQUENCE", "ROUTINE", "TYPE"
+SCHEMA, TABLE, SEQUENCE, ROUTINE, TYPE = "SCHEMA", "TABLE", "SEQUENCE", "ROUTINE", "TYPE"
+_KINDS = frozenset({SCHEMA, TABLE, SEQUENCE, ROUTINE, TYPE})
 _DEFAULT_KINDS = {"r": "TABLES", "S": "SEQUENCES", "f": "ROUTINES", "T": "TYPES"}
+_TABLE_PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
+_PRIVILEGES = frozenset({*_TABLE_PRIVILEGES, "USAGE", "CREATE", "EXECUTE"})
+"""What can be granted on these kinds. Kinds and privileges stand in statements as they are."""
 
 
 @frozen
@@ -67,8 +71,10 @@ class Access:
 
     @classmethod
     def from_entries(cls, entries: Iterable[tuple[str, ...]]) -> "Access":
-        """The inverse of `entries`. Raises ValueError or TypeError for rows that are none."""
+        """The inverse of `entries`. Raises ValueError for rows that no `entries` can have made."""
         rows = list(entries)
+        for row in rows:
+            _check(row)
         return cls(
             tuple(Owner(*row[1:]) for row in rows if row[0] == "owner"),
             tuple(Grant(row[1], row[2], row[3], row[4], row[5], row[6] == "True") for row in rows if row[0] == "grant"),
@@ -87,8 +93,23 @@ class Access:
         )
 
 
+def _check(row: tuple[str, ...]) -> None:
+    """Raise ValueError unless `row` is one that may become a statement."""
+    match row:
+        case ("owner", kind, _, _) if kind in _KINDS:
+            return
+        case ("grant", kind, _, _, _, privilege, _) if kind in _KINDS and privilege in _PRIVILEGES:
+            return
+        case ("default", _, kind, _, privilege, _) if kind in _DEFAULT_KINDS.values() and privilege in _PRIVILEGES:
+            return
+    raise ValueError(f"an owner or a grant that is none: {' '.join(row)[:100]}")
+
+
+# What belongs to an extension, and the constructors of a range type, come and go with these and are not in a dump.
 _OBJECTS = """
-WITH objects(kind, name, owner, acl, tied) AS (
+WITH members AS MATERIALIZED (SELECT classid AS class, objid AS id FROM pg_depend
+  WHERE deptype = 'e' OR deptype = 'i' AND classid = 'pg_proc'::regclass),
+objects(kind, name, owner, acl, tied) AS (
   SELECT 'SCHEMA', '', nspowner, nspacl, false FROM pg_namespace WHERE nspname = $1
   UNION ALL
   SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname, c.relowner, c.relacl,
@@ -96,14 +117,17 @@ WITH objects(kind, name, owner, acl, tied) AS (
               AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND NOT EXISTS (SELECT FROM members m WHERE m.class = 'pg_class'::regclass AND m.id = c.oid)
   UNION ALL
   SELECT 'ROUTINE', quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')', p.proowner,
     p.proacl, false
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1
+      AND NOT EXISTS (SELECT FROM members m WHERE m.class = 'pg_proc'::regclass AND m.id = p.oid)
   UNION ALL
   SELECT 'TYPE', t.typname, t.typowner, t.typacl, false
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
-    WHERE n.nspname = $1 AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c'))
+    WHERE n.nspname = $1 AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
+      AND NOT EXISTS (SELECT FROM members m WHERE m.class = 'pg_type'::regclass AND m.id = t.oid))
 """
 _OWNERS = _OBJECTS + "SELECT kind, name, pg_get_userbyid(owner) FROM objects WHERE NOT tied ORDER BY 1, 2"
 _GRANTS = (

@@ -5,6 +5,7 @@ other is hashed again. Only `verify` reads every byte each time.
 """
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.voice import Reach
 from junkie_cli.core.errors import BackupError, NotFoundError
+from junkie_cli.core.regular_files import open_regular
 from junkie_cli.values import frozen
 
 VERIFIED = "verified"
@@ -52,7 +54,11 @@ async def scan(folder: Path) -> list[Entry]:
 
     Dumps are files with a manifest, or named `*.dump`; runs under way are not listed.
     """
-    entries = [await inspect(folder / name) for name in _dumps(folder) if not files.is_unfinished(folder / name)]
+    entries = []
+    for name in _dumps(folder):
+        if not files.is_unfinished(folder / name):
+            with suppress(NotFoundError):  # removed meanwhile, by another run's retention
+                entries.append(await inspect(folder / name))
     return sorted(entries, key=lambda entry: (entry.made_at, entry.path.name), reverse=True)
 
 
@@ -81,18 +87,34 @@ async def inspect(path: Path, *, thorough: bool = False, reach: Reach | None = N
     """
     manifest, problem = _manifest_of(path)
     info = _stat(path)
-    if info is None:
-        if manifest is None:
-            raise NotFoundError(f"no backup {path}", hint="see: junkie backup list")
+    if info is None and manifest is not None:
         return Entry(path, manifest.started_at, 0, DAMAGED, manifest, "the dump file is gone")
-    if manifest is None:
-        made_at = datetime.fromtimestamp(info.st_mtime, UTC)
-        return Entry(path, made_at, info.st_size, UNKNOWN, None, _foreign(path) or problem)
+    if info is None or manifest is None:
+        return _unknown(path, problem)
     unchanged = info.st_mtime_ns == manifest.modified_ns and not thorough
     problem = await _damage(path, manifest, info.st_size, unchanged, reach)
     status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
     reason = problem or manifest.unverified_because
     return Entry(path, manifest.started_at, info.st_size, status, manifest, reason)
+
+
+def _unknown(path: Path, problem: str) -> Entry:
+    """A dump without a readable manifest, or a manifest that cannot be read without a dump."""
+    for odd in (path, manifests.path_for(path)):
+        with suppress(OSError):
+            info = odd.lstat()
+            size = info.st_size if odd == path else 0
+            problem = _foreign(path) or problem
+            return Entry(path, _as_time(info.st_mtime), size, UNKNOWN, None, problem)
+    raise NotFoundError(f"no backup {path}", hint="see: junkie backup list")
+
+
+def _as_time(seconds: float) -> datetime:
+    """A file's time; of one that no calendar holds, the first that it does."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -108,16 +130,16 @@ def _manifest_of(path: Path) -> tuple[Manifest | None, str]:
         return None, "it has no manifest"
     try:
         return manifests.load(manifest_path), ""
-    except BackupError:
-        return None, "its manifest cannot be read"
+    except manifests.ManifestError as error:
+        return None, f"its manifest cannot be read: {error.reason}"
 
 
 def _foreign(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return "" if file.read(len(_MAGIC)) == _MAGIC else "it is not a dump in pg_dump's custom format"
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+        return f"the dump cannot be read: {error.strerror}"
 
 
 async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool, reach: Reach | None) -> str:

@@ -68,16 +68,19 @@ def check_sql(expected: Sequence[tuple[str, str, int, str]], *, encoding: str) -
 
 
 def _one_check(schema: str, table: str, rows: int, digits: str, *, encoding: str) -> str:
-    name = f"{schema}.{table}".replace("'", "''").replace("%", "%%")
+    # A name may come from a stranger's manifest: it stands in literals and quoted names alone, never in a body between
+    # dollar quotes, which it could close.
+    name = "'" + f"{schema}.{table}".replace("'", "''") + "'"
     # mod() of numeric keeps the sign, so 2^64 is added before the digits are compared.
     value = "mod(mod(total, 18446744073709551616) + 18446744073709551616, 18446744073709551616)"
     # Asked by itself, for inside a DO no query is shared among several processes.
     return (
         f"{table_sql(schema, table, encoding=encoding)} \\gset junkie_\n"
-        "SELECT set_config('junkie.rows', :'junkie_rows', true), set_config('junkie.total', :'junkie_total', true);\n"
+        "SELECT set_config('junkie.rows', :'junkie_rows', true), set_config('junkie.total', :'junkie_total', true),"
+        f" set_config('junkie.name', {name}, true);\n"
         "DO $junkie$ DECLARE rows bigint := current_setting('junkie.rows');"
-        " total numeric := current_setting('junkie.total'); BEGIN\n"
-        f"IF rows <> {rows} THEN RAISE EXCEPTION 'junkie: {name} has % rows, not {rows}', rows; END IF;\n"
-        f"IF {value} <> {int(digits, 16)} THEN RAISE EXCEPTION 'junkie: {name} has other content'; END IF;\n"
+        " total numeric := current_setting('junkie.total'); name text := current_setting('junkie.name'); BEGIN\n"
+        f"IF rows <> {rows} THEN RAISE EXCEPTION 'junkie: % has % rows, not {rows}', name, rows; END IF;\n"
+        f"IF {value} <> {int(digits, 16)} THEN RAISE EXCEPTION 'junkie: % has other content', name; END IF;\n"
         "END $junkie$;\n"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli import __version__, figures
-from junkie_cli.core.backup import catalogue, checks, files, lock, process, proof, script, tools
+from junkie_cli.core.backup import catalogue, checks, files, lock, names, process, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
 from junkie_cli.core.backup.prune import prune_job
@@ -254,11 +254,12 @@ class _Run:
     ) -> Manifest:
         partial = files.partial_of(final)
         files.sync_file(partial)
-        proof.check_missing_data(await script.list_contents(partial, plan.tools), tables)
+        contents = await script.list_contents(partial, plan.tools)
+        proof.check_missing_data(contents, tables)
         self.voice.progress(f"reading the file back ({figures.size(partial.stat().st_size)})")
         digest = await files.sha256(partial, self.voice.reach)
         info = partial.stat()
-        return Manifest(
+        manifest = Manifest(
             file=final.name,
             bytes=info.st_size,
             sha256=digest,
@@ -279,6 +280,8 @@ class _Run:
             keep=self.options.keep,
             unverified_because=plan.unprovable,
         )
+        names.check(contents, manifest)
+        return manifest
 
     async def _prove(self, partial: Path, manifest: Manifest, plan: _Plan, needs: Needs) -> Manifest:
         if plan.scratch is None:

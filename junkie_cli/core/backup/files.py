@@ -9,6 +9,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.voice import Reach
 from junkie_cli.core.errors import BackupError, UsageError
 from junkie_cli.core.files import is_standard_output, sync_folder
+from junkie_cli.core.regular_files import open_regular
 
 DUMP_SUFFIX = ".dump"
 PARTIAL_SUFFIX = ".junkie-partial"
@@ -190,6 +192,8 @@ def sweep(folder: Path) -> list[Path]:
     swept = []
     with translate_errors(f"cannot clear {folder}"):
         for partial in sorted(folder.glob(f".*{PARTIAL_SUFFIX}")):
+            if not stat.S_ISREG(partial.lstat().st_mode):
+                continue  # no run makes anything but files
             final = folder / partial.name[1 : -len(PARTIAL_SUFFIX)]
             manifest = manifests.path_for(final)
             if not final.exists() and manifest.exists():
@@ -200,11 +204,14 @@ def sweep(folder: Path) -> list[Path]:
 
 
 async def sha256(path: Path, reach: Reach | None = None) -> str:
-    """SHA-256 of the whole file, as hexadecimal digits. Raises BackupError when it cannot be read."""
+    """SHA-256 of the regular file, as hexadecimal digits. Raises BackupError when it cannot be read.
+
+    Of a file that grows meanwhile not much more is read than it had at first: enough to see that it changed.
+    """
     digest = hashlib.sha256()
-    with translate_errors(f"cannot read {path}"), path.open("rb", buffering=0) as file:
+    with translate_errors(f"cannot read {path}"), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        while chunk := file.read(_CHUNK):
+        while file.tell() <= size and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
             if reach is not None:
                 reach(file.tell(), size)

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,13 +39,21 @@ async def hold(folder: Path, *, wait: float = 0, purpose: str) -> AsyncIterator[
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
         raise BackupError(
             f"cannot write in {path.parent}: {error.strerror}",
             hint="check the folder's owner and permissions, or name another one with -o",
             code="backup_folder",
         ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BackupError(
+            f"{path} is not a regular file, so it cannot be a lock",
+            hint="remove it if nothing else uses it, or name another folder with -o",
+            code="backup_folder",
+        )
+    return descriptor
 
 
 async def _acquire(descriptor: int, folder: Path, wait: float) -> None:

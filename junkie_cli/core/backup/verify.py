@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from junkie_cli.core.backup import catalogue, files, lock, proof, tools
+from junkie_cli.core.backup import catalogue, files, lock, names, proof, script, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.scratch import Needs, Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
@@ -62,6 +62,7 @@ async def verify(
             fallback=path.parent,
             seconds=seconds,
         ) as server:
+            names.check(await script.list_contents(path, server.tools), manifest)
             voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
             await proof.prove(server, path, needs, manifest.tables, voice=voice)
             proven = manifest.proven(at=datetime.now(UTC), by=server.version)

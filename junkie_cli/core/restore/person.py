@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import row_security
-from junkie_cli.core.backup import catalogue, proof, tools
+from junkie_cli.core.backup import catalogue, names, proof, script, tools
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.scratch import Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
@@ -121,6 +121,7 @@ async def plan(
             fallback=settings.backup_dir,
             seconds=verify_timeout,
         ) as server:
+            names.check(await script.list_contents(path, server.tools), manifest)
             voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
             async with proof.restored(server, path, needs, manifest.tables, voice=voice) as copy:
                 voice.progress(f"comparing what is there of {user_id}")

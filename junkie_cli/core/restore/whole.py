@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.backup import access, catalogue, dump, proof, script, tools
+from junkie_cli.core.backup import access, catalogue, dump, names, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
-from junkie_cli.core.backup.manifest import Manifest, TableContent
+from junkie_cli.core.backup.manifest import GENERATIONS, Manifest, TableContent
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.backup.voice import SILENT, Reach, Voice
@@ -121,9 +121,9 @@ def _check_schema(manifest: Manifest, settings: "Settings") -> None:
 
 def _check_generation(manifest: Manifest, generation: str, *, occupied: bool) -> None:
     """A backup of an older agno must not take the place of a newer one's tables: whoever writes there is that newer."""
-    order = ("none", "2.2", "2.3", "3")
     before = manifest.origin.generation
-    if occupied and order.index(before) < order.index(generation) and before != "none":
+    older = GENERATIONS.index(before) < GENERATIONS.index(generation)
+    if occupied and older and before != "none":
         raise BackupError(
             f"the backup holds tables of agno {before}, and the database those of agno {generation}, which its bot and"
             " chat now write to: replacing them would take it back a generation",
@@ -202,7 +202,7 @@ async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools, voice:
     needs = needs_of(planned.manifest)
     assert planned.target.url is not None
     contents = await script.list_contents(planned.entry.path, chosen)
-    proof.check_missing_data(contents, planned.tables)
+    names.check(contents, planned.manifest)
     keep = [extension.name for extension in needs.needed_extensions]
     only = None if planned.everything or not planned.manifest.origin.whole_database else planned.schema
     schemas = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.files import append_line, told
+from junkie_cli.core.regular_files import read_regular
 from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, SchemaState, transaction
 from junkie_cli.values import frozen
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 FILE_NAME = "erasures.jsonl"
+LARGEST = 256 << 20
+"""Bytes of that file: a million erasures."""
 
 
 @frozen
@@ -53,7 +56,7 @@ def read_ledger_file(folder: Path) -> list[Erasure]:
     with told(path):
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path, limit=LARGEST).decode("utf-8", "replace").splitlines()
     found = [erasure for line in lines if (erasure := _parsed(line)) is not None]
     return sorted({erasure.erasure_id: erasure for erasure in found}.values(), key=lambda erasure: erasure.erased_at)
 

@@ -1,0 +1,85 @@
+"""Holding a manifest's names against the dump: what it says of a table or an object that is not there is not true.
+
+A changed letter in the name of a table would leave that table uncompared, one in a grant would leave the grant out of
+a restore. The checksum of a manifest shows such a change; manifests of older versions have none.
+"""
+
+from collections.abc import Iterator
+
+from junkie_cli.core.backup import access
+from junkie_cli.core.backup.access import ROUTINE, SCHEMA, SEQUENCE, TABLE, TYPE, Access
+from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.script import Contents
+from junkie_cli.core.errors import BackupError
+
+_ENTRIES = {
+    TABLE: ("TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE"),
+    SEQUENCE: ("SEQUENCE",),
+    TYPE: ("TYPE", "DOMAIN", "SHELL TYPE"),
+    ROUTINE: ("FUNCTION", "PROCEDURE", "AGGREGATE"),
+}
+"""What pg_dump calls objects of a kind in its table of contents."""
+
+
+def check(contents: Contents, manifest: Manifest) -> None:
+    """Raise BackupError unless all tables and objects that `manifest` names are in the archive's contents."""
+    there = _starts(contents)
+    missing = [
+        f"table {table.schema}.{table.table}"
+        for table in manifest.tables
+        if _entry("TABLE DATA", table.schema, table.table) not in there
+    ]
+    missing += [
+        f"{kind.lower()} {manifest.origin.schema}.{name}"
+        for kind, name in sorted(_objects(manifest))
+        if not _holds(there, manifest.origin.schema, kind, _plain(kind, name))
+    ]
+    if missing:
+        raise BackupError(
+            f"{manifest.file} does not hold what its manifest names: {', '.join(missing[:5])}",
+            hint="the manifest was changed, or belongs to another dump: restore an intact copy of it, or use another"
+            " backup",
+            code="backup_manifest",
+        )
+
+
+def _holds(there: set[str], schema: str, kind: str, name: str) -> bool:
+    if any(_entry(entry, schema, name) in there for entry in _ENTRIES[kind]):
+        return True
+    # Older versions also recorded the constructors of range types, which are named after the type.
+    return kind == ROUTINE and (_entry("TYPE", schema, name) in there or "multirange" in name)
+
+
+def _objects(manifest: Manifest) -> set[tuple[str, str]]:
+    """(kind, name) of all that has an owner or a grant, without the schema itself."""
+    if any(found.schema == manifest.origin.schema for found in manifest.extensions):
+        return set()  # older versions also recorded what belongs to an extension, which no dump holds
+    recorded = Access.from_entries(manifest.access)
+    named: list[access.Owner | access.Grant] = [*recorded.owners, *recorded.grants]
+    return {(each.kind, each.name) for each in named if each.kind != SCHEMA}
+
+
+def _starts(contents: Contents) -> set[str]:
+    """What the entries begin with, cut at each space and at a routine's arguments: their names may hold spaces."""
+    return {start for line in contents.lines for start in _cut(line.split(" ", 3)[-1])}
+
+
+def _cut(text: str) -> Iterator[str]:
+    yield text.partition("(")[0]
+    for at, letter in enumerate(text):
+        if letter == " ":
+            yield text[:at]
+
+
+def _entry(what: str, schema: str, name: str) -> str:
+    return f"{what} {schema} {name}".replace("\n", " ").replace("\r", " ")
+
+
+def _plain(kind: str, name: str) -> str:
+    """An object's name as the table of contents has it: a routine's unquoted and without its arguments."""
+    if kind != ROUTINE:
+        return name
+    if not name.startswith('"'):
+        return name.partition("(")[0]
+    quoted, _, _ = name[1:].replace('""', "\0").partition('"')
+    return quoted.replace("\0", '"').partition("(")[0]
