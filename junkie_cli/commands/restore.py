@@ -165,10 +165,7 @@ def _restore_whole(options: _Options, settings: "Settings", *, as_json: bool) ->
         _show(planned)
     _ask_whole(planned, options, database)
     with _voice("restoring") as voice:
-        work = whole.restore(
-            planned, database, settings, pg_bin=options.pg_bin, wait_lock=options.wait_lock, voice=voice
-        )
-        result = invocation().run(work)
+        result = invocation().run(whole.restore(planned, database, settings, voice=voice))
     for warning in result.warnings:
         warn(warning)
     return print_json(_done(result)) if as_json else _tell(result)
@@ -183,10 +180,21 @@ async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -
     path = await catalogue.find(options.file, settings.backup_dir)
     if settings.postgres_url is None and not embedded.exists(settings.data_dir):
         if options.dry_run:
-            return await whole.plan_into_new(path, settings, reach=voice.reach), None
+            return await whole.plan_into_new(path, settings, pg_bin=options.pg_bin, reach=voice.reach), None
         await catalogue.require_good(path, voice.reach)  # before an embedded database is made for it
     database = await locate(settings, create=True, on_progress=voice.progress)
-    return await whole.plan(path, database, settings, replace_data=options.replace, reach=voice.reach), database
+    planned = await whole.plan(
+        path,
+        database,
+        settings,
+        replace_data=options.replace,
+        pg_bin=options.pg_bin,
+        wait_lock=options.wait_lock,
+        reach=voice.reach,
+    )
+    if options.dry_run:
+        await whole.check(planned, database, settings, voice=voice)
+    return planned, database
 
 
 def _ask_whole(planned: "WholePlan", options: _Options, database: "Database") -> None:
@@ -281,9 +289,7 @@ def _restore_person(options: _Options, settings: "Settings", *, as_json: bool) -
     _ask_person(planned, options)
     with _voice("restoring") as voice:
         voice.progress(f"writing what comes back of {planned.user_id}")
-        work = person_write.carry_out(
-            planned, database, settings, even_erased=options.even_erased, wait_lock=options.wait_lock, voice=voice
-        )
+        work = person_write.carry_out(planned, database, settings, even_erased=options.even_erased, voice=voice)
         result = invocation().run(work)
     return print_json(_person(planned, dry_run=False, result=result)) if as_json else _tell_person(result)
 
@@ -291,7 +297,7 @@ def _restore_person(options: _Options, settings: "Settings", *, as_json: bool) -
 async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") -> "tuple[PersonPlan, Database]":
     from junkie_cli.core.backup import catalogue
     from junkie_cli.core.database import locate
-    from junkie_cli.core.restore import person
+    from junkie_cli.core.restore import person, person_write
 
     path = await catalogue.find(options.file, settings.backup_dir)
     database = await locate(settings, on_progress=voice.progress)
@@ -306,8 +312,11 @@ async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") 
         pg_bin=options.pg_bin,
         verify_into=options.verify_into,
         verify_timeout=options.verify_timeout,
+        wait_lock=options.wait_lock,
         voice=voice,
     )
+    if options.dry_run:
+        await person_write.check(planned, database, settings, voice=voice)
     return planned, database
 
 

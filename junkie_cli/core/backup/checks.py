@@ -84,7 +84,8 @@ def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
     """Raise BackupError when the dump will hardly fit: 1.25 x the last one, or half of the tables' size (measured)."""
     last = last_good(entries, source.origin)
     needed = int(last.bytes * 1.25) if last else source.bytes // 2
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.parents) if path.exists())  # a check may run before it is made
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise BackupError(
             f"there is not enough room in {folder}: about {figures.size(needed)} needed, {figures.size(free)} free",

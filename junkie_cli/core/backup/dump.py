@@ -94,6 +94,24 @@ async def make_backup(
     return BackupResult(path, manifest, tuple(pruned))
 
 
+async def check_backup(
+    database: "Database", settings: "Settings", options: BackupOptions, voice: Voice = SILENT
+) -> None:
+    """Do all that `make_backup` checks before it dumps: folder, lock, rights, tools, codec, room, scratch server.
+
+    Raises as `make_backup`; the folder is not made.
+    """
+    folder, name = files.resolve_target(options.target, settings.backup_dir)
+    if not folder.exists():
+        files.check_creatable(folder)
+        await _Run(database, settings.layout, options, voice, folder, name, -1, ()).check()
+        return
+    files.prepare_folder(folder)
+    async with lock.hold(folder, wait=options.wait_lock, purpose="junkie restore --dry-run") as descriptor:
+        entries = await catalogue.scan(folder)
+        await _Run(database, settings.layout, options, voice, folder, name, descriptor, entries).check()
+
+
 @frozen
 class _Plan:
     """What was settled before the dump: tools, codec, and the scratch server or why there is none."""
@@ -143,6 +161,11 @@ class _Run:
                 code="backup_unprovable",
             )
         return final, manifest
+
+    async def check(self) -> None:
+        """Do what `go` does before it writes anything."""
+        async with self._source() as (_, source), self._plan(source) as plan:
+            self._tell(source, plan, "")
 
     @asynccontextmanager
     async def _source(self) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":

@@ -64,6 +64,18 @@ def prepare_folder(folder: Path) -> None:
         )
 
 
+def check_creatable(folder: Path) -> None:
+    """Raise BackupError unless `prepare_folder` could make `folder`."""
+    with translate_errors(f"cannot use {folder} as the backup folder"):
+        parent = next(path for path in folder.parents if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise BackupError(
+            f"cannot make {folder}: {parent} is not a folder that this user can write to",
+            hint="check its owner and permissions, or set JUNKIE_BACKUP_DIR to another folder",
+            code="backup_folder",
+        )
+
+
 def resolve_target(target: Path | None, default: Path) -> tuple[Path, str | None]:
     """The folder to back up into, and the file's name if the user named one.
 

@@ -43,6 +43,12 @@ def check(contents: Contents, manifest: Manifest) -> None:
         )
 
 
+def has_table(contents: Contents, schema: str, table: str) -> bool:
+    """Whether the archive makes this table, partitioned ones included."""
+    wanted = _entry("TABLE", schema, table) + " "
+    return any(line.split(" ", 3)[-1].startswith(wanted) for line in contents.lines)
+
+
 def _holds(there: set[str], schema: str, kind: str, name: str) -> bool:
     if any(_entry(entry, schema, name) in there for entry in _ENTRIES[kind]):
         return True

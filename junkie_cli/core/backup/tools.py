@@ -220,14 +220,16 @@ def _spelled(tools: Tools, label: str) -> Compression:
 
 
 async def choose_for_restore(
-    available: Sequence[Tools], dumped_with: int, server_version: str, url: "DatabaseUrl"
+    available: Sequence[Tools], dumped_with: int, server_version: str, url: "DatabaseUrl | None"
 ) -> Tools:
     """The tools to restore with: not older than the pg_dump that wrote the file, as near to the server as can be.
 
+    Without `url` they are to connect by socket.
     Raises BackupError (exit 5), saying what to install, when none can read the file.
     """
     major = major_of(server_version)
-    readers = [tools for tools in available if tools.major >= dumped_with and await _has_tls_for(tools, url)]
+    readers = [tools for tools in available if tools.major >= dumped_with]
+    readers = [tools for tools in readers if url is None or await _has_tls_for(tools, url)]
     if not readers:
         raise _none_fits(available, dumped_with)
     newer = [tools for tools in readers if tools.major >= major]

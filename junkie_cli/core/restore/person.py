@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import row_security
 from junkie_cli.core.backup import catalogue, names, proof, script, tools
+from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.scratch import Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
@@ -22,7 +23,7 @@ from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.layout import Layout, Role
-from junkie_cli.core.restore import erasures, rows
+from junkie_cli.core.restore import erasures, rows, safety
 from junkie_cli.core.restore.rows import Row, Run, Sides
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
@@ -66,12 +67,16 @@ class Item:
 
 @frozen
 class PersonPlan:
-    """What restoring `user_id` will do, memories first, then sessions, then runs."""
+    """What restoring `user_id` will do, memories first, then sessions, then runs.
+
+    `safety` is how what is there is backed up before any row of it is overwritten.
+    """
 
     path: Path
     user_id: str
     label: str
     items: tuple[Item, ...]
+    safety: BackupOptions
 
     def to_do(self) -> tuple[Item, ...]:
         """The items that are written."""
@@ -95,6 +100,7 @@ async def plan(
     pg_bin: Path | None = None,
     verify_into: "DatabaseUrl | None" = None,
     verify_timeout: float | None = None,
+    wait_lock: float = 0,
     voice: Voice = SILENT,
 ) -> PersonPlan:
     """Restore the backup into a scratch server and compare this person's rows with the database; nothing is touched.
@@ -134,7 +140,8 @@ async def plan(
         ) from None
     if not items:
         raise NotFoundError(f"the backup holds nothing of user {user_id}", hint="see who it holds in an older one")
-    return PersonPlan(path, user_id, database.label, tuple(items))
+    options = safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock)
+    return PersonPlan(path, user_id, database.label, tuple(items), options)
 
 
 async def _refuse_erased(path: Path, user_id: str, database: "Database", settings: "Settings") -> None:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core import journal, runs
-from junkie_cli.core.backup.dump import BEFORE_RESTORE, BackupOptions, make_backup
 from junkie_cli.core.backup.voice import SILENT, Voice
-from junkie_cli.core.errors import BackupError
-from junkie_cli.core.restore import erasures
+from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.restore import erasures, safety
 from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_runs_column
 from junkie_cli.core.restore.rows import KEYS
 from junkie_cli.core.restore.target import open_target
-from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, prepare, quoted
+from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, inspect, prepare, quoted
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ async def carry_out(
     settings: "Settings",
     *,
     even_erased: bool = False,
-    wait_lock: float = 0,
     voice: Voice = SILENT,
 ) -> PersonResult:
     """Write the plan's rows in one transaction, after a backup when any row is overwritten.
@@ -49,11 +47,7 @@ async def carry_out(
     Raises BackupError, having changed nothing, when the database changed since the plan was made, and ErasedError
     when the person was erased, unless `even_erased`.
     """
-    safety = None
-    if any(item.action == CHANGE for item in planned.items):
-        voice.progress("backing up what is there")
-        options = BackupOptions(wait_lock=wait_lock, allow_shrink=True, new_database=True, reason=BEFORE_RESTORE)
-        safety = (await make_backup(database, settings, options, voice)).path
+    kept = await safety.make(database, settings, planned.safety, voice) if _overwrites(planned) else None
     async with open_target(database) as (_, connection):
         state = await prepare(connection, settings.layout)
         began = await journal.database_time(connection)
@@ -71,7 +65,33 @@ async def carry_out(
                 await _append_runs(connection, state, planned)
             await _check(connection, state, planned)
     touched_memories = any(item.role is MEMORIES for item in planned.to_do())
-    return PersonResult(planned, tuple(planned.counts()), batch if touched_memories else None, safety)
+    return PersonResult(planned, tuple(planned.counts()), batch if touched_memories else None, kept)
+
+
+def _overwrites(planned: PersonPlan) -> bool:
+    return any(item.action == CHANGE for item in planned.items)
+
+
+async def check(planned: PersonPlan, database: "Database", settings: "Settings", *, voice: Voice = SILENT) -> None:
+    """Do the checks of `carry_out` that making the plan has not done; nothing is touched. Raises as `carry_out`."""
+    async with open_target(database) as (_, connection):
+        state = await inspect(connection, settings.layout)
+    lacking = [
+        f"{privilege} on {item.table}"
+        for item in planned.to_do()
+        if state.has(item.role) and not state.may(privilege := _PRIVILEGE[item.action], item.role)
+    ]
+    if lacking:
+        raise DatabaseError(
+            f"this role has no right to {', '.join(dict.fromkeys(lacking))}, which restoring {planned.user_id!r} needs",
+            hint="restore as the tables' owner, or have it GRANT these",
+            code="database_rights",
+        )
+    if _overwrites(planned):
+        await safety.check(database, settings, planned.safety, voice)
+
+
+_PRIVILEGE = {ADD: "INSERT", CHANGE: "UPDATE"}
 
 
 async def _write(

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.backup.manifest import TableContent
+from junkie_cli.core.backup.manifest import Extension, TableContent
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.restore import extensions
+from junkie_cli.core.restore.extensions import Inside
 from junkie_cli.core.schema import quoted
 from junkie_cli.values import frozen
 
@@ -39,17 +41,33 @@ def _suffixed(name: str, suffix: str) -> str:
     return name.encode()[: _NAME_BYTES - len(suffix)].decode("utf-8", "ignore") + suffix
 
 
-def before_sql(found: Names, *, exists: bool, create: bool, extension_schemas: Sequence[str]) -> str:
-    """What the restore's transaction begins with; `create` when the archive's entries do not make the schema."""
+def before_sql(
+    found: Names,
+    *,
+    exists: bool,
+    create: bool,
+    extension_schemas: Sequence[str],
+    moved: Sequence[Inside] = (),
+    made: Sequence[Extension] = (),
+) -> str:
+    """What the restore's transaction begins with; `create` when the archive's entries do not make the schema.
+
+    `moved` are the extensions inside the schema, which the restored tables need where they were; `made` are those that
+    the archive's entries do not make.
+    """
     statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)};" for name in extension_schemas]
     if exists:
         statements.append(f"ALTER SCHEMA {quoted(found.schema)} RENAME TO {quoted(found.aside)};")
     if create:
         statements.append(f"CREATE SCHEMA {quoted(found.schema)};")
+    statements += extensions.move_sql(moved, found.schema)
+    statements += [
+        f"CREATE EXTENSION IF NOT EXISTS {quoted(each.name)} WITH SCHEMA {quoted(each.schema)};" for each in made
+    ]
     return "\n".join(statements) + "\n"
 
 
-def after_sql(found: Names, check: str, *, exists: bool) -> str:
+def after_sql(found: Names, check: str, *, exists: bool, moved: Sequence[Inside] = ()) -> str:
     """What it ends with: the comparison with the manifest, then the move into staging."""
     statements = [
         check,
@@ -57,6 +75,7 @@ def after_sql(found: Names, check: str, *, exists: bool) -> str:
     ]
     if exists:
         statements.append(f"ALTER SCHEMA {quoted(found.aside)} RENAME TO {quoted(found.schema)};")
+        statements += extensions.move_sql(moved, found.schema)
     return "\n".join(statements)
 
 
@@ -100,7 +119,12 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER 
 
 
 async def put_in_place(connection: "asyncpg.Connection[Any]", found: Names, *, keep_old: bool) -> None:
-    """In the caller's transaction: the staged schema takes its name; an old one moves aside, or goes when empty."""
+    """In the caller's transaction: the staged schema takes its name; an old one moves aside, or goes when empty.
+
+    Extensions inside it stay where they were.
+    """
+    for statement in extensions.move_sql(await extensions.inside(connection, found.schema), found.staging):
+        await connection.execute(statement)
     exists = await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = $1", found.schema)
     if exists and keep_old:
         await connection.execute(f"ALTER SCHEMA {quoted(found.schema)} RENAME TO {quoted(found.aside)}")

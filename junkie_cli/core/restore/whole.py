@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.backup import access, catalogue, dump, names, proof, script, tools
+from junkie_cli.core import embedded
+from junkie_cli.core.backup import access, catalogue, names, proof, script, tools
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
-from junkie_cli.core.backup.manifest import GENERATIONS, Manifest, TableContent
+from junkie_cli.core.backup.manifest import GENERATIONS, Extension, Manifest, TableContent
+from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.backup.voice import SILENT, Reach, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
-from junkie_cli.core.restore import erasures, staging
+from junkie_cli.core.restore import erasures, extensions, replication, safety, staging
+from junkie_cli.core.restore.extensions import Inside
 from junkie_cli.core.restore.target import Target, check_fit, exact_rows, look, open_target
 from junkie_cli.core.schema import inspect, quoted
 from junkie_cli.values import frozen
@@ -34,7 +37,9 @@ LOCK_TIMEOUT = 30.0
 class WholePlan:
     """What a restore will do. `existing` are tables and rows that move aside; `everything` when all schemas come back.
 
-    `left_alone` are schemas of the backup that are not restored, because the target has data of its own.
+    `left_alone` are schemas of the backup that are not restored, because the target has data of its own. `tools` read
+    the file, whose contents are `contents`; `inside` are the extensions in the schema that is replaced, and `safety` is
+    how what is there is backed up first.
     """
 
     entry: Entry
@@ -47,6 +52,20 @@ class WholePlan:
     everything: bool
     left_alone: tuple[str, ...]
     warnings: tuple[str, ...]
+    tools: Tools
+    contents: Contents
+    inside: tuple[Inside, ...]
+    safety: BackupOptions
+
+    @property
+    def only_schema(self) -> str | None:
+        """The schema whose objects are taken out of a backup of more; None when all of it is restored."""
+        return None if self.everything or not self.manifest.origin.whole_database else self.schema
+
+    @property
+    def backs_up_first(self) -> bool:
+        """Whether there is something that is backed up before it is replaced."""
+        return self.replaces and bool(self.existing)
 
 
 @frozen
@@ -64,11 +83,18 @@ class WholeResult:
 
 
 async def plan(
-    path: Path, database: "Database", settings: "Settings", *, replace_data: bool, reach: Reach | None = None
+    path: Path,
+    database: "Database",
+    settings: "Settings",
+    *,
+    replace_data: bool,
+    pg_bin: Path | None = None,
+    wait_lock: float = 0,
+    reach: Reach | None = None,
 ) -> WholePlan:
     """Read the whole file and look at the target; nothing is touched.
 
-    Raises BackupError when the file cannot be trusted, or does not go with what is in the target.
+    Raises BackupError when the file cannot be trusted or read, or does not go with what is in the target.
     """
     entry = await catalogue.require_good(path, reach)
     manifest = entry.manifest
@@ -80,6 +106,10 @@ async def plan(
         await check_fit(connection, manifest, schema)
         generation = (await inspect(connection, settings.layout.within(schema))).generation
         existing = await exact_rows(connection, schema, [name for name, _ in target.tables])
+        async with connection.transaction():
+            inside = await extensions.inside(connection, schema)
+            published = await replication.memberships(connection, schema)
+            subscribed = await replication.subscriptions(connection, schema)
     occupied = target.occupied(schema)
     if occupied and not replace_data:
         rows = sum(existing.values())
@@ -89,24 +119,75 @@ async def plan(
             code="restore_not_empty",
         )
     _check_generation(manifest, generation, occupied=occupied)
+    extensions.check(inside, schema)
+    chosen, contents = await _readable(entry, target, pg_bin)
     everything = manifest.origin.whole_database and not target.schemas
     own = tuple(table for table in manifest.tables if everything or table.schema == schema)
     left = () if everything else tuple(sorted({table.schema for table in manifest.tables} - {schema}))
     warnings = [f"{name} goes on using the old tables: make it anew" for name in target.outside_dependents]
+    warnings += replication.warnings(
+        schema, published, subscribed, lambda table: names.has_table(contents, schema, table)
+    )
     return WholePlan(
-        entry, manifest, target, schema, own, tuple(existing.items()), occupied, everything, left, tuple(warnings)
+        entry,
+        manifest,
+        target,
+        schema,
+        own,
+        tuple(existing.items()),
+        occupied,
+        everything,
+        left,
+        tuple(warnings),
+        chosen,
+        contents,
+        inside,
+        safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock),
     )
 
 
-async def plan_into_new(path: Path, settings: "Settings", *, reach: Reach | None = None) -> WholePlan:
+async def plan_into_new(
+    path: Path, settings: "Settings", *, pg_bin: Path | None = None, reach: Reach | None = None
+) -> WholePlan:
     """What a restore into an embedded database that is yet to be made will do. Raises BackupError as `plan`."""
     entry = await catalogue.require_good(path, reach)
     manifest = entry.manifest
     assert manifest is not None
+    schema = manifest.origin.schema
     _check_schema(manifest, settings)
-    target = Target(None, f"a new embedded PostgreSQL in {settings.data_dir}", "", (), False, (), ())
-    whole = manifest.origin.whole_database
-    return WholePlan(entry, manifest, target, manifest.origin.schema, manifest.tables, (), False, whole, (), ())
+    async with embedded.ScratchServer() as likeness, open_target(likeness_of(likeness)) as (_, connection):
+        version = str(connection.get_settings().server_version)
+        await check_fit(connection, manifest, schema)
+    target = Target(None, f"a new embedded PostgreSQL in {settings.data_dir}", version, (), False, (), ())
+    chosen, contents = await _readable(entry, target, pg_bin)
+    whole, options = manifest.origin.whole_database, safety.options_for(manifest)
+    return WholePlan(
+        entry, manifest, target, schema, manifest.tables, (), False, whole, (), (), chosen, contents, (), options
+    )
+
+
+def likeness_of(server: embedded.ScratchServer) -> "Database":
+    """A server as the embedded one will be, as a database to look at."""
+    from junkie_cli.core.database import Database
+
+    return Database(server.url, embedded=True, label="a new embedded PostgreSQL")
+
+
+async def _readable(entry: Entry, target: Target, pg_bin: Path | None) -> tuple[Tools, Contents]:
+    """The tools that restore this file into `target`, and what they find in it. Raises BackupError."""
+    manifest = entry.manifest
+    assert manifest is not None
+    dumped_with = major_of(manifest.pg_dump_version)
+    chosen = await tools.choose_for_restore(await tools.discover(pg_bin), dumped_with, target.version, target.url)
+    contents = await script.list_contents(entry.path, chosen)
+    names.check(contents, manifest)
+    return chosen, contents
+
+
+async def check(planned: WholePlan, database: "Database", settings: "Settings", *, voice: Voice = SILENT) -> None:
+    """Do the checks of `restore` that `plan` has not done; nothing is touched. Raises as `restore`."""
+    if planned.backs_up_first:
+        await safety.check(database, settings, planned.safety, voice)
 
 
 def _check_schema(manifest: Manifest, settings: "Settings") -> None:
@@ -134,29 +215,22 @@ def _check_generation(manifest: Manifest, generation: str, *, occupied: bool) ->
 
 
 async def restore(
-    planned: WholePlan,
-    database: "Database",
-    settings: "Settings",
-    *,
-    pg_bin: Path | None = None,
-    wait_lock: float = 0,
-    voice: Voice = SILENT,
+    planned: WholePlan, database: "Database", settings: "Settings", *, voice: Voice = SILENT
 ) -> WholeResult:
     """Do what was planned: a backup of what is there, the staged restore, the erasures, the swap.
 
     Raises BackupError or DatabaseError; the database is then as it was.
     """
-    chosen = await _tools(planned, pg_bin)
     found = staging.names(planned.schema, datetime.now(UTC))
     async with open_target(database) as (_, connection):  # kept open: an embedded server stays while it has a client
-        safety = await _safety_backup(planned, database, settings, pg_bin, wait_lock, voice)
+        kept = await safety.make(database, settings, planned.safety, voice) if planned.backs_up_first else None
         for leftover in await staging.leftovers(connection):
             await staging.drop(connection, leftover)
         voice.progress("restoring")
-        await _stage(planned, found, chosen, voice)
+        await _stage(planned, found, voice)
         voice.progress("putting it in place")
         result = await _put_in_place(planned, found, database, settings)
-    return replace(result, safety_backup=safety)
+    return replace(result, safety_backup=kept)
 
 
 async def _put_in_place(
@@ -174,58 +248,42 @@ async def _put_in_place(
         return result
 
 
-async def _tools(planned: WholePlan, pg_bin: Path | None) -> Tools:
-    available = await tools.discover(pg_bin)
-    dumped_with = major_of(planned.manifest.pg_dump_version)
-    assert planned.target.url is not None
-    return await tools.choose_for_restore(available, dumped_with, planned.target.version, planned.target.url)
-
-
-async def _safety_backup(
-    planned: WholePlan,
-    database: "Database",
-    settings: "Settings",
-    pg_bin: Path | None,
-    wait_lock: float,
-    voice: Voice,
-) -> Path | None:
-    if not planned.replaces or not planned.existing:
-        return None
-    voice.progress("backing up what is there")
-    options = BackupOptions(
-        pg_bin=pg_bin, wait_lock=wait_lock, allow_shrink=True, new_database=True, reason=dump.BEFORE_RESTORE
-    )
-    return (await dump.make_backup(database, settings, options, voice)).path
-
-
-async def _stage(planned: WholePlan, found: staging.Names, chosen: Tools, voice: Voice) -> None:
+async def _stage(planned: WholePlan, found: staging.Names, voice: Voice) -> None:
     needs = needs_of(planned.manifest)
     assert planned.target.url is not None
-    contents = await script.list_contents(planned.entry.path, chosen)
-    names.check(contents, planned.manifest)
-    keep = [extension.name for extension in needs.needed_extensions]
-    only = None if planned.everything or not planned.manifest.origin.whole_database else planned.schema
+    exists, only = planned.target.schema_exists, planned.only_schema
     schemas = (
         [extension.schema for extension in needs.needed_extensions] if only else proof.schemas_of_extensions(needs)
     )
     await script.apply(
         planned.entry.path,
-        contents.without(script.unwanted_extensions(keep)),
-        tools=chosen,
+        _wanted(planned, needs.needed_extensions),
+        tools=planned.tools,
         url=planned.target.url,
         server_major=major_of(planned.target.version),
         only_schema=only,
         before=staging.before_sql(
             found,
-            exists=planned.target.schema_exists,
-            create=only is not None,
+            exists=exists,
+            create=only is not None or bool(planned.inside),
             extension_schemas=[name for name in schemas if name not in {planned.schema, "pg_catalog", "public"}],
+            moved=planned.inside,
+            made=needs.needed_extensions if only else (),  # an entry of an extension is in no schema
         ),
         after=staging.after_sql(
-            found, proof.check_sql(planned.manifest.origin, planned.tables), exists=planned.target.schema_exists
+            found, proof.check_sql(planned.manifest.origin, planned.tables), exists=exists, moved=planned.inside
         ),
         voice=voice,
     )
+
+
+def _wanted(planned: WholePlan, needed: Sequence[Extension]) -> Contents:
+    """The entries to restore: without the schema itself where it must be there before them, for its extensions."""
+    contents = planned.contents.without(script.unwanted_extensions([extension.name for extension in needed]))
+    if not planned.inside:
+        return contents
+    made = contents.schema_entries({planned.schema})
+    return contents.without(lambda entry: entry in made)
 
 
 async def _swap(
@@ -246,9 +304,12 @@ async def _swap(
         own = [table for table in planned.tables if table.schema == found.schema]
         counted = await staging.count(connection, found.staging, own)
         _check_counts(own, counted, erased)
+        await connection.execute("SET LOCAL search_path = pg_catalog")  # as when the backup's names were read
         live = await access.read(connection, found.schema)
+        published = await replication.memberships(connection, found.schema)
         await staging.put_in_place(connection, found, keep_old=planned.replaces)
-        warnings = await access.give(connection, found.schema, live.over(recorded))
+        warnings = await replication.give(connection, published, old=found.aside, new=found.schema)
+        warnings += await access.give(connection, found.schema, live.over(recorded))
     others = [(table.name, table.rows) for table in planned.tables if table.schema != found.schema]
     return WholeResult(
         planned.entry.path,
