@@ -453,7 +453,7 @@ def export(
 
 @app.command("import", epilog="Example: junkie memories import ada.jsonl --dry-run")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, as export writes them; -: stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export, or list --json, prints; -: stdin.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the file's version where both differ.")] = False,
     even_erased: Annotated[bool, typer.Option("--even-erased", help="Bring erased people back, too.")] = False,
     dry_run: DryRunOption = False,

@@ -210,6 +210,26 @@ def test_undo_at_a_terminal_names_the_change_and_asks(bot: Junkie) -> None:
     child.expect_exact("1 memory removed")
 
 
+def test_what_list_search_and_show_print_can_be_imported(bot: Junkie) -> None:
+    memory_id = an_id(bot)
+    printed = [
+        bot.run("memories", *words, "--json").ok().stdout
+        for words in (("list", "-n", "2"), ("list",), ("search", "tea"), ("show", memory_id))
+    ]
+    again = bot.run("memories", "import", "-", input="".join(printed)).ok()
+    assert again.stdout == "0 added, 0 updated, 8 unchanged\n", again
+    bot.run("memories", "clear", "-u", "ada", "--yes").ok()
+    before = printed[1]
+    assert bot.run("memories", "import", "-", input=before).ok().stdout == "2 added, 0 updated, 2 unchanged\n"
+    after = bot.run("memories", "list", "--json").ok().stdout
+    by_id = [{m["memory_id"]: m for m in json.loads(text)["memories"]} for text in (before, after)]
+    assert by_id[0] == by_id[1]
+    changed = before.replace("cello", "viola")
+    refused = bot.run("memories", "import", "-", input=changed)
+    assert refused.exit_code == 2
+    assert re.search(r"memory \d of line 1: \S+ says something else", refused.stderr), refused
+
+
 def test_a_conflict_of_undo_shows_both_texts(bot: Junkie) -> None:
     memory_id = an_id(bot)
     first = bot.run("memories", "edit", memory_id, "second text", "--json").ok().json()["undo"]

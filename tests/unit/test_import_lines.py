@@ -49,14 +49,14 @@ def test_what_is_plain_is_right(row: dict[str, Any], ascii_only: bool, fault: tu
     quick = lines()
     if quick._is_plain(line):
         thorough = lines()
-        assert thorough._made_fit(2, line) == line[:-1].strip()
+        assert thorough._made_fit(2, line) == [(2, line[:-1].strip())]
         thorough.check()
 
 
 def test_the_usual_is_plain() -> None:
     whole = PLAIN | {
         "topics": ["a", "é\U0001f3f0"],
-        "created_at": -(2**63),
+        "created_at": -1,
         "updated_at": None,
         "user_id": "u",
         "input": "",
@@ -65,3 +65,4 @@ def test_the_usual_is_plain() -> None:
     assert not lines()._is_plain(b"\n")
     assert not lines()._is_plain(as_line(whole, ascii_only=True).rstrip())
     assert not lines()._is_plain(as_line(PLAIN | {"feedback": None}, ascii_only=True))
+    assert not lines()._is_plain(as_line(PLAIN | {"created_at": 10**11}, ascii_only=True))

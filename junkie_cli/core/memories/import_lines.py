@@ -1,7 +1,9 @@
 """The lines of a file of memories, checked one by one as they stream; those that are wrong are named.
 
-A plain line is decoded by msgspec, in a sixth of the time that Python takes to decode and check it. Whatever is not
-plain (a fault, an empty line, a byte order mark, a `\\u0000` of agno 2.2, a field that is not there) is looked into.
+A line is a memory as `export` writes it, or a document of `memories list`, `search` or `show --json`. A plain memory is
+decoded by msgspec, in a sixth of the time that Python takes to decode and check it. Whatever is not plain (a fault, an
+empty line, a byte order mark, a `\\u0000` of agno 2.2, a field that is not there, a time that is not in seconds) is
+examined further.
 """
 
 import json
@@ -14,22 +16,28 @@ import msgspec
 
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import read_lines, told
+from junkie_cli.core.foreign import FIRST_BEYOND, seconds_of
 from junkie_cli.core.schema import MEMORIES, SchemaState
 
 _TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
-_TIMES = ("created_at", "updated_at")
+TIMES = ("created_at", "updated_at")
+"""Columns that hold epoch seconds."""
+
 NAMED_LINES = 10
 """How many lines that are wrong are named."""
 
-_KNOWN = frozenset({"memory_id", "memory", "topics", *_TEXTS, *_TIMES})
+_INSIDE = 1 << 32  # lines are fewer: a memory inside a document has its line times this, and its place, as a number
+_HIGHEST_EXPONENT = 100_000  # of a number that PostgreSQL takes
+
+_KNOWN = frozenset({"memory_id", "memory", "topics", *_TEXTS, *TIMES})
 _SHAPES = 100  # sets of fields that are kept in mind
 _PIECE = 1 << 16  # bytes sent at a time
 
 
 def _plain_memory(columns: Collection[str]) -> "msgspec.json.Decoder[Any]":
     """Decodes a memory with fields from `columns` alone, each of its type, and refuses all else."""
-    second = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-    types: dict[str, Any] = {"topics": list[str]} | dict.fromkeys(_TEXTS, str) | dict.fromkeys(_TIMES, second)
+    second = Annotated[int, msgspec.Meta(gt=-FIRST_BEYOND, lt=FIRST_BEYOND)]
+    types: dict[str, Any] = {"topics": list[str]} | dict.fromkeys(_TEXTS, str) | dict.fromkeys(TIMES, second)
     optional = [(name, kind | None, None) for name, kind in types.items() if name in columns]
     required = [("memory_id", Annotated[str, msgspec.Meta(min_length=1)]), ("memory", str)]
     return msgspec.json.Decoder(
@@ -60,9 +68,12 @@ class Lines:
             while lines := await read_lines(self._file, _PIECE):
                 piece = bytearray()
                 for number, line in enumerate(lines, before + 1):
-                    text = line[:-1] if self._is_plain(line) else self._made_fit(number, line)
-                    if text is not None:
-                        piece += b"%d\x02%b\n" % (number, text)
+                    if self._is_plain(line):
+                        piece += b"%d\x02%b" % (number, line)
+                        self.read += 1
+                        continue
+                    for row, text in self._made_fit(number, line):
+                        piece += b"%d\x02%b\n" % (row, text)
                         self.read += 1
                 before += len(lines)
                 if not self._bad_count:
@@ -89,24 +100,44 @@ class Lines:
             return False
         return line[-1:] == b"\n" and b"\r" not in line and b"\\u0000" not in line
 
-    def _made_fit(self, number: int, line: bytes) -> bytes | None:
-        """The line as it can be stored; None for an empty one, and for one that cannot, which is kept in mind."""
+    def _made_fit(self, number: int, line: bytes) -> list[tuple[int, bytes]]:
+        """The memories of a line as they can be stored, each with its number; one that cannot be is kept in mind."""
         text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
         if not text:
-            return None
+            return []
         try:
             row = _DECODER.decode(text.decode())
-            problem = self._problem(row)
-            if problem is None:
-                return _storable(row, text)
         except UnicodeError:
-            problem = "is not UTF-8, or has half a character"
-        except (ValueError, RecursionError):
-            problem = "is not JSON"
+            return self._refuse(number, "is not UTF-8, or has half a character")
+        except RecursionError:
+            return self._refuse(number, "is nested too deep")
+        except ValueError as error:
+            return self._refuse(number, str(error) if isinstance(error, _UnfitError) else "is not JSON")
+        inside = _memories_of(row)
+        if inside is None:
+            return self._checked(number, row, text)
+        return [
+            fit
+            for place, memory in enumerate(inside, 1)
+            for fit in self._checked(number * _INSIDE + place, memory, None)
+        ]
+
+    def _checked(self, number: int, row: Any, text: bytes | None) -> list[tuple[int, bytes]]:
+        """The memory `row`, whose line is `text` if it is alone there, as it can be stored: none or one."""
+        if problem := self._problem(row):
+            return self._refuse(number, problem)
+        try:
+            return [(number, _storable(row, text))]
+        except UnicodeError:
+            return self._refuse(number, "is not UTF-8, or has half a character")
+        except ValueError:
+            return self._refuse(number, "has a number that is too large")
+
+    def _refuse(self, number: int, problem: str) -> list[tuple[int, bytes]]:
         self._bad_count += 1
         if self._bad_count <= NAMED_LINES:
-            self._bad.append(f"line {number} {problem}")
-        return None
+            self._bad.append(f"{named_line(number)} {problem}")
+        return []
 
     def _problem(self, row: Any) -> str | None:
         """What is wrong with a parsed line, said after `line N`; None when it can be stored."""
@@ -114,7 +145,7 @@ class Lines:
             return "is not an object"
         if not isinstance(row.get("memory_id"), str) or not row["memory_id"]:
             return "has no memory_id"
-        if row.get("memory") is None:
+        if "memory" not in row:
             return "has no memory"
         return _mistyped(row) or self._misfit(row)
 
@@ -142,35 +173,78 @@ class Lines:
             )
 
 
+def named_line(number: int) -> str:
+    """How a line is called, or a memory inside the document of a line."""
+    line, place = divmod(number, _INSIDE)
+    return f"memory {place} of line {line}" if line else f"line {number}"
+
+
+def _memories_of(row: Any) -> list[Any] | None:
+    """The memories in a document of `memories list`, `search` or `show`; None when it is not one."""
+    if not isinstance(row, dict):
+        return None
+    if "memory_id" not in row and isinstance(row.get("memories"), list):
+        return list(map(_as_stored, row["memories"]))
+    return [_as_stored({name: row[name] for name in row if name != "origin"})] if "origin" in row else None
+
+
+def _as_stored(memory: Any) -> Any:
+    """A memory as a command prints it: what it shows as no topics may be none, or an empty list."""
+    if isinstance(memory, dict) and memory.get("topics") == []:
+        return {name: memory[name] for name in memory if name != "topics"}
+    return memory
+
+
+class _UnfitError(ValueError):
+    """A value in JSON that PostgreSQL cannot hold."""
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _whole(digits: str) -> int | float:
+    # Python refuses to read very long numbers; the line itself is what is stored.
+    return int(digits) if len(digits) < 100 else float(digits)
+
+
+def _real(digits: str) -> float:
+    exponent = digits.lower().partition("e")[2]
+    if len(exponent.lstrip("+-0")) > 6 or abs(int(exponent or 0)) > _HIGHEST_EXPONENT:
+        raise _UnfitError("has a number that is too large, or too small")
+    return float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole, parse_float=_real)
 
 
 def _mistyped(row: Mapping[str, Any]) -> str | None:
-    topics = row.get("topics")
-    if topics is not None and not (isinstance(topics, list) and all(isinstance(topic, str) for topic in topics)):
-        return "has topics that are not a list of texts"
+    """A field that its column cannot hold. The JSON columns, memory and topics, hold whatever an export has there."""
     for name in _TEXTS:
         text = row.get(name)
         if text is not None and not isinstance(text, str):
             return f"has a {name} that is not a text"
-    for name in _TIMES:
+    for name in TIMES:
         time = row.get(name)
-        if time is not None and (type(time) is not int or not -(2**63) <= time < 2**63):
-            return f"has a {name} that is not a whole number of seconds"
+        if time is not None and seconds_of(time) is None:
+            return f"has a {name} that is no time (epoch seconds or ISO-8601)"
     return None
 
 
-def _storable(row: dict[str, Any], text: bytes) -> bytes:
-    """The line as jsonb takes it. Only agno 2.2 could store \\u0000: it is left out, as every newer one does."""
-    if b"\\u0000" in text:
-        row = _without_nul(row)
-    elif b"\\u" not in text or b"\\ud" not in text.lower():
+def _storable(row: dict[str, Any], text: bytes | None) -> bytes:
+    """The line `text`, or `row`, as jsonb takes it, with times in seconds.
+
+    Only agno 2.2 could store \\u0000: it is left out, as every newer one does.
+    """
+    times = {name: seconds_of(row[name]) for name in TIMES if row.get(name) is not None}
+    converted = any(type(row[name]) is not int or row[name] != time for name, time in times.items())
+    if text is not None and not converted and b"\\u0000" not in text and not _has_half(text):
         return text.replace(b"\r", b" ")
-    return json.dumps(row, ensure_ascii=False).encode()
+    return json.dumps(_without_nul(row) | times, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _has_half(text: bytes) -> bool:
+    return b"\\u" in text and b"\\ud" in text.lower()
 
 
 def _without_nul(value: Any) -> Any:

@@ -14,8 +14,9 @@ from junkie_cli.core import journal, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import open_to_read
+from junkie_cli.core.foreign import scaled
 from junkie_cli.core.memories.exporting import UNQUOTED
-from junkie_cli.core.memories.import_lines import NAMED_LINES, Lines
+from junkie_cli.core.memories.import_lines import NAMED_LINES, TIMES, Lines, named_line
 from junkie_cli.core.query import EPOCH_NOW, count_of
 from junkie_cli.core.schema import (
     HISTORY,
@@ -146,7 +147,7 @@ async def _refuse_doubles(connection: "asyncpg.Connection[Any]") -> None:
     )
     different = [double["lines"] for double in doubles if double["contents"] > 1][:NAMED_LINES]
     if different:
-        named = "; ".join(f"line {lines[1]} has the memory_id of line {lines[0]}" for lines in different)
+        named = "; ".join(f"{named_line(lines[1])} has the memory_id of {named_line(lines[0])}" for lines in different)
         raise UsageError(named, hint="mend the file; nothing was imported", code="import_bad_line")
     again = [line for double in doubles for line in double["lines"][1:]]
     await connection.execute("DELETE FROM pg_temp.junkie_import WHERE line = ANY($1::bigint[])", again)
@@ -165,7 +166,8 @@ async def _refuse_erased(connection: "asyncpg.Connection[Any]", state: SchemaSta
     )
     if row["users"]:
         raise UsageError(
-            f"{row['users']} of its users were erased (the first is in line {row['line']}); nothing was imported",
+            f"{row['users']} of its users were erased (the first is in {named_line(row['line'])});"
+            " nothing was imported",
             hint="leave their lines out, or bring them back with --even-erased",
             code="import_erased",
         )
@@ -185,7 +187,8 @@ async def _refuse_conflicts(connection: "asyncpg.Connection[Any]", state: Schema
     if not rows:
         return
     named = "; ".join(
-        f"line {row['line']}: {row['memory_id']} {'has another owner' if row['other_owner'] else 'says something else'}"
+        f"{named_line(row['line'])}: {row['memory_id']}"
+        f" {'has another owner' if row['other_owner'] else 'says something else'}"
         for row in rows
     )
     only_owners = all(row["other_owner"] for row in rows)
@@ -199,7 +202,7 @@ async def _refuse_conflicts(connection: "asyncpg.Connection[Any]", state: Schema
 def _same(state: SchemaState) -> str:
     """SQL: the stored row `m` says what the line `i.row` says, in every field that the line has."""
     stored = {
-        name: f"({plain_json(f'm.{quoted(name)}')})::jsonb" if kind == "json" else f"to_jsonb(m.{quoted(name)})"
+        name: _as_jsonb(f"m.{quoted(name)}", name, kind)
         for name, kind in state.table(MEMORIES).columns.items()
         if name != "memory_id"
     }
@@ -207,6 +210,13 @@ def _same(state: SchemaState) -> str:
         f"(NOT i.row ? '{name}' OR i.row -> '{name}' = coalesce({value}, 'null'))" for name, value in stored.items()
     ]
     return f"({' AND '.join(tests)})"
+
+
+def _as_jsonb(column: str, name: str, kind: str) -> str:
+    """SQL of a column as a line has it: times are in seconds there."""
+    if kind == "json":
+        return f"({plain_json(column)})::jsonb"
+    return f"to_jsonb({scaled(column) if kind == 'bigint' and name in TIMES else column})"
 
 
 async def _merge(
