@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import figures
+from junkie_cli import cascaded, figures
 from junkie_cli.core.steps import number
 from junkie_cli.output import note, print_json, print_line, warn
 
@@ -31,6 +31,8 @@ def show(done: "Undone", *, as_json: bool) -> None:
         print_json(_document(done))
     else:
         _print_counts(done)
+    cascaded.warn_lost(done.lost)
+    cascaded.note_cascaded(done.cascaded)
     for conflict in done.conflicts:
         warn(f"{conflict.memory_id} was changed again since and is left alone")
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
@@ -60,6 +62,7 @@ def _document(done: "Undone") -> dict[str, Any]:
         "undone_batch": change.batch,
         "users": change.users,
         "user_ids": change.user_ids,
+        **cascaded.document(done.cascaded, done.lost),
     }
 
 

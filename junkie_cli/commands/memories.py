@@ -1,12 +1,13 @@
 """`junkie memories`: see, search, correct, move and clear what is remembered."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from junkie_cli import completion
+from junkie_cli import cascaded, completion
 from junkie_cli.core.errors import ExitCode, UsageError
 from junkie_cli.invocation import JsonOption, UserOption, YesOption, invocation
 from junkie_cli.output import (
@@ -218,24 +219,27 @@ def delete(
     settings = invocation().settings()
     with working(f"looking for {_count(len(memory_ids))}"):
         found = invocation().run(memories.preview_delete(settings, memory_ids))
-    ids = [memory.memory_id for memory in found]
+    ids = [memory.memory_id for memory in found.memories]
     if dry_run:
-        return _print_would_go(found, as_json=as_json)
-    for memory in found:
+        return _print_would_go(found.memories, found.cascaded, as_json=as_json)
+    for memory in found.memories:
         note(f"{memory.user_id or '(nobody)'}: {memory.memory[:200]}")
+    cascaded.note_cascaded(found.cascaded)
     require_confirmation(f"delete {_count(len(ids))}?", yes=yes)
     with working(f"deleting {_count(len(ids))}"):
         done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
     if as_json:
-        return print_json({"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo})
+        document = {"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo}
+        return print_json(document | cascaded.document(done.cascaded))
     print_line(f"deleted {_count(len(done.memories))}")
     return _tell_undo(done.undo)
 
 
-def _print_would_go(found: "tuple[Memory, ...]", *, as_json: bool) -> None:
+def _print_would_go(found: "tuple[Memory, ...]", going: Mapping[str, int], *, as_json: bool) -> None:
     if as_json:
-        return print_json({"would_delete": len(found), "memories": found})
+        return print_json({"would_delete": len(found), "memories": found} | cascaded.document(going))
     print_rows(_COLUMNS, found)
+    cascaded.note_cascaded(going)
     return note(f"{_count(len(found))} would be deleted; nothing was changed")
 
 
@@ -272,7 +276,9 @@ def clear(
     if done.remaining:
         warn(f"{_count(done.remaining)} came back, written by another program meanwhile: stop it and run this again")
     if as_json:
-        return print_json(as_document(done))
+        document = as_document(done)
+        del document["cascaded"]
+        return print_json(document | cascaded.document(done.cascaded))
     return _print_cleared(preview, done.deleted, done.undo)
 
 
@@ -299,7 +305,7 @@ def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
                 break
     if not found and not as_json:
         return _tell_nothing_to_clear(preview)
-    return _print_would_go(tuple(found.values()), as_json=as_json)
+    return _print_would_go(tuple(found.values()), preview.cascaded, as_json=as_json)
 
 
 def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None, yes: bool) -> None:
@@ -309,6 +315,7 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
     note(f"{_count(preview.before)} of {whom} in {label(invocation().settings())}, among them:")
     for memory in preview.samples:
         note(f"  {memory.memory[:200]}")
+    cascaded.note_cascaded(preview.cascaded)
     if not (keeps and preview.undo_days):
         note("no copy is kept: final")
     elif not yes:  # else it is told when it is done, if anything was there by then

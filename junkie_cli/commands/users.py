@@ -130,7 +130,13 @@ def _ask_to_erase(preview: "Erased") -> None:
         note(
             f"  {preview.shared_sessions} sessions that others speak in too lose this person's runs, summary and state"
         )
+    _note_cleared(preview)
     require_confirmation(f"erase {preview.user_id} for good? There is no undo.", yes=False)
+
+
+def _note_cleared(done: "Erased") -> None:
+    for table, count in done.references_cleared.items():
+        note(f"  rows of {table} that stay and no longer reference what goes: {count}")
 
 
 def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
@@ -163,7 +169,9 @@ def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | Non
         "unsearchable": done.unsearchable,
         "backups": backups,
         "receipt": str(receipt) if receipt else None,
-    } | ({"dry_run": True} if done.dry_run else {})
+        **({"references_cleared": done.references_cleared} if done.references_cleared else {}),
+        **({"dry_run": True} if done.dry_run else {}),
+    }
 
 
 def _backups() -> list[dict[str, Any]]:
@@ -193,6 +201,7 @@ def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
     print_line("nothing was changed: this would go" if done.dry_run else f"erased; {done.remaining} rows remain")
     if done.shared_sessions:
         note(f"{done.shared_sessions} sessions are shared: others' runs stay, and another speaker owns them")
+    _note_cleared(done)
     for table, count in done.elsewhere.items():
         state = "erased too" if done.whole_database else "outside the schema, untouched (--whole-database)"
         note(f"{table}: {count} rows {state}")

@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from junkie_cli.core import foreign_keys
 from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign import objects
+from junkie_cli.core.foreign_keys import Going
 from junkie_cli.core.query import EPOCH_NOW
 from junkie_cli.core.schema import (
+    CASCADES,
     HISTORY,
     MEMORIES,
     OWN_VERSIONS,
@@ -23,9 +26,10 @@ from junkie_cli.core.schema import (
     RUNS,
     TOMBSTONES,
     SchemaState,
+    ensure_cascades_table,
     transaction,
 )
-from junkie_cli.values import frozen
+from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -77,11 +81,15 @@ class AppliedChange:
 
 @frozen
 class AppliedChanges:
-    """What `apply_changes` did: the batch to undo (None: no history), the changes made, and ids that were not there."""
+    """What `apply_changes` did: the batch to undo (None: no history), the changes made, and ids that were not there.
+
+    `cascaded` counts rows of other tables that foreign keys deleted with memories, by table: no undo brings them back.
+    """
 
     batch: str | None
     changes: tuple[AppliedChange, ...]
     missing: tuple[str, ...]
+    cascaded: Mapping[str, int] = field(default_factory=dict)
 
 
 @frozen
@@ -215,14 +223,17 @@ async def apply_changes(
     await mark_writer(connection, by)
     for user_id in sorted({change.user_id or "" for change in changes}):
         await guard_user(connection, state, user_id, began=began)
+    deleted = [change.memory_id for change in changes if change.action == "deleted"]
+    cascaded = await cascades(connection, state, "m.memory_id = ANY($1::text[])", [deleted]) if deleted else {}
     made = [await _apply(connection, state, change) for change in changes]
     applied = tuple(change for change in made if change is not None)
     missing = tuple(change.memory_id for change, done in zip(changes, made, strict=True) if done is None)
     batch = None
     if applied and history and records_history(state, keep_days):
         batch = await _record(connection, state, applied, by)
+        await record_cascades(connection, state, batch, cascaded)
         await prune_history(connection, state, keep_days)
-    return AppliedChanges(batch, tuple(_parsed(change) for change in applied), missing)
+    return AppliedChanges(batch, tuple(_parsed(change) for change in applied), missing, cascaded)
 
 
 def records_history(state: SchemaState, keep_days: int) -> bool:
@@ -317,12 +328,42 @@ async def _record(connection: "Connection", state: SchemaState, made: Sequence[_
     return batch
 
 
+async def cascades(
+    connection: "Connection", state: SchemaState, condition: str, arguments: Sequence[Any]
+) -> Mapping[str, int]:
+    """Rows of other tables, by table, that foreign keys delete with the memories `m` that meet `condition`.
+
+    Raises DatabaseError where rows stand in the way of the deletion, or other people's rows would go with it.
+    """
+    going = Going((state.schema, state.name(MEMORIES)), condition, arguments, "m.user_id", "m")
+    found = await foreign_keys.follow(connection, [going])
+    found.require_unblocked()
+    found.require_own()
+    return found.counts(state.schema)
+
+
+async def record_cascades(
+    connection: "Connection", state: SchemaState, batch: str | None, cascaded: Mapping[str, int]
+) -> None:
+    """Keep with `batch` what its undo will not bring back, where our tables can be made."""
+    if batch is None or not cascaded or not await ensure_cascades_table(connection, state):
+        return
+    await connection.executemany(
+        f"INSERT INTO {state.qualified(CASCADES)} (batch, table_name, rows) VALUES ($1::text::uuid, $2, $3)",
+        [(batch, table, count) for table, count in cascaded.items()],
+    )
+
+
 async def prune_history(connection: "Connection", state: SchemaState, keep_days: int) -> None:
     """Forget changes older than `keep_days` days, in the caller's transaction."""
     await connection.execute(
         f"DELETE FROM {state.qualified(HISTORY)} WHERE at < now() - make_interval(days => $1)",
         keep_days,
     )
+    if state.may("DELETE", CASCADES):
+        await connection.execute(
+            f"DELETE FROM {state.qualified(CASCADES)} WHERE at < now() - make_interval(days => $1)", keep_days
+        )
 
 
 async def delete_where(

@@ -32,6 +32,7 @@ TOMBSTONES = "junkie_tombstones"
 ERASURES = "junkie_erasures"
 OWN_VERSIONS = "junkie_versions"
 LEARNED = "junkie_learned"  # made by `memories learn` alone, so it is none of OWN_TABLES
+CASCADES = "junkie_cascades"  # made where a foreign key deletes rows with a memory
 OWN_TABLES = (PENDING, HISTORY, TOMBSTONES, ERASURES, OWN_VERSIONS)
 OWN_VERSION = 1
 
@@ -390,6 +391,18 @@ async def ensure_learned_table(connection: "asyncpg.Connection[Any]", layout: La
         await connection.execute(_LEARNED.replace("@schema", quoted(layout.schema)))
 
 
+async def ensure_cascades_table(connection: "asyncpg.Connection[Any]", state: SchemaState) -> bool:
+    """Make the table of what went by cascade with a batch, where it is missing; False where that is not allowed."""
+    if state.has(CASCADES):
+        return {"SELECT", "INSERT"} <= state.tables[CASCADES].privileges
+    if not state.may_create:
+        return False
+    lock = f"junkie tables {state.schema}"
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", lock)
+    await connection.execute(_CASCADES.replace("@schema", quoted(state.schema)))
+    return True
+
+
 async def _own_version(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
     if not state.may("SELECT", OWN_VERSIONS):
         return 0
@@ -475,4 +488,11 @@ _LEARNED = """
 CREATE TABLE IF NOT EXISTS @schema.junkie_learned (
   line_id uuid PRIMARY KEY, user_id text NOT NULL, learned_at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX IF NOT EXISTS junkie_learned_user ON @schema.junkie_learned (user_id);
+"""
+
+# What undo cannot put back: rows of other tables that a foreign key deleted with the memories of a batch.
+_CASCADES = """
+CREATE TABLE IF NOT EXISTS @schema.junkie_cascades (
+  batch uuid NOT NULL, table_name text NOT NULL, rows bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX IF NOT EXISTS junkie_cascades_batch ON @schema.junkie_cascades (batch);
 """

@@ -5,10 +5,11 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import paging, row_security, runs, schema
+from junkie_cli.core import foreign_keys, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign import as_text, document, moment, scaled
+from junkie_cli.core.foreign_keys import Going
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
@@ -80,7 +81,10 @@ class SessionRuns:
 
 @frozen
 class SessionDeleted:
-    """What a deletion did, or would do: rows by table (`agent_sessions.runs`: runs inside agno 2's column)."""
+    """What a deletion did, or would do: rows by table (`agent_sessions.runs`: runs inside agno 2's column).
+
+    `users` are those who spoke in it, and others whose rows foreign keys delete with it.
+    """
 
     session_id: str
     users: tuple[str, ...]
@@ -235,7 +239,7 @@ async def delete_session(
         try:
             await _require(connection, state, session_id)
             users, _ = (await _spoken(connection, state, [session_id])).get(session_id, ([], 0))
-            deleted = await _delete(connection, state, session_id, on_step)
+            deleted, others = await _delete(connection, state, session_id, on_step)
         except BaseException:
             await transaction.rollback()
             raise
@@ -244,12 +248,14 @@ async def delete_session(
         if not dry_run:
             async with connection.transaction():
                 remaining = await _left(connection, state, session_id)
-    return SessionDeleted(session_id, tuple(users), {name: n for name, n in deleted.items() if n}, remaining)
+    counts = {name: count for name, count in deleted.items() if count}
+    return SessionDeleted(session_id, tuple(sorted({*users, *others})), counts, remaining)
 
 
 async def _delete(
     connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str, on_step: Tell
-) -> dict[str, int]:
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Rows that went by table, those that foreign keys deleted too, and whose these were."""
     on_step("waiting for what is being written in it")
     sessions = state.qualified(SESSIONS)
     await connection.execute(f"SELECT 1 FROM {sessions} WHERE session_id = $1 FOR UPDATE", session_id)
@@ -259,13 +265,17 @@ async def _delete(
         deleted[f"{state.name(SESSIONS)}.runs"] = await connection.fetchval(
             f"SELECT count(*) FROM {sessions} s, LATERAL {elements} WHERE s.session_id = $1", session_id
         )
-    for table in _dependent(state):
-        on_step(f"{table} ({number(sum(deleted.values()), 'row', 'rows')} so far)")
-        status = await connection.execute(
-            f"DELETE FROM {state.qualified(table)} WHERE session_id::text = $1::text", session_id
-        )
-        deleted[table] = count_of(status)
-    return deleted
+    named = "t.session_id::text = $1::text"
+    going = [Going((state.schema, table), named, [session_id], "NULL::text") for table in _dependent(state)]
+    consequences = await foreign_keys.follow(connection, going)
+    consequences.require_unblocked()
+    for table in consequences.order:
+        on_step(f"{table[1]} ({number(sum(deleted.values()), 'row', 'rows')} so far)")
+        status = await connection.execute(f"DELETE FROM {foreign_keys.identifier(table)} t WHERE {named}", session_id)
+        deleted[table[1]] = count_of(status)
+    for name, count in consequences.counts(state.schema).items():
+        deleted[name] = deleted.get(name, 0) + count
+    return deleted, consequences.owners
 
 
 def _dependent(state: SchemaState) -> list[str]:

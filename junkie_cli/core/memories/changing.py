@@ -3,6 +3,7 @@
 Data flows settings -> connection -> `schema.prepare` (our tables made where rights allow) -> journal -> what is now.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, number, unheard
-from junkie_cli.values import frozen
+from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -30,12 +31,22 @@ SAMPLES = 3
 class Changed:
     """What one change left: the memories as they are stored now (or were, when deleted), and the batch that undoes it.
 
-    `undo` is None when no history is kept; `erased_at` tells that this person was erased before.
+    `undo` is None when no history is kept; `erased_at` tells that this person was erased before. `cascaded` counts
+    rows of other tables that foreign keys deleted with the memories, by table: undo does not bring them back.
     """
 
     memories: tuple[Memory, ...]
     undo: str | None
     erased_at: datetime | None = None
+    cascaded: Mapping[str, int] = field(default_factory=dict)
+
+
+@frozen
+class DeletePreview:
+    """What a deletion would delete: these memories, and rows of other tables by foreign keys, counted by table."""
+
+    memories: tuple[Memory, ...]
+    cascaded: Mapping[str, int]
 
 
 @frozen
@@ -52,6 +63,7 @@ class ClearPreview:
     undo_days: int
     table_missing: str
     nearest: tuple[str, ...]
+    cascaded: Mapping[str, int] = field(default_factory=dict)
 
 
 @frozen
@@ -63,6 +75,7 @@ class Cleared:
     deleted: int
     remaining: int
     undo: str | None
+    cascaded: Mapping[str, int] = field(default_factory=dict)
 
 
 async def _prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
@@ -120,12 +133,17 @@ def _require_all(done: journal.AppliedChanges) -> None:
         )
 
 
-async def preview_delete(settings: Settings, memory_ids: list[str]) -> tuple[Memory, ...]:
-    """The memories with these ids. Raises NotFoundError naming those that are not there."""
+async def preview_delete(settings: Settings, memory_ids: list[str]) -> DeletePreview:
+    """The memories with these ids, and what would go with them.
+
+    Raises NotFoundError naming those that are not there, DatabaseError for a deletion that is not possible.
+    """
     async with connect(settings) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.layout)
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
-        return await _find_all(connection, state, memory_ids)
+        found = await _find_all(connection, state, memory_ids)
+        ids = [memory.memory_id for memory in found]
+        return DeletePreview(found, await journal.cascades(connection, state, "m.memory_id = ANY($1::text[])", [ids]))
 
 
 async def delete_memories(settings: Settings, memory_ids: list[str], *, undo: bool = True) -> Changed:
@@ -146,7 +164,7 @@ async def delete_memories(settings: Settings, memory_ids: list[str], *, undo: bo
                 began=began,
             )
             _require_all(done)
-        return Changed(found, done.batch)
+        return Changed(found, done.batch, cascaded=done.cascaded)
 
 
 async def _find_all(
@@ -177,14 +195,23 @@ async def preview_clear(
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         database = await connection.fetchval("SELECT current_database()")
         undo_days = settings.history_days if state.may_create or state.has_own_tables else 0
-        before, samples, missing = 0, tuple[Memory, ...](), "" if state.has(MEMORIES) else state.name(MEMORIES)
+        before, samples, cascaded = 0, tuple[Memory, ...](), dict[str, int]()
+        missing = "" if state.has(MEMORIES) else state.name(MEMORIES)
         if state.has(MEMORIES):
             on_step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             samples = await _newest(connection, state, user_id) if before else ()
+            cascaded = dict(await _cascades(connection, state, user_id)) if before else {}
         _require_count(before, expect)
         nearest = await owners.nearest(connection, state, user_id) if user_id and not before else ()
-        return ClearPreview(user_id, database, before, samples, undo_days, missing, nearest)
+        return ClearPreview(user_id, database, before, samples, undo_days, missing, nearest, cascaded)
+
+
+async def _cascades(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None
+) -> Mapping[str, int]:
+    where = Where().owned_by("m.user_id", user_id)
+    return await journal.cascades(connection, state, where.sql, where.arguments)
 
 
 async def _newest(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None) -> tuple[Memory, ...]:
@@ -236,13 +263,15 @@ async def clear_memories(
             if not before:
                 return Cleared(user_id, 0, 0, 0, None)
             on_step(f"deleting {number(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
+            cascaded = await _cascades(connection, state, user_id)
             deleted = await journal.delete_where(connection, state, where.sql, where.arguments, batch=batch)
             if keeps:
+                await journal.record_cascades(connection, state, batch, cascaded)
                 await journal.prune_history(connection, state, settings.history_days)
         on_step(f"{number(deleted, 'memory', 'memories')} deleted; counting what remains")
         async with connection.transaction():
             remaining = await _count(connection, state, user_id)
-        return Cleared(user_id, before, deleted, remaining, batch if deleted else None)
+        return Cleared(user_id, before, deleted, remaining, batch if deleted else None, cascaded)
 
 
 def _require_count(before: int, expect: int | None) -> None:

@@ -17,10 +17,10 @@ from junkie_cli.core.memories import batches
 from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
-from junkie_cli.core.schema import HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
+from junkie_cli.core.schema import CASCADES, HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
-from junkie_cli.values import frozen
+from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -75,7 +75,9 @@ class Undone:
     """What an undo did: how many memories are as before, those it refused (the first hundred), and its own batch.
 
     `restored`, `removed` and `reverted` are the parts of `undone`; `already` counts those that were as before anyway.
-    `change` is the batch that was undone, `batch` the one that undoes the undo (None: nothing was changed).
+    `change` is the batch that was undone, `batch` the one that undoes the undo (None: nothing was changed). `lost`
+    counts rows of other tables, by table, that foreign keys deleted with the memories of the batch: they cannot be
+    restored. `cascaded` counts those that went now, with memories which the undo deleted.
     """
 
     restored: int
@@ -86,6 +88,8 @@ class Undone:
     conflict_count: int
     change: Batch
     batch: str | None
+    lost: Mapping[str, int] = field(default_factory=dict)
+    cascaded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def undone(self) -> int:
@@ -202,6 +206,9 @@ async def _undo(
     await journal.mark_writer(connection, "junkie")
     await _compare(connection, state, change.batch, on_step)
     new_batch = str(uuid4())
+    lost = await _lost(connection, state, change.batch)
+    added = "m.memory_id IN (SELECT memory_id FROM pg_temp.junkie_undo WHERE unchanged AND before IS NULL)"
+    cascaded = await journal.cascades(connection, state, added, [])
     made = await connection.fetch(
         f"WITH made AS (INSERT INTO {state.qualified(HISTORY)}"
         " (batch, by, action, memory_id, user_id, before, after, undo_of)"
@@ -214,6 +221,7 @@ async def _undo(
     counts = {row["action"]: row["count"] for row in made}
     on_step(f"putting back {number(sum(counts.values()), 'memory', 'memories')}")
     await _put_back(connection, state)
+    await journal.record_cascades(connection, state, new_batch, cascaded)
     await journal.prune_history(connection, state, max(keep_days, 1))
     already = await connection.fetchval("SELECT count(*) FROM pg_temp.junkie_undo WHERE already")
     conflicts, count = await _conflicts(connection)
@@ -221,7 +229,19 @@ async def _undo(
         raise await batches.already_undone(connection, state, change.batch)
     restored, removed, reverted = (counts.get(action, 0) for action in ("added", "deleted", "updated"))
     own_batch = new_batch if counts else None
-    return Undone(restored, removed, reverted, already, conflicts, count, change, own_batch)
+    return Undone(restored, removed, reverted, already, conflicts, count, change, own_batch, lost, cascaded)
+
+
+async def _lost(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str) -> dict[str, int]:
+    """Rows of other tables that went with the memories of `batch`, by table."""
+    if not state.may("SELECT", CASCADES):
+        return {}
+    rows = await connection.fetch(
+        f"SELECT table_name, sum(rows)::bigint AS rows FROM {state.qualified(CASCADES)} WHERE batch = $1::text::uuid"
+        " GROUP BY 1 ORDER BY 1",
+        batch,
+    )
+    return {row["table_name"]: row["rows"] for row in rows}
 
 
 async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, on_step: Tell) -> None:
@@ -258,15 +278,23 @@ async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -
     memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).columns
     await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND u.now IS NOT NULL"
-        " AND m.memory_id = u.memory_id"
+        " AND u.before IS NULL AND m.memory_id = u.memory_id"
     )
     # A json column's text is taken as it stands: a record would write its escapes in another way.
     raw = {name: f"coalesce(u.before -> '{name}', 'null')" for name, kind in columns.items() if kind == "json"}
     values = as_agno_stores("r", columns) | raw
+    stored = (
+        "(SELECT memory_id, before, now FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u,"
+        f" json_populate_record(NULL::{memories}, u.before) r"
+    )
+    # Changed in place, not deleted and inserted: what other tables reference it is not touched.
+    changed = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items() if name != "memory_id")
+    await connection.execute(
+        f"UPDATE {memories} m SET {changed} FROM {stored} WHERE u.now IS NOT NULL AND m.memory_id = u.memory_id"
+    )
     await connection.execute(
         f"INSERT INTO {memories} ({', '.join(map(quoted, columns))}) SELECT {', '.join(values.values())}"
-        " FROM (SELECT before FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u,"
-        f" json_populate_record(NULL::{memories}, u.before) r"
+        f" FROM {stored} WHERE u.now IS NULL"
     )
 
 

@@ -1,20 +1,17 @@
 """What a person has outside the schema: rows of the bot's own tables (`messages`, access lists, triggers, ...)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import row_security
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.query import count_of
+from junkie_cli.core.foreign_keys import OWNER_COLUMNS, Going, label
 from junkie_cli.core.schema import quoted
 from junkie_cli.core.users.belongings import is_user
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
     import asyncpg
-
-# Columns that hold whose row it is, in the bot's tables and in agno's.
-_OWNER_COLUMNS = ("user_id", "author_id")
 
 _FIND = """
 SELECT n.nspname AS schema, c.relname AS name, array_agg(a.attname::text) AS columns,
@@ -31,37 +28,41 @@ GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname
 
 @frozen
 class Elsewhere:
-    """Rows by `schema.table`, and a sentence for each table that could not be read."""
+    """This person's rows outside the schema, by table, and a sentence for each table that could not be searched."""
 
-    counts: Mapping[str, int]
+    rows: tuple[Going, ...]
     unreadable: tuple[str, ...]
 
 
 async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str, *, delete: bool) -> Elsewhere:
-    """Count this person's rows outside `schema`, or delete them, in the caller's transaction."""
-    counts: dict[str, int] = {}
-    unreadable = []
-    for table in await connection.fetch(_FIND, schema, list(_OWNER_COLUMNS)):
-        name = f"{table['schema']}.{table['name']}"
+    """Where this person has rows outside `schema`: by the columns that name an owner.
+
+    Raises DatabaseError where rows are to be deleted, and row security may hide some of them.
+    """
+    rows, unreadable = [], []
+    for table in await connection.fetch(_FIND, schema, list(OWNER_COLUMNS)):
+        place = (table["schema"], table["name"])
         if not table["readable"]:
-            unreadable.append(f"{name}: this database user may not read it")
+            unreadable.append(f"{label(place)}: this database user may not read it")
             continue
         if table["row_security"]:
-            hidden = f"row security may hide rows of {name} from this database user"
+            hidden = f"row security may hide rows of {label(place)} from this database user"
             if delete:
                 raise DatabaseError(f"{hidden}; nothing was changed", hint=row_security.HINT, code=row_security.CODE)
             unreadable.append(hidden)
-        source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
-        owned = " OR ".join(
-            _holds(column, kind, user_id) for column, kind in zip(table["columns"], table["kinds"], strict=True)
-        )
-        if delete:
-            count = count_of(await connection.execute(f"DELETE FROM {source} WHERE {owned}", user_id))
-        else:
-            count = await connection.fetchval(f"SELECT count(*) FROM {source} WHERE {owned}", user_id)
-        if count:
-            counts[name] = count
-    return Elsewhere(counts, tuple(unreadable))
+        columns = zip(table["columns"], table["kinds"], strict=True)
+        owned = " OR ".join(_holds(column, kind, user_id) for column, kind in columns)
+        rows.append(Going(place, f"({owned})", [user_id], "$1::text"))
+    return Elsewhere(tuple(rows), tuple(unreadable))
+
+
+async def count(connection: "asyncpg.Connection[Any]", rows: Sequence[Going]) -> Mapping[str, int]:
+    """How many there are, by `schema.table`."""
+    counts = {}
+    for each in rows:
+        counted = f"SELECT count(*) FROM {each.sql} WHERE {each.condition}"
+        counts[label(each.table)] = await connection.fetchval(counted, *each.arguments)
+    return {table: number for table, number in counts.items() if number}
 
 
 def _holds(column: str, kind: str, user_id: str) -> str:

@@ -5,17 +5,18 @@ sessions nobody else spoke in -> shared sessions, stripped and passed on -> reco
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, owners, prompt_history, row_security, runs, schema, spool
+from junkie_cli.core import foreign_keys, journal, owners, prompt_history, row_security, runs, schema, spool
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
+from junkie_cli.core.foreign_keys import Consequences, Going, label
 from junkie_cli.core.layout import Layout
 from junkie_cli.core.query import count_of
 from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
@@ -23,6 +24,7 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.core.users import belongings, elsewhere
 from junkie_cli.core.users.ledger import Erasure, complete_ledger_file, read_ledger
+from junkie_cli.values import field as value_field
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Erased:
 
     `erased` counts rows by table (`agent_sessions.runs`: runs inside agno 2's column; `prompt history`: files).
     `remaining` is what was counted after the commit: rows that other programs wrote meanwhile. `elsewhere` counts rows
-    outside the schema, which are erased too when `whole_database`. `problems` are sentences about what did not work
+    outside the schema, which are erased too when `whole_database`. `references_cleared` counts rows of others that stay
+    and no longer reference what went (ON DELETE SET NULL), by table. `problems` are sentences about what did not work
     after the commit. `erased_at` is None when nothing was found, or nothing was done.
     """
 
@@ -56,6 +59,7 @@ class Erased:
     erased_at: datetime | None
     dry_run: bool
     problems: tuple[str, ...] = ()
+    references_cleared: Mapping[str, int] = value_field(default_factory=dict)
 
     @property
     def found(self) -> int:
@@ -71,52 +75,84 @@ class _Work:
     state: SchemaState
     user_id: str
     tell: Tell = unheard
+    outside: Sequence[Going] = ()
     erased: dict[str, int] = field(default_factory=dict)
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    references: dict[str, int] = field(default_factory=dict)
     shared_sessions: int = 0
 
     def say(self, doing: str) -> None:
         """Tell what is being done, and how much has been."""
         self.tell(f"{doing} ({number(sum(self.erased.values()), 'row', 'rows')} so far)")
 
-    async def count(self, table: str, statement: str) -> None:
-        """Run a statement about $1, which it must name, and add its row count to `table`."""
-        self.say(table)
-        done = count_of(await self.connection.execute(statement, self.user_id))
-        self.erased[table] = self.erased.get(table, 0) + done
-
     async def run(self) -> None:
-        """Delete, strip and pass on; leaves the counts in this object."""
+        """Delete, strip and pass on; leaves the counts in this object.
+
+        What foreign keys do is counted before anything is deleted. Raises DatabaseError where they would delete
+        other people's rows, or where rows stand in the way.
+        """
         await journal.mark_writer(self.connection, "erase")
         if self.state.has(SESSIONS):
-            await self._sessions()
-        for table in belongings.own_tables(self.state):
-            await self.count(table.name, f"DELETE FROM {self.state.qualified(table.name)} WHERE {table.condition}")
+            await self._find_sessions()
+        going = [*self._going(), *self.outside]
+        self.say("rows that reference what goes")
+        consequences = await foreign_keys.follow(self.connection, going)
+        consequences.require_unblocked()
+        consequences.require_own()
+        if self.state.has_runs_column:
+            await self._old_runs()
+        await self._delete(going, consequences)
+        if self.state.has(SESSIONS):
+            await self._pass_on()
 
-    async def _sessions(self) -> None:
+    async def _delete(self, going: Sequence[Going], consequences: Consequences) -> None:
+        """Delete the rows, those that reference others first, and see that no others went."""
+        rows, planned = {each.table: each for each in going}, consequences.planned
+        before = await foreign_keys.deleted(self.connection)
+        for table in consequences.order:
+            self.say(label(table))
+            statement = f"DELETE FROM {rows[table].sql} WHERE {rows[table].condition}"
+            done = count_of(await self.connection.execute(statement, *rows[table].arguments))
+            planned[table] = planned.get(table, 0) + max(done, consequences.direct.get(table, 0))
+        after = await foreign_keys.deleted(self.connection)
+        gone = {table: count - before.get(table, 0) for table, count in after.items()}
+        foreign_keys.require_planned(gone, planned)
+        for table, count in planned.items():
+            inside = table[0] == self.state.schema
+            counts = self.erased if inside else self.elsewhere
+            counts[table[1] if inside else label(table)] = count
+        self.references = consequences.references(self.state.schema)
+
+    def _going(self) -> Iterator[Going]:
+        """This person's rows in the schema."""
+        arguments = [self.user_id]
+        if self.state.has(SESSIONS):
+            mine = f"(SELECT c.session_id FROM {_SCOPE} c WHERE NOT c.shared) AND $1::text IS NOT NULL"
+            if self.state.has(RUNS):
+                own = "r.run_id IN (SELECT o.run_id FROM pg_temp.junkie_erase_runs o) AND $1::text IS NOT NULL"
+                yield Going((self.state.schema, self.state.name(RUNS)), own, arguments, "$1::text", "r")
+            for name, table in self.state.tables.items():
+                if "session_id" in table.columns and "user_id" not in table.columns:
+                    condition = f"t.session_id::text IN {mine}"
+                    yield Going((self.state.schema, name), condition, arguments, "$1::text")
+            yield Going(
+                (self.state.schema, self.state.name(SESSIONS)), f"s.session_id IN {mine}", arguments, "$1::text", "s"
+            )
+        for own_table in belongings.own_tables(self.state):
+            yield Going((self.state.schema, own_table.name), own_table.condition, arguments, "$1::text")
+
+    async def _find_sessions(self) -> None:
         self.say("sessions in which this person spoke")
         await self.connection.execute(
             f"CREATE TEMP TABLE junkie_erase ON COMMIT DROP AS SELECT * FROM {belongings.sessions(self.state)} c",
             self.user_id,
         )
         await self.connection.execute(f"ANALYZE {_SCOPE}")
-        sessions = self.state.qualified(SESSIONS)
-        mine = f"SELECT c.session_id FROM {_SCOPE} c WHERE NOT c.shared"
         if self.state.has(RUNS):
-            await self._runs()
-        if self.state.has_runs_column:
-            await self._old_runs()
-        for name, table in self.state.tables.items():
-            if "session_id" in table.columns and "user_id" not in table.columns:
-                rows = f"DELETE FROM {self.state.qualified(name)} t WHERE t.session_id::text IN ({mine})"
-                await self.count(name, f"{rows} AND $1::text IS NOT NULL")
-        await self.count(
-            self.state.name(SESSIONS),
-            f"DELETE FROM {sessions} s WHERE s.session_id IN ({mine}) AND $1::text IS NOT NULL",
-        )
-        await self._pass_on()
+            await self._find_runs()
 
-    async def _runs(self) -> None:
-        """Own runs, and the runs they began. Before sessions, whose deletion would look for each of theirs."""
+    async def _find_runs(self) -> None:
+        """Own runs, and the runs they began."""
         table = self.state.qualified(RUNS)
         await self.connection.execute(
             "CREATE TEMP TABLE junkie_erase_runs ON COMMIT DROP AS SELECT * FROM"
@@ -129,9 +165,6 @@ class _Work:
             f" ON r.session_id = c.session_id WHERE r.parent_run_id IN ({own})"
         )
         await self.connection.execute("ANALYZE pg_temp.junkie_erase_runs")
-        await self.count(
-            self.state.name(RUNS), f"DELETE FROM {table} r WHERE r.run_id IN ({own}) AND $1::text IS NOT NULL"
-        )
 
     async def _old_runs(self) -> None:
         """Own runs are taken out of the arrays of shared sessions; other sessions go whole."""
@@ -212,10 +245,12 @@ async def _erase(
 ) -> Erased:
     on_step("waiting for what is being written for this person")
     erased_at = await _mark_erased(connection, state, user_id)
-    work = _Work(connection, state, user_id, on_step)
-    await work.run()
-    work.say("tables outside the schema")
+    on_step("looking for tables outside the schema")
     outside = await elsewhere.find(connection, state.schema, user_id, delete=whole_database)
+    work = _Work(connection, state, user_id, on_step, outside=outside.rows if whole_database else ())
+    await work.run()
+    if not whole_database:
+        work.elsewhere |= await elsewhere.count(connection, outside.rows)
     counts = {table: count for table, count in work.erased.items() if count}
     if prompt_history.history_file(user_id).exists():
         counts[PROMPT_HISTORY] = 1
@@ -236,7 +271,7 @@ async def _erase(
         counts,
         work.shared_sessions,
         remaining,
-        outside.counts,
+        {table: count for table, count in work.elsewhere.items() if count},
         whole_database,
         (*_UNSEARCHABLE, *outside.unreadable),
         (),
@@ -244,6 +279,7 @@ async def _erase(
         await connection.fetchval("SELECT current_database()"),
         erased_at,
         dry_run,
+        references_cleared=work.references,
     )
 
 

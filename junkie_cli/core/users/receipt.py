@@ -37,6 +37,7 @@ def write_receipt(path: Path, done: Erased, backups: Sequence[Mapping[str, Any]]
         "remaining": done.remaining,
         "elsewhere": done.elsewhere,
         "elsewhere_erased": done.whole_database,
+        "references_cleared": done.references_cleared,
         "unsearchable": done.unsearchable,
         "backups": list(backups),
         "problems": done.problems,
