@@ -4,6 +4,7 @@ Loaded only by that command: what it needs of the core would slow down every hel
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from junkie_cli.core import setup
@@ -120,11 +121,19 @@ def _in_force(settings: Settings, name: str) -> str:
     return "" if value is None else str(value)
 
 
-def tell_what_was_written(written: setup.WrittenFile, values: Mapping[str, str]) -> None:
-    """Say where the answers are now, without their secrets, and what to do next."""
-    note(f"{'Wrote' if written.created else 'Changed'} {written.path}, readable by its owner alone:")
+def write(target: Path, values: Mapping[str, str]) -> None:
+    """Write the answers, and say where they are now, without their secrets, and what to do next.
+
+    Whether a file that others can read is to be made private is asked: it may be another program's, too.
+    """
+    mode = setup.readable_by_others(target)
+    tighten = False
+    if mode is not None:
+        warn(f"others can read {target} (mode {mode:o}), and secrets are in it")
+        tighten = ask("Make it readable by its owner alone? yes or no", default="yes").lower() in {"y", "yes"}
+    written = setup.write_env_values(target, values, tighten=tighten)
+    whose = "readable by others, too" if written.mode & 0o077 else "readable by its owner alone"
+    note(f"{'Wrote' if written.created else 'Changed'} {written.path}, {whose}:")
     for name, value in values.items():
         note(f"  {name}={seen_value(name, value)}")
-    if written.tightened is not None:
-        warn(f"others could read that file before (mode {written.tightened:o}), and secrets are in it")
     note("Next: junkie chat")

@@ -64,7 +64,7 @@ def init() -> None:
     note(f"The answers go to {target}. Enter takes what stands in brackets; Ctrl-C leaves everything as it is.")
     values = interview.ask_for_settings(options.settings())
     if values:
-        interview.tell_what_was_written(setup.write_env_values(target, values), values)
+        interview.write(target, values)
     else:
         note("Nothing to write: that is how it is set already. Next: junkie chat")
 

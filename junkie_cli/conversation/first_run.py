@@ -11,7 +11,7 @@ from typing import TypeVar
 from junkie_cli.conversation.options import Options
 from junkie_cli.core import setup
 from junkie_cli.core.errors import DeclinedError, ProviderError, SettingsError
-from junkie_cli.core.settings import Settings, xdg_dir
+from junkie_cli.core.settings import Settings
 from junkie_cli.look import columns_of
 from junkie_cli.output import ask, note, warn, working
 from junkie_cli.progress import say
@@ -137,9 +137,19 @@ def _models(url: str, key: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _offer_to_keep(settings: Settings, values: dict[str, str]) -> None:
-    path = settings.env_file or xdg_dir("CONFIG", os.environ) / "junkie" / ".env"
-    if ask(f"Keep this in {_homely(path)}, for your eyes only? yes or no", default="yes").lower() in {"y", "yes"}:
-        setup.write_env_values(path, values)
+    path = setup.env_file_to_keep(settings)
+    if path is None:
+        return note(
+            f"This is not kept: {settings.env_file} is no plain file. Add {', '.join(values)} where it comes from."
+        )
+    mode = setup.readable_by_others(path)
+    question = f"Keep this in {_homely(path)}, readable by you alone? yes or no"
+    if mode is not None:
+        note(f"Others can read {_homely(path)} (mode {mode:o}), and this holds secrets.")
+        question = f"Keep this in {_homely(path)}, and make it readable by you alone? yes or no"
+    if ask(question, default="yes").lower() in {"y", "yes"}:
+        setup.write_env_values(path, values, tighten=True)
+    return None
 
 
 def _homely(path: Path) -> str:

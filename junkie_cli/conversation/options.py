@@ -1,19 +1,10 @@
 """What a conversation is asked to be, and what must be told before its first word. Loads nothing heavy."""
 
 from junkie_cli.core.errors import SettingsError, UsageError
-from junkie_cli.core.settings import Settings
+from junkie_cli.core.settings import COMMON_NAMES, Settings
 from junkie_cli.values import frozen
 
 REHEARSAL = "rehearsal model: no real model answers, nothing leaves this machine"
-
-# Names that other programs use too: finding one of them alone does not tell that the bot is here.
-_COMMON_NAMES = frozenset(
-    {
-        *("LOG_LEVEL", "DEBUG_LEVEL", "TRACING", "CACHE_TTL", "REDIS_URL", "USE_REDIS"),
-        *("GOOGLE_API_KEY", "EXA_API_KEY", "FIRECRAWL_API_KEY", "E2B_API_KEY", "MISTRAL_API_KEY", "PHOENIX_API_KEY"),
-        *("PHOENIX_ENDPOINT", "PHOENIX_PROJECT_NAME", "PHOENIX_CLIENT_HEADERS", "PHOENIX_COLLECTOR_ENDPOINT"),
-    }
-)
 
 
 @frozen
@@ -53,7 +44,7 @@ def require_user(settings: Settings) -> None:
 def announcements(settings: Settings, options: Options) -> list[str]:
     """What must be told before the first word, every time, as far as the settings tell it."""
     found = [REHEARSAL] if options.offline else []
-    if settings.postgres_url is None and options.database and settings.bot_variables - _COMMON_NAMES:
+    if settings.postgres_url is None and options.database and settings.bot_variables - COMMON_NAMES:
         found.append(
             "POSTGRES_URL is empty beside the settings of the Discord bot: the bot forgets everything when it ends, "
             "while junkie remembers, in a PostgreSQL of its own"

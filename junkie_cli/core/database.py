@@ -9,8 +9,8 @@ start-up parameter beside `application_name`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
@@ -37,6 +37,7 @@ __all__ = [
     "connect",
     "engine_options",
     "locate",
+    "naming_origin",
     "open_connection",
     "require_named_database",
     "translate_errors",
@@ -59,11 +60,12 @@ GRACE = 5.0
 
 @frozen
 class Database:
-    """The database that a command works on; `label` names it for people."""
+    """The database that a command works on; `label` names it for people, `origin` the file and line of its URL."""
 
     url: DatabaseUrl
     embedded: bool
     label: str
+    origin: str = ""
 
 
 # --- which database ---------------------------------------------------------------------------------------------------
@@ -78,7 +80,9 @@ async def locate(
     what starting it may raise.
     """
     if settings.postgres_url is not None:
-        return Database(settings.postgres_url, embedded=False, label=label(settings))
+        return Database(
+            settings.postgres_url, embedded=False, label=label(settings), origin=_origin(settings, "POSTGRES_URL")
+        )
     if not create and not embedded.exists(settings.data_dir):
         raise DatabaseError(
             f"there is no database yet: POSTGRES_URL is not set, and no embedded PostgreSQL is in {settings.data_dir}",
@@ -156,13 +160,34 @@ async def _open_located(
     attempts = 1 if settings.postgres_url or replica else _EMBEDDED_ATTEMPTS
     while True:
         attempts -= 1
-        url = replica or (await locate(settings, create=create, on_progress=on_progress)).url
+        if replica:
+            url, origin = replica, _origin(settings, "POSTGRES_READ_URL")
+        else:
+            found = await locate(settings, create=create, on_progress=on_progress)
+            url, origin = found.url, found.origin
         try:
-            return url, await open_connection(url, statement_timeout=statement_timeout, read_only=read_only)
+            with naming_origin(origin):
+                return url, await open_connection(url, statement_timeout=statement_timeout, read_only=read_only)
         except DatabaseError as error:
             # The last one out may be stopping the embedded server at this very moment: then it is started again.
             if not attempts or error.code not in _PASSING:
                 raise
+
+
+def _origin(settings: Settings, name: str) -> str:
+    source = settings.sources[name]
+    return f"{name} is set by {source}" if source.path is not None else ""
+
+
+@contextmanager
+def naming_origin(origin: str) -> Iterator[None]:
+    """Add to an error of opening a database the file and line that its URL came from: it may be the wrong file."""
+    try:
+        yield
+    except DatabaseError as error:
+        if origin:
+            error.message = f"{error.message} ({origin})"
+        raise
 
 
 async def open_connection(

@@ -88,12 +88,13 @@ class CompleteWriter(io.FileIO):
 
 
 @contextmanager
-def complete_file(path: Path) -> Iterator[BinaryIO]:
+def complete_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file to write to. A regular file takes `path`'s place when the block ends well; else nothing is left of it.
 
-    Links are followed. A file that is there keeps its mode and owner, a new one is readable by its owner alone.
-    Devices, FIFOs and descriptors of this process are written to directly; a FIFO waits for its reader. Raises
-    FileError when the file cannot be made, written or named, before anything else when the folder is not writable.
+    Links are followed. A file that is there keeps its mode and owner, a new one is readable by its owner alone; with
+    `private` one that is there is, too. Devices, FIFOs and descriptors of this process are written to directly; a FIFO
+    waits for its reader. Raises FileError when the file cannot be made, written or named, before anything else when the
+    folder is not writable.
     """
     with told(path), ExitStack() as stack:
         descriptor = _open_existing(path)
@@ -101,7 +102,7 @@ def complete_file(path: Path) -> Iterator[BinaryIO]:
         if descriptor is None or before is None or _is_replaced(path, before):
             if descriptor is not None:
                 os.close(descriptor)
-            writing = _replacing(Path(os.path.realpath(path)), before)
+            writing = _replacing(Path(os.path.realpath(path)), before, private)
         else:
             writing = _direct(path, descriptor)
         yield stack.enter_context(writing)
@@ -191,7 +192,7 @@ def _is_replaced(path: Path, before: os.stat_result) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path, before: os.stat_result | None) -> Iterator[BinaryIO]:
+def _replacing(path: Path, before: os.stat_result | None, private: bool) -> Iterator[BinaryIO]:
     """A file beside `path` that takes its place at the end, with the owner and mode of what was there `before`."""
     part = path.with_name(f".junkie-{os.urandom(6).hex()}.part")
     with _created(part) as file:
@@ -200,7 +201,7 @@ def _replacing(path: Path, before: os.stat_result | None) -> Iterator[BinaryIO]:
                 _keep_owner(file.fileno(), before)
             yield file
             file.flush()
-            if before is not None:
+            if before is not None and not private:
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
             os.fsync(file.fileno())
             part.replace(path)

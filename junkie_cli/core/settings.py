@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from junkie_cli.core import env_file
 from junkie_cli.core import setting_values as read
+from junkie_cli.core.env_file import EnvFile
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.layout import VARIABLES as TABLE_VARIABLES
 from junkie_cli.core.layout import Layout, default_runs
@@ -278,50 +280,55 @@ BOT_VARIABLES = frozenset({
 
 # --- the .env ---------------------------------------------------------------------------------------------------------
 
-
-@frozen
-class EnvFile:
-    """A `.env` as read: its path and, for each name, the value and the line (1-based) that set it.
-
-    `unset` names, for values that refer to `${VARIABLES}` that are set nowhere, the first of these.
-    """
-
-    path: Path
-    values: Mapping[str, tuple[str, int]] = field(repr=False)
-    unset: Mapping[str, str]
+# Names that other programs use too: finding one of them alone does not tell that the bot is here.
+COMMON_NAMES = frozenset(
+    {
+        *("LOG_LEVEL", "DEBUG_LEVEL", "TRACING", "CACHE_TTL", "REDIS_URL", "USE_REDIS"),
+        *("GOOGLE_API_KEY", "EXA_API_KEY", "FIRECRAWL_API_KEY", "E2B_API_KEY", "MISTRAL_API_KEY", "PHOENIX_API_KEY"),
+        *("PHOENIX_ENDPOINT", "PHOENIX_PROJECT_NAME", "PHOENIX_CLIENT_HEADERS", "PHOENIX_COLLECTOR_ENDPOINT"),
+    }
+)
+_OURS = frozenset(BY_NAME) | (BOT_VARIABLES - COMMON_NAMES)
 
 
 def find_env_file(
     explicit: Path | None = None, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
-) -> Path | None:
+) -> EnvFile | None:
     """The `.env` in force: `explicit`, else the nearest from `cwd` upward, else the one in the user's config folder.
 
     python-dotenv's own search starts beside the installed package, which is never where the user is. As root a file
-    found upward that belongs to another user is passed over: its owner could otherwise steer a root process.
-    Raises SettingsError when `explicit` is not a readable file.
+    found upward that belongs to another user is passed over: its owner could otherwise steer a root process. One that
+    holds no variable of junkie's or the bot's gives way to the one in the config folder. Raises SettingsError when a
+    file that is there cannot be read.
     """
-    return _search_env_file(explicit, cwd, os.environ if environ is None else environ)[0]
+    return _env_file_in_force(explicit, cwd, os.environ if environ is None else environ)[0]
 
 
-def _search_env_file(
+def _env_file_in_force(
     explicit: Path | None, cwd: Path | None, environ: Mapping[str, str]
-) -> tuple[Path | None, tuple[Path, ...]]:
+) -> tuple[EnvFile | None, tuple[Path, ...]]:
     """The file in force, and those that lay nearer but belong to somebody else."""
     if explicit is not None:
-        explicit = explicit.absolute()
-        if not explicit.exists() or explicit.is_dir():
-            problem = "is a folder" if explicit.is_dir() else "does not exist"
-            raise SettingsError(f"--env-file {explicit} {problem}", hint="name the file itself")
-        return explicit, ()
-    here = (cwd or _current_folder()).absolute()
-    ignored: list[Path] = []
-    for folder in (here, *here.parents, xdg_dir("CONFIG", environ) / "junkie"):
-        path = folder / ".env"
-        if _is_file(path) and not _is_somebody_elses(path):
-            return path, tuple(ignored)
-        if _is_file(path) and path not in ignored:
-            ignored.append(path)
-    return None, tuple(ignored)
+        return read_env_file(env_file.require_named(explicit), environ), ()
+    here, own = (cwd or _current_folder()).absolute(), config_env_file(environ)
+    path, ignored = env_file.search((here, *here.parents, own.parent), as_root=_is_root())
+    found = read_env_file(path, environ) if path else None
+    if found is None or path == own or is_ours(found):
+        return found, ignored
+    if not env_file.search((own.parent,), as_root=_is_root())[0]:
+        return found, ignored
+    instead = read_env_file(own, environ)
+    return EnvFile(own, instead.values, instead.unset, passed_over=path), ignored
+
+
+def config_env_file(environ: Mapping[str, str] | None = None) -> Path:
+    """The `.env` in the user's config folder, whether it is there or not."""
+    return xdg_dir("CONFIG", os.environ if environ is None else environ) / "junkie" / env_file.NAME
+
+
+def is_ours(file: EnvFile) -> bool:
+    """Whether a `.env` holds a variable of junkie's or the bot's; any other is somebody else's."""
+    return not _OURS.isdisjoint(file.values)
 
 
 def _current_folder() -> Path:
@@ -331,74 +338,9 @@ def _current_folder() -> Path:
         return Path("/")
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def _is_somebody_elses(path: Path) -> bool:
-    return _is_root() and path.stat().st_uid != 0
-
-
 def read_env_file(path: Path, environ: Mapping[str, str] | None = None) -> EnvFile:
-    """Parse `path` as the bot does, with python-dotenv's parser and its `${NAME}` and `${NAME:-default}`.
-
-    `$` without braces is just a character. Raises SettingsError when the file cannot be read, or a line that sets one
-    of our variables cannot be understood.
-    """
-    from io import StringIO
-
-    from dotenv.parser import parse_stream
-
-    environ = os.environ if environ is None else environ
-    values: dict[str, tuple[str, int]] = {}
-    unset: dict[str, str] = {}
-    for binding in parse_stream(StringIO(_text_of(path))):
-        # A binding begins with the blank lines before it: count to the line that holds the name.
-        blank = len(binding.original.string) - len(binding.original.string.lstrip())
-        line = binding.original.line + binding.original.string[:blank].count("\n")
-        if binding.error:
-            _refuse_broken_line(binding.original.string, path, line)
-        elif binding.key is not None:
-            known = {name: value for name, (value, _) in values.items()} | dict(environ)
-            value, missing = _expanded(binding.value or "", known)
-            values[binding.key] = (value, line)
-            unset.pop(binding.key, None)
-            if missing:
-                unset[binding.key] = missing
-    return EnvFile(path, values, unset)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"{path} cannot be read: {reason}", hint="mend the file or its permissions") from None
-
-
-def _refuse_broken_line(text: str, path: Path, line: int) -> None:
-    name = re.match(r"\s*(?:export\s+)?['\"]?([A-Z_]+)", text)
-    if name and name[1] in BY_NAME:
-        raise SettingsError(
-            f"{name[1]} is written in a way that cannot be read (set by {path}:{line})",
-            hint="write NAME=value; close quotes that were opened",
-        )
-
-
-def _expanded(value: str, known: Mapping[str, str]) -> tuple[str, str]:
-    """`value` with its references filled in, and the first name that is set nowhere, or nothing."""
-    missing: list[str] = []
-
-    def fill(match: re.Match[str]) -> str:
-        name, default = match[1], match[2]
-        if name not in known and default is None:
-            missing.append(name)
-        return known.get(name, default or "")
-
-    return re.sub(r"\$\{([^}:]*)(?::-([^}]*))?\}", fill, value), missing[0] if missing else ""
+    """The `.env` at `path`. Raises SettingsError when it or one of our lines in it cannot be read."""
+    return env_file.read(path, os.environ if environ is None else environ, BY_NAME)
 
 
 # --- reading it all ---------------------------------------------------------------------------------------------------
@@ -419,8 +361,7 @@ def load_settings(
     `problems` a bad value is added there and its default taken, so that doctor can look at the rest.
     """
     environ = os.environ if environ is None else environ
-    path, ignored = _search_env_file(env_file, cwd, environ)
-    file = read_env_file(path, environ) if path else None
+    file, ignored = _env_file_in_force(env_file, cwd, environ)
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for variable in VARIABLES:
@@ -438,7 +379,7 @@ def load_settings(
     names = set(environ) | set(file.values if file else ())
     settings = Settings(
         **values,
-        env_file=path,
+        env_file=file.path if file else None,
         ignored_env_files=ignored,
         sources=MappingProxyType(sources),
         bot_variables=frozenset(names & BOT_VARIABLES),

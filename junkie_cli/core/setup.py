@@ -3,13 +3,13 @@
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.errors import ProviderError, SettingsError
-from junkie_cli.core.settings import BY_NAME, find_env_file
+from junkie_cli.core.files import FileError, complete_file
+from junkie_cli.core.settings import BY_NAME, Settings, config_env_file, find_env_file, is_ours, read_env_file
 from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.values import frozen
 
@@ -129,68 +129,94 @@ def checked_value(name: str, text: str) -> Any:
 
 @frozen
 class WrittenFile:
-    """What writing did: `created` a new file, or `tightened` one of this mode, which others could read."""
+    """What writing did: whether the file is `created`, and its `mode` now."""
 
     path: Path
     created: bool
-    tightened: int | None
+    mode: int
 
 
 def env_file_to_write(explicit: Path | None = None) -> Path:
-    """The file that settings are written to: the named one, else the one in force, else `.env` in this folder.
+    """The file that `config init` writes: the named one, else the one in force if it is ours, else `.env` here.
 
-    Raises SettingsError where that last one is there but not read, being somebody else's.
+    A `.env` of another program stays as it is: the one in the user's config folder is written then. Raises
+    SettingsError where there is a `.env` here that is not read, being somebody else's.
     """
     if explicit is not None:
         return explicit.absolute()
-    path = find_env_file() or Path.cwd() / ".env"
-    if path.exists() and find_env_file() is None:
+    found = find_env_file()
+    if found is not None and not is_ours(found):
+        return config_env_file()
+    if found is not None:
+        if not found.path.is_file():
+            raise _no_plain_file(found.path)
+        return found.path
+    path = Path.cwd() / ".env"
+    if path.exists():
         raise SettingsError(
             f"{path} belongs to somebody else, and root does not read it unasked", hint=f"name it: --env-file {path}"
         )
     return path
 
 
-def write_env_values(path: Path, values: Mapping[str, str]) -> WrittenFile:
-    """Set `values` in the `.env` at `path`, which is created when there is none.
+def env_file_to_keep(settings: Settings) -> Path | None:
+    """The file that answers given in passing are kept in: the one in force if it is ours, else the user's own.
+
+    None where the one in force is ours and no plain file: nothing can be kept in it, and no other file is read.
+    """
+    path = settings.env_file
+    if path is None or not is_ours(read_env_file(path)):
+        return config_env_file()
+    return path if path.is_file() else None
+
+
+def readable_by_others(path: Path) -> int | None:
+    """The mode of the file at `path` if others than its owner can read or write it; None if not, or without a file."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+    return mode if mode & 0o077 else None
+
+
+def write_env_values(path: Path, values: Mapping[str, str], *, tighten: bool = False) -> WrittenFile:
+    """Set `values` in the `.env` at `path`, which is created, readable by its owner alone, when there is none.
 
     Every other line stays as it is, comments and the bot's variables included; where a variable is set twice the line
-    that counts, the last, is changed. The file is replaced in one step and then readable by its owner alone, who
-    stays the same. Raises SettingsError when it cannot be written, or was changed by somebody else meanwhile.
+    that counts, the last, is changed. The file is replaced in one step, through links; its owner stays the same, and
+    its mode too unless `tighten` takes it from all others. Raises SettingsError when it cannot be written, is no
+    regular file, or was changed by somebody else meanwhile.
     """
-    path = path.resolve()
+    target = Path(os.path.realpath(path))
     try:
-        before = path.stat() if path.exists() else None
-        text = path.read_bytes().decode("utf-8") if before else ""
-        _replace(path, _with_values(text, values), before)
+        before = target.stat() if target.exists() else None
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            raise _no_plain_file(path)
+        text = _with_values(target.read_bytes().decode("utf-8") if before else "", values)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with complete_file(target, private=tighten) as file:
+            file.write(text.encode())
+            if before is not None and _version(target.stat()) != _version(before):
+                raise SettingsError(f"{path} was changed by somebody else meanwhile", hint="run it again")
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text", hint="mend the file first; nothing was changed") from None
-    except OSError as error:
-        raise SettingsError(
-            f"{path} cannot be written: {error.strerror}", hint="nothing was changed; check the folder's permissions"
-        ) from None
-    mode = stat.S_IMODE(before.st_mode) if before else 0o600
-    return WrittenFile(path, created=before is None, tightened=mode if mode & 0o077 else None)
+    except (OSError, FileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.message
+        raise SettingsError(f"{path} cannot be written: {reason}", hint=f"nothing was changed; {_ANOTHER}") from None
+    return WrittenFile(target, before is None, stat.S_IMODE(target.stat().st_mode))
 
 
-def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".env.", dir=path.parent)  # 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if before is not None:
-            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(name, before.st_uid, before.st_gid)
-            now = path.stat()
-            if (now.st_mtime_ns, now.st_size, now.st_ino) != (before.st_mtime_ns, before.st_size, before.st_ino):
-                raise SettingsError(f"{path} was changed by somebody else meanwhile", hint="run it again")
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+_ANOTHER = "check the folder's permissions, or name another file: --env-file FILE"
+
+
+def _no_plain_file(path: Path) -> SettingsError:
+    return SettingsError(
+        f"{path} is not a plain file: nothing can be kept in it", hint="write it where its content comes from"
+    )
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _with_values(text: str, values: Mapping[str, str]) -> str:

@@ -113,11 +113,13 @@ def test_groq_a_database_and_a_user(junkie: Junkie, provider: ModelServer, datab
     answer(child, "PostgreSQL URL", database.libpq())
     child.expect_exact("Connected to PostgreSQL ")
     answer(child, "User id to talk as", "42")
+    child.expect_exact("others can read")
+    answer(child, "Make it readable by its owner alone? yes or no", "")
     code, told = end(child)
     assert code == 0
     assert "gsk_typed" not in told
     assert "  GROQ_API_KEY=********\n" in told
-    assert "others could read that file before (mode 644)" in told
+    assert "readable by its owner alone:" in told
     assert env_file.read_text() == (
         "# the bot's\nDISCORD_TOKEN=tok # keep\nGROQ_API_KEY=gsk_typed\n"
         f"POSTGRES_URL={database.libpq()}\nJUNKIE_USER=42\n"
@@ -222,3 +224,57 @@ def test_root_is_told_of_a_file_that_it_does_not_read(junkie: Junkie) -> None:
     else:
         assert junkie.run("config", "path").ok().stdout == f"{foreign}\n"
     assert Path(junkie.run("--env-file", str(foreign), "config", "path").ok().stdout.strip()) == foreign
+
+
+# --- files that junkie did not write ----------------------------------------------------------------------------------
+
+
+def test_the_mode_of_a_file_stays_after_a_no(junkie: Junkie, provider: ModelServer) -> None:
+    env_file = junkie.cwd / ".env"
+    env_file.write_text("DISCORD_TOKEN=tok\n")
+    env_file.chmod(0o640)
+    child = start(junkie)
+    answer(child, "Model provider: groq", base_url(provider))
+    answer(child, "Key, not shown", "")
+    answer(child, "Model", "little-model")
+    answer(child, "PostgreSQL URL, or embedded", "")
+    answer(child, "User id to talk as", "")
+    answer(child, "Make it readable by its owner alone? yes or no", "no")
+    code, told = end(child)
+    assert (code, "readable by others, too:" in told) == (0, True)
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o640
+    assert env_file.read_text().startswith("DISCORD_TOKEN=tok\nCUSTOM_PROVIDER=")
+
+
+def test_another_programs_file_stays_as_it_is(junkie: Junkie, provider: ModelServer) -> None:
+    other, own = junkie.cwd / ".env", junkie.home / "config" / "junkie" / ".env"
+    other.write_text("SECRET_KEY=x\n")
+    other.chmod(0o644)
+    child = start(junkie)
+    child.expect_exact(f"The answers go to {own}.")
+    answer(child, "Model provider: groq", base_url(provider))
+    answer(child, "Key, not shown", "")
+    answer(child, "Model", "little-model")
+    answer(child, "PostgreSQL URL, or embedded", "")
+    answer(child, "User id to talk as", "")
+    assert end(child)[0] == 0
+    assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("SECRET_KEY=x\n", 0o644)
+    assert junkie.run("config", "path").ok().stdout == f"{own}\n"
+
+
+@pytest.mark.parametrize("command", ["memories list", "chat hello", "backup", "users list"])
+def test_an_unreachable_database_names_the_line_that_it_came_from(junkie: Junkie, command: str) -> None:
+    (junkie.cwd / ".env").write_text("\nPOSTGRES_URL=postgresql://u:secret@127.0.0.1:1/d\nGROQ_API_KEY=gsk_x\n")
+    done = junkie.run(*command.split())
+    assert done.exit_code == 4
+    assert f"(POSTGRES_URL is set by {junkie.cwd}/.env:2)" in done.stderr
+    assert "secret" not in done.stderr
+    assert "is set by" not in junkie.run(*command.split(), env={"POSTGRES_URL": "postgresql://127.0.0.1:1/d"}).stderr
+
+
+def test_a_broken_env_stops_every_command(junkie: Junkie) -> None:
+    (junkie.cwd / ".env").symlink_to("nowhere")
+    for command in ("memories list", "chat hello", "backup --embedded", "config show", "config init"):
+        done = junkie.run(*command.split())
+        assert (done.exit_code, "is a link that leads nowhere" in done.stderr) == (3, True), (command, done)
+    assert "is a link that leads nowhere" in junkie.run("doctor", "--only", "settings.file").stdout

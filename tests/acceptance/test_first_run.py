@@ -1,5 +1,6 @@
 """The first `junkie chat` of a newcomer who takes a side step; the three straight ways are in test_chat_loop."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +111,27 @@ def test_leaving_is_no_error_of_the_program(junkie: Junkie, env: dict[str, str])
     newcomer.presses("ctrl-d")
     assert newcomer.ended() == 1
     assert "no model was chosen" in newcomer.picture.text
+
+
+@pytest.mark.parametrize(("content", "ours"), [("SECRET_KEY=x\nLOG_LEVEL=info\n", False), ("DISCORD_TOKEN=t\n", True)])
+@pytest.mark.parametrize("said", ["yes", "no"])
+def test_a_file_that_is_there_is_changed_only_when_it_is_ours_and_after_a_yes(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer, content: str, ours: bool, said: str
+) -> None:
+    found = junkie.cwd / ".env"
+    found.write_text(content)
+    found.chmod(0o644)
+    newcomer = person(junkie, "chat", env=env)
+    answers(newcomer, ASKED, "2")
+    answers(newcomer, "[http://localhost:11434/v1]:", provider.url)
+    answers(newcomer, "(Enter for none):", "")
+    answers(newcomer, "[small]:", "")
+    if ours:
+        newcomer.sees("Others can read")
+    answers(newcomer, "[yes]:", said)
+    newcomer.says("Hello")
+    assert newcomer.leaves() == 0
+    written = f"CUSTOM_PROVIDER={provider.url}\nCUSTOM_MODEL=small\n" if said == "yes" else ""
+    assert found.read_text() == content + (written if ours else "")
+    assert stat.S_IMODE(found.stat().st_mode) == (0o600 if written and ours else 0o644)
+    assert kept(junkie).exists() == bool(written and not ours)

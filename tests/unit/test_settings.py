@@ -4,12 +4,14 @@ import copy
 import dataclasses
 import os
 import pickle
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 
+from junkie_cli.core import env_file
 from junkie_cli.core import settings as module
 from junkie_cli.core.errors import ExitCode, SettingsError
 from junkie_cli.core.settings import (
@@ -294,13 +296,18 @@ def test_the_bots_other_variables_are_left_alone(home: Path) -> None:
 # --- the .env ---------------------------------------------------------------------------------------------------------
 
 
+def in_force(cwd: Path, environ: dict[str, str]) -> Path | None:
+    found = find_env_file(cwd=cwd, environ=environ)
+    return found.path if found else None
+
+
 def test_the_env_file_is_found_from_the_current_folder_upward(home: Path) -> None:
     deep = home / "work" / "a" / "b"
     deep.mkdir(parents=True)
     (home / ".env").write_text("MAX_AGENTS=2")
-    assert find_env_file(cwd=deep, environ={"HOME": str(home)}) == home / ".env"
+    assert in_force(cwd=deep, environ={"HOME": str(home)}) == home / ".env"
     (home / "work" / ".env").write_text("MAX_AGENTS=3")
-    assert find_env_file(cwd=deep, environ={"HOME": str(home)}) == home / "work" / ".env"
+    assert in_force(cwd=deep, environ={"HOME": str(home)}) == home / "work" / ".env"
 
 
 def test_the_users_own_file_is_the_last_resort(home: Path) -> None:
@@ -328,10 +335,71 @@ def test_a_named_file_is_the_only_one_read(home: Path) -> None:
     assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "work").max_agents == 10
 
 
-def test_a_folder_called_env_is_passed_over(home: Path) -> None:
-    (home / "work" / ".env").mkdir()
+def test_what_is_there_and_cannot_be_a_file_stops_it(home: Path) -> None:
+    """Passed over, it would let another database be used than the one that was meant."""
+    path = home / "work" / ".env"
     (home / ".env").write_text("MAX_AGENTS=2")
-    assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 2
+    path.mkdir()
+    with pytest.raises(SettingsError, match=r"work/\.env is a folder"):
+        load_settings(environ={"HOME": str(home)}, cwd=home / "work")
+    path.rmdir()
+    for target in ("nowhere", ".env"):
+        path.symlink_to(target)
+        with pytest.raises(SettingsError, match=r"work/\.env is a link that leads nowhere") as caught:
+            load_settings(environ={"HOME": str(home)}, cwd=home / "work")
+        assert "--env-file" in caught.value.hint
+        assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "work").max_agents == 10
+        path.unlink()
+
+
+def test_a_link_and_a_device_are_read(home: Path) -> None:
+    path = home / "work" / ".env"
+    (home / "real").write_text("MAX_AGENTS=4")
+    (home / ".env").write_text("MAX_AGENTS=2")
+    path.symlink_to("../real")
+    assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 4
+    path.unlink()
+    path.symlink_to("/dev/null")
+    assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 10
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(SettingsError, match="larger than any"):
+        load_settings(environ={"HOME": str(home)}, cwd=home / "work")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_fifo_is_read_once(home: Path, named: bool) -> None:
+    path = home / "work" / ".env"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_text("MAX_AGENTS=5\r\nJUNKIE_USER=ada\r\n"))
+    writer.start()
+    for _ in range(2):  # a command reads its settings more than once
+        settings = load_settings(env_file=path if named else None, environ={}, cwd=home / "work")
+        assert (settings.max_agents, settings.user, settings.env_file) == (5, "ada", path)
+        assert str(settings.sources["JUNKIE_USER"]) == f"{path}:2"
+    writer.join(60)
+
+
+def test_a_fifo_that_nobody_fills_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(home / "work" / ".env")
+    monkeypatch.setattr(env_file, "_PATIENCE", 0.1)
+    with pytest.raises(SettingsError, match="nothing was written to it"):
+        load_settings(environ={}, cwd=home / "work")
+
+
+def test_a_file_of_another_program_gives_way_to_the_users_own(home: Path) -> None:
+    environ = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "xdg")}
+    other, own = home / "work" / ".env", home / "xdg" / "junkie" / ".env"
+    other.write_text("SECRET_KEY=x\nLOG_LEVEL=info\n")
+    assert load_settings(environ=environ, cwd=home / "work").env_file == other
+    own.parent.mkdir(parents=True)
+    own.write_text("MAX_AGENTS=6")
+    settings = load_settings(environ=environ, cwd=home / "work")
+    assert (settings.max_agents, settings.env_file) == (6, own)
+    found = find_env_file(cwd=home / "work", environ=environ)
+    assert found is not None and found.passed_over == other
+    other.write_text("DISCORD_TOKEN=x\n")
+    assert load_settings(environ=environ, cwd=home / "work").env_file == other
 
 
 def test_root_does_not_read_what_belongs_to_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

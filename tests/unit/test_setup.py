@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.errors import ProviderError, SettingsError
-from junkie_cli.core.settings import read_env_file
-from junkie_cli.core.setup import check_key, checked_value, env_file_to_write, write_env_values
+from junkie_cli.core.settings import load_settings, read_env_file
+from junkie_cli.core.setup import (
+    check_key,
+    checked_value,
+    env_file_to_keep,
+    env_file_to_write,
+    write_env_values,
+)
 from tests.support.texts import PRINTABLE, texts
 
 BOT = (
@@ -109,7 +115,7 @@ def test_nobody_there(models: str) -> None:
 
 def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     written = write_env_values(tmp_path / "new" / ".env", {"GROQ_API_KEY": "gsk_1", "POSTGRES_URL": ""})
-    assert (written.created, written.tightened) == (True, None)
+    assert (written.created, written.mode) == (True, 0o600)
     assert written.path.read_text() == "GROQ_API_KEY=gsk_1\n"
     assert stat.S_IMODE(written.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(written.path.parent.stat().st_mode) == 0o700
@@ -124,7 +130,9 @@ def test_the_bots_lines_stay_byte_for_byte(tmp_path: Path) -> None:
         BOT.replace("GROQ_API_KEY = old # my key", "GROQ_API_KEY=new # my key").replace("MAX_AGENTS=4", "MAX_AGENTS=5")
         + "\nJUNKIE_USER='Zoë 42'\n"
     )
-    assert (written.created, written.tightened) == (False, 0o644)
+    assert (written.created, written.mode) == (False, 0o644)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert write_env_values(path, {"MAX_AGENTS": "6"}, tighten=True).mode == 0o600
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
 
@@ -188,9 +196,40 @@ def test_where_settings_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert env_file_to_write(Path("there")) == tmp_path / "there"
     assert env_file_to_write() == tmp_path / ".env"
     (tmp_path / "below").mkdir()
-    (tmp_path / ".env").write_text("")
+    (tmp_path / ".env").write_text("MAX_AGENTS=1\n")
     monkeypatch.chdir(tmp_path / "below")
     assert env_file_to_write() == tmp_path / ".env"
+    assert env_file_to_keep(load_settings(environ={}, cwd=Path.cwd())) == tmp_path / ".env"
+
+
+@pytest.mark.parametrize("content", ["", "SECRET_KEY=x\nDATABASE_URL=postgresql://h/d\nLOG_LEVEL=info\n"])
+def test_another_programs_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(content)
+    own = tmp_path / "config" / "junkie" / ".env"
+    assert env_file_to_write() == env_file_to_keep(load_settings(cwd=tmp_path)) == own
+    write_env_values(own, {"MAX_AGENTS": "7"})
+    settings = load_settings(cwd=tmp_path)
+    assert (settings.max_agents, settings.env_file) == (7, own)  # what was kept is read
+    assert env_file_to_write() == env_file_to_keep(settings) == own
+    assert (tmp_path / ".env").read_text() == content
+
+
+def test_nothing_is_kept_in_what_is_no_plain_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ".env"
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="not a plain file"):
+        write_env_values(path, {"MAX_AGENTS": "1"})
+    writer = threading.Thread(target=lambda: path.write_text("MAX_AGENTS=3\n"))
+    writer.start()
+    settings = load_settings(cwd=tmp_path)
+    writer.join(60)
+    assert (settings.max_agents, env_file_to_keep(settings)) == (3, None)
+    with pytest.raises(SettingsError, match="not a plain file"):
+        env_file_to_write()
+    assert stat.S_ISFIFO(path.stat().st_mode)
 
 
 def test_answers_are_judged_as_settings_are() -> None:

@@ -13,7 +13,7 @@ from junkie_cli import figures
 from junkie_cli.core.backup import access, content_hash
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
 from junkie_cli.core.backup.voice import Voice
-from junkie_cli.core.database import close_connection, open_connection, translate_errors
+from junkie_cli.core.database import close_connection, naming_origin, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.layout import Layout
 from junkie_cli.core.schema import inspect, quoted
@@ -64,7 +64,7 @@ async def open_source(
     `lock_timeout` is in seconds. Raises DatabaseError, and BackupError when there is nothing to dump or a right to
     read it is missing.
     """
-    url, connection = await open_pinned(database.url)
+    url, connection = await open_pinned(database)
     try:
         with translate_errors(url):
             # Never ended: it goes with its connection, which may be dead by then and would keep a ROLLBACK waiting.
@@ -76,13 +76,14 @@ async def open_source(
         await close_connection(connection)
 
 
-async def open_pinned(url: "DatabaseUrl") -> "tuple[DatabaseUrl, asyncpg.Connection[Any]]":
+async def open_pinned(database: "Database") -> "tuple[DatabaseUrl, asyncpg.Connection[Any]]":
     """Connect, and return the URL of the one host that answered: pg_dump must meet the same server, or no snapshot."""
     failures: list[DatabaseError] = []
-    for host in url.hosts:
-        one = replace(url, hosts=(host,))
+    for host in database.url.hosts:
+        one = replace(database.url, hosts=(host,))
         try:
-            return one, await open_connection(one)
+            with naming_origin(database.origin):
+                return one, await open_connection(one)
         except DatabaseError as error:
             failures.append(error)
     raise failures[0]

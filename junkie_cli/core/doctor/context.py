@@ -10,8 +10,9 @@ from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from junkie_cli.core.database import Database, close_connection, open_connection, translate_errors
+from junkie_cli.core.env_file import EnvFile
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.settings import EnvFile, Problem, Settings
+from junkie_cli.core.settings import Problem, Settings
 
 if TYPE_CHECKING:
     import asyncpg

@@ -13,7 +13,7 @@ from pathlib import Path
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.errors import SettingsError
-from junkie_cli.core.settings import BOT_VARIABLES, BY_NAME, find_env_file, load_settings, read_env_file
+from junkie_cli.core.settings import BOT_VARIABLES, BY_NAME, find_env_file, load_settings
 
 # Names that older versions of the bot, and what stands beside it in a `.env`, use: known, and no misspelling of ours.
 _NEIGHBOURS = frozenset(
@@ -29,13 +29,13 @@ _LIKENESS = 0.8  # POSTGRE_URL is a slip of POSTGRES_URL; POSTGRES_USER is anoth
 
 async def _file(context: Context) -> Finding:
     try:
-        path = find_env_file(context.named_env_file, cwd=context.cwd, environ=context.environ)
-        context.env_file = read_env_file(path, context.environ) if path else None
+        context.env_file = file = find_env_file(context.named_env_file, cwd=context.cwd, environ=context.environ)
     except SettingsError as error:
         return failed(error.message, error.hint)
-    if path is None:
+    if file is None:
         return ok("there is none: the environment and the defaults count")
-    return ok(str(path))
+    passed_over = f"; {file.passed_over} holds no setting of junkie's or the bot's" if file.passed_over else ""
+    return ok(f"{file.path}{passed_over}")
 
 
 async def _values(context: Context) -> Finding:

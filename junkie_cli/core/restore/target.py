@@ -39,7 +39,7 @@ class Target:
 @asynccontextmanager
 async def open_target(database: "Database") -> "AsyncIterator[tuple[DatabaseUrl, asyncpg.Connection[Any]]]":
     """A connection to the target, and the URL of the one host that answered, for psql. Raises DatabaseError."""
-    url, connection = await open_pinned(database.url)
+    url, connection = await open_pinned(database)
     try:
         with translate_errors(url):
             yield url, connection

@@ -10,7 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.database import Database, close_connection, locate, open_connection, translate_errors
+from junkie_cli.core.database import (
+    Database,
+    close_connection,
+    locate,
+    naming_origin,
+    open_connection,
+    translate_errors,
+)
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.settings import Settings
 
@@ -132,7 +139,8 @@ class Connections:
         return await self._connect()
 
     async def _connect(self) -> "Connection":
-        connection = await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
+        with naming_origin(self.database.origin):
+            connection = await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
         with self._terminated_by_errors(connection):
             await connection.keep_statements()
         return connection
