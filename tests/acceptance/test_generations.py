@@ -24,7 +24,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("generation", ["2.2", "2.3", "2.9-then-3.1", "3.1"])
+@pytest.mark.parametrize("generation", ["2.2", "2.3", "2.9-then-3.1", "3.1", "os-3.1"])
 def test_lines_json_and_table_agree(junkie: Junkie, written_by: Make, generation: str) -> None:
     url = written_by(generation, schema="My Schema")
     env = {"POSTGRES_URL": url.libpq(), "JUNKIE_SCHEMA": "My Schema"}
@@ -75,7 +75,9 @@ CHANGES = (
 )
 
 
-@pytest.mark.parametrize(("generation", "first"), [("2.2", 0), ("2.3", 1), ("2.9-then-3.1", 2), ("3.1", 0)])
+@pytest.mark.parametrize(
+    ("generation", "first"), [("2.2", 0), ("2.3", 1), ("2.9-then-3.1", 2), ("3.1", 0), ("os-3.1", 1)]
+)
 def test_every_change_on_what_each_generation_wrote(
     junkie: Junkie, written_by: Make, generation: str, first: int
 ) -> None:

@@ -14,7 +14,7 @@ from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.layout import Layout
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.generations import ALL, Administration, Make, as_role, new_role, reader
+from tests.support.generations import ALL, Administration, Make, as_role, named, new_role, reader
 
 GENERATIONS = [generation for generation in ALL if generation != "2.3"]
 OTHERS = """SELECT string_agg(t, '|' ORDER BY t) FROM (
@@ -37,16 +37,19 @@ async def spoken(admin: Administration, url: DatabaseUrl) -> set[tuple[str, str 
 async def test_own_things_go_and_others_stay(written_by: Make, admin: Administration, generation: str) -> None:
     url = written_by(generation)
     settings = admin.settings(url)
-    others, before = await admin.value(url, OTHERS), await spoken(admin, url)
+    others, before = await admin.value(url, named(generation, OTHERS)), await spoken(admin, url)
     await memories.edit_memory(settings, (await memories.preview_clear(settings, "ada")).samples[0].memory_id, "x")
     done = await users.erase_user(settings, "ada")
     assert (done.remaining, done.problems) == (0, ())
-    assert done.erased["user_memories"] == (4 if generation == "2.9-then-3.1" else 2)
+    assert done.erased[named(generation, "user_memories")] == (4 if generation == "2.9-then-3.1" else 2)
     assert done.erased["junkie_history"] == 1
-    assert await admin.value(url, OTHERS) == others
+    assert await admin.value(url, named(generation, OTHERS)) == others
     assert await spoken(admin, url) == {(session, user) for session, user in before if user != "ada"}
     async with admin.connection(url) as connection:
-        left = {row["session_id"]: row["user_id"] for row in await connection.fetch("SELECT * FROM ai.agent_sessions")}
+        left = {
+            row["session_id"]: row["user_id"]
+            for row in await connection.fetch(named(generation, "SELECT * FROM ai.agent_sessions"))
+        }
     shared = {"channel-7": "bob"} if ("channel-7", "bob") in before else {}
     assert left == {"c2": "bob", "nobody": None} | shared
     assert done.shared_sessions == len(shared)

@@ -16,7 +16,7 @@ from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.support import odd_rows
-from tests.support.generations import ALL, Administration, Make, as_role, reader
+from tests.support.generations import ALL, Administration, Make, as_role, named, reader
 from tests.support.postgres import execute
 from tests.support.proxy import Proxy
 
@@ -43,17 +43,18 @@ def written(path: Path, *rows: dict[str, Any] | str) -> Path:
 async def test_there_and_back_changes_nothing(written_by: Make, admin: Administration, generation: str) -> None:
     url = written_by(generation)
     settings, path = admin.settings(url), admin.folder / "all.jsonl"
-    before = await admin.value(url, WHOLE)
+    whole = named(generation, WHOLE)
+    before = await admin.value(url, whole)
     count = (await memories.export_memories(settings, path=path)).memories
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_text().splitlines()) == count
     for _ in range(2):
         again = await memories.import_memories(settings, path)
         assert (again.read, again.added, again.updated, again.unchanged, again.undo) == (count, 0, 0, count, None)
-    await admin.do(url, "TRUNCATE ai.user_memories")
+    await admin.do(url, named(generation, "TRUNCATE ai.user_memories"))
     assert (await memories.import_memories(settings, path)).added == count
     if generation != "2.2":  # there the JSON text is written anew: the same words, other escapes
-        assert await admin.value(url, WHOLE) == before
+        assert await admin.value(url, whole) == before
     assert (await memories.import_memories(settings, path)).unchanged == count
 
 

@@ -9,7 +9,7 @@ from junkie_cli.core import prompt_history, schema, sessions, spool, stats, user
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.layout import Layout
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.generations import ALL, Administration, Make, as_role, reader
+from tests.support.generations import ALL, Administration, Make, as_role, named, reader
 from tests.support.proxy import Proxy
 
 # user: memories, sessions, runs; None is what belongs to nobody
@@ -18,7 +18,7 @@ USERS = {
     "2.9": {"ada": (2, 2, 3), "bob": (1, 1, 1), "default": (1, 0, 0), None: (0, 1, 1)},
     "2.9-then-3.1": {"ada": (4, 2, 6), "bob": (2, 2, 4), "default": (2, 0, 0), None: (0, 1, 2)},
 }
-USERS |= {"3.1": USERS["2.2"], "2.9-migrated": USERS["2.9"]}
+USERS |= {"3.1": USERS["2.2"], "os-3.1": USERS["2.2"], "2.9-migrated": USERS["2.9"]}
 USERS["2.3"] = {"ada": (2, 2, 3), "bob": (2, 2, 3)}
 
 
@@ -37,7 +37,7 @@ async def test_users_and_sessions_and_figures_agree(written_by: Make, admin: Adm
     assert found.users == len([user for user in page.users if user.user_id and user.memories])
     assert found.top_users[0].user_id == "ada"
     assert found.oldest and found.newest and found.oldest <= found.newest
-    assert {table.name: table.rows for table in found.tables}["user_memories"] == found.memories
+    assert {table.name: table.rows for table in found.tables}[named(generation, "user_memories")] == found.memories
     one = await stats.collect_stats(settings, user_id="ada")
     assert (one.memories, one.sessions, one.runs) == USERS[generation]["ada"]
 
@@ -214,12 +214,15 @@ async def test_the_export_holds_what_erasing_deletes(written_by: Make, admin: Ad
     tables: dict[str, list[Any]] = {}
     for line in lines:
         tables.setdefault(line["table"], []).append(line["row"])
+    memory, session, run = (
+        named(generation, name) for name in ("user_memories", "agent_sessions", "agent_sessions_runs")
+    )
     assert tables["prompt history"] == [{"line": '"hello"'}]
     erased = await users.erase_user(settings, "ada")
-    assert len(tables["user_memories"]) == erased.erased["user_memories"]
-    assert len(tables.get("agent_sessions_runs", [])) == erased.erased.get("agent_sessions_runs", 0)
-    assert len(tables["agent_sessions"]) == erased.erased["agent_sessions"] + erased.shared_sessions
-    inside = sum(len(session.get("runs") or []) for session in tables["agent_sessions"])
+    assert len(tables[memory]) == erased.erased[memory]
+    assert len(tables.get(run, [])) == erased.erased.get(run, 0)
+    assert len(tables[session]) == erased.erased[session] + erased.shared_sessions
+    inside = sum(len(row.get("runs") or []) for row in tables[session])
     assert inside + len(tables.get("agent_sessions.runs", [])) == erased.erased.get("agent_sessions.runs", 0)
     assert "Nice, Ada" not in path.read_text(), "bob's words are bob's"
 

@@ -1,6 +1,7 @@
 """Databases as each generation of agno wrote them, from the dumps in tests/data, and ways to work on one."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -17,8 +18,14 @@ from junkie_cli.core.url import DatabaseUrl
 from tests.support.postgres import clone, execute
 
 FOLDER = Path(__file__).parents[1] / "data"
-ALL = ("2.2", "2.3", "2.9", "2.9-then-3.1", "2.9-migrated", "3.1")
+ALL = ("2.2", "2.3", "2.9", "2.9-then-3.1", "2.9-migrated", "3.1", "os-3.1")
 """Every dump. In all but 2.3: ada (2 memories, session c1, first in channel-7), bob, nobody, and the user `default`."""
+
+AGNO_NAMES = {
+    "user_memories": "agno_memories",
+    "agent_sessions": "agno_sessions",
+    "agent_sessions_runs": "agno_runs",
+}
 
 Make = Callable[..., DatabaseUrl]
 
@@ -52,6 +59,13 @@ def written_by(postgres_server: ScratchServer, generation_templates: Callable[[s
             return url
 
         yield make
+
+
+def named(generation: str, text: str) -> str:
+    """`text` about agno's tables, with the names that they have in that dump."""
+    if generation != "os-3.1":
+        return text
+    return re.sub(r"\b(user_memories|agent_sessions_runs|agent_sessions)\b", lambda found: AGNO_NAMES[found[1]], text)
 
 
 class Administration:
