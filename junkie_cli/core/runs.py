@@ -43,7 +43,7 @@ def table(state: SchemaState, *, data: bool = False, sessions: str = "true") -> 
         payload = ", s.run_data::text AS data" if data else ""
         parts.append(
             "SELECT s.session_id, s.run_id, s.user_id, s.parent_run_id, s.status, s.created_at,"
-            f" s.run_index AS position{payload} FROM {state.qualified(RUNS)} s WHERE {sessions}"
+            f" s.run_index AS position{payload} FROM {state.versioned(RUNS)} s WHERE {sessions}"
         )
     if state.has_runs_column:
         parts.append(_old_column(state, data, sessions))
@@ -65,7 +65,7 @@ def _old_column(state: SchemaState, data: bool, sessions: str) -> str:
         f"SELECT s.session_id, {run} ->> 'run_id' AS run_id, coalesce({run} ->> 'user_id', s.user_id) AS user_id,"
         f" {run} ->> 'parent_run_id' AS parent_run_id, {run} ->> 'status' AS status,"
         f" {created_at} AS created_at, e.position - 1000000000 AS position{payload}"
-        f" FROM {state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {sessions}{unmoved}"
+        f" FROM {state.versioned(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {sessions}{unmoved}"
     )
 
 

@@ -110,14 +110,25 @@ class SchemaState:
     def qualified(self, table: TableRef) -> str:
         """`table` with its schema, quoted for SQL. Raises DatabaseError where agno's columns have other names there."""
         if isinstance(table, Role):
-            self._require_columns(table)
+            self.require_columns(table)
         return self.identifier(table)
+
+    def versioned(self, table: TableRef) -> str:
+        """`table` for a FROM that gives it an alias, and for statements that ask for `xmin`.
+
+        A view has none: its rows count as written long ago.
+        """
+        name = self.qualified(table)
+        return (
+            f"(SELECT v.*, '2'::xid AS xmin FROM {name} v)" if self.has(table) and self.table(table).is_view else name
+        )
 
     def identifier(self, table: TableRef) -> str:
         """`table` with its schema, quoted for SQL, whatever its columns are."""
         return f"{quoted(self.schema)}.{quoted(self.name(table))}"
 
-    def _require_columns(self, role: Role) -> None:
+    def require_columns(self, role: Role) -> None:
+        """Raise DatabaseError where agno's columns have other names in the table of this role."""
         missing = [name for name in _ESSENTIAL[role] if self.has(role) and not self.has_column(role, name)]
         if missing:
             raise DatabaseError(

@@ -140,7 +140,7 @@ async def _rows(
         await connection.fetch(
             f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at, s.at"
             " FROM (SELECT s.session_id, s.session_data, s.user_id, s.created_at, s.updated_at,"
-            f" {at} AS at FROM {state.qualified(SESSIONS)} s WHERE {where.sql}"
+            f" {at} AS at FROM {state.versioned(SESSIONS)} s WHERE {where.sql}"
             f" ORDER BY {at} DESC, s.session_id DESC LIMIT {where.argument(count)}) s"
             " ORDER BY s.at DESC, s.session_id DESC",
             *where.arguments,

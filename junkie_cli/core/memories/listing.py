@@ -15,7 +15,7 @@ from junkie_cli.core.foreign import FIRST_BEYOND, scaled
 from junkie_cli.core.memories.model import Memory, columns, memory_of, text_column
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, like
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, unheard
 from junkie_cli.core.when import since, until
@@ -153,13 +153,14 @@ async def _dated(
     place: Place,
     count: int,
 ) -> list[Any]:
-    table = state.qualified(MEMORIES)
+    table = state.versioned(MEMORIES)
     paging.committed(where, place, "m")
     content = _content(state, wanted, Where(*where.arguments).owned_by("m.user_id", wanted.user_id))
     paging.late(content, place, "m")
+    every_column = ", ".join(f"m.{quoted(name)}" for name in state.table(MEMORIES).columns)
     if await _newest_first(connection, state, wanted, place, content):
         newest = (
-            f"SELECT {columns(state)} FROM (SELECT *, xmin FROM {table} m WHERE {where.sql}"
+            f"SELECT {columns(state)} FROM (SELECT {every_column}, m.xmin FROM {table} m WHERE {where.sql}"
             f" ORDER BY m.updated_at DESC, m.memory_id DESC LIMIT {NEWEST}) m WHERE {content.sql}"
             f" ORDER BY m.updated_at DESC, m.memory_id DESC LIMIT {content.argument(count)}"
         )
@@ -244,7 +245,7 @@ async def _undated(
         where.add("m.memory_id < {}", last)
     where = _content(state, wanted, where)
     query = (
-        f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
+        f"SELECT {columns(state)} FROM {state.versioned(MEMORIES)} m WHERE {where.sql}"
         f" ORDER BY m.memory_id DESC LIMIT {where.argument(count)}"
     )
     return list(await connection.fetch(query, *where.arguments))

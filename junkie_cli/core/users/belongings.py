@@ -5,6 +5,7 @@ all of them. A run that names nobody was spoken by its session's owner.
 """
 
 from junkie_cli.core import runs
+from junkie_cli.core.layout import Role
 from junkie_cli.core.schema import OWN_TABLES, RUNS, SESSIONS, SchemaState, plain_json
 from junkie_cli.values import frozen
 
@@ -21,6 +22,8 @@ class OwnTable:
 
 def own_tables(state: SchemaState) -> list[OwnTable]:
     """Every table of the schema with a user_id, from the catalogue; sessions and their runs have their own rules."""
+    for role in Role:  # one whose owner stands in another column would pass for a table of nobody
+        state.require_columns(role)
     known = {state.name(SESSIONS), state.name(RUNS)}
     return [
         OwnTable(name, is_user("user_id", table.columns["user_id"]))

@@ -104,7 +104,7 @@ async def _first(
 def _there(state: SchemaState, tables: list[Role], moment: Moment, now: Moment, where: Where) -> str:
     """SQL: the user `u` has a row that was there at `moment`; adds its arguments to `where`."""
     tests = [
-        f"EXISTS (SELECT 1 FROM {state.qualified(table)} t WHERE t.user_id = u.user_id AND"
+        f"EXISTS (SELECT 1 FROM {state.versioned(table)} t WHERE t.user_id = u.user_id AND"
         f" {paging.settled(where, moment, now, 't')})"
         for table in tables
     ]
@@ -122,7 +122,7 @@ async def _newcomers(
     where, sources = Where(), []
     for table in tables:
         where_of = paging.written(Where(*where.arguments).add("t.user_id <> ''"), place, "t")
-        sources.append(f"SELECT t.user_id::text AS user_id FROM {state.qualified(table)} t WHERE {where_of.sql}")
+        sources.append(f"SELECT t.user_id::text AS user_id FROM {state.versioned(table)} t WHERE {where_of.sql}")
         where.arguments[:] = where_of.arguments
     if state.has_runs_column:
         where_of = paging.written(Where(*where.arguments), place, "s")
