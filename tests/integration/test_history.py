@@ -7,7 +7,7 @@ from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.generations import ALL, Administration, Make, as_role, new_role, reader
+from tests.support.generations import ALL, Administration, Make, as_role, named, new_role, reader
 
 # Everything in the table, in one text that does not depend on the order of rows.
 WHOLE = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memories m"
@@ -22,7 +22,8 @@ async def ids(settings: Settings, user_id: str) -> list[str]:
 async def test_each_change_is_taken_back_to_the_byte(written_by: Make, admin: Administration, generation: str) -> None:
     url = written_by(generation)
     settings = admin.settings(url)
-    before = await admin.value(url, WHOLE)
+    whole = named(generation, WHOLE)
+    before = await admin.value(url, whole)
     first, *_ = await ids(settings, "ada")
     for change in (
         lambda: memories.edit_memory(settings, first, "quite another"),
@@ -32,10 +33,10 @@ async def test_each_change_is_taken_back_to_the_byte(written_by: Make, admin: Ad
         lambda: memories.add_memory(settings, "eve", "new", ("a", "b")),
     ):
         done = await change()
-        assert await admin.value(url, WHOLE) != before
+        assert await admin.value(url, whole) != before
         undone = await memories.undo(settings, done.undo)
         assert (undone.conflict_count, undone.change.batch) == (0, done.undo)
-        assert await admin.value(url, WHOLE) == before
+        assert await admin.value(url, whole) == before
 
 
 async def test_what_is_not_undone_yet_is_shown_step_by_step(written_by: Make, admin: Administration) -> None:
