@@ -36,6 +36,7 @@ _PICTOGRAPHS = (
 _HOSTILE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MARK_CATEGORIES = frozenset({"Mn", "Me"})
 _ONLY_IN_SEQUENCES = re.compile("[\u200d\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
+_PLAIN_ID = re.compile(r"[\w@%+=:./#-]+")
 _NEEDS_ESCAPE = re.compile(r"[^\x20-\x5b\x5d-\x7e]")
 _NOT_ASCII = re.compile("[^\n\x20-\x7e]")
 
@@ -228,6 +229,21 @@ def unescape_field(text: str) -> str:
 def json_safe(text: str) -> str:
     """JSON text with every character that could act on a terminal, or is no Unicode text, as `\\uXXXX`: no loss."""
     return _NOT_ASCII.sub(lambda match: _json_escape(match[0]) if _is_hostile(match[0]) else match[0], text)
+
+
+def quoted_id(value: str | None) -> str:
+    """An id for a sentence: as it is when it is one plain word, else in double quotes; `nobody` for None and "".
+
+    Escapes stand for what cannot be seen, and for letters in a Unicode form that another id may have.
+    """
+    if not value:
+        return "nobody"
+    usual = unicodedata.is_normalized("NFC", value)
+    if usual and _PLAIN_ID.fullmatch(value):
+        return value
+    import json
+
+    return json_safe(json.dumps(value, ensure_ascii=not usual))
 
 
 def width(text: str) -> int:

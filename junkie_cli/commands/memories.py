@@ -27,6 +27,7 @@ from junkie_cli.output import (
     warn,
     working,
 )
+from junkie_cli.text import quoted_id
 from junkie_cli.values import as_document
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
 def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None, yes: bool) -> None:
     from junkie_cli.core.database import label
 
-    whom = "everybody" if preview.user_id is None else preview.user_id or "nobody"
+    whom = "everybody" if preview.user_id is None else quoted_id(preview.user_id)
     note(f"{_count(preview.before)} of {whom} in {label(invocation().settings())}, among them:")
     for memory in preview.samples:
         note(f"  {memory.memory[:200]}")
@@ -339,7 +340,7 @@ def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> N
 def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
     note(none_yet("memories", preview.table_missing) if preview.table_missing else "nothing to clear")
     if preview.nearest:
-        note(f"did you mean {', '.join(preview.nearest)}?")
+        note(f"did you mean {', '.join(map(quoted_id, preview.nearest))}?")
 
 
 @app.command(epilog="Example: junkie memories undo")

@@ -22,6 +22,7 @@ from junkie_cli.output import (
     warn,
     working,
 )
+from junkie_cli.text import quoted_id
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def _restore_person(options: _Options, settings: "Settings", *, as_json: bool) -
         _show_person(planned)
     _ask_person(planned, options)
     with _voice("restoring") as voice:
-        voice.progress(f"writing what comes back of {planned.user_id}")
+        voice.progress(f"writing what comes back of {quoted_id(planned.user_id)}")
         work = person_write.carry_out(planned, database, settings, even_erased=options.even_erased, voice=voice)
         result = invocation().run(work)
     return print_json(_person(planned, dry_run=False, result=result)) if as_json else _tell_person(result)
@@ -323,7 +324,7 @@ async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") 
 def _ask_person(planned: "PersonPlan", options: _Options) -> None:
     changes = any(changed for _, _, changed, _ in planned.counts())
     if invocation().interactive or changes or options.even_erased:
-        require_confirmation(f"Bring back {planned.user_id} in {planned.label}?", yes=options.yes)
+        require_confirmation(f"Bring back {quoted_id(planned.user_id)} in {planned.label}?", yes=options.yes)
 
 
 def _person(planned: "PersonPlan", *, dry_run: bool, result: "PersonResult | None" = None) -> dict[str, Any]:
@@ -357,7 +358,9 @@ _ITEMS = (
 
 
 def _show_person(planned: "PersonPlan") -> None:
-    print_rows(_ITEMS, planned.items, title=f"{planned.user_id} in {planned.path.name}", database=planned.label)
+    print_rows(
+        _ITEMS, planned.items, title=f"{quoted_id(planned.user_id)} in {planned.path.name}", database=planned.label
+    )
     if not planned.to_do():
         note("nothing to bring back: all of it is there, or left alone")
 

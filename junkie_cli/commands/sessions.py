@@ -21,6 +21,7 @@ from junkie_cli.output import (
     warn,
     working,
 )
+from junkie_cli.text import quoted_id
 
 app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
 
@@ -104,13 +105,13 @@ def delete(
         note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
         if dry_run:
             return _print_would_go(session_id, preview.deleted) if as_json else None
-        require_confirmation(f"delete session {session_id} for good? There is no undo.", yes=False)
+        require_confirmation(f"delete session {quoted_id(session_id)} for good? There is no undo.", yes=False)
     with working("deleting the session") as shown:
         done = invocation().run(sessions.delete_session(settings, session_id, on_step=shown.about))
     if as_json:
         print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
     else:
-        print_line(f"deleted session {session_id}")
+        print_line(f"deleted session {quoted_id(session_id)}")
     if done.remaining:
         warn("a turn that was under way wrote it back: run this again")
         raise typer.Exit(ExitCode.FAILED)

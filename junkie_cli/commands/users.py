@@ -23,6 +23,7 @@ from junkie_cli.output import (
     warn,
     working,
 )
+from junkie_cli.text import quoted_id
 
 if TYPE_CHECKING:
     from junkie_cli.core.users import Erased
@@ -115,7 +116,7 @@ def erase(
         if dry_run or not preview.found:
             return _report(preview, None, as_json=as_json)
         _ask_to_erase(preview)
-    with working(f"erasing {user}") as shown:
+    with working(f"erasing {quoted_id(user)}") as shown:
         done = invocation().run(users.erase_user(settings, user, whole_database=whole_database, on_step=shown.about))
     return _report(done, receipt, as_json=as_json)
 
@@ -123,7 +124,7 @@ def erase(
 def _ask_to_erase(preview: "Erased") -> None:
     from junkie_cli.core.database import label
 
-    note(f"of {preview.user_id} in {label(invocation().settings())}:")
+    note(f"of {quoted_id(preview.user_id)} in {label(invocation().settings())}:")
     for table, count in preview.erased.items():
         note(f"  {table}: {count}")
     if preview.shared_sessions:
@@ -131,7 +132,7 @@ def _ask_to_erase(preview: "Erased") -> None:
             f"  {preview.shared_sessions} sessions that others speak in too lose this person's runs, summary and state"
         )
     _note_cleared(preview)
-    require_confirmation(f"erase {preview.user_id} for good? There is no undo.", yes=False)
+    require_confirmation(f"erase {quoted_id(preview.user_id)} for good? There is no undo.", yes=False)
 
 
 def _note_cleared(done: "Erased") -> None:
@@ -150,7 +151,7 @@ def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
     elif as_json:
         print_json(_document(done, backups, receipt if done.erased_at else None))
     else:
-        _print_counts(done.erased, f"nothing of {done.user_id} is there")
+        _print_counts(done.erased, f"nothing of {quoted_id(done.user_id)} is there")
         _tell(done, backups)
     for problem in done.problems:
         warn(problem)
@@ -196,7 +197,7 @@ def _print_counts(counts: Mapping[str, int], empty: str) -> None:
 def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
     if not done.found:
         if done.nearest:
-            note(f"did you mean {', '.join(done.nearest)}?")
+            note(f"did you mean {', '.join(map(quoted_id, done.nearest))}?")
         return
     print_line("nothing was changed: this would go" if done.dry_run else f"erased; {done.remaining} rows remain")
     if done.shared_sessions:

@@ -8,7 +8,7 @@ from junkie_cli.conversation.slash import COMMANDS
 from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
 from junkie_cli.figures import ago
 from junkie_cli.look import Look
-from junkie_cli.text import cut, one_line, pad, shown, width
+from junkie_cli.text import cut, one_line, pad, quoted_id, shown, width
 
 _SHOWN = 20  # of a list; how many more there are is said
 _MOST = 1000  # memories that a conversation lists
@@ -102,7 +102,9 @@ class Actions:
         """Go on as somebody else."""
         await self._conversation.switch_user(user_id)
         known = await self._conversation.memories()
-        return self._dim(f"you are {user_id} now, in a new session: {_count(len(known), 'memory', 'memories')}")
+        return self._dim(
+            f"you are {quoted_id(user_id)} now, in a new session: {_count(len(known), 'memory', 'memories')}"
+        )
 
     async def retry(self, argument: str) -> list[str]:
         """Make pending memories now."""

@@ -29,6 +29,7 @@ from junkie_cli.core.schema import (
     ensure_cascades_table,
     transaction,
 )
+from junkie_cli.text import quoted_id
 from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ async def _apply(connection: "Connection", state: SchemaState, change: MemoryCha
         return _Made("added", change.memory_id, change.user_id, None, await _insert(connection, state, change))
     if (row["user_id"] or None) != (change.user_id or None):
         raise OwnershipError(
-            f"memory {change.memory_id} belongs to another user; nothing was changed",
+            f"memory {quoted_id(change.memory_id)} belongs to another user; nothing was changed",
             hint="see whose it is: junkie memories show ID",
         )
     if change.action == "deleted":

@@ -15,6 +15,7 @@ from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
+from junkie_cli.text import quoted_id
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -199,7 +200,9 @@ async def _require(connection: "asyncpg.Connection[Any]", state: SchemaState, se
         query = f"SELECT 1 FROM {state.qualified(SESSIONS)} WHERE session_id = $1"
         found = await connection.fetchval(query, session_id)
     if found is None:
-        raise row_security.not_found(state, SESSIONS, f"no session {session_id}", hint="see: junkie sessions list")
+        raise row_security.not_found(
+            state, SESSIONS, f"no session {quoted_id(session_id)}", hint="see: junkie sessions list"
+        )
 
 
 def _messages(run: Any) -> tuple[Message, ...]:

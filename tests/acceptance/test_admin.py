@@ -144,8 +144,10 @@ def test_lines_in_a_pipe(bot: Junkie) -> None:
 
 
 def test_hostile_text_acts_nowhere(bot: Junkie) -> None:
-    added = bot.run("memories", "add", HOSTILE, "-u", HOSTILE.replace("\n", ""), "--topic", HOSTILE, "--json").ok()
+    added = bot.run("memories", "add", HOSTILE, "-u", "ada", "--topic", HOSTILE, "--json").ok()
     assert added.json()["memory"]["memory"] == HOSTILE
+    line = {"memory_id": HOSTILE, "user_id": HOSTILE, "memory": HOSTILE, "updated_at": 1}
+    bot.run("memories", "import", "-", input=json.dumps(line)).ok()
     for command in ("memories list", "memories search link", "memories history", "users list", "stats"):
         for form in ([], ["--json"]):
             said = bot.run(*command.split(), *form).ok()
@@ -228,6 +230,18 @@ def test_what_list_search_and_show_print_can_be_imported(bot: Junkie) -> None:
     refused = bot.run("memories", "import", "-", input=changed)
     assert refused.exit_code == 2
     assert re.search(r"memory \d of line 1: \S+ says something else", refused.stderr), refused
+
+
+def test_an_id_that_chat_refuses_gets_no_memories_and_can_be_erased(bot: Junkie) -> None:
+    for odd in ("zed ", " zed", "a\nb", "x" * 201, "a\x1b[31m"):
+        refused = bot.run("memories", "add", "x", "-u", odd)
+        assert (refused.exit_code, refused.stdout) == (2, ""), refused
+        line = json.dumps({"memory_id": f"m-{len(odd)}", "memory": "x", "user_id": odd})
+        bot.run("memories", "import", "-", input=line).ok()  # another program's row: it is carried on as it is
+        assert "x" in bot.run("memories", "list", "-u", odd).ok().stdout
+        erased = bot.run("users", "erase", odd, "--yes").ok()
+        assert "0 rows remain" in erased.stdout
+    assert 'nothing of "zed " is there' in bot.run("users", "erase", "zed ", "--yes").stderr
 
 
 def test_a_conflict_of_undo_shows_both_texts(bot: Junkie) -> None:

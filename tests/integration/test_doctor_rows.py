@@ -77,3 +77,15 @@ def test_ids_that_look_the_same(doctor: Doctor, written_by: Make, postgres_serve
         )
     result = doctor.use(url).one("memory.owners")
     is_told(result, "warning", r"'rene\u0301' / 'ren\xe9'", r"'zoe' / 'z\u200boe'", "'mia'", "'Mia '")
+
+
+def test_ids_that_chat_refuses(doctor: Doctor, written_by: Make, postgres_server: ScratchServer) -> None:
+    url = written_by("3.1")
+    execute(
+        postgres_server,
+        "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at)"
+        " VALUES ('u1', '\"x\"', 'zed ', 1), ('u2', '\"x\"', E'a\\nb', 1), ('u3', '\"x\"', repeat('l', 201), 1)",
+        url.database or "",
+    )
+    result = doctor.use(url).one("memory.owners")
+    is_told(result, "warning", "ids that no new user may have", r"'a\nb'", "'zed '", "lll")

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from junkie_cli import text as gate
-from junkie_cli.text import Gate, cut, field, json_safe, one_line, pad, shown, unescape_field, width, wrap
+from junkie_cli.text import Gate, cut, field, json_safe, one_line, pad, quoted_id, shown, unescape_field, width, wrap
 from tests.support.texts import ALPHABET
 
 # Whatever a str can hold, with what is dangerous far more often than chance would have it.
@@ -249,3 +249,14 @@ def test_large_texts_pass_in_time_that_grows_with_their_length() -> None:
 def test_markup_is_just_text(text: str) -> None:
     assert shown(text) == text
     assert one_line(text) == text
+
+
+def test_ids_in_sentences() -> None:
+    for plain in ("ada", "Ada.Lovelace@example.org", "36d03949-ce7f", "discord:1234", "J\xfcrgen", "\u6f22\u5b57"):
+        assert quoted_id(plain) == plain
+    assert quoted_id(None) == quoted_id("") == "nobody"
+    assert quoted_id("zed ") == '"zed "'
+    assert quoted_id("a\nb") == '"a\\nb"'
+    assert quoted_id('a"b') == '"a\\"b"'
+    assert quoted_id("rene\u0301") == '"rene\\u0301"'
+    assert quoted_id("a\u200bb") == '"a\\u200bb"'

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
+from junkie_cli.core import owners
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
@@ -76,6 +77,11 @@ async def _owners(context: Context) -> Finding:
         )
         utf8 = connection.get_settings().server_encoding == "UTF8"
         alike = await connection.fetch(_alike(state, utf8=utf8))
+        unusual = await connection.fetch(
+            f"SELECT DISTINCT u.user_id FROM ({_ids(state)}) u"
+            " WHERE u.user_id ~ '^[[:space:]]|[[:space:]]$|[[:cntrl:]]'"
+            f" OR length(u.user_id) > {owners.LONGEST_ID} ORDER BY 1 LIMIT 20"
+        )
     assert row is not None
     findings = []
     if row["nobody"]:
@@ -93,6 +99,8 @@ async def _owners(context: Context) -> Finding:
                 "junkie memories list -u default shows them; junkie memories clear -u default removes them",
             )
         )
+    if unusual:
+        findings.append(_unusual([found["user_id"] for found in unusual]))
     if alike:
         findings.append(_similar([list(found["ids"]) for found in alike]))
     return together(findings, ok("every memory has an owner, and no two ids look the same"))
@@ -103,14 +111,9 @@ _INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
 
 def _alike(state: SchemaState, *, utf8: bool) -> str:
     """SQL of the ids that look the same: they differ in case, in white space, or in how Unicode writes a letter."""
-    ids = " UNION ".join(
-        f"SELECT user_id::text FROM {state.qualified(table)} WHERE user_id <> ''"
-        for table in (MEMORIES, SESSIONS, RUNS)
-        if state.may("SELECT", table)
-    )
     plain = f"regexp_replace(u.user_id, '[[:space:]{_INVISIBLE if utf8 else ''}]', '', 'g')"
     return (
-        f"SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS ids FROM ({ids}) u"
+        f"SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS ids FROM ({_ids(state)}) u"
         f" GROUP BY lower({f'normalize({plain}, NFKC)' if utf8 else plain})"
         " HAVING count(DISTINCT user_id) > 1 ORDER BY 1 LIMIT 20"
     )
@@ -122,6 +125,24 @@ def _similar(groups: list[list[str]]) -> Finding:
     return warning(
         f"ids that differ only in case, spaces or Unicode form are different users: {shown}{more}",
         "settle on one: junkie users export OLD -o FILE, then junkie users erase OLD; set JUNKIE_USER to the other",
+    )
+
+
+def _ids(state: SchemaState) -> str:
+    """SQL of all user ids, and of none without any table."""
+    parts = [
+        f"SELECT user_id::text FROM {state.qualified(table)} WHERE user_id <> ''"
+        for table in (MEMORIES, SESSIONS, RUNS)
+        if state.may("SELECT", table)
+    ]
+    return " UNION ".join(parts) or "SELECT NULL::text AS user_id WHERE false"
+
+
+def _unusual(ids: list[str]) -> Finding:
+    shown = ", ".join(f"{one[:40]!a}" for one in ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
+    return warning(
+        f"ids that no new user may have, with white space around them, control characters or too many letters: {shown}",
+        "chat refuses them; look for the program that writes them (memories list and users erase take them)",
     )
 
 

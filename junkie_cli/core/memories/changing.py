@@ -86,11 +86,12 @@ async def _prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> Sch
 
 
 async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[str, ...] = ()) -> Changed:
-    """Store a new memory of a user. Raises UsageError for an empty text or user."""
+    """Store a new memory of a user. Raises UsageError for an empty text, and for an id that is none."""
     if not text.strip():
         raise UsageError("a memory needs a text", hint='for example: junkie memories add "Ada prefers tea" -u ada')
     if not user_id:
         raise UsageError("a new memory needs an owner", hint="name one with --user")
+    owners.check_id("user", user_id)
     change = MemoryChange("added", str(uuid4()), user_id, text, list(topics) or None)
     async with connect(settings) as connection:
         await schema.ensure_memories_table(connection, settings.layout)

@@ -19,6 +19,7 @@ from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, unheard
 from junkie_cli.core.when import since, until
+from junkie_cli.text import quoted_id
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -267,5 +268,7 @@ async def find_memory(connection: "asyncpg.Connection[Any]", state: SchemaState,
         query = f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE m.memory_id = $1"
         row = await connection.fetchrow(query, memory_id)
     if row is None:
-        raise row_security.not_found(state, MEMORIES, f"no memory {memory_id}", hint="see: junkie memories list")
+        raise row_security.not_found(
+            state, MEMORIES, f"no memory {quoted_id(memory_id)}", hint="see: junkie memories list"
+        )
     return memory_of(row)

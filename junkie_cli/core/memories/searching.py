@@ -17,6 +17,7 @@ from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, unheard
+from junkie_cli.text import quoted_id
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ async def _among_newest(
 
 
 def _whose(state: SchemaState, user_id: str | None) -> str:
-    return all_memories(state) if user_id is None else f"the memories of {user_id or 'nobody'}"
+    return all_memories(state) if user_id is None else f"the memories of {quoted_id(user_id)}"
 
 
 def _holds_all(state: SchemaState, where: Where, words: list[str]) -> Where:

@@ -27,6 +27,7 @@ from junkie_cli.core.restore import erasures, rows, safety
 from junkie_cli.core.restore.rows import Row, Run, Sides
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
+from junkie_cli.text import quoted_id
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ async def plan(
             names.check(await script.list_contents(path, server.tools), manifest)
             voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
             async with proof.restored(server, path, needs, manifest.tables, voice=voice) as copy:
-                voice.progress(f"comparing what is there of {user_id}")
+                voice.progress(f"comparing what is there of {quoted_id(user_id)}")
                 items = await _compare(copy, manifest, database, settings, user_id, replace_data)
     except Unprovable as unprovable:
         raise BackupError(
@@ -139,7 +140,9 @@ async def plan(
             code="backup_unprovable",
         ) from None
     if not items:
-        raise NotFoundError(f"the backup holds nothing of user {user_id}", hint="see who it holds in an older one")
+        raise NotFoundError(
+            f"the backup holds nothing of user {quoted_id(user_id)}", hint="see who it holds in an older one"
+        )
     options = safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock)
     return PersonPlan(path, user_id, database.label, tuple(items), options)
 

@@ -13,6 +13,7 @@ from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_ru
 from junkie_cli.core.restore.rows import KEYS
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, inspect, prepare, quoted
+from junkie_cli.text import quoted_id
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ async def check(planned: PersonPlan, database: "Database", settings: "Settings",
     ]
     if lacking:
         raise DatabaseError(
-            f"this role has no right to {', '.join(dict.fromkeys(lacking))}, which restoring {planned.user_id!r} needs",
+            f"this role has no right to {', '.join(dict.fromkeys(lacking))}, which restoring"
+            f" {quoted_id(planned.user_id)} needs",
             hint="restore as the tables' owner, or have it GRANT these",
             code="database_rights",
         )

@@ -13,6 +13,7 @@ from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.history import HEARD, exchange
 from junkie_cli.core.team.refusals import log_refusal
 from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry, SessionEntry
+from junkie_cli.text import quoted_id
 
 if TYPE_CHECKING:
     import asyncpg
@@ -214,13 +215,13 @@ def check_owner(session_id: str | None, owner: str | None, kind: str | None, use
         log_refusal(user_id, "session", session_id)
         whose = "belongs to another user" if owner else "belongs to nobody"
         raise NotFoundError(
-            f"session {session_id} {whose}; it is not opened for {user_id}",
+            f"session {quoted_id(session_id)} {whose}; it is not opened for {quoted_id(user_id)}",
             hint="name another session, or begin a new one",
             code="session_not_yours",
         )
     if kind != "team":
         raise NotFoundError(
-            f"session {session_id} was not held with a team but with an agno {kind}",
+            f"session {quoted_id(session_id)} was not held with a team but with an agno {kind}",
             hint="name another session, or begin a new one",
             code="session_other_kind",
         )
