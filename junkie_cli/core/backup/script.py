@@ -4,6 +4,9 @@ One way for every restore, the proof in a scratch server included, so that what 
 script form has three gains over letting pg_restore connect: statements of ours run in the same transaction, the
 `SET transaction_timeout` that servers before 17 refuse can be left out, and COMMIT is sent only when pg_restore has
 read the file to its end without complaint.
+
+pg_restore puts its script between `\\restrict` and `\\unrestrict` with a random key, so that psql carries out no
+command of its own that is hidden in rows, names or texts (`tools` takes no others).
 """
 
 import asyncio

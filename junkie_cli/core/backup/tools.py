@@ -3,6 +3,9 @@
 An older pg_dump refuses a newer server; a newer one dumps an older server well, but what belongs to it (pg_restore)
 says things that the older server does not understand (`script` knows the way round). So: same major first, else the
 next newer with a warning. Among equals the one that can do what the URL (TLS) and the compression ask.
+
+Tools that do not know `\\restrict` are not used: in what they write and read, a dump can hold lines that psql takes for
+commands of its own, `\\!` among them (CVE-2025-8714, CVE-2025-8715).
 """
 
 import os
@@ -29,6 +32,8 @@ _SYSTEM_FOLDERS = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
+RESTRICTED_SINCE = "18.0, 17.6, 16.10, 15.14, 14.19 and 13.22"
+"""The first minor versions whose tools know `\\restrict`."""
 _METHODS = ("none", "gzip", "lz4", "zstd")
 
 
@@ -84,15 +89,29 @@ async def discover(pg_bin: Path | None) -> list[Tools]:
     Raises BackupError when `pg_bin` does not hold them.
     """
     if pg_bin is not None:
-        if found := await _look(pg_bin, "--pg-bin"):
+        found = await _look(pg_bin, "--pg-bin")
+        if found and await _restricts(found):
             return [found]
+        if found:
+            raise BackupError(
+                f"the pg_restore and psql of {found} in {pg_bin} carry out commands that a dump smuggles in",
+                hint=f"update them: PostgreSQL {RESTRICTED_SINCE} and later do not (\\restrict)",
+                code="backup_tools",
+            )
         raise BackupError(
             f"{pg_bin} does not hold a pg_dump, pg_restore and psql that run here",
             hint="name the folder they are in, such as /usr/lib/postgresql/17/bin",
             code="backup_tools",
         )
     looked = [await _look(folder, source) for folder, source in _folders()]
-    return [tools for tools in looked if tools]
+    return [tools for tools in looked if tools and await _restricts(tools)]
+
+
+async def _restricts(tools: Tools) -> bool:
+    """Whether pg_restore writes `\\restrict` and psql obeys it; asked of their help, as distributions patch old ones."""
+    written = await process.run([tools.pg_restore, "--help"], env=process.environment(), capture=True)
+    obeyed = await process.run([tools.psql, "--help=commands"], env=process.environment(), capture=True)
+    return b"--restrict-key" in written.stdout and b"\\restrict" in obeyed.stdout
 
 
 def _folders() -> list[tuple[Path, str]]:
@@ -148,7 +167,7 @@ def _none_fits(available: Sequence[Tools], major: int) -> BackupError:
         newest = max(available, key=lambda tools: tools.major)
         problem = f"the newest pg_dump here is {newest}, and an older one cannot dump a newer server"
     else:
-        problem = "there is no pg_dump here"
+        problem = f"there is no pg_dump here, or none of {RESTRICTED_SINCE} and later"
     return BackupError(
         f"the server is PostgreSQL {major}: {problem}",
         hint=f"install its client (Debian, Ubuntu: postgresql-client-{major}; Fedora, RHEL: postgresql{major};"
