@@ -119,7 +119,7 @@ class _Plan:
     tools: Tools
     compression: Compression
     scratch: Scratch | None
-    unprovable: str
+    unprovable: Unprovable | None
 
 
 @frozen
@@ -186,7 +186,7 @@ class _Run:
         if self.options.check_space:
             checks.room(self.folder, self.entries, source)
         if not self.options.verify:
-            yield _Plan(chosen, compression, None, "the proof was switched off (--no-verify)")
+            yield _Plan(chosen, compression, None, Unprovable("the proof was switched off (--no-verify)"))
             return
         if not any(found.folder == chosen.folder for found in available):
             available = [*available, chosen]
@@ -202,9 +202,9 @@ class _Run:
                 fallback=self.folder,
                 seconds=self.options.verify_timeout,
             ) as server:
-                yield _Plan(chosen, compression, server, "")
+                yield _Plan(chosen, compression, server, None)
         except Unprovable as unprovable:
-            yield _Plan(chosen, compression, None, unprovable.reason)
+            yield _Plan(chosen, compression, None, unprovable)
 
     def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
         """Say before the dump what the operator must know of it. Raises BackupError when proof is required."""
@@ -213,9 +213,14 @@ class _Run:
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
             self.voice.warn(warning)
         if source.left_out:
-            shown = ", ".join(source.left_out[:10]) + (", ..." if len(source.left_out) > 10 else "")
             self.voice.note(
-                f"not in this backup: {shown} (outside schema {self.layout.schema}; --whole-database takes them)"
+                f"not in this backup: {_some(source.left_out)} (outside schema {self.layout.schema};"
+                " --whole-database takes them)"
+            )
+        if source.outside.objects:
+            self.voice.note(
+                f"schema {self.layout.schema} refers to {_some(source.outside.objects)}: a restore needs them there,"
+                " and --whole-database takes them along"
             )
         if not plan.unprovable:
             return
@@ -253,6 +258,8 @@ class _Run:
     async def _run_pg_dump(self, source: Source, plan: _Plan, partial: Path) -> None:
         arguments: list[str | Path] = [plan.tools.pg_dump, "-Fc", "-Z", plan.compression.argument, "-f", partial, "-w"]
         arguments += ["--no-sync", f"--snapshot={source.snapshot}"]
+        # A client_encoding set for the role or the database may lack characters that the rows have.
+        arguments += [f"--encoding={source.origin.encoding}"]
         arguments += [f"--lock-wait-timeout={int(self.options.lock_timeout * 1000)}"]
         if not self.options.whole_database:
             arguments += ["-n", _pattern(self.layout.schema), "--strict-names"]
@@ -277,7 +284,7 @@ class _Run:
     ) -> Manifest:
         partial = files.partial_of(final)
         files.sync_file(partial)
-        contents = await script.list_contents(partial, plan.tools)
+        contents = await script.list_contents(partial, plan.tools, encoding=source.origin.encoding)
         proof.check_missing_data(contents, tables)
         self.voice.progress(f"reading the file back ({figures.size(partial.stat().st_size)})")
         digest = await files.sha256(partial, self.voice.reach)
@@ -299,9 +306,10 @@ class _Run:
             roles=source.roles,
             access=source.access.entries(),
             left_out=source.left_out,
+            outside=source.outside,
             reason=self.options.reason,
             keep=self.options.keep,
-            unverified_because=plan.unprovable,
+            unverified_because=plan.unprovable.reason if plan.unprovable else "",
         )
         names.check(contents, manifest)
         return manifest
@@ -328,8 +336,12 @@ def _clarity(ended: object) -> int:
     return next((number for number, kind in enumerate(kinds) if isinstance(ended, kind)), len(kinds))
 
 
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
 def _needs(source: Source) -> Needs:
-    return Needs(source.origin, source.extensions, source.collations, source.roles)
+    return Needs(source.origin, source.extensions, source.collations, source.roles, source.outside)
 
 
 def _pattern(schema: str) -> str:

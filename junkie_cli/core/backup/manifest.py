@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from junkie_cli.core.backup.access import Access
+from junkie_cli.core.backup.outside import Outside
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.layout import Role
@@ -103,6 +104,7 @@ class Manifest:
     roles: tuple[str, ...] = ()
     access: tuple[tuple[str, ...], ...] = ()
     left_out: tuple[str, ...] = ()
+    outside: Outside = field(default_factory=Outside)
     reason: str = REGULAR
     keep: Policy = field(default_factory=Policy)
     verified_at: datetime | None = None

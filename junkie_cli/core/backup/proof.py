@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import content_hash, script
 from junkie_cli.core.backup.manifest import Origin, TableContent
-from junkie_cli.core.backup.scratch import Needs, Scratch, Unprovable, bounded, fresh_database, present_schemas
+from junkie_cli.core.backup.scratch import (
+    WHOLE_DATABASE,
+    Needs,
+    Scratch,
+    Unprovable,
+    bounded,
+    fresh_database,
+    present_schemas,
+)
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.voice import SILENT, Voice
@@ -52,10 +60,10 @@ async def restored(
 ) -> "AsyncIterator[DatabaseUrl]":
     """As `prove`, yielding the address of the restored copy, which is gone when the block is left."""
     async with fresh_database(scratch, needs) as url, bounded(scratch, url):
-        contents = await script.list_contents(archive, scratch.tools)
+        contents = await script.list_contents(archive, scratch.tools, encoding=needs.origin.encoding)
         check_missing_data(contents, tables)
-        await _restore(scratch, archive, _wanted(contents, needs), url, lock, voice)
-        await _compare(url, needs.origin, tables)
+        await _restore(scratch, archive, _wanted(contents, needs), needs, url, lock, voice)
+        await _compare(url, needs, tables)
         yield url
 
 
@@ -63,13 +71,20 @@ def _wanted(contents: Contents, needs: Needs) -> Contents:
     """What of the archive is tried: not what is there already, nor event triggers, which only a superuser may make."""
     unwanted_extension = script.unwanted_extensions([])
     made = contents.schema_entries(present_schemas(needs))
+    foreign = contents.foreign_key_entries(needs.origin.schema, needs.outside.foreign_keys)
     return contents.without(
-        lambda entry: entry in made or unwanted_extension(entry) or entry.startswith("EVENT TRIGGER - ")
+        lambda entry: entry in made | foreign or unwanted_extension(entry) or entry.startswith("EVENT TRIGGER - ")
     )
 
 
 async def _restore(
-    scratch: Scratch, archive: Path, contents: Contents, url: "DatabaseUrl", lock: int | None, voice: Voice
+    scratch: Scratch,
+    archive: Path,
+    contents: Contents,
+    needs: Needs,
+    url: "DatabaseUrl",
+    lock: int | None,
+    voice: Voice,
 ) -> None:
     try:
         await script.apply(
@@ -84,10 +99,11 @@ async def _restore(
     except BackupError as error:
         if error.code != script.REFUSED:
             raise
-        raise Unprovable(f"it does not restore into an empty database by itself: {error.message}") from error
+        hint = "" if needs.origin.whole_database else f"where that lies in another schema, {WHOLE_DATABASE}"
+        raise Unprovable(f"it does not restore by itself: {error.message}", hint) from error
 
 
-async def _compare(url: "DatabaseUrl", origin: Origin, tables: Sequence[TableContent]) -> None:
+async def _compare(url: "DatabaseUrl", needs: Needs, tables: Sequence[TableContent]) -> None:
     """Read every table on a connection of its own: what the dump did to the session that restored it has no part."""
     try:
         connection = await open_connection(url)
@@ -96,18 +112,23 @@ async def _compare(url: "DatabaseUrl", origin: Origin, tables: Sequence[TableCon
                 async with connection.transaction():
                     await connection.execute(content_hash.settings_sql())
                     for table in tables:
-                        found = await content_hash.read(connection, table.schema, table.table, encoding=origin.encoding)
-                        _check_same(table, *found)
+                        names = (table.schema, table.table)
+                        found = await content_hash.read(connection, *names, encoding=needs.origin.encoding)
+                        _check_same(table, *found, made_empty=needs.outside.objects)
         finally:
             await close_connection(connection)
     except DatabaseError as error:
         raise Unprovable(f"what it restores to cannot be read: {error.message}") from error
 
 
-def _check_same(table: TableContent, rows: int, digits: str) -> None:
+def _check_same(table: TableContent, rows: int, digits: str, *, made_empty: Sequence[str]) -> None:
     if rows == table.rows and digits == table.hash:
         return
     what = "other content" if rows == table.rows else f"{rows} rows, not {table.rows}"
+    if made_empty:
+        raise Unprovable(
+            f"{table.schema}.{table.table} has {what} where {', '.join(made_empty)} are empty", WHOLE_DATABASE
+        )
     raise BackupError(
         f"{table.schema}.{table.table} has {what} after a restore",
         hint="the backup is not what the database held: make another one",

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli import figures
 from junkie_cli.core import embedded
 from junkie_cli.core.backup.manifest import Extension, Origin
+from junkie_cli.core.backup.outside import Outside
 from junkie_cli.core.backup.tools import Tools, choose, major_of
 from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import DatabaseError, JunkieError
@@ -50,6 +51,7 @@ _SETTINGS = {
 # no connections. Anything else that is not trusted is not made for a proof.
 _HARMLESS = frozenset({"autoinc", "bloom", "earthdistance", "insert_username", "moddatetime"})
 _BARE = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS"
+WHOLE_DATABASE = "--whole-database takes everything along that the schema refers to"
 _LEAST_SECONDS = 3600.0
 _PACE = 5e6  # bytes a second; a restore that is slower is taken for one that does not end
 _LEAST_BYTES = 2 << 30
@@ -65,6 +67,7 @@ class Needs:
     extensions: Sequence[Extension]
     collations: Sequence[str]
     roles: Sequence[str]
+    outside: Outside
 
     @property
     def needed_extensions(self) -> tuple[Extension, ...]:
@@ -116,6 +119,8 @@ async def open_scratch(
     then in `fallback`; `seconds` is how long a restore and its comparison may take (default: by `room`). Raises
     Unprovable.
     """
+    if needs.outside.obstacles:
+        raise Unprovable(f"it does not restore by itself: {'; '.join(needs.outside.obstacles)}", WHOLE_DATABASE)
     allowed = seconds or _LEAST_SECONDS + room / _PACE
     limit = 4 * room + _LEAST_BYTES
     if into is not None:
@@ -227,6 +232,7 @@ async def fresh_database(scratch: Scratch, needs: Needs) -> "AsyncIterator[Datab
     try:
         with _as_unprovable():
             await _make(scratch, needs, name, url, made)
+            await _make_empty(url, needs.outside)
         yield url
     finally:
         if scratch.folder is None:
@@ -275,6 +281,31 @@ async def _make(scratch: Scratch, needs: Needs, name: str, url: "DatabaseUrl", m
             await connection.execute(
                 f"CREATE EXTENSION IF NOT EXISTS {quoted(found.name)} SCHEMA {quoted(found.schema)} CASCADE"
             )
+
+
+async def _make_empty(url: "DatabaseUrl", outside: Outside) -> None:
+    """What the dump refers to in other schemas, as the owner; each in its turn, whichever stands on which."""
+    import asyncpg
+
+    if not outside.statements:
+        return
+    async with _connected(url) as connection, connection.transaction():
+        waiting = list(outside.statements)
+        while waiting:
+            refused: dict[str, asyncpg.PostgresError] = {}
+            for statement in waiting:
+                try:
+                    async with connection.transaction():
+                        await connection.execute(statement)
+                except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
+                    continue  # a table and its row type are both referred to
+                except asyncpg.PostgresError as error:
+                    refused[statement] = error
+            if len(refused) == len(waiting):
+                raise Unprovable(
+                    f"objects of other schemas cannot be made for it: {next(iter(refused.values()))}", WHOLE_DATABASE
+                )
+            waiting = list(refused)
 
 
 def present_schemas(needs: Needs) -> set[str]:

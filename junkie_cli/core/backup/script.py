@@ -10,6 +10,7 @@ command of its own that is hidden in rows, names or texts (`tools` takes no othe
 """
 
 import asyncio
+import codecs
 import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -60,6 +61,13 @@ class Contents:
         found = ([text for text in texts if text.startswith(f"SCHEMA - {_one_line(name)} ")] for name in names)
         return frozenset(min(matching, key=len) for matching in found if matching)  # an owner or a name may hold spaces
 
+    def foreign_key_entries(self, schema: str, keys: Iterable[tuple[str, str]]) -> frozenset[str]:
+        """The texts of the entries that make these foreign keys, given as (table, constraint)."""
+        starts = tuple(
+            f"FK CONSTRAINT {_one_line(schema)} {_one_line(table)} {_one_line(name)} " for table, name in keys
+        )
+        return frozenset(text for text in (line.split(" ", 3)[-1] for line in self.lines) if text.startswith(starts))
+
     def without(self, unwanted: Callable[[str], bool]) -> "Contents":
         """The entries of which `unwanted`, given the text after the numbers, says no."""
         return Contents(tuple(line for line in self.lines if not unwanted(line.split(" ", 3)[-1])))
@@ -83,8 +91,8 @@ def unwanted_extensions(keep: Sequence[str]) -> Callable[[str], bool]:
     return unwanted
 
 
-async def list_contents(archive: Path, tools: Tools) -> Contents:
-    """The archive's table of contents. Raises BackupError when pg_restore cannot read it."""
+async def list_contents(archive: Path, tools: Tools, *, encoding: str) -> Contents:
+    """The table of contents of an archive in PostgreSQL's `encoding`. Raises BackupError when it cannot be read."""
     listed = await process.run(
         [tools.pg_restore, "--list", archive], env=process.environment(), capture=True, watch=process.Watch(60)
     )
@@ -94,8 +102,17 @@ async def list_contents(archive: Path, tools: Tools) -> Contents:
             hint="use another backup, or newer tools with --pg-bin",
             code="backup_unreadable",
         )
-    text = listed.stdout.decode("utf-8", "replace")
+    text = listed.stdout.decode(_codec(encoding), "replace")
     return Contents(tuple(line for line in text.splitlines() if line and not line.startswith(";")))
+
+
+def _codec(encoding: str) -> str:
+    """Python's name of an encoding; UTF-8 for what has none here, where names in ASCII are still read right."""
+    name = encoding.replace("WIN", "cp").replace("KOI8", "koi8-")
+    try:
+        return codecs.lookup("utf-8" if encoding == "SQL_ASCII" else name).name
+    except LookupError:
+        return "utf-8"
 
 
 async def apply(
@@ -141,7 +158,11 @@ async def _pair(
     async with (
         process.start(read, env=process.environment(), stdout=process.PIPE, inherit=(listing, lock)) as reader,
         process.start(
-            write, env=process.environment(url), stdin=process.PIPE, stdout=process.DEVNULL, inherit=(lock,)
+            write,
+            env=process.environment(url, PGCLIENTENCODING="UTF8"),
+            stdin=process.PIPE,
+            stdout=process.DEVNULL,
+            inherit=(lock,),
         ) as writer,
     ):
         yield reader, writer
@@ -181,7 +202,7 @@ async def _converse(
         await _copy_script(reader, writer, server_major)
         read_code = await reader.wait()
         if read_code == 0:
-            await _send(writer, f"{after}\nCOMMIT;\n".encode())
+            await _send(writer, f"SET client_encoding = 'UTF8';\n{after}\nCOMMIT;\n".encode())
     assert writer.stdin is not None
     writer.stdin.close()
     write_code = await writer.wait()

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli import figures
-from junkie_cli.core.backup import access, content_hash
+from junkie_cli.core.backup import access, content_hash, outside
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
+from junkie_cli.core.backup.outside import Outside
 from junkie_cli.core.backup.voice import Voice
 from junkie_cli.core.database import close_connection, naming_origin, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
@@ -48,6 +49,7 @@ class Source:
     roles: tuple[str, ...]
     access: access.Access
     left_out: tuple[str, ...]
+    outside: Outside
 
     @property
     def bytes(self) -> int:
@@ -208,6 +210,7 @@ async def _read(
         tuple(row[0] for row in await connection.fetch(_ROLES, *scope)),
         await access.read(connection, origin.schema),
         tuple(f"{row['schema']}.{row['name']}" for row in found if row["kind"] == "r" and not row["wanted"]),
+        Outside() if origin.whole_database else await outside.read(connection, origin.schema),
     )
 
 

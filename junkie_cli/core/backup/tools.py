@@ -108,7 +108,7 @@ async def discover(pg_bin: Path | None) -> list[Tools]:
 
 
 async def _restricts(tools: Tools) -> bool:
-    """Whether pg_restore writes `\\restrict` and psql obeys it; asked of their help, as distributions patch old ones."""
+    """Whether pg_restore writes `\\restrict` and psql obeys it: asked of their help, for old ones get patched."""
     written = await process.run([tools.pg_restore, "--help"], env=process.environment(), capture=True)
     obeyed = await process.run([tools.psql, "--help=commands"], env=process.environment(), capture=True)
     return b"--restrict-key" in written.stdout and b"\\restrict" in obeyed.stdout

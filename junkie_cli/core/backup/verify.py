@@ -29,7 +29,7 @@ class Verified:
 
 def needs_of(manifest: Manifest) -> Needs:
     """What a server must have to take this backup."""
-    return Needs(manifest.origin, manifest.extensions, manifest.collations, manifest.roles)
+    return Needs(manifest.origin, manifest.extensions, manifest.collations, manifest.roles, manifest.outside)
 
 
 async def verify(
@@ -62,7 +62,8 @@ async def verify(
             fallback=path.parent,
             seconds=seconds,
         ) as server:
-            names.check(await script.list_contents(path, server.tools), manifest)
+            contents = await script.list_contents(path, server.tools, encoding=manifest.origin.encoding)
+            names.check(contents, manifest)
             voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
             await proof.prove(server, path, needs, manifest.tables, voice=voice)
             proven = manifest.proven(at=datetime.now(UTC), by=server.version)

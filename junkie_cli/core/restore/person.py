@@ -128,7 +128,8 @@ async def plan(
             fallback=settings.backup_dir,
             seconds=verify_timeout,
         ) as server:
-            names.check(await script.list_contents(path, server.tools), manifest)
+            contents = await script.list_contents(path, server.tools, encoding=manifest.origin.encoding)
+            names.check(contents, manifest)
             voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
             async with proof.restored(server, path, needs, manifest.tables, voice=voice) as copy:
                 voice.progress(f"comparing what is there of {quoted_id(user_id)}")

@@ -73,6 +73,9 @@ JOIN pg_namespace other ON other.oid = dependent.relnamespace AND other.nspname 
 """
 
 
+_ABSENT = "SELECT name FROM unnest($1::text[]) name WHERE to_regnamespace(name) IS NULL"
+
+
 async def look(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl | None", label: str, schema: str) -> Target:
     """Read what is in the target."""
     async with transaction(connection):
@@ -101,6 +104,7 @@ async def check_fit(connection: "asyncpg.Connection[Any]", manifest: Manifest, s
     async with connection.transaction():
         available = {row[0] for row in await connection.fetch("SELECT name FROM pg_available_extensions")}
         collations = {row[0] for row in await connection.fetch("SELECT collname FROM pg_collation")}
+        absent = await connection.fetch(_ABSENT, list(manifest.outside.schemas))
         may_create = await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')")
         owner = await connection.fetchval(
             "SELECT NOT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = $1", schema
@@ -108,6 +112,13 @@ async def check_fit(connection: "asyncpg.Connection[Any]", manifest: Manifest, s
     missing = [f"extension {found.name}" for found in needs_of(manifest).needed_extensions]
     missing = [name for name in missing if name.removeprefix("extension ") not in available]
     missing += [f"collation {name}" for name in manifest.collations if name not in collations]
+    if absent:
+        raise BackupError(
+            f"the target has no schema {', '.join(row[0] for row in absent)}, and this backup refers to"
+            f" {', '.join(manifest.outside.objects[:10])}",
+            hint="restore into a database that has them, or a backup made with --whole-database",
+            code="restore_lacks",
+        )
     if missing:
         raise BackupError(
             f"the target server lacks {', '.join(missing)}, which this backup needs",

@@ -179,7 +179,7 @@ async def _readable(entry: Entry, target: Target, pg_bin: Path | None) -> tuple[
     assert manifest is not None
     dumped_with = major_of(manifest.pg_dump_version)
     chosen = await tools.choose_for_restore(await tools.discover(pg_bin), dumped_with, target.version, target.url)
-    contents = await script.list_contents(entry.path, chosen)
+    contents = await script.list_contents(entry.path, chosen, encoding=manifest.origin.encoding)
     names.check(contents, manifest)
     return chosen, contents
 
