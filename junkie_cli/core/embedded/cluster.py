@@ -365,9 +365,12 @@ class Cluster:
         return self._says_ready() and not Path(wire.socket_path(self.socket_folder, self.port)).exists()
 
     def _says_ready(self) -> bool:
-        """Whether `postmaster.pid` calls the server ready; the socket folder that it names is then used here."""
+        """Whether `postmaster.pid` calls the server ready; the socket folder that it names is then used here.
+
+        In a copy of a folder whose server ran, that file names the original's socket: a server of ours must be alive.
+        """
         pid_file = self.pid_file()
-        if pid_file is None or pid_file.status != "ready":
+        if pid_file is None or pid_file.status != "ready" or not self.is_alive():
             return False
         self.socket_folder = pid_file.socket_folder or self.place.at("run")
         return True

@@ -16,6 +16,7 @@ import json
 import os
 import select
 import signal
+import socket
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -208,7 +209,7 @@ def make_socket_folder(place: Place, short: str) -> str:
         if _fits(path):
             with contextlib.suppress(OSError):
                 Path(path).mkdir(mode=0o700)
-            if _is_private(path):
+            if _is_private(path) and not _is_in_use(path):
                 return path
     raise DatabaseError(
         f"the path {place.folder} is too long for a socket, and no short folder of our own can be made in /tmp",
@@ -219,6 +220,12 @@ def make_socket_folder(place: Place, short: str) -> str:
 
 def _fits(folder: str) -> bool:
     return len(os.fsencode(wire.socket_path(folder))) < SOCKET_PATH_LIMIT and "\n" not in folder
+
+
+def _is_in_use(path: str) -> bool:
+    """Whether a server listens here: that of a folder which was moved away from this path while it ran."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        return connection.connect_ex(wire.socket_path(path)) == 0
 
 
 def _is_private(path: str) -> bool:
