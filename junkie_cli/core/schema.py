@@ -293,7 +293,8 @@ SELECT n.oid IS NOT NULL AS exists,
       'definition', pg_get_indexdef(i.indexrelid)))
      FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
      JOIN pg_catalog.pg_class t ON t.oid = i.indrelid WHERE c.relnamespace = n.oid)::text AS indexes
-FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
+FROM (SELECT set_config('quote_all_identifiers', 'off', true)) one
+  LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
 """
 
 

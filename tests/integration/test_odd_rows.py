@@ -12,10 +12,13 @@ from junkie_cli.core import completion, memories, sessions, stats, users
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.foreign import in_seconds, moment, seconds, seconds_of
+from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, inspect
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.support import odd_rows
-from tests.support.generations import Administration, Make
+from tests.support.debian_postgres import DebianServer
+from tests.support.doctor import Doctor
+from tests.support.generations import FOLDER, Administration, Make
 from tests.support.postgres import execute
 
 GENERATIONS = ("2.2", "2.9", "2.9-then-3.1", "3.1")
@@ -205,3 +208,67 @@ async def test_times_in_other_units_are_in_their_range_and_in_the_figures(
     assert figures.oldest == moment(_NOW - 400 * day)
     active = {user.user_id: user.last_active for user in (await users.list_users(settings)).users}
     assert active["eve"] == moment(_NOW)
+
+
+# --- databases that are set in another way ----------------------------------------------------------------------------
+
+
+OWNERS = ("user_memories", "agent_sessions", "agent_sessions_runs")
+CITEXT = "CREATE EXTENSION citext;" + ";".join(f"ALTER TABLE ai.{table} ALTER user_id TYPE citext" for table in OWNERS)
+LOOSE = "CREATE COLLATION ai.loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);" + ";".join(
+    f"ALTER TABLE ai.{table} ALTER user_id TYPE text COLLATE ai.loose" for table in OWNERS
+)
+
+
+@pytest.mark.parametrize("generation", ["3.1", "2.9-then-3.1"])
+async def test_an_owner_of_type_citext(
+    written_by: Make, admin: Administration, postgres_server: ScratchServer, generation: str
+) -> None:
+    url = written_by(generation)
+    execute(postgres_server, CITEXT, url.database or "")
+    await _two_spellings(url, admin)
+
+
+@pytest.mark.parametrize("generation", ["3.1", "2.9-then-3.1"])
+async def test_a_collation_that_is_not_deterministic(admin: Administration, generation: str) -> None:
+    with DebianServer() as server:  # the embedded one is built without ICU
+        url = server.socket_url()
+        await admin.do(url, (FOLDER / f"agno-{generation}.sql").read_text("utf-8"), LOOSE)
+        await _two_spellings(url, admin)
+
+
+async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
+    """Users whose ids are equal to the database alone are listed, counted and exported, and the doctor reports it."""
+    await admin.do(
+        url,
+        "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
+        " SELECT 'loose' || n, '\"x\"', CASE n % 2 WHEN 0 THEN 'Ada' ELSE 'ada' END, n, n FROM generate_series(1, 6) n",
+    )
+    settings = admin.settings(url)
+    total = await admin.value(url, "SELECT count(*) FROM ai.user_memories")
+    page = await users.list_users(settings)
+    assert sum(user.memories for user in page.users) == total
+    assert sum(user.memories for user in page.users if user.user_id in ("Ada", "ada")) >= 6
+    assert len(await _all(settings, memories.MemoryFilter(), limit=2)) == total
+    assert {memory.user_id for memory in await _all(settings, memories.MemoryFilter("ada"))} <= {"Ada", "ada"}
+    await sessions.list_sessions(settings, "ada")
+    await stats.collect_stats(settings)
+    await stats.collect_stats(settings, user_id="ada")
+    await users.export_user(settings, "ada", admin.folder / "ada.jsonl")
+    await users.erase_user(settings, "ada", dry_run=True)
+    doctor = Doctor(admin.folder).use(url)
+    result = await doctor._examine(doctor.context(), ("memory.owners",), False, 60)
+    assert "several spellings of a user id are one in" in result["memory.owners"].detail
+
+
+async def test_a_database_that_quotes_all_identifiers(
+    written_by: Make, admin: Administration, postgres_server: ScratchServer
+) -> None:
+    url = written_by("3.1")
+    execute(postgres_server, f'ALTER DATABASE "{url.database}" SET quote_all_identifiers = on', url.database or "")
+    async with admin.connection(url) as connection:
+        assert await connection.fetchval("SHOW quote_all_identifiers") == "on"
+        state = await inspect(connection, admin.settings(url).layout)
+    assert state.has_index(MEMORIES, "user_id")
+    assert state.has_index(MEMORIES, "updated_at")
+    assert not state.has_index(MEMORIES, *MEMORIES_BY_USER)

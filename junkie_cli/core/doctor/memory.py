@@ -8,7 +8,7 @@ from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
-from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.secrets_detector import SQL_PATTERN
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ async def _owners(context: Context) -> Finding:
         )
         utf8 = connection.get_settings().server_encoding == "UTF8"
         alike = await connection.fetch(_alike(state, utf8=utf8))
+        loose = await connection.fetch(_LOOSE, state.schema, [state.name(role) for role in (MEMORIES, SESSIONS, RUNS)])
         unusual = await connection.fetch(
             f"SELECT DISTINCT u.user_id FROM ({_ids(state)}) u"
             " WHERE u.user_id ~ '^[[:space:]]|[[:space:]]$|[[:cntrl:]]'"
@@ -99,6 +100,8 @@ async def _owners(context: Context) -> Finding:
                 "junkie memories list -u default shows them; junkie memories clear -u default removes them",
             )
         )
+    if loose:
+        findings.append(_loose(state, [found["name"] for found in loose]))
     if unusual:
         findings.append(_unusual([found["user_id"] for found in unusual]))
     if alike:
@@ -131,11 +134,33 @@ def _similar(groups: list[list[str]]) -> Finding:
 def _ids(state: SchemaState) -> str:
     """SQL of all user ids, and of none without any table."""
     parts = [
-        f"SELECT user_id::text FROM {state.qualified(table)} WHERE user_id <> ''"
+        # Without a collation of its own, under which spellings may be equal and patterns are refused.
+        f"SELECT (user_id::text COLLATE \"default\") AS user_id FROM {state.qualified(table)} WHERE user_id <> ''"
         for table in (MEMORIES, SESSIONS, RUNS)
         if state.may("SELECT", table)
     ]
     return " UNION ".join(parts) or "SELECT NULL::text AS user_id WHERE false"
+
+
+# Columns in which the database takes two spellings for one id.
+_LOOSE = """
+SELECT c.relname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
+  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
+WHERE n.nspname = $1 AND c.relname = ANY($2::text[]) AND (t.typname = 'citext' OR NOT o.collisdeterministic) ORDER BY 1
+"""
+
+
+def _loose(state: SchemaState, tables: list[str]) -> Finding:
+    changes = "; ".join(
+        f'ALTER TABLE {quoted(state.schema)}.{quoted(table)} ALTER COLUMN user_id TYPE varchar COLLATE "default"'
+        for table in tables
+    )
+    return warning(
+        f"to the database several spellings of a user id are one in {', '.join(tables)} (citext, or a collation that is"
+        " not deterministic): the memories of one person may reach the other",
+        changes,
+    )
 
 
 def _unusual(ids: list[str]) -> Finding:

@@ -162,12 +162,20 @@ def _ids(state: SchemaState, tables: list[Role], count: int) -> str:
 
 
 async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]) -> list[User]:
-    """Counts of these users only; each source is read once."""
+    """Counts of these users only; each source is read once.
+
+    Where the database takes two spellings for one id (citext, a nondeterministic collation) they are one user here.
+    """
     if not ids:
         return []
-    rows = await connection.fetch(_counts(state, "user_id = ANY($1::text[])", "user_id"), ids)
+    counts = _counts(state, "user_id = ANY($1::text[])", "user_id")
+    rows = await connection.fetch(
+        "SELECT id AS user_id, memories, sessions, runs, last_active"
+        f" FROM unnest($1::text[]) id JOIN ({counts}) c ON c.user_id = id",
+        ids,
+    )
     found = {row["user_id"]: row for row in rows}
-    return [_user(user_id, found[user_id]) for user_id in ids]
+    return [_user(user_id, found[user_id]) for user_id in ids if user_id in found]
 
 
 async def _nobody(connection: "asyncpg.Connection[Any]", state: SchemaState) -> User | None:
