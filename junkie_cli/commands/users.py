@@ -113,8 +113,10 @@ def erase(
                 settings, user, whole_database=whole_database, dry_run=True, on_step=shown.about
             )
             preview = invocation().run(counting)
-        if dry_run or not preview.found:
+        if dry_run:
             return _report(preview, None, as_json=as_json)
+        if not preview.found:
+            return _report(invocation().run(users.finish_erasure(settings, preview)), receipt, as_json=as_json)
         _ask_to_erase(preview)
     with working(f"erasing {quoted_id(user)}") as shown:
         done = invocation().run(users.erase_user(settings, user, whole_database=whole_database, on_step=shown.about))
@@ -143,15 +145,16 @@ def _note_cleared(done: "Erased") -> None:
 def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
     from junkie_cli.core import files, users
 
-    backups = _backups() if done.found else []
-    if receipt and done.erased_at:
+    receipt = receipt if done.erased_at or done.earlier else None
+    backups = _backups() if done.found or receipt else []
+    if receipt:
         users.write_receipt(receipt, done, backups)
-    if receipt and done.erased_at and files.is_standard_output(receipt):
+    if receipt and files.is_standard_output(receipt):
         note(f"erased; {done.remaining} rows remain")  # stdout has the receipt
     elif as_json:
-        print_json(_document(done, backups, receipt if done.erased_at else None))
+        print_json(_document(done, backups, receipt))
     else:
-        _print_counts(done.erased, f"nothing of {quoted_id(done.user_id)} is there")
+        _print_counts(done.erased, _nothing(done))
         _tell(done, backups)
     for problem in done.problems:
         warn(problem)
@@ -159,6 +162,11 @@ def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
         warn(f"{done.remaining} rows were written back by another program: stop the bot and run this again")
     if done.problems or done.remaining:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _nothing(done: "Erased") -> str:
+    before = f": erased at {done.earlier.erased_at.isoformat(timespec='seconds')}" if done.earlier else ""
+    return f"no data found for user {quoted_id(done.user_id)}{before}"
 
 
 def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | None) -> dict[str, Any]:

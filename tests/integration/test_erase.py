@@ -289,3 +289,29 @@ async def test_the_receipt(written_by: Make, admin: Administration) -> None:
     for bad in (admin.folder, admin.folder / "no folder" / "x"):
         with pytest.raises(FileError):
             users.check_receipt_path(bad)
+
+
+async def test_the_receipt_names_what_cannot_be_found_by_owner(written_by: Make, admin: Administration) -> None:
+    """Tables as agno's Knowledge and the bot make them; `vector` stands for pgvector's type of that name."""
+    url = written_by("3.1")
+    await admin.do(
+        url,
+        "CREATE DOMAIN public.vector AS float8[]",
+        "CREATE TABLE ai.knowledge_vectors (id text, content text, meta_data jsonb, embedding public.vector)",
+        "CREATE TABLE public.contents (id text, name text, metadata jsonb, linked_to text, access_count int)",
+        "CREATE TABLE public.honcho_sync_status (channel_id bigint, last_synced_message_id bigint, last_sync_at text)",
+        "CREATE TABLE public.channel_status (channel_id bigint, is_fully_backfilled boolean)",
+        "CREATE TABLE public.triggers (user_id bigint, payload text)",
+        "CREATE TABLE ai.session_notes (session_id text, note text)",
+        "CREATE TABLE public.spans (span_id text, attributes jsonb)",
+        "CREATE MATERIALIZED VIEW public.newest AS SELECT * FROM ai.user_memories",
+    )
+    done = await users.erase_user(admin.settings(url), "ada")
+    told = {sentence.rpartition(": ")[2] for sentence in done.unsearchable}
+    assert {"ai.knowledge_vectors, public.contents", "public.newest", "public.spans"} <= told
+    text = "\n".join(done.unsearchable)
+    assert "as public.honcho_sync_status shows: erase this person there, too" in text
+    for searched in ("channel_status", "triggers", "session_notes", "user_memories", "agno_schema_versions", "junkie_"):
+        assert searched not in text
+    dry = await users.erase_user(admin.settings(url), "bob", dry_run=True)
+    assert dry.unsearchable == done.unsearchable

@@ -26,7 +26,9 @@ from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.database import translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.files import FileError
 from junkie_cli.core.layout import Layout
+from junkie_cli.core.ledger import complete_ledger_file
 from junkie_cli.values import field, frozen
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ class _Run:
         self.voice.progress(f"reading {self.database.label}")
         async with self._source() as (connection, source), self._plan(source) as plan:
             self._tell(source, plan, told_once)
+            self._complete_ledger(source)
             final = (
                 self.folder / self.name
                 if self.name
@@ -205,6 +208,16 @@ class _Run:
                 yield _Plan(chosen, compression, server, None)
         except Unprovable as unprovable:
             yield _Plan(chosen, compression, None, unprovable)
+
+    def _complete_ledger(self, source: Source) -> None:
+        """Have the ledger in the folder name every erasure that the schema knows: older backups lack them."""
+        try:
+            complete_ledger_file(self.folder, source.erasures)
+        except FileError as error:
+            self.voice.warn(
+                f"the ledger of erasures in the folder is incomplete, so that a restore may bring erased people back:"
+                f" {error.message}; {error.hint}, then run junkie backup again"
+            )
 
     def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
         """Say before the dump what the operator must know of it. Raises BackupError when proof is required."""

@@ -17,6 +17,7 @@ from junkie_cli.core.backup.voice import Voice
 from junkie_cli.core.database import close_connection, naming_origin, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.layout import Layout
+from junkie_cli.core.ledger import Erasure, read_ledger
 from junkie_cli.core.schema import inspect, quoted
 from junkie_cli.values import frozen
 
@@ -50,6 +51,7 @@ class Source:
     access: access.Access
     left_out: tuple[str, ...]
     outside: Outside
+    erasures: tuple[Erasure, ...]
 
     @property
     def bytes(self) -> int:
@@ -197,6 +199,7 @@ async def _read(
         )
     await _lock([(row["schema"], row["name"]) for row in held], connection, lock_timeout)
     state = await inspect(connection, layout)
+    erasures = await read_ledger(connection, state)
     origin = replace(origin, generation=state.generation, names=state.layout.document)
     sizes = {row[0]: row[1] for row in await connection.fetch(_SIZES, [row["oid"] for row in held])}
     extensions = [Extension(**dict(row)) for row in await connection.fetch(_EXTENSIONS, *scope)]
@@ -211,6 +214,7 @@ async def _read(
         await access.read(connection, origin.schema),
         tuple(f"{row['schema']}.{row['name']}" for row in found if row["kind"] == "r" and not row["wanted"]),
         Outside() if origin.whole_database else await outside.read(connection, origin.schema),
+        tuple(erasures),
     )
 
 
@@ -228,7 +232,7 @@ def _check_readable(rows: "list[asyncpg.Record]", role: str) -> None:
         raise DatabaseError(
             f"row security hides rows of {', '.join(hidden[:5])} from role {role}, so a backup would not be whole",
             hint="back up as the tables' owner, or as a role with BYPASSRLS",
-            code="database_rights",
+            code="row_security",
         )
 
 

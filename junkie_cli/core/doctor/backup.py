@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,9 @@ from junkie_cli.core import embedded
 from junkie_cli.core.backup import catalogue, tools
 from junkie_cli.core.backup.catalogue import DAMAGED, Entry
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, Fix, counted, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.ledger import FILE_NAME, Erasure, complete_ledger_file, missing_in_file, read_ledger
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS
 from junkie_cli.figures import duration
 
@@ -188,10 +189,33 @@ async def _tighten(modes: dict[Path, int], _: Context, __: Callable[[str], None]
     return ""
 
 
+async def _ledger(context: Context) -> Finding:
+    """Whether the file next to the backups names every erasure that the schema knows."""
+    folder, state = context.settings.backup_dir, context.schema
+    async with context.connection() as connection:
+        known = await read_ledger(connection, state)
+    missing = missing_in_file(folder, known)
+    if not missing:
+        return ok(f"all {len(known)} are in {folder / FILE_NAME}" if known else "nobody was erased")
+    what = f"append {counted(len(missing), 'erasure', 'erasures')} to {folder / FILE_NAME}"
+    return failed(
+        f"{folder / FILE_NAME} lacks {counted(len(missing), 'erasure', 'erasures')}: a restore into another server"
+        " would bring the erased people back",
+        "junkie doctor --fix backup.ledger; the next junkie backup does it too",
+        fixes=[Fix("backup.ledger", (what,), partial(_complete_ledger, tuple(known)))],
+    )
+
+
+async def _complete_ledger(known: Sequence[Erasure], context: Context, _: Callable[[str], None]) -> str:
+    complete_ledger_file(context.settings.backup_dir, known)
+    return ""
+
+
 _FOLDER = ("JUNKIE_BACKUP_DIR",)
 CHECKS = (
     Check("backup.tools", "pg_dump for this server", _tools, ("database.reachable",), limit=10),
     Check("backup.age", "The newest proven backup", _age, ("settings.values",), ("schema.tables",), _FOLDER, limit=10),
     Check("backup.space", "Room for a backup", _space, ("settings.values",), ("database.reachable",), _FOLDER),
+    Check("backup.ledger", "Erasures, next to the backups", _ledger, ("schema.tables",), (), _FOLDER),
     Check("backup.permissions", "Who can read the backups", _permissions, ("settings.values",), (), _FOLDER),
 )

@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from junkie_cli.core.users.erasing import Erased, apply_erasures, erase_user
+    from junkie_cli.core.ledger import FILE_NAME, Erasure, complete_ledger_file, read_ledger, read_ledger_file
+    from junkie_cli.core.users.erasing import Erased, apply_erasures, erase_user, finish_erasure
     from junkie_cli.core.users.exporting import ExportedUser, export_user
-    from junkie_cli.core.users.ledger import FILE_NAME, Erasure, complete_ledger_file, read_ledger, read_ledger_file
     from junkie_cli.core.users.listing import User, UserPage, list_users
     from junkie_cli.core.users.receipt import check_receipt_path, write_receipt
 
@@ -22,6 +22,7 @@ __all__ = [
     "complete_ledger_file",
     "erase_user",
     "export_user",
+    "finish_erasure",
     "list_users",
     "read_ledger",
     "read_ledger_file",
@@ -30,9 +31,9 @@ __all__ = [
 
 # As in core/memories: a command uses one of these modules, and listing need not wait for erasing.
 _HOMES = {
-    "erasing": {"Erased", "apply_erasures", "erase_user"},
+    "erasing": {"Erased", "apply_erasures", "erase_user", "finish_erasure"},
     "exporting": {"ExportedUser", "export_user"},
-    "ledger": {"FILE_NAME", "Erasure", "complete_ledger_file", "read_ledger", "read_ledger_file"},
+    "junkie_cli.core.ledger": {"FILE_NAME", "Erasure", "complete_ledger_file", "read_ledger", "read_ledger_file"},
     "listing": {"User", "UserPage", "list_users"},
     "receipt": {"check_receipt_path", "write_receipt"},
 }
@@ -41,7 +42,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     for module, names in _HOMES.items():
         if name in names:
-            value: object = getattr(import_module(f"{__name__}.{module}"), name)
+            value: object = getattr(import_module(module if "." in module else f"{__name__}.{module}"), name)
             globals()[name] = value
             return value
     raise AttributeError(name)

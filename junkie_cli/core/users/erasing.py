@@ -18,12 +18,12 @@ from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.foreign_keys import Consequences, Going, label
 from junkie_cli.core.layout import Layout
+from junkie_cli.core.ledger import Earlier, Erasure, complete_ledger_file, last_erasure, read_ledger, user_hash
 from junkie_cli.core.query import count_of
 from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
-from junkie_cli.core.users import belongings, elsewhere
-from junkie_cli.core.users.ledger import Erasure, complete_ledger_file, read_ledger
+from junkie_cli.core.users import belongings, elsewhere, unsearchable
 from junkie_cli.values import field as value_field
 from junkie_cli.values import frozen
 
@@ -43,7 +43,8 @@ class Erased:
     `remaining` is what was counted after the commit: rows that other programs wrote meanwhile. `elsewhere` counts rows
     outside the schema, which are erased too when `whole_database`. `references_cleared` counts rows of others that stay
     and no longer reference what went (ON DELETE SET NULL), by table. `problems` are sentences about what did not work
-    after the commit. `erased_at` is None when nothing was found, or nothing was done.
+    after the commit. `erased_at` is None when nothing was found, or nothing was done; `earlier` is then the erasure
+    that was committed before, if there was one.
     """
 
     user_id: str
@@ -60,6 +61,7 @@ class Erased:
     dry_run: bool
     problems: tuple[str, ...] = ()
     references_cleared: Mapping[str, int] = value_field(default_factory=dict)
+    earlier: Earlier | None = None
 
     @property
     def found(self) -> int:
@@ -225,14 +227,35 @@ async def erase_user(
             raise
         if dry_run or not done.found:
             await transaction.rollback()
-            nearest = () if done.found else await owners.nearest(connection, state, user_id)
-            return replace(done, erased_at=None, nearest=nearest)
+            done = replace(done, erased_at=None)
+            if done.found:
+                return done
+            problems = () if dry_run else await _complete_file(settings, connection, state, user_id)
+            return replace(await _nothing_found(connection, state, done), problems=problems)
         await transaction.commit()
         on_step(f"{number(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
         async with connection.transaction():
             remaining = await _remaining(connection, state, user_id)
         problems = await _after(settings, connection, state, user_id)
     return replace(done, remaining=remaining, problems=problems)
+
+
+async def _nothing_found(connection: "asyncpg.Connection[Any]", state: SchemaState, done: Erased) -> Erased:
+    """With what is known of a person who is not there: erased before, or similar ids."""
+    if earlier := await last_erasure(connection, state, done.user_id):
+        return replace(done, earlier=earlier)
+    return replace(done, nearest=await owners.nearest(connection, state, done.user_id))
+
+
+async def finish_erasure(settings: Settings, done: Erased) -> Erased:
+    """Do again what follows the commit of an erasure, for an erasure that finds nothing to erase.
+
+    An earlier run may have ended in between. Nothing in the database is changed.
+    """
+    async with connect(settings) as connection:
+        state = await schema.inspect(connection, settings.layout)
+        problems = await _complete_file(settings, connection, state, done.user_id)
+    return replace(done, dry_run=False, problems=(*done.problems, *problems))
 
 
 async def _erase(
@@ -273,7 +296,7 @@ async def _erase(
         remaining,
         {table: count for table, count in work.elsewhere.items() if count},
         whole_database,
-        (*_UNSEARCHABLE, *outside.unreadable),
+        (*await unsearchable.sentences(connection, state), *outside.unreadable),
         (),
         str(connection.get_settings().server_version),
         await connection.fetchval("SELECT current_database()"),
@@ -283,30 +306,19 @@ async def _erase(
     )
 
 
-_UNSEARCHABLE = (
-    "other people's runs and memories that quote or mention this person: they name no owner of the words",
-    "metadata of shared sessions, which the bot's program fills",
-    "exports, logs and copies that were made outside the database",
-)
-
-
 async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> datetime:
     """Lock the user alone and leave the tombstone first: imports and turns of ours wait for it, then see it."""
     await connection.execute(journal.LOCK_ALONE, journal.lock_name(state, user_id))
     erased_at = await journal.database_time(connection)
     if state.may("INSERT", TOMBSTONES):
         await connection.execute(
-            f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) SELECT {_hash('$1::text')}, $2"
+            f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) SELECT {user_hash('$1::text')}, $2"
             f" FROM {state.qualified(OWN_VERSIONS)} v WHERE v.name = 'salt'"
             " ON CONFLICT (user_hash) DO UPDATE SET erased_at = excluded.erased_at",
             user_id,
             erased_at,
         )
     return erased_at
-
-
-def _hash(user_id: str) -> str:
-    return f"encode(sha256(convert_to(v.value || {user_id}, 'UTF8')), 'hex')"
 
 
 async def _write_ledger(
@@ -318,7 +330,7 @@ async def _write_ledger(
 ) -> None:
     await connection.execute(
         f"INSERT INTO {state.qualified(ERASURES)} (erasure_id, user_hash, erased_at, counts)"
-        f" SELECT $1::text::uuid, {_hash('$2::text')}, $3, $4::text::json FROM {state.qualified(OWN_VERSIONS)} v"
+        f" SELECT $1::text::uuid, {user_hash('$2::text')}, $3, $4::text::json FROM {state.qualified(OWN_VERSIONS)} v"
         " WHERE v.name = 'salt'",
         str(uuid4()),
         user_id,
@@ -370,11 +382,21 @@ async def _after(
         problems.append(f"words that wait in the spool are still there: {error.message}")
     if not state.has(ERASURES):
         problems.append("no tombstone was left: this database user cannot make the junkie tables")
+    return (*problems, *await _complete_file(settings, connection, state, user_id))
+
+
+async def _complete_file(
+    settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
+) -> tuple[str, ...]:
+    """Have the ledger next to the backups name every erasure that the schema knows; a problem when it cannot."""
     try:
         complete_ledger_file(settings.backup_dir, await read_ledger(connection, state))
     except JunkieError as error:
-        problems.append(f"the ledger beside the backups lacks this erasure, run erase again: {error.message}")
-    return tuple(problems)
+        return (
+            "the ledger next to the backups lacks an erasure, so that a restore may bring the person back:"
+            f" {error.message}; then run this again: junkie users erase {user_id}",
+        )
+    return ()
 
 
 # --- after a restore --------------------------------------------------------------------------------------------------

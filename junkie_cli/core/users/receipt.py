@@ -1,6 +1,7 @@
 """The receipt of an erasure: what went, what stayed and why, and which backups still hold the person."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,18 @@ def check_receipt_path(path: Path, *, alone: bool = True) -> None:
 
 
 def write_receipt(path: Path, done: Erased, backups: Sequence[Mapping[str, Any]]) -> None:
-    """Write the receipt (`-`: to stdout), 0600. Raises FileError, OutputError."""
+    """Write the receipt (`-`: to stdout), 0600: of this erasure, or of an earlier one that was left without.
+
+    Raises FileError, which names the command that writes it, OutputError.
+    """
+    earlier = done.earlier if done.erased_at is None else None
+    erased_at = earlier.erased_at if earlier else done.erased_at
     document = {
         "user_id": done.user_id,
-        "erased_at": done.erased_at.isoformat() if done.erased_at else None,
+        "erased_at": erased_at.isoformat() if erased_at else None,
         "database": done.database,
-        "erased": done.erased,
-        "shared_sessions_stripped": done.shared_sessions,
+        "erased": earlier.counts if earlier else done.erased,
+        "shared_sessions_stripped": None if earlier else done.shared_sessions,
         "remaining": done.remaining,
         "elsewhere": done.elsewhere,
         "elsewhere_erased": done.whole_database,
@@ -44,5 +50,11 @@ def write_receipt(path: Path, done: Erased, backups: Sequence[Mapping[str, Any]]
         "junkie_version": __version__,
         "server_version": done.server_version,
     }
-    with complete_file(path) as file:
-        file.write(json.dumps(document, ensure_ascii=False, indent=1, default=str).encode() + b"\n")
+    try:
+        with complete_file(path) as file:
+            file.write(json.dumps(document, ensure_ascii=False, indent=1, default=str).encode() + b"\n")
+    except FileError as error:
+        raise FileError(
+            f"{error.message}: the person is erased, and the receipt is not written",
+            hint=f"for the receipt run this again: junkie users erase {shlex.quote(done.user_id)} --receipt FILE",
+        ) from None

@@ -5,7 +5,7 @@ nobody can read from the ledger who that was.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,33 @@ class Erasure:
     salt: str
     user_hash: str
     erased_at: datetime
+
+
+@frozen
+class Earlier:
+    """An erasure of one person that was committed before: when, and how many rows went, by table."""
+
+    erased_at: datetime
+    counts: Mapping[str, int]
+
+
+def user_hash(user_id: str) -> str:
+    """SQL: the hash of the user id that the SQL `user_id` gives, with the salt in `v.value`."""
+    return f"encode(sha256(convert_to(v.value || {user_id}, 'UTF8')), 'hex')"
+
+
+async def last_erasure(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> Earlier | None:
+    """The latest erasure of this person that the schema's own table knows, None when there is none."""
+    if not state.may("SELECT", ERASURES) or not state.may("SELECT", OWN_VERSIONS):
+        return None
+    async with transaction(connection):
+        row = await connection.fetchrow(
+            f"SELECT e.erased_at, e.counts::text AS counts FROM {state.qualified(ERASURES)} e"
+            f" JOIN {state.qualified(OWN_VERSIONS)} v ON v.name = 'salt'"
+            f" WHERE e.user_hash = {user_hash('$1::text')} ORDER BY e.erased_at DESC LIMIT 1",
+            user_id,
+        )
+    return None if row is None else Earlier(row["erased_at"], json.loads(row["counts"]))
 
 
 async def read_ledger(connection: "asyncpg.Connection[Any]", state: SchemaState) -> list[Erasure]:
@@ -70,16 +97,36 @@ def _parsed(line: str) -> Erasure | None:
         return None
 
 
-def complete_ledger_file(folder: Path, known: Iterable[Erasure]) -> None:
-    """Append what the file lacks of `known`. Raises FileError."""
+def missing_in_file(folder: Path, known: Iterable[Erasure]) -> list[Erasure]:
+    """Those of `known` that the file of a backup folder lacks. Raises FileError."""
     there = {erasure.erasure_id for erasure in read_ledger_file(folder)}
-    for erasure in known:
-        if erasure.erasure_id not in there:
-            line = {
-                "erasure_id": erasure.erasure_id,
-                "schema": erasure.schema,
-                "salt": erasure.salt,
-                "user_hash": erasure.user_hash,
-                "erased_at": erasure.erased_at.isoformat(),
-            }
-            append_line(folder / FILE_NAME, json.dumps(line).encode())
+    return [erasure for erasure in known if erasure.erasure_id not in there]
+
+
+def complete_ledger_file(folder: Path, known: Iterable[Erasure]) -> int:
+    """Append what the file lacks of `known`; how many that were. Raises FileError."""
+    missing = missing_in_file(folder, known)
+    if not missing:
+        return 0
+    path = folder / FILE_NAME
+    if _is_cut(path):
+        append_line(path, b"")
+    for erasure in missing:
+        line = {
+            "erasure_id": erasure.erasure_id,
+            "schema": erasure.schema,
+            "salt": erasure.salt,
+            "user_hash": erasure.user_hash,
+            "erased_at": erasure.erased_at.isoformat(),
+        }
+        append_line(path, json.dumps(line).encode())
+    return len(missing)
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the last line has no end, as a crash or a full disk leaves it: the next one would be glued to it."""
+    with told(path):
+        if not path.exists():
+            return False
+        content = read_regular(path, limit=LARGEST)
+    return bool(content) and not content.endswith(b"\n")

@@ -1,0 +1,77 @@
+"""What an erasure cannot find by owner, in sentences for its receipt: tables that name nobody, and copies elsewhere.
+
+The catalogue decides by columns, not names: a table that holds text, JSON or vectors and has no column for an owner.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.foreign_keys import OWNER_COLUMNS, label
+from junkie_cli.core.schema import CASCADES, LEARNED, OWN_TABLES, VERSIONS, SchemaState
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_ALWAYS = (
+    "other people's runs and memories that quote or mention this person: they name no owner of the words",
+    "metadata of shared sessions, which the bot's program fills",
+    "exports, logs and copies that were made outside the database",
+)
+_NAMES_NOBODY = (*OWN_TABLES, CASCADES, LEARNED, VERSIONS)
+
+# Tables of an extension hold its own data. What marks agno's list of contents is `linked_to` and `access_count`.
+_TABLES = """
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+  bool_or(a.attname = ANY($1::text[])) AS owned, bool_or(a.attname = 'session_id') AS of_session,
+  bool_or(t.typname IN ('vector', 'halfvec', 'sparsevec'))
+    OR array_agg(a.attname::text) @> ARRAY['linked_to', 'access_count'] AS knowledge,
+  bool_or(a.attname = 'last_synced_message_id') AS synced,
+  bool_or(t.typcategory IN ('S', 'A') OR t.typname IN ('json', 'jsonb', 'bytea', 'xml', 'vector', 'halfvec',
+    'sparsevec', 'tsvector')) AS textual
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' AND c.relname <> ALL ($2::text[])
+  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+    AND d.objid = c.oid AND d.deptype = 'e')
+GROUP BY n.nspname, c.relname, c.relkind ORDER BY n.nspname, c.relname
+"""
+
+
+async def sentences(connection: "asyncpg.Connection[Any]", state: SchemaState) -> tuple[str, ...]:
+    """What was not searched, a sentence each, in the caller's transaction."""
+    rows = await connection.fetch(_TABLES, list(OWNER_COLUMNS), list(_NAMES_NOBODY))
+    return (*_ALWAYS, *_about(rows, state))
+
+
+def _about(rows: Iterable[Any], state: SchemaState) -> Iterator[str]:
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        if kind := _kind(row, state):
+            places.setdefault(kind, []).append(label((row["schema"], row["name"])))
+    for kind, sentence in _SENTENCES.items():
+        if kind in places:
+            yield sentence.format(", ".join(places[kind]))
+
+
+_SENTENCES = {
+    "knowledge": "knowledge and vector tables, whose text names no owner (look there for this person's words): {}",
+    "synced": "messages that were sent to Honcho's service, as {} shows: erase this person there, too",
+    "copies": "materialized views, which keep old rows until they are refreshed (REFRESH MATERIALIZED VIEW): {}",
+    "foreign": "foreign tables, whose rows are on another server: {}",
+    "others": "tables without a column that names a user: {}",
+}
+
+
+def _kind(row: Any, state: SchemaState) -> str:
+    """Which sentence names the table; empty for one that is searched, or that holds no text."""
+    if row["kind"] in ("m", "f"):
+        return "copies" if row["kind"] == "m" else "foreign"
+    if row["owned"] or (row["schema"] == state.schema and row["of_session"]):
+        return ""
+    if row["knowledge"]:
+        return "knowledge"
+    if row["synced"]:
+        return "synced"
+    return "others" if row["textual"] else ""
