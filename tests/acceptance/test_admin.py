@@ -241,7 +241,7 @@ def test_an_id_that_chat_refuses_gets_no_memories_and_can_be_erased(bot: Junkie)
         assert "x" in bot.run("memories", "list", "-u", odd).ok().stdout
         erased = bot.run("users", "erase", odd, "--yes").ok()
         assert "0 rows remain" in erased.stdout
-    assert 'nothing of "zed " is there' in bot.run("users", "erase", "zed ", "--yes").stderr
+    assert 'no data found for user "zed "' in bot.run("users", "erase", "zed ", "--yes").stderr
 
 
 def test_a_conflict_of_undo_shows_both_texts(bot: Junkie) -> None:

@@ -66,7 +66,7 @@ def test_an_erased_person_does_not_come_back_in_a_new_server(
 ) -> None:
     lost(erased)
     done = junkie.run("users", "erase", "ada", "--yes").ok()
-    assert "no data found for user 'ada': erased at 20" in done.stderr
+    assert "no data found for user ada: erased at 20" in done.stderr
     execute(postgres_server, "CREATE DATABASE new_server")
     new = postgres_server.url.with_database("new_server").libpq()
     junkie.run("restore", "latest", "--into", new, "--yes").ok()
