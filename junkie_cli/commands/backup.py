@@ -11,7 +11,7 @@ import typer
 from junkie_cli import completion, figures
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.invocation import JsonOption, invocation
-from junkie_cli.output import Column, note, print_json, print_record, print_rows, warn, working
+from junkie_cli.output import Column, note, print_json, print_record, print_rows, require_confirmation, warn, working
 
 if TYPE_CHECKING:
     from junkie_cli.core.backup.catalogue import Entry
@@ -42,6 +42,9 @@ VerifyIntoOption = Annotated[
 VerifyTimeoutOption = Annotated[
     float | None,
     typer.Option("--verify-timeout", min=1, metavar="S", help="Stop the proof after S seconds (default: by size)."),
+]
+TrustOwnerOption = Annotated[
+    bool, typer.Option("--trust-owner", help="Even though other users could change what is in the folder.")
 ]
 WaitLockOption = Annotated[
     float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait S seconds for another run to end.")
@@ -85,6 +88,7 @@ def backup(
         bool, typer.Option("--whole-database", help="All schemas, the bot's own tables too.")
     ] = False,
     no_space_check: Annotated[bool, typer.Option("--no-space-check", help="Do not look for room first.")] = False,
+    trust_owner: TrustOwnerOption = False,
     embedded: Annotated[bool, typer.Option("--embedded", help="Back up the embedded database, unattended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,10 +116,26 @@ def backup(
         new_database=new_database,
         whole_database=whole_database,
         check_space=not no_space_check,
+        trust_owner=trust_owner,
     )
+    _ask_to_close(options)
     with voice_of("backing up") as voice:
         result = invocation().run(_make(options, voice, embedded=embedded))
     return print_json(_document(result)) if as_json else _tell(result)
+
+
+def _ask_to_close(options: "BackupOptions") -> None:
+    """Offer a person to take the rights of others on the backup folder away; whoever cannot be asked is refused."""
+    from junkie_cli.core.backup import files, trust
+
+    folder, _ = files.resolve_target(options.target, invocation().settings().backup_dir)
+    if options.trust_owner or not invocation().interactive or not (trust.is_open(folder) and trust.can_close(folder)):
+        return
+    require_confirmation(
+        f"Every user of this machine can write to {folder}. Take all rights on it from everybody but you (chmod 700)?",
+        yes=False,
+    )
+    trust.close(folder)
 
 
 async def _make(options: "BackupOptions", voice: "Voice", *, embedded: bool) -> "BackupResult":
@@ -279,6 +299,7 @@ def verify(
     pg_bin: PgBinOption = None,
     verify_into: VerifyIntoOption = None,
     verify_timeout: VerifyTimeoutOption = None,
+    trust_owner: TrustOwnerOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prove a backup now: read all of it, restore it into a scratch PostgreSQL, compare every table."""
@@ -288,8 +309,14 @@ def verify(
 
     async def run(voice: "Voice") -> "Verified":
         path = await catalogue.find(file, _folder(output))
-        into = _url(verify_into)
-        return await prove(path, pg_bin=_absolute(pg_bin), into=into, seconds=verify_timeout, voice=voice)
+        return await prove(
+            path,
+            pg_bin=_absolute(pg_bin),
+            into=_url(verify_into),
+            seconds=verify_timeout,
+            trust_owner=trust_owner,
+            voice=voice,
+        )
 
     with voice_of("verifying") as voice:
         proven = invocation().run(run(voice))

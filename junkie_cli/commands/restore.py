@@ -51,6 +51,7 @@ class _Options:
     verify_into: "DatabaseUrl | None"
     verify_timeout: float | None
     wait_lock: float
+    trust_owner: bool
 
 
 @app.command(epilog="Examples:\n\n  junkie restore latest --dry-run\n  junkie restore latest --user ada")
@@ -94,6 +95,9 @@ def restore(
     wait_lock: Annotated[
         float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait S seconds for another run to end.")
     ] = 0,
+    trust_owner: Annotated[
+        bool, typer.Option("--trust-owner", help="Even though another user could have changed the backup.")
+    ] = False,
     embedded: Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, unattended.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -114,6 +118,7 @@ def restore(
         _url("--verify-into", verify_into) if verify_into else None,
         verify_timeout,
         wait_lock,
+        trust_owner,
     )
     if user is not None:
         return _restore_person(options, settings, as_json=as_json)
@@ -174,14 +179,17 @@ def _restore_whole(options: _Options, settings: "Settings", *, as_json: bool) ->
 
 async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -> "tuple[WholePlan, Database | None]":
     from junkie_cli.core import embedded
-    from junkie_cli.core.backup import catalogue
+    from junkie_cli.core.backup import catalogue, trust
     from junkie_cli.core.database import locate
     from junkie_cli.core.restore import whole
 
     path = await catalogue.find(options.file, settings.backup_dir)
     if settings.postgres_url is None and not embedded.exists(settings.data_dir):
         if options.dry_run:
-            return await whole.plan_into_new(path, settings, pg_bin=options.pg_bin, reach=voice.reach), None
+            return await whole.plan_into_new(
+                path, settings, pg_bin=options.pg_bin, trust_owner=options.trust_owner, reach=voice.reach
+            ), None
+        trust.check(path, trust_owner=options.trust_owner)
         await catalogue.require_good(path, voice.reach)  # before an embedded database is made for it
     database = await locate(settings, create=True, on_progress=voice.progress)
     planned = await whole.plan(
@@ -191,6 +199,7 @@ async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -
         replace_data=options.replace,
         pg_bin=options.pg_bin,
         wait_lock=options.wait_lock,
+        trust_owner=options.trust_owner,
         reach=voice.reach,
     )
     if options.dry_run:
@@ -314,6 +323,7 @@ async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") 
         verify_into=options.verify_into,
         verify_timeout=options.verify_timeout,
         wait_lock=options.wait_lock,
+        trust_owner=options.trust_owner,
         voice=voice,
     )
     if options.dry_run:

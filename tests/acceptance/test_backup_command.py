@@ -49,17 +49,22 @@ def test_cron_gets_a_backup_and_not_a_word(bot: DatabaseUrl, junkie: Junkie) -> 
     """An empty PATH, HOME=/, no terminal, a current folder that nobody can write to."""
     folder = junkie.root / "readonly"
     folder.mkdir(mode=0o555)
-    done = subprocess.run(
-        [SCRIPT, "backup", "--keep-last", "1"],
-        env={"PATH": "", "HOME": "/", **environment(bot, junkie.backup_dir)},
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    first, second = [
+        subprocess.run(
+            [SCRIPT, "backup", "--keep-last", "1"],
+            env={"PATH": "", "HOME": "/", **environment(bot, junkie.backup_dir)},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+        for _ in range(2)
+    ]
+    assert (first.returncode, first.stdout) == (0, "")
+    assert all("PostgreSQL 17.10" in line for line in first.stderr.splitlines())  # once for each version in use
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert len(dumps(junkie.backup_dir)) == 1
     assert list(folder.iterdir()) == []
     assert {stat.S_IMODE(path.stat().st_mode) for path in junkie.backup_dir.iterdir()} == {0o600}

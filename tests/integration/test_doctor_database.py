@@ -24,6 +24,7 @@ from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
 
 SECRET = "hunter2"
+OLD = ("database.release",)  # the servers of the tests are as old as the bundled programs
 DEPENDENT = ("database.server", "database.rights", "schema.tables", "schema.version", "memory.owners", "backup.tools")
 
 
@@ -65,7 +66,7 @@ def free_port() -> int:
 
 def test_a_server_that_answers(doctor: Doctor, guarded: DatabaseUrl) -> None:
     found = doctor.use(guarded).examine("database", "schema", "backup.tools", "backup.space")
-    assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+    assert {key: result.status for key, result in found.items() if result.status != "ok" and key not in OLD} == {}
     assert found["database.url"].detail.startswith(f"postgresql://guarded:********@127.0.0.1:{guarded.hosts[0].port}")
     assert "postgresql+asyncpg://guarded:********@" in found["database.async_url"].detail
     assert "PostgreSQL 17" in found["database.server"].detail
@@ -221,7 +222,7 @@ def test_a_database_that_is_set_read_only(doctor: Doctor, server: ScratchServer,
 def test_a_pooler_in_between(doctor: Doctor, server: ScratchServer, guarded: DatabaseUrl) -> None:
     with PgBouncer(server, user="guarded", password=SECRET) as pooler:
         found = doctor.use(pooler.url()).examine("database", "schema", "memory.owners")
-        assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+        assert {key: result.status for key, result in found.items() if result.status != "ok" and key not in OLD} == {}
         assert "through a pooler" in found["database.server"].detail
     assert "pooler" not in doctor.use(guarded).one("database.server").detail
 
@@ -287,7 +288,7 @@ async def test_a_server_that_is_full(doctor: Doctor, url: DatabaseUrl) -> None:
         for connection in taken[2:]:
             await connection.close()
         found = await doctor._examine(doctor.context(), ("database",), False, 60)
-        assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
+        assert {key: result.status for key, result in found.items() if result.status != "ok" and key not in OLD} == {}
     finally:
         for connection in taken[:2]:
             await connection.close()

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from junkie_cli import figures
+from junkie_cli import __version__, figures
+from junkie_cli.core import postgres_releases
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
 from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.source import Source
+from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.schema import OWN_TABLES
 
@@ -109,6 +111,24 @@ def own_disk(folder: Path, settings: "Settings", database: "Database", target: P
         f"{folder} is on the same disk as the database: it protects from mistakes, not from the loss of the disk;"
         " set JUNKIE_BACKUP_DIR to another disk, or copy the files elsewhere"
     )
+
+
+def old_releases(
+    entries: Sequence[Entry], source: Source, tools: Tools, bundled: Tools | None, *, embedded: bool
+) -> tuple[list[str], bool]:
+    """What is old of the PostgreSQL in use, for people; and whether the newest backup was made with just the same.
+
+    Then it was reported already: what cron mails every night is not read.
+    """
+    version = source.origin.server_version
+    found = postgres_releases.outdated(
+        server="" if embedded else version,
+        tools="" if bundled is not None and tools.folder == bundled.folder else tools.version,
+        bundled=bundled.version if bundled else "",
+    )
+    last = next((entry.manifest for entry in entries if entry.manifest and entry.regular), None)
+    before = last and (last.origin.server_version, last.pg_dump_version, last.junkie_version)
+    return [str(old) for old in found], before == (version, tools.version, __version__)
 
 
 def dump_failure(ended: Finished, partial: Path, source: Source) -> JunkieError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli import __version__, figures
-from junkie_cli.core.backup import catalogue, checks, files, lock, names, process, proof, script, tools
+from junkie_cli.core.backup import catalogue, checks, files, lock, names, process, proof, script, tools, trust
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
 from junkie_cli.core.backup.prune import prune_job
@@ -66,6 +66,7 @@ class BackupOptions:
     new_database: bool = False
     whole_database: bool = False
     check_space: bool = True
+    trust_owner: bool = False
     reason: str = REGULAR
 
 
@@ -88,12 +89,18 @@ async def make_backup(
     """
     folder, name = files.resolve_target(options.target, settings.backup_dir)
     files.prepare_folder(folder)
+    _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie backup") as descriptor:
         files.sweep(folder)
         run = _Run(database, settings.layout, options, voice, folder, name, descriptor, await catalogue.scan(folder))
         path, manifest = await run.go(checks.own_disk(folder, settings, database, options.target))
         pruned = await prune_job(folder, manifest.origin.job, options.keep, protect=path.name)
     return BackupResult(path, manifest, tuple(pruned))
+
+
+def _require_closed(folder: Path, options: BackupOptions) -> None:
+    if not options.trust_owner:
+        trust.require_closed(folder)
 
 
 async def check_backup(
@@ -109,6 +116,7 @@ async def check_backup(
         await _Run(database, settings.layout, options, voice, folder, name, -1, ()).check()
         return
     files.prepare_folder(folder)
+    _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie restore --dry-run") as descriptor:
         entries = await catalogue.scan(folder)
         await _Run(database, settings.layout, options, voice, folder, name, descriptor, entries).check()
@@ -122,6 +130,7 @@ class _Plan:
     compression: Compression
     scratch: Scratch | None
     unprovable: Unprovable | None
+    bundled: Tools | None
 
 
 @frozen
@@ -189,7 +198,7 @@ class _Run:
         if self.options.check_space:
             checks.room(self.folder, self.entries, source)
         if not self.options.verify:
-            yield _Plan(chosen, compression, None, Unprovable("the proof was switched off (--no-verify)"))
+            yield _Plan(chosen, compression, None, Unprovable("the proof was switched off (--no-verify)"), None)
             return
         if not any(found.folder == chosen.folder for found in available):
             available = [*available, chosen]
@@ -205,9 +214,9 @@ class _Run:
                 fallback=self.folder,
                 seconds=self.options.verify_timeout,
             ) as server:
-                yield _Plan(chosen, compression, server, None)
+                yield _Plan(chosen, compression, server, None, tools.bundled(others))
         except Unprovable as unprovable:
-            yield _Plan(chosen, compression, None, unprovable)
+            yield _Plan(chosen, compression, None, unprovable, tools.bundled(others))
 
     def _complete_ledger(self, source: Source) -> None:
         """Have the ledger in the folder name every erasure that the schema knows: older backups lack them."""
@@ -225,6 +234,9 @@ class _Run:
             self.voice.note(told_once)
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
             self.voice.warn(warning)
+        old, told = checks.old_releases(self.entries, source, plan.tools, plan.bundled, embedded=self.database.embedded)
+        for text in old:
+            (self.voice.note if told else self.voice.warn)(text)
         if source.left_out:
             self.voice.note(
                 f"not in this backup: {_some(source.left_out)} (outside schema {self.layout.schema};"

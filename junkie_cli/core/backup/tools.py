@@ -2,7 +2,8 @@
 
 An older pg_dump refuses a newer server; a newer one dumps an older server well, but what belongs to it (pg_restore)
 says things that the older server does not understand (`script` knows the way round). So: same major first, else the
-next newer with a warning. Among equals the one that can do what the URL (TLS) and the compression ask.
+next newer with a warning; of those the newest minor. Among equals the one that can do what the URL (TLS) and the
+compression ask.
 
 Tools that do not know `\\restrict` are not used: in what they write and read, a dump can hold lines that psql takes for
 commands of its own, `\\!` among them (CVE-2025-8714, CVE-2025-8715).
@@ -34,6 +35,7 @@ _SYSTEM_FOLDERS = (
 )
 RESTRICTED_SINCE = "18.0, 17.6, 16.10, 15.14, 14.19 and 13.22"
 """The first minor versions whose tools know `\\restrict`."""
+_BUNDLED = "bundled"
 _METHODS = ("none", "gzip", "lz4", "zstd")
 
 
@@ -83,6 +85,11 @@ def major_of(version: str) -> int:
     return int(found[0]) if found else 0
 
 
+def _minor_of(version: str) -> int:
+    found = re.match(r"\d+\.(\d+)", version)
+    return int(found[1]) if found else -1
+
+
 async def discover(pg_bin: Path | None) -> list[Tools]:
     """The tools of this machine, bundled ones first, then PATH, then the system's folders; or those of `pg_bin` alone.
 
@@ -127,9 +134,14 @@ def _folders() -> list[tuple[Path, str]]:
 def _bundled() -> list[tuple[Path, str]]:
     """The folder that came with junkie; none where it is gone, which is no reason not to use the system's."""
     try:
-        return [(embedded.bin_dir(), "bundled")]
+        return [(embedded.bin_dir(), _BUNDLED)]
     except DatabaseError:
         return []
+
+
+def bundled(available: Sequence[Tools]) -> Tools | None:
+    """Those of `available` that came with junkie."""
+    return next((tools for tools in available if tools.source == _BUNDLED), None)
 
 
 async def _look(folder: Path, source: str) -> Tools | None:
@@ -152,7 +164,8 @@ async def choose(available: Sequence[Tools], server_version: str, url: "Database
     if not usable:
         raise _none_fits(available, major)
     nearest = min(tools.major for tools in usable)
-    equals = [tools for tools in usable if tools.major == nearest]
+    newest = max(_minor_of(tools.version) for tools in usable if tools.major == nearest)
+    equals = [tools for tools in usable if tools.major == nearest and _minor_of(tools.version) == newest]
     for tools in equals:
         if await _can_compress(tools, "zstd:3"):
             return tools

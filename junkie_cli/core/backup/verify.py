@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from junkie_cli.core.backup import catalogue, files, lock, names, proof, script, tools
+from junkie_cli.core.backup import catalogue, files, lock, names, proof, script, tools, trust
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.scratch import Needs, Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
@@ -38,13 +38,17 @@ async def verify(
     pg_bin: Path | None = None,
     into: "DatabaseUrl | None" = None,
     seconds: float | None = None,
+    trust_owner: bool = False,
     voice: Voice = SILENT,
 ) -> Verified:
     """Read the whole file, restore it into a scratch server and compare every table with its manifest.
 
     `seconds` bounds the restore and its comparison. Raises BackupError when the file is damaged or unknown, when it
-    does not restore to what its manifest says, and when no scratch server here can take it.
+    does not restore to what its manifest says, when no scratch server here can take it, and for root when another user
+    could have changed it, unless `trust_owner`.
     """
+    for doubt in trust.check(path, trust_owner=trust_owner):
+        voice.warn(doubt)
     voice.progress(f"reading {path.name}")
     entry = await catalogue.require_good(path, voice.reach)
     manifest = entry.manifest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from junkie_cli import figures
 from junkie_cli.core import embedded
-from junkie_cli.core.backup import catalogue, tools
+from junkie_cli.core.backup import catalogue, tools, trust
 from junkie_cli.core.backup.catalogue import DAMAGED, Entry
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Fix, counted, failed, ok, together, warning
@@ -159,6 +159,14 @@ async def _permissions(context: Context) -> Finding:
     if open_files:
         more = f" and {len(open_files) - 1} more" if len(open_files) > 1 else ""
         findings.append(_others(f"{open_files[0]}{more} can be read by others", dict.fromkeys(open_files, 0o600)))
+    if foreign := [path for path in (folder, *sorted(folder.iterdir())) if _is_foreign(path)]:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        findings.append(
+            warning(
+                f"{foreign[0]}{more} belongs to another user, who could change it",
+                f"if you trust that user: chown -R {os.geteuid()} {shlex.quote(str(folder))}; else move it away",
+            )
+        )
     return together(findings, ok(f"{folder} is its owner's alone"))
 
 
@@ -168,6 +176,13 @@ def _is_open(path: Path) -> bool:
     except OSError:
         return False
     return bool(stat.S_IMODE(info.st_mode) & 0o077) and (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode))
+
+
+def _is_foreign(path: Path) -> bool:
+    try:
+        return trust.is_foreign(path.lstat())
+    except OSError:
+        return False
 
 
 def _others(detail: str, modes: dict[Path, int]) -> Finding:

@@ -1,6 +1,7 @@
 """Checks of the database itself: its address, whether it answers, what it is, and what it lets us do."""
 
 import shlex
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.database import CONNECT_TIMEOUT, close_connection, label, locate, open_connection
 from junkie_cli.core.doctor.context import NAME, Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
-from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.layout import TableRef
+from junkie_cli.core.postgres_releases import KNOWN_SINCE, LAST_RELEASES, outdated
 from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
 from junkie_cli.figures import duration
 
@@ -18,16 +20,7 @@ if TYPE_CHECKING:
 
     from junkie_cli.core.url import DatabaseUrl
 
-# https://www.postgresql.org/support/versioning/: the day of the last minor release of each major.
-_LAST_RELEASES = {
-    13: date(2025, 11, 13),
-    14: date(2026, 11, 12),
-    15: date(2027, 11, 11),
-    16: date(2028, 11, 9),
-    17: date(2029, 11, 8),
-    18: date(2030, 11, 14),
-}
-OLDEST = min(_LAST_RELEASES)
+OLDEST = min(LAST_RELEASES)
 FREE_SLOTS = 5  # a chat, an administrator, a backup with its two, and one for whoever looks for the cause
 BOT_SLOTS = 25  # asyncpg's pool of 10 and SQLAlchemy's of 5 + 10 (facts: the bot)
 LONG_TRANSACTION = 600.0
@@ -183,14 +176,32 @@ async def _server(context: Context) -> Finding:
 
 def _version(major: int, today: date) -> Finding:
     if major < OLDEST:
-        return failed(f"PostgreSQL {major} is too old", f"upgrade the server to {max(_LAST_RELEASES)}", blocks=False)
-    ended = _LAST_RELEASES.get(major)
+        return failed(f"PostgreSQL {major} is too old", f"upgrade the server to {max(LAST_RELEASES)}", blocks=False)
+    ended = LAST_RELEASES.get(major)
     if ended is not None and ended < today:
         return warning(
             f"PostgreSQL {major} is no longer supported: its last release was on {ended}",
-            f"upgrade the server to {max(_LAST_RELEASES)}",
+            f"upgrade the server to {max(LAST_RELEASES)}",
         )
     return ok("")
+
+
+async def _release(context: Context) -> Finding:
+    from junkie_cli.core.backup import tools
+
+    async with context.connection() as connection, connection.transaction():
+        version = str(await connection.fetchval("SELECT current_setting('server_version')"))
+    available = await tools.discover(None)
+    bundled = tools.bundled(available)
+    chosen = None
+    with suppress(BackupError):  # the check of the tools reports that
+        chosen = await tools.choose(available, version, context.database.url)
+    found = outdated(
+        server="" if context.database.embedded else version,
+        tools=chosen.version if chosen and chosen != bundled else "",
+        bundled=bundled.version if bundled else "",
+    )
+    return together([warning(old.detail, old.hint) for old in found], ok(f"as new as known on {KNOWN_SINCE}"))
 
 
 _TABLES: tuple[TableRef, ...] = (SESSIONS, RUNS, MEMORIES, VERSIONS)
@@ -399,6 +410,7 @@ CHECKS = (
     Check("database.reachable", "The database answers", _reachable, ("database.url",), limit=7, asks=True),
     Check("database.async_url", "SQLAlchemy connects", _async_url, _REACHED, limit=12),
     Check("database.server", "The server", _server, _REACHED),
+    Check("database.release", "Minor releases of PostgreSQL", _release, _REACHED, limit=10),
     Check("database.rights", "Rights", _rights, _REACHED, (), ("JUNKIE_SCHEMA",)),
     Check("database.connections", "Free connections", _connections, _REACHED),
     Check("database.activity", "Locks and long transactions", _activity, _REACHED),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import row_security
-from junkie_cli.core.backup import catalogue, names, proof, script, tools
+from junkie_cli.core.backup import catalogue, names, proof, script, tools, trust
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.scratch import Unprovable, open_scratch
@@ -102,6 +102,7 @@ async def plan(
     verify_into: "DatabaseUrl | None" = None,
     verify_timeout: float | None = None,
     wait_lock: float = 0,
+    trust_owner: bool = False,
     voice: Voice = SILENT,
 ) -> PersonPlan:
     """Restore the backup into a scratch server and compare this person's rows with the database; nothing is touched.
@@ -110,6 +111,8 @@ async def plan(
     trusted or restored, when its generation does not fit, or when the person was erased and not `even_erased`;
     NotFoundError when the backup holds nothing of this person.
     """
+    for doubt in trust.check(path, trust_owner=trust_owner):
+        voice.warn(doubt)
     if not even_erased:
         await _refuse_erased(path, user_id, database, settings)
     entry = await catalogue.require_good(path, voice.reach)
@@ -144,7 +147,7 @@ async def plan(
         raise NotFoundError(
             f"the backup holds nothing of user {quoted_id(user_id)}", hint="see who it holds in an older one"
         )
-    options = safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock)
+    options = safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock, trust_owner=trust_owner)
     return PersonPlan(path, user_id, database.label, tuple(items), options)
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from junkie_cli.core.settings import Settings
 
 
-def options_for(manifest: Manifest, *, pg_bin: Path | None = None, wait_lock: float = 0) -> BackupOptions:
+def options_for(
+    manifest: Manifest, *, pg_bin: Path | None = None, wait_lock: float = 0, trust_owner: bool = False
+) -> BackupOptions:
     """How to back up what the backup of `manifest` replaces."""
     return BackupOptions(
         pg_bin=pg_bin,
@@ -26,6 +28,7 @@ def options_for(manifest: Manifest, *, pg_bin: Path | None = None, wait_lock: fl
         new_database=True,
         whole_database=manifest.origin.whole_database,
         reason=dump.BEFORE_RESTORE,
+        trust_owner=trust_owner,
     )
 
 

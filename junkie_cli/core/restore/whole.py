@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
-from junkie_cli.core.backup import access, catalogue, names, proof, script, tools
+from junkie_cli.core.backup import access, catalogue, names, proof, script, tools, trust
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import GENERATIONS, Extension, Manifest, TableContent
@@ -90,12 +90,14 @@ async def plan(
     replace_data: bool,
     pg_bin: Path | None = None,
     wait_lock: float = 0,
+    trust_owner: bool = False,
     reach: Reach | None = None,
 ) -> WholePlan:
     """Read the whole file and look at the target; nothing is touched.
 
     Raises BackupError when the file cannot be trusted or read, or does not go with what is in the target.
     """
+    doubts = trust.check(path, trust_owner=trust_owner)
     entry = await catalogue.require_good(path, reach)
     manifest = entry.manifest
     assert manifest is not None
@@ -124,7 +126,7 @@ async def plan(
     everything = manifest.origin.whole_database and not target.schemas
     own = tuple(table for table in manifest.tables if everything or table.schema == schema)
     left = () if everything else tuple(sorted({table.schema for table in manifest.tables} - {schema}))
-    warnings = [f"{name} goes on using the old tables: make it anew" for name in target.outside_dependents]
+    warnings = doubts + [f"{name} goes on using the old tables: make it anew" for name in target.outside_dependents]
     warnings += replication.warnings(
         schema, published, subscribed, lambda table: names.has_table(contents, schema, table)
     )
@@ -142,14 +144,20 @@ async def plan(
         chosen,
         contents,
         inside,
-        safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock),
+        safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock, trust_owner=trust_owner),
     )
 
 
 async def plan_into_new(
-    path: Path, settings: "Settings", *, pg_bin: Path | None = None, reach: Reach | None = None
+    path: Path,
+    settings: "Settings",
+    *,
+    pg_bin: Path | None = None,
+    trust_owner: bool = False,
+    reach: Reach | None = None,
 ) -> WholePlan:
     """What a restore into an embedded database that is yet to be made will do. Raises BackupError as `plan`."""
+    doubts = tuple(trust.check(path, trust_owner=trust_owner))
     entry = await catalogue.require_good(path, reach)
     manifest = entry.manifest
     assert manifest is not None
@@ -162,7 +170,7 @@ async def plan_into_new(
     chosen, contents = await _readable(entry, target, pg_bin)
     whole, options = manifest.origin.whole_database, safety.options_for(manifest)
     return WholePlan(
-        entry, manifest, target, schema, manifest.tables, (), False, whole, (), (), chosen, contents, (), options
+        entry, manifest, target, schema, manifest.tables, (), False, whole, (), doubts, chosen, contents, (), options
     )
 
 
