@@ -59,6 +59,14 @@ def boolean(value: str) -> bool:
     raise ValueError(f"must be true or false, not {_quoted(value)}")
 
 
+def switch(value: str) -> bool:
+    """On or off, and the words that a `boolean` takes."""
+    try:
+        return boolean(value)
+    except ValueError:
+        raise ValueError(f"must be on or off, not {_quoted(value)}") from None
+
+
 def web_address(value: str) -> str:
     """An http or https base URL, without a slash at its end."""
     value = value.strip()

@@ -98,6 +98,7 @@ class Settings:
     max_seconds: float
     context_window: int | None
     max_agents: int
+    tools: bool
     debug_mode: bool
     user: str
     schema: str
@@ -239,6 +240,7 @@ VARIABLES: tuple[Variable, ...] = (
         empty=None,
     ),
     Variable("MAX_AGENTS", "max_agents", read.integer(1, 100_000), "10", "teams kept in the per-user cache"),
+    Variable("JUNKIE_TOOLS", "tools", read.switch, "on", "tools for the model that talks, on or off"),
     Variable("DEBUG_MODE", "debug_mode", read.boolean, "false", "log what agno does, to stderr"),
     Variable("JUNKIE_USER", "user", read.text, "", "user id when chat gets no --user"),
     Variable("JUNKIE_SCHEMA", "schema", read.schema_name, "ai", "schema of agno's tables"),
@@ -484,7 +486,7 @@ def _seen(variable: Variable, value: Any) -> str:
     if isinstance(value, DatabaseUrl):
         return value.masked()
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return ("off", "on")[value] if variable.parse is read.switch else ("false", "true")[value]
     if isinstance(value, float):
         return f"{value:.10g}"
     return _without_credentials(str(value))

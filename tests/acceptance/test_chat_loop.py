@@ -297,7 +297,7 @@ def test_messages_whose_memories_are_pending_are_counted(home: Home) -> None:
 def test_reasoning_is_dim_and_passes_and_tools_leave_a_line(home: Home) -> None:
     thinking = Reasoning("let me think of sums", "So it is **5**.")
     thinking.pause_after = 5
-    home.provider.queue(calls(("add", {"a": 2, "b": 3})), thinking)
+    home.provider.queue(calls(("calculate", {"expression": "2 + 3"})), thinking)
     who = home.opened("--no-memory")
     who.prompted()
     who.types("2 + 3?")

@@ -41,11 +41,11 @@ def lines(result: Any) -> list[Mapping[str, Any]]:
 def test_the_answer_is_alone_on_stdout_and_as_the_model_wrote_it(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:
-    provider.queue(calls(("add", {"a": 2, "b": 3})), Reasoning("hm", "# Sum\n\nIt is **5**\x1b[31m."))
+    provider.queue(calls(("calculate", {"expression": "2 + 3"})), Reasoning("hm", "# Sum\n\nIt is **5**\x1b[31m."))
     provider.queue_memory(calls(("add_memory", {"memory": "User likes sums"})), Text("done"))
     result = junkie.run("chat", "2 + 3?", env=env).ok()
     assert result.stdout == "# Sum\n\nIt is **5**\\x1b[31m.\n"
-    assert "+ remembered: User likes sums" in result.stderr and "add" in result.stderr
+    assert "+ remembered: User likes sums" in result.stderr and "calculate" in result.stderr
     assert "\x1b" not in result.stderr
 
     quiet = junkie.run("-q", "chat", "again", env=env).ok()
@@ -98,7 +98,7 @@ def test_wrong_usage_is_exit_2_and_with_json_the_last_line(
 
 
 def test_json_lines_tell_the_whole_turn(junkie: Junkie, env: dict[str, str], provider: ModelServer) -> None:
-    provider.queue(calls(("add", {"a": 2, "b": 3})), Reasoning("think of it", "Five it is."))
+    provider.queue(calls(("calculate", {"expression": "2 + 3"})), Reasoning("think of it", "Five it is."))
     provider.queue_memory(calls(("add_memory", {"memory": "User likes sums"})), Text("done"))
     events = lines(junkie.run("chat", "--json", "-u", "ada", "-s", "sums", "2 + 3?", env=env).ok())
     assert "".join(event["text"] for event in events if event["event"] == "delta") == "Five it is."

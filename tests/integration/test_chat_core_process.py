@@ -73,7 +73,7 @@ def test_importing_the_chat_loads_nothing_heavy() -> None:
 
 
 def test_turns_end_without_a_word_of_python_or_agno(database: DatabaseUrl, model: ModelServer) -> None:
-    model.queue(calls(("divide", {"a": 1, "b": 0})), Text("Undefined."))
+    model.queue(calls(("calculate", {"expression": "1 / 0"})), Text("Undefined."))
     model.queue_memory(calls(("no_such_tool", {}), ("add_memory", {"memory": "User likes tea"})))
     with start(SCRIPT, "I like tea.", "Good.", env=environment(database, model), strict=True) as process:
         out, err = process.communicate(timeout=60)

@@ -134,9 +134,9 @@ async def test_the_row_is_the_same_by_way_of_the_spool(database: DatabaseUrl, mo
     """What agno and others read in it must not depend on how it came there."""
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
-            model.queue(calls(("add", {"a": 1, "b": 2})), Text("one two three"))
+            model.queue(calls(("calculate", {"expression": "1 + 2"})), Text("one two three"))
             (await say(conversation, "Add.")).ok()
-            model.queue(calls(("add", {"a": 1, "b": 2})))
+            model.queue(calls(("calculate", {"expression": "1 + 2"})))
             await said_while_away(database, proxy, conversation, model, "Add.")
             proxy.accept()
     async with talking(settings_for(database, model), session_id="talk") as conversation:

@@ -1,147 +1,41 @@
-"""The team's own tools: arithmetic that always ends, and what the team may know of the person it talks with."""
+"""The team's own tools: arithmetic, the time, and what the team may know of the person it talks with."""
 
 import json
-import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Protocol
 
 from agno.tools import Toolkit
-from agno.tools.calculator import CalculatorTools
 
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.team.arithmetic import ArithmeticFailure
+from junkie_cli.core.team.arithmetic import calculate as calculated
 from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry
-
-LARGEST_FACTORIAL = 1000
-"""A number of 2,568 digits; agno's froze the event loop for seconds on 400,000."""
-
-LARGEST_PRIME_TEST = 3_317_044_064_679_887_385_961_981
-"""Below this, the witnesses used here decide for certain (Sorenson and Webster, 2015, arXiv:1509.00864)."""
-
-_WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
 
 FOUND_AT_MOST = 10
 """Memories or exchanges that a search gives to the model."""
 
 
-class BoundedCalculatorTools(CalculatorTools):
-    """Agno's calculator, with an error in words where agno's raises, writes Infinity, or does not come back."""
+class EverydayTools(Toolkit):
+    """What a model is bad at by itself: arithmetic, in one tool (agno's eight take 677 tokens), and the time."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(name="everyday_tools", tools=[self.calculate, self.current_time])
 
-    def add(self, a: float, b: float) -> str:
-        """Add two numbers and return the result.
-
-        Args:
-            a (float): First number.
-            b (float): Second number.
-        """
-        return _answer("addition", lambda: a + b)
-
-    def subtract(self, a: float, b: float) -> str:
-        """Subtract second number from first and return the result.
+    def calculate(self, expression: str) -> str:
+        """Calculate an arithmetic expression exactly.
 
         Args:
-            a (float): First number.
-            b (float): Second number.
+            expression (str): For example "17.5 * (3 + 4) / 2", "sqrt(2) ** 3", "factorial(20)", "is_prime(97)".
         """
-        return _answer("subtraction", lambda: a - b)
+        try:
+            return json.dumps({"expression": expression[:500], "result": calculated(expression)})
+        except ArithmeticFailure as failure:
+            return json.dumps({"expression": expression[:500], "error": str(failure)})
 
-    def multiply(self, a: float, b: float) -> str:
-        """Multiply two numbers and return the result.
-
-        Args:
-            a (float): First number.
-            b (float): Second number.
-        """
-        return _answer("multiplication", lambda: a * b)
-
-    def divide(self, a: float, b: float) -> str:
-        """Divide first number by second and return the result.
-
-        Args:
-            a (float): Numerator.
-            b (float): Denominator.
-        """
-        return _answer("division", lambda: a / b)
-
-    def exponentiate(self, a: float, b: float) -> str:
-        """Raise first number to the power of the second number and return the result.
-
-        Args:
-            a (float): Base.
-            b (float): Exponent.
-        """
-        return _answer("exponentiation", lambda: math.pow(a, b))
-
-    def factorial(self, n: int) -> str:
-        """Calculate the factorial of a number of at most 1000 and return the result.
-
-        Args:
-            n (int): Number to calculate the factorial of.
-        """
-        if not 0 <= n <= LARGEST_FACTORIAL:
-            return _error("factorial", f"only for whole numbers from 0 to {LARGEST_FACTORIAL}")
-        return _answer("factorial", lambda: math.factorial(n))
-
-    def is_prime(self, n: int) -> str:
-        """Check if a number is prime and return the result.
-
-        Args:
-            n (int): Number to check if prime.
-        """
-        if n >= LARGEST_PRIME_TEST:
-            return _error("prime_check", f"only for numbers below {LARGEST_PRIME_TEST}")
-        return _answer("prime_check", lambda: is_prime(n))
-
-    def square_root(self, n: float) -> str:
-        """Calculate the square root of a number and return the result.
-
-        Args:
-            n (float): Number to calculate the square root of.
-        """
-        return _answer("square_root", lambda: math.sqrt(n))
-
-
-def _answer(operation: str, compute: Callable[[], float]) -> str:
-    try:
-        result = compute()
-    except ZeroDivisionError:
-        return _error(operation, "division by zero is undefined")
-    except OverflowError:
-        return _error(operation, "the result is too large")
-    except ValueError:
-        return _error(operation, "undefined for these numbers")
-    if isinstance(result, float) and not math.isfinite(result):
-        return _error(operation, "the result is not a finite number")
-    return json.dumps({"operation": operation, "result": result})
-
-
-def _error(operation: str, reason: str) -> str:
-    return json.dumps({"operation": operation, "error": reason})
-
-
-def is_prime(n: int) -> bool:
-    """Whether `n`, below LARGEST_PRIME_TEST, is prime: Miller and Rabin's test with witnesses that decide."""
-    if n < 2:
-        return False
-    for prime in _WITNESSES:
-        if n % prime == 0:
-            return n == prime
-    shift = ((n - 1) & -(n - 1)).bit_length() - 1
-    odd = (n - 1) >> shift
-    return all(_passes(n, witness, odd, shift) for witness in _WITNESSES)
-
-
-def _passes(n: int, witness: int, odd: int, shift: int) -> bool:
-    power = pow(witness, odd, n)
-    if power in (1, n - 1):
-        return True
-    for _ in range(shift - 1):
-        power = power * power % n
-        if power == n - 1:
-            return True
-    return False
+    def current_time(self) -> str:
+        """Get the date, weekday and time of day where the user is."""
+        return f"{datetime.now().astimezone():%A, %d %B %Y, %H:%M %Z}"
 
 
 class Knowledge(Protocol):
