@@ -82,6 +82,9 @@ def doctor(
     max_backup_age: Annotated[
         float | None, typer.Option("--max-backup-age", metavar="HOURS", min=0, help="Fail when the newest is older.")
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With --deep: try the rehearsal model, not the configured memory model.")
+    ] = False,
     yes: YesOption = False,
     confirm: Annotated[
         str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for schema.version.")
@@ -93,7 +96,7 @@ def doctor(
         raise UsageError("--nagios goes with neither --fix nor --json", hint="leave one of them out")
     wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
     silent = nagios or as_json or (fix and not is_terminal(sys.stdout))
-    asked = _asked(wanted, deep, timeout, max_backup_age, told=not silent, nagios=nagios)
+    asked = _asked(wanted, deep, timeout, max_backup_age, offline=offline, told=not silent, nagios=nagios)
     report = asked.examine()
     if fix:
         report = _mend(asked, report, _chosen(report, named=bool(wanted)), yes, confirm)
@@ -122,7 +125,14 @@ class _Asked:
 
     @classmethod
     def of(
-        cls, wanted: list[str], deep: bool, timeout: float | None, max_backup_age: float | None, *, told: bool
+        cls,
+        wanted: list[str],
+        deep: bool,
+        timeout: float | None,
+        max_backup_age: float | None,
+        *,
+        offline: bool,
+        told: bool,
     ) -> "_Asked":
         environ = dict(os.environ)  # before agno's guard takes variables out of it
         from junkie_cli.core.doctor import runner
@@ -135,6 +145,7 @@ class _Asked:
             named_env_file=invocation().env_file,
             max_backup_age=max_backup_age,
             patience=max(1.0, (timeout or usual) / usual),
+            offline=offline,
         )
         return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, told)
 
@@ -167,11 +178,18 @@ class _Asked:
 
 
 def _asked(
-    wanted: list[str], deep: bool, timeout: float | None, max_backup_age: float | None, *, told: bool, nagios: bool
+    wanted: list[str],
+    deep: bool,
+    timeout: float | None,
+    max_backup_age: float | None,
+    *,
+    offline: bool,
+    told: bool,
+    nagios: bool,
 ) -> _Asked:
     """What is to be examined; to a monitoring system a check that there is not is UNKNOWN, not CRITICAL."""
     try:
-        return _Asked.of(wanted, deep, timeout, max_backup_age, told=told)
+        return _Asked.of(wanted, deep, timeout, max_backup_age, offline=offline, told=told)
     except UsageError as error:
         if not nagios:
             raise

@@ -60,7 +60,7 @@ def test_the_document(junkie: Junkie, written_by: Make) -> None:
 def test_all_is_well_with_deep_and_strict(junkie: Junkie, written_by: Make) -> None:
     url = written_by("2.9-migrated")
     sql(url, "DELETE FROM ai.user_memories WHERE user_id = 'default'")
-    with ModelServer() as server:
+    with ModelServer(smart=True) as server:
         env = environment(url, **server.groq_environment())
         assert junkie.run("doctor", "--strict", "--only", "schema", *LONG, env=env).exit_code == 1
         assert junkie.run("doctor", "--only", "schema", *LONG, env=env).exit_code == 0

@@ -1,6 +1,7 @@
 """The roundtrip remembers, recalls and erases for real, and leaves nothing, however it ends."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.backups import sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Make, as_role
 from tests.support.junkie import Junkie
+from tests.support.model_server import HttpError, ModelServer, Reply, Request, Text, calls
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 from tests.support.postgres import execute, scratch_server
 
@@ -198,3 +200,85 @@ def test_behind_a_pooler(doctor: Doctor, pooled: DatabaseUrl) -> None:
     found = doctor.examine("memory", "schema", deep=True)
     assert found[ROUNDTRIP].status == "ok", found[ROUNDTRIP]
     assert found["schema.indexes"].status == "ok"
+
+
+# --- the configured model ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelServer]:
+    """A memory model that remembers the name; the state folder is this test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with ModelServer(models=["scripted-model"], script=remembers) as server:
+        yield server
+
+
+def remembers(request: Request) -> Reply:
+    name = request.user.removeprefix("My name is ").rstrip(".")
+    return calls(("add_memory", {"memory": f"User is called {name}"}))
+
+
+def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUrl, model: ModelServer) -> None:
+    doctor.use(ready, **model.environment(), JUNKIE_CONTEXT_WINDOW="8192", MEMORY_TIMEOUT="90")
+    is_told(
+        doctor.one(ROUNDTRIP, deep=True),
+        "ok",
+        "scripted-model made the memory by tool calls in",
+        "(MEMORY_TIMEOUT: 90 s)",
+        "prompt tokens of a window of 8,192",
+    )
+    assert len(model.memory_requests) == 1
+    assert model.main_requests == []
+    assert not scratch_rows(ready)
+    is_told(doctor.one("model.memory"), "ok", "memories come by tool calls")
+    is_told(doctor.one(ROUNDTRIP, deep=True, offline=True), "ok", "with the rehearsal model")
+    assert len(model.memory_requests) == 1
+
+
+def test_a_model_without_tools_is_reported_as_it_was_asked(
+    doctor: Doctor, ready: DatabaseUrl, model: ModelServer
+) -> None:
+    def script(request: Request) -> Reply:
+        name = request.user.removeprefix("My name is ").rstrip(".")
+        if request.tools:
+            return HttpError(400, "this model does not support tools")
+        return Text(json.dumps({"facts": [f"User's name is {name}"]}))
+
+    model.script = script
+    doctor.use(ready, **model.environment())
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "scripted-model made the memory by a JSON schema")
+    is_told(doctor.one("model.memory"), "ok", "memories come by a JSON schema")
+
+
+def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
+    doctor: Doctor, ready: DatabaseUrl, model: ModelServer
+) -> None:
+    def script(request: Request) -> Reply:
+        name = request.user.removeprefix("My name is ").rstrip(".")
+        return Text(f'```json\n{{"name": "add_memory", "arguments": {{"memory": "User is called {name}"}}}}\n```')
+
+    model.script = script
+    doctor.use(ready, **model.environment())
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "by tool calls, written into its text")
+    is_told(doctor.one("model.chat"), "warning", "writes calls of tools into its text", "JUNKIE_TOOLS=off")
+    doctor.use(ready, JUNKIE_TOOLS="off")
+    is_told(doctor.one("model.chat"), "ok")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Text("I have noted that."), "cannot be used"),
+        (HttpError(503, "Loading model"), "Loading model"),
+        (calls(("nothing_to_remember", {})), "nothing to remember"),
+        (calls(("add_memory", {"memory": "User likes tea"})), "made another memory of it"),
+    ],
+    ids=["prose", "loading", "nothing", "something else"],
+)
+def test_why_the_configured_model_made_no_memory(
+    doctor: Doctor, ready: DatabaseUrl, model: ModelServer, reply: Reply, words: str
+) -> None:
+    model.script = lambda _: reply
+    doctor.use(ready, **model.environment(), AGENT_RETRIES="0")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", words, "MEMORY_MODEL" if words != "Loading model" else "")
+    assert not scratch_rows(ready)

@@ -25,6 +25,7 @@ from junkie_cli.core.team.opening import open_team
 
 if TYPE_CHECKING:
     from junkie_cli.core.chat.turn import TurnRunner, Unstored
+    from junkie_cli.core.team.endpoints import Offline
     from junkie_cli.core.team.engine import TeamEngine
     from junkie_cli.core.team.records import Records
 
@@ -69,7 +70,7 @@ class Conversation:
         *,
         session_id: str | None = None,
         continue_latest: bool = False,
-        offline: bool = False,
+        offline: "Offline" = False,
         memory: bool = True,
         database: bool = True,
         may_add_tables: bool = False,

@@ -36,7 +36,8 @@ class Context:
     """What was asked, and what checks have found out for those that need them.
 
     `environ` is the environment as the process got it: agno's guard takes variables out of the real one. `patience`
-    multiplies every time limit; `clock` is this machine's, in seconds since 1970.
+    multiplies every time limit; `clock` is this machine's, in seconds since 1970. `offline` has
+    the rehearsal model asked instead of the configured ones. `windows` are context windows in tokens, by URL and model.
     """
 
     environ: Mapping[str, str]
@@ -45,6 +46,7 @@ class Context:
     max_backup_age: float | None = None
     patience: float = 1.0
     clock: Callable[[], float] = time
+    offline: bool = False
 
     env_file: EnvFile | None = None
     settings_in_force: Settings | None = None
@@ -52,6 +54,7 @@ class Context:
     located: Database | None = None
     state: "SchemaState | None" = None
     models: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    windows: dict[tuple[str, str], int] = field(default_factory=dict)
     _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_CONNECTIONS))
 
     @property

@@ -14,8 +14,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, Waits, failed, ok, together, warning
+from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
+from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
 from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose
 from junkie_cli.text import one_line
 from junkie_cli.values import frozen
@@ -77,6 +78,7 @@ async def _accepts(context: Context, endpoint: Endpoint) -> Finding:
     if ids is None:
         return _foreign(response, endpoint)
     context.models[endpoint.url] = ids
+    context.windows.update({(endpoint.url, model): window for model, window in _windows(response)})
     seconds = time.monotonic() - began
     key = "takes the key" if endpoint.has_key else "answers without a key"
     return ok(f"{endpoint.label} {key} ({len(ids)} models, {seconds:.1f} s)")
@@ -89,6 +91,16 @@ def _model_ids(response: "httpx2.Response") -> tuple[str, ...] | None:
         return tuple(str(row["id"]) for row in rows)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _windows(response: "httpx2.Response") -> Iterator[tuple[str, int]]:
+    """The context windows in a list of models, where a server names them: vLLM, Groq, OpenRouter, llama.cpp."""
+    for row in response.json()["data"]:
+        meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
+        named = (row.get("max_model_len"), row.get("context_window"), row.get("context_length"), meta.get("n_ctx"))
+        window = next((one for one in named if isinstance(one, int) and one > 0), None)
+        if window is not None:
+            yield str(row["id"]), window
 
 
 def _refusal(response: "httpx2.Response", endpoint: Endpoint) -> Finding | None:
@@ -234,11 +246,28 @@ def _choices(context: Context) -> Choices:
 
 
 async def _chat_model(context: Context) -> Finding:
-    return _offered(context, _choices(context).main)
+    choice = _choices(context).main
+    found = _offered(context, choice)
+    known = MethodStore().get(choice.endpoint.url, choice.model)
+    if found.status == OK and known is not None and known.in_text and context.settings.tools:
+        return warning(
+            f"{found.detail} writes calls of tools into its text, where nothing answers them",
+            "set JUNKIE_TOOLS=off, or use a server that knows the model's format",
+        )
+    return found
 
 
 async def _memory_model(context: Context) -> Finding:
-    return _offered(context, _choices(context).memory)
+    choice = _choices(context).memory
+    found = _offered(context, choice)
+    known = MethodStore().get(choice.endpoint.url, choice.model)
+    if found.status != OK:
+        return found
+    if known is None:
+        return ok(f"{found.detail}; it was not asked for memories yet, or not with success")
+    where = ", which it writes into its text" if known.in_text and known.method == "tools" else ""
+    failures = f"; {counted(known.failures, 'reply', 'replies')} since could not be used" if known.failures else ""
+    return ok(f"{found.detail}; memories come by {METHOD_NAMES[known.method]}{where}{failures}")
 
 
 def _offered(context: Context, choice: Choice) -> Finding:

@@ -1,12 +1,14 @@
 """The one check that writes: somebody says something to the real team, and it must be remembered, and then be gone.
 
-A scratch user talks to the rehearsal model through the same team, memory manager and database as everybody; a second
-connection must see the memory, a second team must recall it. Then everything of the scratch user is deleted and
-recounted. What a killed run left behind is deleted by the next one: the scratch user's id says what it is, and a lock
-that dies with its transaction says whether its run is still alive.
+A scratch user talks through the same team, memory manager and database as everybody. The rehearsal model answers; what
+was said is turned into a memory by the configured memory model, which is so tried for real (with --offline, or where no
+provider is configured, by the rehearsal model). A second connection must see the memory, a second team must recall it.
+Then everything of the scratch user is deleted and recounted. What a killed run left behind is deleted by the next one:
+the scratch user's id says what it is, and a lock that dies with its transaction says whether its run is still alive.
 """
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import journal
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Finding, counted, failed, ok
+from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
 from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.team.endpoints import Choice, choose
 
 if TYPE_CHECKING:
     import asyncpg
 
     from junkie_cli.core.chat import ChatEvent, Conversation
+    from junkie_cli.core.team.endpoints import Offline
 
 SCRATCH = "junkie-doctor-"
 """Every scratch user's id begins so."""
@@ -49,7 +54,7 @@ async def roundtrip(context: Context) -> Finding:
     try:
         async with _alive(context, user):
             try:
-                await _remembered_and_recalled(context, state, user)
+                told = await _remembered_and_recalled(context, state, user)
             finally:
                 await _erase(context, state, user)
     except _Broken as broken:
@@ -61,7 +66,9 @@ async def roundtrip(context: Context) -> Finding:
             f"a trigger or another program writes them back; then: junkie users erase {user} --yes",
         )
     tidied = f"; what {counted(swept, 'broken-off run', 'broken-off runs')} had left is deleted" if swept else ""
-    return ok(f"remembered, seen by a second connection, recalled by a second team, erased to the last row{tidied}")
+    return ok(
+        f"{told}remembered, seen by a second connection, recalled by a second team, erased to the last row{tidied}"
+    )
 
 
 @asynccontextmanager
@@ -75,34 +82,83 @@ async def _alive(context: Context, user: str) -> AsyncIterator[None]:
 # --- remembering ------------------------------------------------------------------------------------------------------
 
 
-async def _remembered_and_recalled(context: Context, state: SchemaState, user: str) -> None:
+async def _remembered_and_recalled(context: Context, state: SchemaState, user: str) -> str:
+    """Do it; what is to be reported of the model's extraction. Raises _Broken."""
+    from junkie_cli.core.team.call_log import record_calls
+
     name = "Doctor" + "".join(secrets.choice("abcdefghijkmnopqrstuvwxyz") for _ in range(8))
-    events = await _said(context, user, f"My name is {name}.")
+    real = context.settings.names_provider and not context.offline
+    began = time.monotonic()
+    with record_calls() as log:
+        events, _ = await _said(context, user, f"My name is {name}.", offline="chat" if real else True)
+    seconds = time.monotonic() - began
     added = [event for event in events if _is(event, "Memory") and event.action == "added"]
     if not added:
-        raise _Broken(
-            f"something was said about the user, and no memory came of it{_why(events)}",
-            f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
-            "junkie doctor --only memory.enabled,database.rights tells more",
-        )
-    await _check_seen(context, state, user, str(added[0].memory_id), name)
-    answer = await _said(context, user, "What is my name?")
-    done = next(event for event in answer if _is(event, "Done"))
-    if name not in done.answer:
+        raise _Broken(*_nothing_added(context, state, events, real))
+    await _check_seen(context, state, user, str(added[0].memory_id), str(added[0].memory))
+    answer, recalled = await _said(context, user, "What is my name?", offline=True)
+    if added[0].memory_id not in recalled:
         raise _Broken(
             f"the memory is in the database, and a second team does not know it{_why(answer)}",
             f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
             "junkie doctor --only memory.enabled,schema.version tells more",
         )
+    if name not in str(added[0].memory):
+        raise _Broken(
+            f"{_memory_choice(context).model} was told a name and made another memory of it: {added[0].memory}",
+            "set MEMORY_MODEL to a larger model",
+        )
+    return _extraction_told(context, seconds, log.calls) if real else "with the rehearsal model: "
 
 
-async def _said(context: Context, user: str, message: str) -> "list[Any]":
-    """One turn in a conversation of its own: its own team, connections and session."""
+def _memory_choice(context: Context) -> Choice:
+    return choose(context.settings).memory
+
+
+def _nothing_added(context: Context, state: SchemaState, events: "list[Any]", real: bool) -> tuple[str, str]:
+    """What to report when no memory came, and what helps: at the model if it failed, else at the database."""
+    pending = any(_is(event, "Memory") and event.action == "pending" for event in events)
+    detail = f"something was said about the user, and no memory came of it{_why(events)}"
+    if real and (pending or not _why(events)):
+        choice = _memory_choice(context)
+        return (
+            detail if _why(events) else f"{detail}: {choice.model} reports that there is nothing to remember",
+            "set MEMORY_MODEL to another model, or see junkie doctor --only model; with --offline the rest is checked "
+            "without the model",
+        )
+    return detail, (
+        f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
+        "junkie doctor --only memory.enabled,database.rights tells more"
+    )
+
+
+def _extraction_told(context: Context, seconds: float, calls: "list[Any]") -> str:
+    """How the real extraction went: seconds against the limit, the way of asking, tokens against the window."""
+    choice = _memory_choice(context)
+    limit = context.settings.memory_timeout
+    known = MethodStore().get(choice.endpoint.url, choice.model)
+    way = f" by {METHOD_NAMES[known.method]}" if known else ""
+    in_text = ", written into its text" if known and known.method == "tools" and known.in_text else ""
+    tokens = max((call.input_tokens for call in calls if call.part == "memory"), default=0)
+    window = context.settings.context_window or context.windows.get((choice.endpoint.url, choice.model))
+    told = f"{choice.model} made the memory{way}{in_text} in {seconds:.1f} s"
+    told += f" (MEMORY_TIMEOUT: {limit:g} s)" if limit else " (no MEMORY_TIMEOUT)"
+    if tokens:
+        told += f", {tokens:,} prompt tokens" + (f" of a window of {window:,}" if window else "")
+    return f"{told}; "
+
+
+async def _said(context: Context, user: str, message: str, *, offline: "Offline") -> "tuple[list[Any], set[str]]":
+    """One turn in a conversation of its own, with its own team, connections and session.
+
+    Its events, and the ids of the memories that it was told.
+    """
     from junkie_cli.core.chat import Conversation
 
-    conversation = await Conversation.open(context.settings, user, offline=True)
+    conversation = await Conversation.open(context.settings, user, offline=offline)
     try:
-        return await _events(conversation, message)
+        events = await _events(conversation, message)
+        return events, {entry.memory_id for entry in conversation.why()}
     finally:
         await conversation.close()
 
@@ -122,14 +178,14 @@ def _why(events: "list[Any]") -> str:
     return f": {told[0]}" if told else ""
 
 
-async def _check_seen(context: Context, state: SchemaState, user: str, memory_id: str, name: str) -> None:
+async def _check_seen(context: Context, state: SchemaState, user: str, memory_id: str, memory: str) -> None:
     async with context.connection() as connection, connection.transaction():
         text = await connection.fetchval(
             f"SELECT memory #>> '{{}}' FROM {state.qualified(MEMORIES)} WHERE memory_id = $1 AND user_id = $2",
             memory_id,
             user,
         )
-    if text is None or name not in text:
+    if text != memory:
         raise _Broken(
             "a memory was written, and a second connection does not see it",
             "look what stands between: a pooler that leads to another server, a replica in POSTGRES_URL, or a trigger "

@@ -1,5 +1,6 @@
 """Which model is asked at which address with which key: settings turned into endpoints. Loads nothing heavy."""
 
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from junkie_cli.core.errors import SettingsError
@@ -51,14 +52,20 @@ class Choices:
     memory: Choice
 
 
-def choose(settings: Settings, *, offline: bool = False) -> Choices:
-    """The main and the memory model of `settings`; with `offline` the rehearsal model is both.
+Offline: TypeAlias = bool | Literal["chat"]
+"""Whether the rehearsal model takes the place of both models, or ("chat") only of the one that talks."""
+
+
+def choose(settings: Settings, *, offline: Offline = False) -> Choices:
+    """The main and the memory model of `settings`, or the rehearsal model in their places.
 
     Without a Groq key the memory model is the custom provider's: `CUSTOM_MODEL`, unless `MEMORY_MODEL` was set.
     Raises SettingsError (code `provider_missing`) when there is neither a key nor another provider.
     """
+    rehearsal = Choice(_rehearsal(), "rehearsal", "")
+    if offline == "chat":
+        return Choices(rehearsal, choose(settings).memory)
     if offline:
-        rehearsal = Choice(_rehearsal(), "rehearsal", "")
         return Choices(rehearsal, rehearsal)
     if not settings.names_provider:
         raise SettingsError(

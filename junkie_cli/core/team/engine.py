@@ -10,6 +10,7 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.core.spool import Spool, identity
 from junkie_cli.core.team import guard
 from junkie_cli.core.team.connections import Connections
+from junkie_cli.core.team.endpoints import Offline
 from junkie_cli.core.team.models import TeamModels, build_models
 from junkie_cli.core.team.records import Records
 from junkie_cli.core.team.storage import TeamDatabase
@@ -71,7 +72,7 @@ def load() -> None:
 
 
 async def open_engine(
-    settings: Settings, connections: Connections | None, *, offline: bool, memory: bool, may_add_tables: bool
+    settings: Settings, connections: Connections | None, *, offline: Offline, memory: bool, may_add_tables: bool
 ) -> TeamEngine:
     """Models and tables made ready; without `connections` nothing is kept, and nothing remembered.
 

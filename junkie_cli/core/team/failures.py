@@ -209,7 +209,7 @@ def _rate_limited(refusal: Refusal, choice: Choice, said: Iterable[str]) -> Mode
 
 def _unavailable(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
-        f"{choice.endpoint.label} has a failure of its own ({refusal.status})",
+        f"{choice.endpoint.label} has a failure of its own ({refusal.status}){_words(refusal, choice, said)}",
         hint="try again in a while" + ("; https://groqstatus.com tells more" if choice.endpoint.is_groq else ""),
         code="provider_unavailable",
         retry_after=refusal.retry_after,

@@ -15,6 +15,7 @@ from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
     from junkie_cli.core.team.connections import Connections
+    from junkie_cli.core.team.endpoints import Offline
     from junkie_cli.core.team.engine import TeamEngine
 
 
@@ -23,7 +24,7 @@ async def open_team(
     on_progress: Callable[[str], None] | None = None,
     *,
     also: str = "",
-    offline: bool = False,
+    offline: "Offline" = False,
     memory: bool = True,
     database: bool = True,
     may_add_tables: bool = False,
