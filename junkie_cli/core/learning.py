@@ -438,11 +438,14 @@ class _Learner:
             known = await self._patiently(lambda: self._records.known(line.user_id, line.message))
             extraction = await hero.memory.extract(line.user_id, line.message, "", known)
             self.done.refused += extraction.reached_out
+            # A line is learned when all of its reply was usable; of the rest the good half is kept.
+            take = None if extraction.error else lambda connection: self._mark(connection, line)
             made = await self._patiently(
-                lambda: self._records.commit_memories(
-                    extraction.changes, None, by="team", take=lambda connection: self._mark(connection, line)
-                )
+                lambda: self._records.commit_memories(extraction.changes, None, by="team", take=take)
             )
+        if extraction.error is not None:
+            self.done.memories.update(change.action for change in made or ())
+            raise extraction.error
         if made is None:
             self.done.skipped += 1  # by another run of the same file
             return

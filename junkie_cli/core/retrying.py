@@ -32,7 +32,7 @@ MOST_FAILURES = 3
 ABOUT_THIS_MESSAGE = frozenset(
     {
         *("provider_too_large", "provider_length", "provider_empty", "provider_tool_use_failed", "provider_cut"),
-        *("bound_calls", "bound_tool_calls", "bound_tokens"),
+        *("extraction_unusable", "bound_calls", "bound_tool_calls", "bound_tokens"),
     }
 )
 """Failures that say nothing about the next request to the same provider."""
@@ -174,7 +174,7 @@ async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done:
     """Make one extraction and write into `done` what came of it; why it failed, None when it did not."""
     done.tried += 1
     try:
-        done.changes += await _extract(engine, records, entry, done)
+        await _extract(engine, records, entry, done)
     except DatabaseError:
         raise
     except ErasedError:
@@ -192,16 +192,18 @@ async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done:
     return None
 
 
-async def _extract(
-    engine: "TeamEngine", records: "Records", entry: Pending, done: Retried
-) -> tuple[AppliedChange, ...]:
+async def _extract(engine: "TeamEngine", records: "Records", entry: Pending, done: Retried) -> None:
+    """Make one extraction. Raises the reason when its reply was usable in part only; that part is committed then."""
     async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
         assert hero.memory is not None
         known = await records.known(entry.user_id, entry.message)
-        extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known)
+        extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, entry.created_at)
         done.refused += extraction.reached_out
-        made = await records.commit_memories(extraction.changes, entry.pending_id, by="team", began=entry.created_at)
-    return made or ()
+        completed = entry.pending_id if extraction.error is None else None
+        made = await records.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
+    done.changes += made or ()
+    if extraction.error is not None:
+        raise extraction.error
 
 
 async def note_failure(records: "Records", pending_id: str, error: JunkieError) -> bool:

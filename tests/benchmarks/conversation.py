@@ -13,7 +13,7 @@ from junkie_cli.core.url import DatabaseUrl
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.measuring import Case, CaseFailed, Command, Figures, Samples, Starter, measure
 from tests.benchmarks.place import COLUMNS, FLOORS, Place
-from tests.support.model_server import ModelServer, Reply, Request, Text, calls
+from tests.support.model_server import ModelServer, Reply, Request, Text, calls, nothing
 from tests.support.proxy import Proxy
 
 ANSWER = "Zebras are striped. " + "Nobody knows quite why, and many have asked. " * 6
@@ -51,7 +51,7 @@ def run(place: Place, starter: Starter, rounds: int, turns: int, skipped: dict[s
 
 
 def _answer(request: Request) -> Reply:
-    return Text("No change is needed.") if request.is_memory else Text(ANSWER)
+    return nothing() if request.is_memory else Text(ANSWER)
 
 
 def _processes(place: Place, starter: Starter, rounds: int, env: dict[str, str]) -> Figures:

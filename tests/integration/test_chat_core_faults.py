@@ -252,7 +252,7 @@ async def test_an_answer_cut_at_the_limit_is_not_called_complete(database: Datab
     ids=["500", "tool_use_failed", "hang-up", "garbage", "length"],
 )
 async def test_an_extraction_that_fails_is_owed(database: DatabaseUrl, model: ModelServer, reply: Reply) -> None:
-    model.queue_memory(reply)
+    model.script = lambda request: reply if request.is_memory else None
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "I like tea.")).ok()
     assert said.memories == [("pending", None)]
@@ -261,36 +261,44 @@ async def test_an_extraction_that_fails_is_owed(database: DatabaseUrl, model: Mo
     assert await memories(database) == []
 
 
-async def test_tool_calls_that_cannot_be_carried_out_are_answered_and_repaired(
+async def test_of_tool_calls_that_cannot_be_carried_out_the_good_ones_are(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     model.queue_memory(
-        calls(("add_memory", '{"memory": "User li'), ("no_such_tool", {}), ("add_memory", {"topics": ["x"]})),
-        calls(("add_memory", {"memory": " "}), ("add_memory", {"memory": "z" * 5000})),
-        likes_tea(),
+        calls(
+            ("add_memory", '{"memory": "User li'),
+            ("no_such_tool", {}),
+            ("add_memory", {"memory": "z" * 5000}),
+            ("add_memory", {"memory": "User likes tea"}),
+        )
     )
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "I like tea.")).ok()
-    assert said.memories == [("added", "User likes tea")]
+    assert said.memories == [("added", "User likes tea"), ("pending", None)]
     assert await memories(database) == [("ada", "User likes tea")]
+    [owed] = await pending(database)
+    assert "no_such_tool" in owed["last_error"]
 
 
 async def test_an_endless_memory_model_is_bounded(database: DatabaseUrl, model: ModelServer) -> None:
     counter = iter(range(10_000))
+    sizes = iter([70, 7, 7, 7])
     model.script = lambda request: (
-        calls(*(("add_memory", {"memory": f"fact {next(counter)}"}) for _ in range(7))) if request.is_memory else None
+        calls(*(("add_memory", {"memory": f"fact {next(counter)}"}) for _ in range(next(sizes))))
+        if request.is_memory
+        else None
     )
     async with talking(settings_for(database, model)) as conversation:
-        said = (await say(conversation, "Hi.")).ok()
-    assert len(model.memory_requests) == 6
-    assert len(await memories(database)) == 20
-    assert any("did not come to an end" in warning for warning in said.warnings)
+        said = [(await say(conversation, "Hi.")).ok() for _ in range(4)]
+    assert len(model.memory_requests) == 4, "one call each: nothing asks for another round"
+    assert len(await memories(database)) == 20 + 3 * 7
+    assert [any("too many changes" in warning for warning in one.warnings) for one in said] == [True, *[False] * 3]
     assert await pending(database) == []
 
 
 async def test_an_endless_tool_user_is_bounded(database: DatabaseUrl, model: ModelServer) -> None:
     model.script = lambda request: (
-        None if request.is_memory or len(request.messages) > 40 else calls(("add", {"a": 1, "b": 1}))
+        None if request.is_memory or len(request.messages) > 40 else calls(("calculate", {"expression": "1 + 1"}))
     )
     async with talking(settings_for(database, model), memory=False) as conversation:
         said = await say(conversation, "Add.")
@@ -315,8 +323,7 @@ async def test_memories_of_others_are_out_of_reach_of_tool_calls(database: Datab
         said = (await say(conversation, f"Forget memory {foreign}.")).ok()
     assert await memories(database) == [("ada", "User likes tea"), ("bob", "Bob likes rum")]
     assert any("not this user's (2 times)" in warning for warning in said.warnings)
-    results = [message for message in model.memory_requests[-1].messages if message["role"] == "tool"]
-    assert sum("no memory with the id" in result["content"] for result in results) == 2
+    assert [entry["user_id"] for entry in await pending(database)] == ["ada"]  # what was refused is not done
 
 
 # --- the database -----------------------------------------------------------------------------------------------------

@@ -277,7 +277,7 @@ async def test_the_commands_of_a_conversation(database: DatabaseUrl, model: Mode
 
 
 async def test_reasoning_and_tools_are_told(database: DatabaseUrl, model: ModelServer) -> None:
-    model.queue(calls(("factorial", {"n": 5})), Reasoning("let me think", "It is 120."))
+    model.queue(calls(("calculate", {"expression": "factorial(5)"})), Reasoning("let me think", "It is 120."))
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "What is 5 factorial?")).ok()
     assert said.kinds() == ["Tool", "Reasoning", "Delta", "AnswerComplete", "Done"]

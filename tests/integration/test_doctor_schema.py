@@ -17,8 +17,8 @@ from junkie_cli.core.database import open_connection
 from junkie_cli.core.doctor import memory, schema
 from junkie_cli.core.doctor.model import Result
 from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.team.records import MEMORY_BUDGET
-from junkie_cli.core.team.values import LONGEST_MEMORY
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, fill, sql
 from tests.support.doctor import Doctor, is_told

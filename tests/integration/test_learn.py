@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import json
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,20 +70,17 @@ async def test_many_users_at_once_each_in_order_and_again_changes_nothing(
 ) -> None:
     users = [f"user{number}" for number in range(5)]
     path = write(tmp_path / "talk.jsonl", [line(user, f"{user} {n}") for n in range(4) for user in users])
-    lock, under_way, most, order = threading.Lock(), Counter[str](), [0], defaultdict[str, list[str]](list)
+    lock, most, order = threading.Lock(), [0], defaultdict[str, list[str]](list)
+    answers: dict[str, Reply] = {}
     held: list[Reply] = []
 
     def watched(request: Request) -> Reply | None:
         user = request.user.split()[0]
         with lock:
-            if request.messages[-1]["role"] == "user":
-                under_way[user] += 1
-                assert under_way[user] == 1, "two lines of one user at once"
-                order[user].append(request.user)
-                most[0] = max(most[0], under_way.total())
-            else:
-                under_way[user] -= 1
-            reply = echo(request) or Text("Done.")
+            assert user not in answers or answers[user].sent.is_set(), "two lines of one user at once"
+            order[user].append(request.user)
+            reply = answers[user] = echo(request) or Text("Done.")
+            most[0] = max(most[0], sum(not answer.sent.is_set() for answer in answers.values()))
             if len(held) < 3:  # three users are asked about before any is answered
                 reply.pause_after = 0
                 held.append(reply)
@@ -241,7 +238,7 @@ async def test_a_connection_cut_in_the_middle_doubles_nothing(
     with Proxy(database) as proxy:
 
         def armed_at_the_end(request: Request) -> Reply | None:
-            if request.messages[-1]["role"] == "tool" and not armed[0]:
+            if not armed[0]:
                 armed[0] = True
                 proxy.cut_when(statement, passed=passed)
             return echo(request)

@@ -290,7 +290,7 @@ async def test_one_connection_serves_every_turn_and_extraction(tmp_path: Path) -
     async with ModelServer() as server, team_models(tmp_path, server.environment()) as models:
         for _ in range(3):
             await take_turn(models)
-            await extract(models)  # agno copies its model for each
+            await extract(models)
         assert len(server.requests) == 6
         assert server.connections == 1
         client = models.main.get_async_client()
@@ -349,12 +349,11 @@ async def test_a_record_may_be_closed_from_elsewhere() -> None:
 
 async def test_the_scripted_server_can_extract_like_a_model(tmp_path: Path) -> None:
     async with ModelServer(script=rehearsed) as server, team_models(tmp_path, server.environment()) as models:
-        await extract(models, "I prefer coffee now", [("m1", "User prefers tea")])
-    first, second = server.memory_requests
-    assert first.is_memory
-    called = second.messages[-2]["tool_calls"][0]["function"]
-    assert called["name"] == "update_memory"
-    assert '"m1"' in called["arguments"]
+        found = await extract(models, "I prefer coffee now", [("m1", "User prefers tea")])
+        [change] = found.changes
+    assert len(server.memory_requests) == 1, "no second round when the first was complete"
+    assert (change.action, change.memory_id, change.memory) == ("updated", "m1", "User prefers coffee")
+    assert "m1" not in str(server.memory_requests[0].body)
 
 
 def test_the_guard_clears_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

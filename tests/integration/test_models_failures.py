@@ -63,10 +63,14 @@ async def test_a_refusal_before_the_first_word(tmp_path: Path, code: str) -> Non
 
 @pytest.mark.parametrize("code", REFUSALS)
 async def test_the_memory_model_fails_as_loudly(tmp_path: Path, code: str) -> None:
-    async with ModelServer(memory=[REFUSALS[code]]) as server, team_models(tmp_path, server.environment()) as models:
+    always = ModelServer(script=lambda _: REFUSALS[code])
+    async with always as server, team_models(tmp_path, server.environment()) as models:
         with pytest.raises(ModelError) as caught:
             await extract(models)
     assert caught.value.code == code
+    # What may be the fault of the tools is asked for without them; every other failure is one with each method.
+    about_the_tools = {"provider_bad_request", "provider_tool_use_failed"}
+    assert len(server.requests) == (3 if code in about_the_tools else 1)
 
 
 STREAMS: dict[str, tuple[Reply, str, str]] = {

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from agno.tools.calculator import CalculatorTools
-
 from junkie_cli.core.team.rehearsal_text import WHAT_IT_IS
+from junkie_cli.core.team.tools import EverydayTools
 from tests.support.models import extract, take_turn, team_models
 
 
@@ -21,7 +20,7 @@ async def test_it_answers_in_pieces_without_key_and_network(tmp_path: Path) -> N
 
 async def test_it_uses_the_calculator(tmp_path: Path) -> None:
     async with team_models(tmp_path, {}, offline=True) as models:
-        turn = await take_turn(models, "What is 12 * 7?", tools=[CalculatorTools()])
+        turn = await take_turn(models, "What is 12 * 7?", tools=[EverydayTools()])
     assert turn.last.content == "The calculator says 84."
     assert "TeamToolCallCompleted" in [event.event for event in turn.events]
 
@@ -44,10 +43,15 @@ async def test_it_answers_from_the_memories_in_the_prompt(tmp_path: Path) -> Non
     assert everything.last.content == "I remember this about you:\n\n- Your name is Ada.\n- You prefer tea."
 
 
-async def test_it_extracts_through_agnos_memory_manager(tmp_path: Path) -> None:
+async def test_it_extracts(tmp_path: Path) -> None:
     async with team_models(tmp_path, {}, offline=True) as models:
         known = [("m1", "User's name is Ada"), ("m2", "User prefers tea")]
-        assert await extract(models, "I prefer coffee now and I live in Rome", known) == "The memories are up to date."
+        found = await extract(models, "I prefer coffee now and I live in Rome", known)
+    assert [(change.action, change.memory) for change in found.changes] == [
+        ("updated", "User prefers coffee"),
+        ("added", "User lives in Rome"),
+    ]
+    assert found.changes[0].memory_id == "m2"
 
 
 async def test_a_configured_provider_is_not_asked(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
-MEMORY_TOOLS = frozenset({"add_memory", "update_memory", "delete_memory", "clear_memory"})
+MEMORY_TOOLS = frozenset({"add_memory", "update_memory", "delete_memory", "nothing_to_remember"})
+EXTRACTION = "You keep notes about one user"  # how the prompt of every extraction begins, without tools, too
 PATIENCE = 30.0  # seconds after which a wait for something that must happen is a failure, not slowness
 
 
@@ -97,8 +98,8 @@ class Request:
 
     @property
     def is_memory(self) -> bool:
-        """Whether the memory model is asked: it alone is offered the memory tools."""
-        return bool(MEMORY_TOOLS.intersection(self.tools))
+        """Whether the memory model is asked."""
+        return bool(MEMORY_TOOLS.intersection(self.tools)) or self.system.startswith(EXTRACTION)
 
     @property
     def system(self) -> str:
@@ -205,6 +206,11 @@ class ToolCalls(Text):
 def calls(*found: tuple[str, Mapping[str, Any] | str]) -> ToolCalls:
     """Tool calls as a reply: `calls(("add_memory", {"memory": "User's name is Ada"}))`."""
     return ToolCalls(calls=found)
+
+
+def nothing() -> ToolCalls:
+    """The memory model's explicit answer that there is nothing to remember."""
+    return calls(("nothing_to_remember", {}))
 
 
 @dataclass
@@ -467,7 +473,7 @@ class ModelServer:
             return queue.popleft()
         if self.smart:
             return rehearsed(request)
-        return Text("No change is needed." if request.is_memory else "All right.")
+        return nothing() if request.is_memory else Text("All right.")
 
     async def _send(self, request: web.Request, found: Request, reply: Reply) -> web.StreamResponse:
         await reply._pause(0)

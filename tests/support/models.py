@@ -5,12 +5,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from agno.models.message import Message
 from agno.team import Team
 
+from junkie_cli.core.layout import Layout
 from junkie_cli.core.settings import Settings, load_settings
+from junkie_cli.core.team.bounds import Bounds
 from junkie_cli.core.team.call_log import CallLog, record_calls
+from junkie_cli.core.team.memory import Extraction, TeamMemoryManager
 from junkie_cli.core.team.models import Patience, TeamModels, build_models
+from junkie_cli.core.team.storage import TeamDatabase
+from junkie_cli.core.team.values import MemoryEntry
 
 IMPATIENT = Patience(connect=2, read=5, total=10, retries=0)
 
@@ -70,21 +74,10 @@ async def take_turn(models: TeamModels, message: str = "hi", *, tools: Iterable[
     return turn
 
 
-async def extract(models: TeamModels, message: str = "My name is Ada", known: Iterable[tuple[str, str]] = ()) -> str:
-    """Run agno's memory manager once over `message`, with the memories (id, text) that are there already."""
-    from agno.memory import MemoryManager
-
-    manager = MemoryManager(model=models.memory)
-    existing = [{"memory_id": memory_id, "memory": text} for memory_id, text in known]
-    said = [Message(role="user", content=message)]
-    return await manager.acreate_or_update_memories(said, existing, "ada", _NoStore())  # type: ignore[arg-type]
-
-
-class _NoStore:
-    """Takes what the memory tools write; the real store is tested with the storage."""
-
-    def upsert_user_memory(self, memory: Any) -> Any:
-        return memory
-
-    def delete_user_memory(self, memory_id: str, user_id: str) -> None:
-        return None
+async def extract(
+    models: TeamModels, message: str = "My name is Ada", known: Iterable[tuple[str, str]] = ()
+) -> Extraction:
+    """Extract from `message` once, with the memories (id, text) that are there already; nothing is written."""
+    manager = TeamMemoryManager(models.memory, TeamDatabase(Layout("ai")), Bounds())
+    entries = [MemoryEntry(memory_id, text, (), None) for memory_id, text in known]
+    return await manager.extract("ada", message, "", entries)

@@ -1,9 +1,12 @@
 """What the rehearsal model understands, as text in and text or tool calls out."""
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from junkie_cli.core.extraction.prompt import TOOLS, build_request
 from junkie_cli.core.team.rehearsal import Answer, answer
 from junkie_cli.core.team.rehearsal_text import (
     WHAT_IT_IS,
@@ -69,23 +72,23 @@ def test_questions_moods_and_wishes_are_none(said: str) -> None:
 @pytest.mark.parametrize(
     ("said", "calls"),
     [
-        ("I prefer coffee now.", [("update_memory", "2", "User prefers coffee")]),
-        ("I prefer coffee", [("update_memory", "2", "User prefers coffee")]),
-        ("I prefer aisle seats instead", [("update_memory", "3", "User prefers aisle seats")]),
-        ("I live in Paris", [("update_memory", "4", "User lives in Paris")]),
-        ("I hate jazz", [("update_memory", "5", "User hates jazz")]),
-        ("I no longer like jazz", [("update_memory", "5", "User does not like jazz")]),
+        ("I prefer coffee now.", [("update_memory", 2, "User prefers coffee")]),
+        ("I prefer coffee", [("update_memory", 2, "User prefers coffee")]),
+        ("I prefer aisle seats instead", [("update_memory", 3, "User prefers aisle seats")]),
+        ("I live in Paris", [("update_memory", 4, "User lives in Paris")]),
+        ("I hate jazz", [("update_memory", 5, "User hates jazz")]),
+        ("I no longer like jazz", [("update_memory", 5, "User does not like jazz")]),
         ("My name is Ada", []),
         ("I like blues and I work at sea", [("add_memory", "User likes blues"), ("add_memory", "User works at sea")]),
-        ("forget my name", [("delete_memory", "1")]),
-        ("Please forget where I live.", [("delete_memory", "4")]),
-        ("forget that I prefer tea. I am a pilot", [("delete_memory", "2"), ("add_memory", "User is a pilot")]),
-        ("forget everything about me", [("delete_memory", known.memory_id) for known in ADA]),
+        ("forget my name", [("delete_memory", 1)]),
+        ("Please forget where I live.", [("delete_memory", 4)]),
+        ("forget that I prefer tea. I am a pilot", [("delete_memory", 2), ("add_memory", "User is a pilot")]),
+        ("forget everything about me", [("delete_memory", int(known.memory_id)) for known in ADA]),
         ("forget the weather", []),
         ("What do you remember about me?", []),
     ],
 )
-def test_memories_follow_what_is_said(said: str, calls: list[tuple[str, ...]]) -> None:
+def test_memories_follow_what_is_said(said: str, calls: list[tuple[object, ...]]) -> None:
     made = plan_memories(said, ADA)
     assert [(call.name, *(v for k, v in call.arguments.items() if k != "topics")) for call in made] == calls
 
@@ -147,45 +150,32 @@ def _body(
     return {"model": "rehearsal", "messages": messages, "tools": offered}
 
 
-MEMORY_TOOLS = ("add_memory", "update_memory", "delete_memory")
-EXISTING = """You are a Memory Manager
-
-<existing_memories>
-ID: a-1
-Memory: User prefers tea
-
-ID: a-2
-Memory: User wants this remembered: first
-second line
-
-</existing_memories>
-more"""
+MEMORY_TOOLS = ("add_memory", "update_memory", "delete_memory", "nothing_to_remember")
+KNOWN = build_request(TOOLS, date(2026, 12, 1), ["User prefers tea", "User wants this remembered: milk"], "").system
 
 
-def test_the_memory_model_reads_agnos_list_of_memories() -> None:
-    said = answer(_body("I prefer coffee now", tools=MEMORY_TOOLS, system=EXISTING))
+def test_the_memory_model_reads_the_list_of_memories() -> None:
+    said = answer(_body("I prefer coffee now", tools=MEMORY_TOOLS, system=KNOWN))
     assert said.tool_calls == (
-        ToolCall("update_memory", {"memory_id": "a-1", "memory": "User prefers coffee", "topics": ["preferences"]}),
+        ToolCall("update_memory", {"number": 1, "memory": "User prefers coffee", "topics": ["preferences"]}),
     )
-    gone = answer(_body("forget the second line", tools=MEMORY_TOOLS, system=EXISTING))
-    assert gone.tool_calls == (ToolCall("delete_memory", {"memory_id": "a-2"}),)
+    gone = answer(_body("forget the milk", tools=MEMORY_TOOLS, system=KNOWN))
+    assert gone.tool_calls == (ToolCall("delete_memory", {"number": 2}),)
 
 
-def test_the_memory_model_calls_only_what_it_is_offered() -> None:
-    assert answer(_body("forget tea", tools=("add_memory",), system=EXISTING)).tool_calls == ()
-
-
-def test_the_memory_model_ends_after_its_tools_have_run() -> None:
-    result = {"role": "tool", "content": "Memory added successfully"}
-    assert answer(_body("I like figs", tools=MEMORY_TOOLS, more=(result,))) == Answer("The memories are up to date.")
+def test_the_memory_model_calls_only_what_it_is_offered_and_always_something() -> None:
+    nothing = (ToolCall("nothing_to_remember", {}),)
+    assert answer(_body("forget tea", tools=("add_memory", "nothing_to_remember"), system=KNOWN)).tool_calls == nothing
+    assert answer(_body("Hello", tools=MEMORY_TOOLS)) == Answer(tool_calls=nothing)
 
 
 def test_sums_go_to_the_calculator() -> None:
-    assert answer(_body("What is 12 * 7?", tools=("multiply",))).tool_calls == (
-        ToolCall("multiply", {"a": 12, "b": 7}),
-    )
-    result = {"role": "tool", "content": '{"operation": "multiplication", "result": 84.0}'}
-    assert answer(_body("What is 12 * 7?", tools=("multiply",), more=(result,))).text == "The calculator says 84."
+    for asked in ("What is 12 * 7?", "What is 12 times 7?"):
+        assert answer(_body(asked, tools=("calculate",))).tool_calls == (
+            ToolCall("calculate", {"expression": "12 * 7"}),
+        )
+    result = {"role": "tool", "content": '{"expression": "12 * 7", "result": 84}'}
+    assert answer(_body("What is 12 * 7?", tools=("calculate",), more=(result,))).text == "The calculator says 84."
     assert answer(_body("What is 12 * 7?")).tool_calls == ()
 
 

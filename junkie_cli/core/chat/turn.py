@@ -80,6 +80,8 @@ class TurnRunner:
         self._emit = emit
         self._tell_cap = tell_cap
         self._answer: list[str] = []
+        self._begins: list[int] = []  # where in the answer each call of the main model begins
+        self._took_back = 0  # the call whose text turned out to be thoughts
         self._error: JunkieError | None = None
         self._complete = False
         self._usage: Usage | None = None
@@ -161,6 +163,7 @@ class TurnRunner:
             try:
                 async with budget.time_limit():
                     async for event in hero.events(turn):
+                        self._take_back(log)
                         self._take(event, log, budget)
                         await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
             except JunkieError as error:
@@ -171,6 +174,9 @@ class TurnRunner:
                 self._usage = _usage(log)
         if self._error is None and turn.run is None:
             self._fail(_team_error("it gave no run"))
+        if self._took_back:
+            ends = [*self._begins[1:], len(self._answer)]
+            turn.keep_answers(["".join(self._answer[begin:end]) for begin, end in zip(self._begins, ends, strict=True)])
         shortened = next(iter(log.warnings()), None)
         self._complete = self._error is None and shortened is None
         return shortened
@@ -183,6 +189,16 @@ class TurnRunner:
             self._emit(Tool(event.tool.tool_name or "", _TOOL_STATUS[kind]))
         elif kind == "TeamRunError":
             self._fail(budget.reached or log.failure() or _team_error(event.error_type or "error"))
+
+    def _take_back(self, log: CallLog) -> None:
+        """Leave out of the answer what a call gave as text and then ended as thoughts."""
+        calls = [call for call in log.calls if call.part == "main"]
+        self._begins += [len(self._answer)] * (len(calls) - len(self._begins))
+        if calls and calls[-1].took_back and self._took_back < len(calls):
+            self._took_back = len(calls)
+            if self._answer[self._begins[-1] :]:
+                self._emit(Warning("the text so far was the model's reasoning; its answer begins here"))
+            del self._answer[self._begins[-1] :]
 
     def _take_content(self, event: Any) -> None:
         if event.reasoning_content:
@@ -287,14 +303,17 @@ class TurnRunner:
         assert hero.memory is not None
         assert isinstance(self._engine.records, Records)
         async with hero.extracting:
-            extraction = await hero.memory.extract(turn.user_id, turn.message, turn.context, turn.memories)
+            extraction = await hero.memory.extract(turn.user_id, turn.message, turn.context, turn.memories, turn.began)
+            completed = pending.pending_id if pending and extraction.error is None else None
             made = await self._engine.records.commit_memories(
-                extraction.changes, pending.pending_id if pending else None, by="team", began=turn.began
+                extraction.changes, completed, by="team", began=turn.began
             )
         for change in made or ():
             self._emit(memory_event(change))
         for sentence in _bounds_told(extraction):
             self._emit(Warning(sentence))
+        if extraction.error is not None:
+            raise extraction.error
 
     async def _put_off(self, pending: Pending | None, error: JunkieError) -> None:
         if pending is None:
@@ -339,11 +358,13 @@ async def store(
 def _bounds_told(extraction: Extraction) -> Sequence[str]:
     told = []
     if extraction.bounded:
-        told.append(f"the memory model did not come to an end; at most {MOST_CHANGES} of its changes were made")
+        told.append(f"the memory model wanted too many changes; the first {MOST_CHANGES} of them were made")
     if extraction.refused:
         told.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
     if extraction.clearings:
         told.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
+    if extraction.secrets:
+        told.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
     if extraction.left_unread:
         told.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
     return told

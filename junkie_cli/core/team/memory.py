@@ -1,94 +1,84 @@
 """Memories in prompts, and new ones out of what was said: agno's MemoryManager without its write access.
 
-The extraction model's tool calls change nothing: they are collected as `MemoryChange` values, bounded in number,
-and only for ids that were shown to it, which are this user's. The caller commits them all at once with the strike-off
-of the pending entry, so that an extraction has happened wholly or not at all.
+An extraction is one model call, asked and read by `core.extraction`; only where the reply cannot be used, and it is not
+known yet how this model is best asked, another way is tried. Nothing is written here: the changes are `MemoryChange`
+values, bounded in number, for memories that were shown to the model, which are this user's. The caller commits them
+together with the completion of the pending entry, or, when the reply was usable in part only, leaves that pending.
 """
 
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any, NoReturn
 from uuid import uuid4
 
 from agno.db.schemas import UserMemory
 from agno.memory import MemoryManager
 from agno.models.message import Message
-from agno.models.response import ModelResponse
 
+from junkie_cli.core.extraction import prompt
+from junkie_cli.core.extraction.methods import Known, MethodStore
+from junkie_cli.core.extraction.reply import Change, Understood, understand
 from junkie_cli.core.journal import MemoryChange, storable
-from junkie_cli.core.team import failures
-from junkie_cli.core.team.bounds import Bounds, Budget, spending
+from junkie_cli.core.secrets_detector import holds_secret, without_secrets
+from junkie_cli.core.team.bounds import Bounds, Budget
+from junkie_cli.core.team.calling import Reply, ask
+from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.history import TEAM_ID
 from junkie_cli.core.team.models import ProviderModel
 from junkie_cli.core.team.refusals import log_refusal
-from junkie_cli.core.team.relevance import ID_TOKENS, choose
+from junkie_cli.core.team.relevance import NUMBER_TOKENS, choose
 from junkie_cli.core.team.storage import TeamDatabase, current_turn
-from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, is_shortened
-
-MOST_ROUNDS = 6
-"""Calls of the model in one extraction; agno sets no bound (1,235 rows were written in three seconds)."""
+from junkie_cli.core.team.values import MemoryEntry, is_shortened
 
 MOST_CHANGES = 20
 """Changes of memories in one extraction."""
 
 LONGEST_MESSAGE = 12_000
-"""Characters of a message that are searched for memories, about 4,000 tokens; what is beyond is told."""
+"""Characters of a message that are searched for memories, about 4,000 tokens; what is beyond is reported."""
 
 LONGEST_INPUT = 2000
-"""Characters of the message kept with a memory, to say where it came from."""
+"""Characters of the message kept with a memory, to show where it came from."""
 
 KNOWN_BUDGET = 1200
-"""Tokens, about, that known memories and their ids may take: each round of an extraction sends them again."""
+"""Tokens, about, that known memories may take of an extraction's prompt."""
+
+# The way of asking does not fit the server, or a reply of this kind cannot come out better when asked the same way.
+_ABOUT_THE_METHOD = frozenset({"provider_bad_request", "provider_tool_use_failed", "provider_no_tools"})
+# The reply has ended before its end: what came of it may be good.
+_CUT_SHORT = frozenset({"provider_length", "provider_cut", "bound_tokens", "bound_tool_calls", "bound_seconds"})
 
 
 @dataclass(slots=True)
 class Extraction:
     """What the model wants changed for one message.
 
-    `refused` counts calls for memories that are not this user's or not there, `clearings` calls for all memories to be
-    deleted, which is no tool of this model; `bounded` tells that the model did not
-    come to an end by itself; `left_unread` is how many characters of the message it did not get.
+    `error` is why the reply could be used in part only, None when all of it could: the message then stays pending.
+    `refused` counts references to memories that are not this user's or not there, `clearings` requests for all memories
+    to be deleted, `secrets` memories that held a password or a key: none of these is made. `bounded` when the model
+    wanted more than MOST_CHANGES; `left_unread` is how many characters of the message it did not get. `method` is how
+    it was asked, `in_text` whether its calls stood in its text; tokens and seconds are of all calls together.
     """
 
     user_id: str
-    known: dict[str, str]
     message: str
     changes: list[MemoryChange] = field(default_factory=list)
+    error: ModelError | None = None
     refused: int = 0
     clearings: int = 0
+    secrets: int = 0
     bounded: bool = False
     left_unread: int = 0
+    method: str = ""
+    in_text: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0
 
     @property
     def reached_out(self) -> int:
         """How often the model reached for what is not this user's, or for everything."""
         return self.refused + self.clearings
-
-    def note_calls(self, response: ModelResponse) -> None:
-        """Notice calls of what is not offered and would reach further than one memory."""
-        for call in response.tool_calls:
-            if (call.get("function") or {}).get("name") == "clear_memory":
-                self.clearings += 1
-                log_refusal(self.user_id, "clearing of all memories")
-
-    def note(self, action: str, memory_id: str, memory: str | None = None, topics: list[str] | None = None) -> None:
-        """Keep a change for the commit, and know its outcome from now on."""
-        self.known.pop(memory_id, None)
-        if memory is not None:
-            self.known[memory_id] = memory
-        self.changes.append(
-            MemoryChange(
-                action,
-                memory_id,
-                self.user_id,
-                memory=memory,
-                topics=topics,
-                input=None if action == "deleted" else self.message[:LONGEST_INPUT],
-                team_id=TEAM_ID,
-            )
-        )
 
 
 class TeamMemoryManager(MemoryManager):
@@ -96,8 +86,10 @@ class TeamMemoryManager(MemoryManager):
 
     def __init__(self, model: ProviderModel, database: TeamDatabase, bounds: Bounds) -> None:
         super().__init__(model=model, db=database, delete_memories=True, clear_memories=False)
-        # More tool calls than changes: some are refused, and the model is to learn why.
-        self._bounds = replace(bounds, calls=MOST_ROUNDS, tool_calls=4 * MOST_CHANGES)
+        self._asked = model
+        self._methods = MethodStore()
+        # More tool calls than changes: what is too many is left out, and the rest is good.
+        self._bounds = replace(bounds, calls=len(prompt.METHODS), tool_calls=4 * MOST_CHANGES)
 
     async def aread_from_db(self, user_id: str | None = None) -> dict[str, list[UserMemory]]:
         """The memories that this turn read, each on a line that cannot close the block it is put into."""
@@ -109,45 +101,69 @@ class TeamMemoryManager(MemoryManager):
             ]
         }
 
-    async def extract(self, user_id: str, message: str, context: str, known: Sequence[MemoryEntry]) -> Extraction:
-        """Ask the model what of `message` is to be remembered, changed or forgotten, beside what is `known`.
+    async def extract(
+        self, user_id: str, message: str, context: str, known: Sequence[MemoryEntry], said_at: datetime | None = None
+    ) -> Extraction:
+        """Ask the model what of `message` is to be remembered, changed or forgotten, next to what is `known`.
 
         Of that as much is shown as KNOWN_BUDGET has room for, what is nearest to the message before what is newest.
-        `context` holds the assistant's words that the message answers: "yes, exactly" is nothing without them. Writes
-        nothing. Raises ModelError.
+        `context` holds the assistant's words that the message answers: "yes, exactly" is nothing without them.
+        `said_at` is when it was said (None: now), which gives "tomorrow" its date. Writes nothing. Raises ModelError
+        when nothing of the reply can be used.
         """
-        shown = choose(known, message, KNOWN_BUDGET, extra=ID_TOKENS)
-        extraction = Extraction(user_id, {entry.memory_id: entry.memory for entry in shown}, message)
-        extraction.left_unread = max(0, len(message) - LONGEST_MESSAGE)
-        assert isinstance(self.model, ProviderModel)
-        model = deepcopy(self.model)
-        model.__dict__["ainvoke"] = _noting(model.ainvoke, extraction)
-        messages = [self._instructions(extraction, context), Message(role="user", content=message[:LONGEST_MESSAGE])]
-        tools = self.determine_tools_for_model([add_memory, update_memory, delete_memory])
-        under_way = _notes.set(_Notes(extraction))
-        budget = Budget(self._bounds)
-        try:
-            with spending(budget):
-                async with budget.time_limit():
-                    await model.aresponse(messages, tools=tools)
-        except failures.ModelError as error:
-            if error.code not in {"bound_calls", "bound_tool_calls"}:
-                raise
-            extraction.bounded = True
-        finally:
-            _notes.reset(under_way)
+        shown = choose(known, message, KNOWN_BUDGET, extra=NUMBER_TOKENS)
+        extraction = Extraction(user_id, message, left_unread=max(0, len(message) - LONGEST_MESSAGE))
+        today = (said_at or datetime.now().astimezone()).astimezone().date()
+        asking = _Asking(self._asked, Budget(self._bounds), shown, plain_text(context), today, extraction)
+        remembered = None if self._is_rehearsal else self._methods.get(*self._server)
+        understood = await self._ask(asking, remembered)
+        self._take(extraction, understood, shown)
         return extraction
 
-    def _instructions(self, extraction: Extraction, context: str) -> Message:
-        known = [{"memory_id": key, "memory": plain_line(text)} for key, text in extraction.known.items()]
-        found = self.get_system_message(existing_memories=known, enable_clear_memory=False)
-        if not context:
-            return found
-        said_before = (
-            "\n\nThe assistant had said before the user's message (only to understand that message by; nothing in it "
-            f"is to be remembered by itself):\n<said_before>\n{plain_text(context)}\n</said_before>"
-        )
-        return Message(role="system", content=f"{found.content}{said_before}")
+    @property
+    def _server(self) -> tuple[str, str]:
+        choice = self._asked.chosen
+        return choice.endpoint.url, choice.model
+
+    @property
+    def _is_rehearsal(self) -> bool:
+        return self._asked.chosen.endpoint.is_rehearsal
+
+    async def _ask(self, asking: "_Asking", remembered: Known | None) -> Understood:
+        """Ask by the method that is known to work, or by each until one does."""
+        first_failure: ModelError | None = None
+        methods = prompt.METHODS if remembered is None else (remembered.method,)
+        for method in methods:
+            understood, failure = await asking.by(method)
+            if understood is not None:
+                if not self._is_rehearsal:
+                    self._methods.note_success(*self._server, method, in_text=understood.in_text)
+                return understood
+            assert failure is not None
+            if failure.code not in _ABOUT_THE_METHOD and failure.code != UNUSABLE:
+                raise failure  # nobody can be asked now: nothing was learned about the method
+            first_failure = first_failure or failure
+        assert first_failure is not None
+        if not self._is_rehearsal:
+            self._methods.note_failure(*self._server, methods[0])
+        raise first_failure
+
+    def _take(self, extraction: Extraction, understood: Understood, shown: Sequence[MemoryEntry]) -> None:
+        """Turn what the model wants into changes, without what must not be made."""
+        extraction.in_text = understood.in_text
+        for memory_id in understood.foreign:
+            extraction.refused += 1
+            log_refusal(extraction.user_id, "memory", memory_id)
+        for _ in range(understood.clearings):
+            extraction.clearings += 1
+            log_refusal(extraction.user_id, "clearing of all memories")
+        extraction.bounded = len(understood.changes) > MOST_CHANGES
+        texts = {entry.memory_id: entry.memory for entry in shown}
+        for change in understood.changes[:MOST_CHANGES]:
+            if change.memory is not None and holds_secret(change.memory):
+                extraction.secrets += 1
+            elif not _says_nothing_new(change, texts):
+                extraction.changes.append(_memory_change(extraction, change, texts))
 
     async def acreate_user_memories(self, *_: Any, **__: Any) -> NoReturn:
         """Closed: it writes behind the journal's back, and reports failures as success."""
@@ -164,111 +180,84 @@ class TeamMemoryManager(MemoryManager):
         raise PermissionError("memories are cleared by junkie memories clear, one user at a time")
 
 
-def _noting(invoke: Callable[..., Any], extraction: Extraction) -> Callable[..., Any]:
-    async def invoke_noting(*args: Any, **kwargs: Any) -> ModelResponse:
-        response: ModelResponse = await invoke(*args, **kwargs)
-        extraction.note_calls(response)
-        return response
-
-    return invoke_noting
+UNUSABLE = "extraction_unusable"
+"""Code of the error for a reply that cannot be used."""
 
 
-async def add_memory(memory: str, topics: list[str] | None = None) -> str:
-    """Use this function to add a memory to the database.
+@dataclass(slots=True)
+class _Asking:
+    """One message being asked about, by one method after the other; what is used is added up in `extraction`."""
 
-    Args:
-        memory (str): The memory to be added.
-        topics (Optional[List[str]]): The topics of the memory (e.g. ["name", "hobbies", "location"]).
+    model: ProviderModel
+    budget: Budget
+    shown: Sequence[MemoryEntry]
+    context: str
+    today: date
+    extraction: Extraction
 
-    Returns:
-        str: Whether the memory was taken.
-    """
-    return _notes.get().add(memory, topics)
+    async def by(self, method: str) -> tuple[Understood | None, ModelError | None]:
+        """What the reply means if any of it can be used; else why not."""
+        request = prompt.build_request(
+            method, self.today, [plain_line(entry.memory) for entry in self.shown], self.context
+        )
+        messages = [
+            Message(role="system", content=request.system),
+            Message(role="user", content=self.extraction.message[:LONGEST_MESSAGE]),
+        ]
+        reply = await ask(
+            self.model, messages, self.budget, tools=request.tools, response_format=request.response_format
+        )
+        self._count(reply, method)
+        if reply.error is not None and reply.error.code not in _CUT_SHORT:
+            return None, reply.error
+        calls = [(call.name, call.arguments) for call in reply.tool_calls]
+        understood = understand(reply.text, calls, [entry.memory_id for entry in self.shown])
+        if understood.is_complete and reply.error is None:
+            return understood, None
+        error = reply.error or self._unusable(understood)
+        if not (understood.changes or understood.foreign):  # a call that names a memory of another is a call
+            return None, error
+        if error.code != "bound_tool_calls":  # that one is not the model's unfinished work, but too much of it
+            self.extraction.error = error
+        return understood, None
 
+    def _count(self, reply: Reply, method: str) -> None:
+        self.extraction.method = method
+        self.extraction.input_tokens += reply.input_tokens
+        self.extraction.output_tokens += reply.output_tokens
+        self.extraction.seconds += reply.seconds
 
-async def update_memory(memory_id: str, memory: str, topics: list[str] | None = None) -> str:
-    """Use this function to update an existing memory in the database.
-
-    Args:
-        memory_id (str): The id of the memory to be updated.
-        memory (str): The updated memory.
-        topics (Optional[List[str]]): The topics of the memory (e.g. ["name", "hobbies", "location"]).
-
-    Returns:
-        str: Whether the change was taken.
-    """
-    return _notes.get().update(memory_id, memory, topics)
-
-
-async def delete_memory(memory_id: str) -> str:
-    """Use this function to delete a single memory from the database.
-
-    Args:
-        memory_id (str): The id of the memory to be deleted.
-
-    Returns:
-        str: Whether the deletion was taken.
-    """
-    return _notes.get().delete(memory_id)
-
-
-class _Notes:
-    """What agno's three memory tools do here: they only take notes.
-
-    The tools themselves are functions of the module that find the notes of their own task: agno derives schema and
-    validation of such functions once, and of bound methods anew for each extraction, in 6 ms of processor time.
-    """
-
-    def __init__(self, extraction: Extraction) -> None:
-        self._extraction = extraction
-
-    def add(self, memory: str, topics: list[str] | None) -> str:
-        if refusal := self._objection(memory):
-            return refusal
-        text = storable(memory).strip()
-        if text in self._extraction.known.values():
-            return "This is known already."
-        self._extraction.note("added", str(uuid4()), text, topics)
-        return "Memory added."
-
-    def update(self, memory_id: str, memory: str, topics: list[str] | None) -> str:
-        if refusal := self._objection(memory) or self._unknown(memory_id):
-            return refusal
-        text = storable(memory).strip()
-        if is_shortened(self._extraction.known[memory_id]):
-            return "You do not see the whole of this memory and cannot change it. Add another one."
-        if self._extraction.known[memory_id] == text:
-            return "It says so already."
-        self._extraction.note("updated", memory_id, text, topics)
-        return "Memory updated."
-
-    def delete(self, memory_id: str) -> str:
-        if refusal := self._objection() or self._unknown(memory_id):
-            return refusal
-        self._extraction.note("deleted", memory_id)
-        return "Memory deleted."
-
-    def _objection(self, memory: str | None = None) -> str | None:
-        if len(self._extraction.changes) >= MOST_CHANGES:
-            self._extraction.bounded = True
-            return "No more changes are taken for this message. Stop here."
-        if memory is None:
-            return None
-        if not memory.strip():
-            return "A memory cannot be empty. Use delete_memory to forget one."
-        if len(memory) > LONGEST_MEMORY:
-            return f"A memory has at most {LONGEST_MEMORY} characters: say it in fewer words, or as several memories."
-        return None
-
-    def _unknown(self, memory_id: str) -> str | None:
-        if memory_id in self._extraction.known:
-            return None
-        self._extraction.refused += 1
-        log_refusal(self._extraction.user_id, "memory", memory_id)
-        return f"This user has no memory with the id {memory_id[:100]}."
+    def _unusable(self, understood: Understood) -> ModelError:
+        return ModelError(
+            f"the reply of {self.model.id} cannot be used: {'; '.join(understood.problems)}",
+            hint="it is tried again later; another MEMORY_MODEL may do better (junkie doctor --deep)",
+            code=UNUSABLE,
+        )
 
 
-_notes: ContextVar[_Notes] = ContextVar("junkie_memory_notes")
+def _says_nothing_new(change: Change, texts: dict[str, str]) -> bool:
+    """Whether an update leaves the memory as it is, or is a part of what was shown of a long one."""
+    if change.action != "updated" or change.target is None or change.memory is None:
+        return False
+    shown = texts[change.target]
+    return change.memory == shown or (is_shortened(shown) and shown.startswith(change.memory.rstrip("… .")))
+
+
+def _memory_change(extraction: Extraction, change: Change, texts: dict[str, str]) -> MemoryChange:
+    if change.action == "deleted":
+        return MemoryChange("deleted", change.target or "", extraction.user_id, team_id=TEAM_ID)
+    # Of a memory that was shown shortened the model does not know the end: its new text stands next to the old one.
+    adds = change.target is None or is_shortened(texts[change.target])
+    topics = [topic for topic in change.topics or () if not holds_secret(topic)]
+    return MemoryChange(
+        "added" if adds else "updated",
+        str(uuid4()) if adds or change.target is None else change.target,
+        extraction.user_id,
+        memory=storable(change.memory or "").strip(),
+        topics=topics or None,
+        input=without_secrets(extraction.message[:LONGEST_INPUT]),
+        team_id=TEAM_ID,
+    )
 
 
 def plain_line(text: str) -> str:

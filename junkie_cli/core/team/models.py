@@ -19,12 +19,13 @@ from agno.models.openai.like import OpenAILike
 from agno.models.response import ModelResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from junkie_cli.core.extraction.methods import MethodStore
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.team import failures, guard, wire
 from junkie_cli.core.team.bounds import current_budget
 from junkie_cli.core.team.call_log import Call, Retry, Waiting, begin_call, report
 from junkie_cli.core.team.clients import ModelClients
-from junkie_cli.core.team.endpoints import COMPOUND, Choice, choose
+from junkie_cli.core.team.endpoints import COMPOUND, Choice, Offline, choose
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.thinking import ThoughtSplitter
 from junkie_cli.values import frozen
@@ -68,6 +69,10 @@ class ProviderModel(OpenAILike):
     clients: ModelClients = field(default_factory=ModelClients)
     patience: Patience = _PATIENCE
     part: str = "main"
+
+    @property
+    def _habits(self) -> MethodStore:
+        return MethodStore()
 
     def get_async_client(self) -> openai.AsyncOpenAI:
         """The process' client of this endpoint."""
@@ -130,7 +135,7 @@ class ProviderModel(OpenAILike):
         compressed: bool = False,
     ) -> AsyncGenerator[ModelResponse, None]:
         """As `ainvoke_stream`, charged to the budget that is being spent; `call` holds what was found out about it."""
-        thoughts = ThoughtSplitter()
+        thoughts = self._thought_splitter()
         with self._told(call, messages), current_budget().call(call, sum(map(len, _said(messages)))) as charge:
             request = {"model": self.id, "messages": self._format_all_messages(messages, compressed), **parameters}
             request |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -141,17 +146,27 @@ class ProviderModel(OpenAILike):
             async with await self._create(call, request, messages) as stream:
                 call.status = stream.response.status_code
                 async for data in _chunks(stream):
-                    piece = wire.split(self._piece(call, data), thoughts)
+                    piece = wire.split(self._piece(call, data), thoughts, call)
                     charge.take(piece)
                     yield piece
             if metrics is not None:
                 metrics.stop_timer()
-            yield wire.split(ModelResponse(), thoughts, at_end=True)
+            yield wire.split(ModelResponse(), thoughts, call, at_end=True)
+            if call.took_back:
+                self._habits.note_unmarked_thoughts(*self._server)
             call.has_text &= thoughts.has_text
             if not call.closed and not wire.is_event_stream(stream.response):
                 raise failures.garbage(call.choice)
             self._judge(call)
             charge.end()
+
+    @property
+    def _server(self) -> tuple[str, str]:
+        return self.chosen.endpoint.url, self.id
+
+    def _thought_splitter(self) -> ThoughtSplitter:
+        """Nobody reads along with an extraction: its text is held until it is known what are thoughts."""
+        return ThoughtSplitter(holds=self.part == "memory" or self._habits.has_unmarked_thoughts(*self._server))
 
     def _piece(self, call: Call, data: Any) -> ModelResponse:
         """What one event of the stream says, as agno reads it.
@@ -308,7 +323,7 @@ class TeamModels:
 def build_models(
     settings: Settings,
     *,
-    offline: bool = False,
+    offline: Offline = False,
     patience: Patience | None = None,
     memory_patience: Patience | None = None,
 ) -> TeamModels:

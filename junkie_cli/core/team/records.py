@@ -19,7 +19,9 @@ from agno.session import TeamSession
 from agno.team._session import update_session_metrics
 
 from junkie_cli.core import journal, runs
+from junkie_cli.core.duplicates import without_duplicates
 from junkie_cli.core.errors import DatabaseError, NotFoundError
+from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.foreign import document, objects
 from junkie_cli.core.journal import ErasedError, MemoryChange, Pending
 from junkie_cli.core.query import EPOCH_NOW
@@ -30,7 +32,7 @@ from junkie_cli.core.team.history import HEARD, TEAM_ID, heard, last_answer, to_
 from junkie_cli.core.team.lookups import ENTRY, NEWEST, Lookups, check_owner, legacy_runs, memory_entry
 from junkie_cli.core.team.relevance import choose, patterns_of, stems_of, within_budget
 from junkie_cli.core.team.storage import Turn
-from junkie_cli.core.team.values import LONGEST_MEMORY, MemoryEntry, shortened
+from junkie_cli.core.team.values import MemoryEntry, shortened
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -341,7 +343,9 @@ class Records(Lookups):
         began: datetime | None = None,
         take: "Callable[[Connection], Awaitable[bool]] | None" = None,
     ) -> tuple[journal.AppliedChange, ...] | None:
-        """Make `changes` and strike the extraction off, in one transaction, and read them back.
+        """Make `changes` of one user and strike the extraction off, in one transaction, and read them back.
+
+        What would make a duplicate of another memory of the user is left out (see `duplicates`).
 
         `began` is when the database's clock stood at what is remembered (None: now). None when another process had
         done this extraction meanwhile, or `take`, which runs in the transaction, says so. Raises OwnershipError,
@@ -356,6 +360,8 @@ class Records(Lookups):
                 return None
             if take is not None and not await take(connection):
                 return None
+            for user_id in sorted({change.user_id for change in changes if change.user_id}):
+                changes = await without_duplicates(connection, self.state, user_id, changes)
             applied = await journal.apply_changes(
                 connection, self.state, changes, by=by, keep_days=self._history_days, began=began
             )

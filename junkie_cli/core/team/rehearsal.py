@@ -15,21 +15,16 @@ import httpx2
 from junkie_cli.core.team.rehearsal_text import Known, ToolCall, converse, plan_memories
 from junkie_cli.values import frozen
 
-_MEMORY_TOOLS = frozenset({"add_memory", "update_memory", "delete_memory"})
+_MEMORY_TOOLS = frozenset({"add_memory", "update_memory", "delete_memory", "nothing_to_remember"})
 _MEMORIES = re.compile(
     r"<memories_from_previous_interactions>\n(.*?)\n</memories_from_previous_interactions>", re.DOTALL
 )
-_EXISTING = re.compile(r"<existing_memories>\n(.*)\n</existing_memories>", re.DOTALL)
-_EXISTING_ONE = re.compile(r"^ID: (.+)\nMemory: (.*(?:\n(?!ID: ).*)*)", re.MULTILINE)
+_EXISTING = re.compile(r"<known_memories>\n(.*)\n</known_memories>", re.DOTALL)
+_EXISTING_ONE = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 # Bounded, so that a long paste of digits costs nothing.
 _NUMBER = r"(-?\d{1,12}(?:\.\d{1,12})?)"
 _SUM = re.compile(rf"{_NUMBER} ?(\+|-|\*|x|\u00d7|/|plus|minus|times|divided by) ?{_NUMBER}", re.IGNORECASE)
-_OPERATIONS = {
-    **dict.fromkeys(("+", "plus"), "add"),
-    **dict.fromkeys(("-", "minus"), "subtract"),
-    **dict.fromkeys(("*", "x", "\u00d7", "times"), "multiply"),
-    **dict.fromkeys(("/", "divided by"), "divide"),
-}
+_OPERATORS = {"plus": "+", "minus": "-", "x": "*", "\u00d7": "*", "times": "*", "divided by": "/"}
 
 
 @frozen
@@ -48,7 +43,7 @@ def answer(body: Mapping[str, Any]) -> Answer:
     said = [_text(message) for message in messages if message["role"] == "user"] or [""]
     results = _results_at_the_end(messages)
     if offered & _MEMORY_TOOLS:
-        return _extract(said[-1], system, offered, done=bool(results))
+        return _extract(said[-1], system, offered)
     if results:
         return Answer(" ".join(_told_result(result) for result in results))
     calculation = _calculation(said[-1], offered)
@@ -57,9 +52,9 @@ def answer(body: Mapping[str, Any]) -> Answer:
     return Answer(converse(said[-1], _memories(system), said[:-1]))
 
 
-def _extract(message: str, system: str, offered: set[str], *, done: bool) -> Answer:
-    calls = () if done else tuple(call for call in plan_memories(message, _existing(system)) if call.name in offered)
-    return Answer(tool_calls=calls) if calls else Answer("The memories are up to date.")
+def _extract(message: str, system: str, offered: set[str]) -> Answer:
+    calls = tuple(call for call in plan_memories(message, _existing(system)) if call.name in offered)
+    return Answer(tool_calls=calls or (ToolCall("nothing_to_remember", {}),))
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -90,9 +85,10 @@ def _existing(system: str) -> list[Known]:
 
 def _calculation(message: str, offered: set[str]) -> ToolCall | None:
     found = _SUM.search(message)
-    if not found or _OPERATIONS[found[2].lower()] not in offered:
+    if not found or "calculate" not in offered:
         return None
-    return ToolCall(_OPERATIONS[found[2].lower()], {"a": float(found[1]), "b": float(found[3])})
+    operator = _OPERATORS.get(found[2].lower(), found[2])
+    return ToolCall("calculate", {"expression": f"{found[1]} {operator} {found[3]}"})
 
 
 def _told_result(result: str) -> str:

@@ -32,7 +32,7 @@ class Fact:
 
 @frozen
 class Known:
-    """A memory as it stands in a prompt; the chat model's prompt holds no ids."""
+    """A memory as it stands in a prompt; `memory_id` is its number there, "" in the chat model's, which has none."""
 
     text: str
     memory_id: str = ""
@@ -124,7 +124,7 @@ def plan_memories(message: str, known: Sequence[Known]) -> list[ToolCall]:
     for sentence in sentences(message):
         wish = _wish_to_forget(sentence)
         if wish is not None:
-            calls += [ToolCall("delete_memory", {"memory_id": memory.memory_id}) for memory in _meant(wish, known)]
+            calls += [ToolCall("delete_memory", {"number": _number(memory)}) for memory in _meant(wish, known)]
     for fact in facts_in(message):
         if any(fact.text.casefold() == memory.text.casefold() for memory in known):
             continue
@@ -133,8 +133,12 @@ def plan_memories(message: str, known: Sequence[Known]) -> list[ToolCall]:
         if old is None:
             calls.append(ToolCall("add_memory", content))
         else:
-            calls.append(ToolCall("update_memory", {"memory_id": old.memory_id, **content}))
+            calls.append(ToolCall("update_memory", {"number": _number(old), **content}))
     return calls
+
+
+def _number(memory: Known) -> int | str:
+    return int(memory.memory_id) if memory.memory_id.isdecimal() else memory.memory_id
 
 
 def _after(known: Sequence[Known], said: Iterable[str]) -> list[Known]:

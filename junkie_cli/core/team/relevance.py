@@ -14,8 +14,8 @@ MOST_STEMS = 24
 LONGEST_STEM = 40
 """Letters of a word that are looked for. What is longer is no word but a paste (a key, base64)."""
 
-ID_TOKENS = 22
-"""Tokens, about, that the id of a memory takes where a model is shown it: a UUID is nothing that a model has seen."""
+NUMBER_TOKENS = 3
+"""Tokens, about, that the number of a memory takes where a model is shown it."""
 
 _WORD = re.compile(r"\w{3,}")
 _UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0e7f]{2,}")  # scripts that put no space between words

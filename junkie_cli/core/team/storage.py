@@ -7,7 +7,7 @@ surface; in between, agno is handed one `Turn` and gives its results to it. Ever
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -56,6 +56,15 @@ class Turn:
     def session_begun(self) -> bool:
         """Whether the session was there when this turn began, or has been since: missing now, it was deleted."""
         return self.session is not None or self.written_ahead
+
+    def keep_answers(self, answers: Sequence[str]) -> None:
+        """Leave nothing in the run of thoughts that came as text: `answers` are the texts of the model's calls."""
+        if self.run is None:
+            return
+        self.run.content = "".join(answers)
+        own = [one for one in self.run.messages or () if one.role == "assistant" and not one.from_history]
+        for message, answer in zip(reversed(own), reversed(answers), strict=False):
+            message.content = answer
 
     def take_run(self, run: RunOutput | TeamRunOutput) -> None:
         """Keep a run that agno wants stored: the turn's own, or one of a member."""

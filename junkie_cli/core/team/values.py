@@ -4,10 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from junkie_cli.core.errors import UsageError
+from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.values import frozen
-
-LONGEST_MEMORY = 1000
-"""Characters of one memory that go into a prompt, and that a model may write."""
 
 
 @frozen

@@ -19,11 +19,12 @@ from junkie_cli.core.team.thinking import ThoughtSplitter
 _CHUNK_FIELDS = frozenset(ChatCompletionChunk.model_fields)
 
 
-def split(response: ModelResponse, thoughts: ThoughtSplitter, *, at_end: bool = False) -> ModelResponse:
-    """Move what the model thinks aloud from the text of a piece to its reasoning."""
+def split(response: ModelResponse, thoughts: ThoughtSplitter, call: Call, *, at_end: bool = False) -> ModelResponse:
+    """Move what the model thinks aloud from the text of a piece to its reasoning; note in `call` what came as text."""
     if at_end or isinstance(response.content, str):
         piece = thoughts.end() if at_end else thoughts.feed(response.content or "")
         response.content = piece.text or None
+        call.took_back |= piece.takes_back
         if piece.thought:
             response.reasoning_content = piece.thought
     return response

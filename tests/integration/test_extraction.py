@@ -1,0 +1,431 @@
+"""Extraction against a real server and database: memories, a pending entry or an explicit nothing, each time."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.extraction.methods import MethodStore
+from junkie_cli.core.journal import MAX_ATTEMPTS
+from junkie_cli.core.learning import learn_file
+from junkie_cli.core.retrying import retry_memories
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.url import DatabaseUrl
+from tests.support.conversations import memories, pending, rows, say, settings_for, talking, template
+from tests.support.model_server import Empty, HttpError, Length, ModelServer, Reply, Request, Text, calls, nothing
+from tests.unit.test_extraction_reply import IN_TEXT, NEITHER, UNUSABLE
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: ScratchServer) -> Iterator[str]:
+    with template(postgres_server, "extraction_template") as name:
+        yield name
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A state folder of this test alone: what was learned of a model must not come from another one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "junkie" / "extraction-methods.json"
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+def way(request: Request) -> str:
+    """How the memory model is asked."""
+    return "tools" if request.tools else "schema" if "response_format" in request.body else "json"
+
+
+def answering(**by_way: Reply | str | None) -> Callable[[Request], Reply | None]:
+    """A memory model that answers so when it is asked in this way; prose to every other."""
+
+    def script(request: Request) -> Reply | None:
+        if not request.is_memory:
+            return None
+        found = by_way.get(way(request)) or "I have noted that."
+        return Text(found) if isinstance(found, str) else found
+
+    return script
+
+
+async def heard(settings: Settings, *messages: str, user: str = "ada") -> list[tuple[str, str | None]]:
+    """What came of the last of these messages."""
+    async with talking(settings, user) as conversation:
+        for message in messages:
+            said = (await say(conversation, message)).ok()
+    return said.memories
+
+
+async def test_calls_in_the_text_are_memories(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        for number, form in enumerate(IN_TEXT.values()):
+            text = form.replace("likes tea", f"likes tea {number}").replace("likes\ntea", f"likes tea {number}")
+            model.queue_memory(Text(text))
+            said = (await say(conversation, "I like tea.")).ok()
+            assert said.memories == [("added", f"User likes tea {number}")], form
+    assert len(await memories(database)) == len(IN_TEXT)
+    assert await pending(database) == []
+    # Known to write them into the text: nothing else is tried.
+    assert {way(request) for request in model.memory_requests} == {"tools"}
+
+
+@pytest.mark.parametrize("text", [*NEITHER[:9], "I refuse."], ids=lambda text: text[:20])
+async def test_what_cannot_be_used_stays_pending_with_its_reason(
+    database: DatabaseUrl, model: ModelServer, text: str
+) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(tools=Text(text), schema=Text(text), json=Text(text))
+    assert await heard(settings, "I like tea.") == [("pending", None)]
+    [entry] = await pending(database)
+    assert (entry["message"], entry["attempts"], entry["set_aside"]) == ("I like tea.", 1, False)
+    assert "cannot be used" in entry["last_error"]
+    assert await memories(database) == []
+
+
+async def test_every_unusable_call_stays_pending_until_it_is_set_aside(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    replies = {f"message {number}": calls(call) for number, call in enumerate(UNUSABLE.values()) if _is_sendable(call)}
+    model.script = lambda request: replies[request.user] if request.is_memory else None
+    async with talking(settings) as conversation:
+        for message in replies:
+            assert (await say(conversation, message)).ok().memories[-1] == ("pending", None), message
+    assert len(await pending(database)) == len(replies)
+    await rows(database, "UPDATE ai.junkie_pending SET attempts = $1, next_try = now()", MAX_ATTEMPTS - 1)
+    done = [await retry_memories(settings) for _ in replies]
+    assert sum(one.set_aside for one in done) == len(replies)
+    assert all(entry["set_aside"] and entry["last_error"] for entry in await pending(database))
+    # Set aside is not lost: with a model that works they are made up for.
+    model.script = answering(tools=calls(("add_memory", {"memory": "User likes tea"})))
+    done = await retry_memories(settings, everything=True)
+    assert (done.succeeded, done.remaining) == (len(replies), 0)
+    assert await memories(database) == [("ada", "User likes tea")]
+
+
+def _is_sendable(call: tuple[str, Any]) -> bool:
+    return call[1] is not None
+
+
+@pytest.mark.parametrize("reply", [Empty(), Length("User likes"), HttpError(500)], ids=["empty", "length", "500"])
+async def test_a_failed_call_is_no_answer(database: DatabaseUrl, model: ModelServer, reply: Reply) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(tools=reply, schema=reply, json=reply)
+    assert await heard(settings, "I like tea.") == [("pending", None)]
+    [entry] = await pending(database)
+    assert entry["last_error"]
+
+
+async def test_an_explicit_nothing_completes_the_message(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    model.queue_memory(nothing(), Text('{"facts": []}'), Text("[]"))
+    assert await heard(settings, "Hi.", "Hello.", "Good day.") == []
+    assert await pending(database) == []
+    assert len(model.memory_requests) == 3
+
+
+async def test_the_good_half_is_committed_and_the_rest_stays_pending(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    model.queue_memory(calls(("add_memory", {"memory": "User likes tea"}), ("add_memory", '{"memory": "User has a d')))
+    assert await heard(settings, "I like tea and have a dog.") == [("added", "User likes tea"), ("pending", None)]
+    assert await memories(database) == [("ada", "User likes tea")]
+    [entry] = await pending(database)
+    assert "not an object" in entry["last_error"]
+    # Tried again, the first half is no duplicate.
+    model.queue_memory(
+        calls(("add_memory", {"memory": "User likes tea."}), ("add_memory", {"memory": "User has a dog"}))
+    )
+    done = await retry_memories(settings, everything=True)
+    assert (done.succeeded, done.memories["added"], done.remaining) == (1, 1, 0)
+    assert await memories(database) == [("ada", "User has a dog"), ("ada", "User likes tea")]
+
+
+# --- how the model is asked -------------------------------------------------------------------------------------------
+
+
+async def test_the_way_that_works_is_found_and_kept(database: DatabaseUrl, model: ModelServer, state: Path) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(schema='{"facts": ["User likes tea"]}')
+    assert await heard(settings, "I like tea.") == [("added", "User likes tea")]
+    assert [way(request) for request in model.memory_requests] == ["tools", "schema"]
+    assert await heard(settings, "I like tea.") == []
+    assert [way(request) for request in model.memory_requests] == ["tools", "schema", "schema"]
+    [(key, entry)] = json.loads(state.read_text()).items()
+    assert key == f"{model.url} scripted-model"
+    assert entry["method"] == "schema"
+    assert (state.stat().st_mode & 0o777, state.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+@pytest.mark.parametrize("status", [400, 422, 404, 500])
+async def test_a_server_without_tools_or_schemas_is_asked_in_words(
+    database: DatabaseUrl, model: ModelServer, status: int
+) -> None:
+    settings = settings_for(database, model)
+    refusal = HttpError(status, "this model does not support tools")
+    model.script = answering(tools=refusal, schema=refusal, json='{"facts": ["User likes tea"]}')
+    found = await heard(settings, "I like tea.")
+    if status in (400, 422):
+        assert found == [("added", "User likes tea")]
+        assert [way(request) for request in model.memory_requests] == ["tools", "schema", "json"]
+        assert "JSON" in model.memory_requests[-1].system
+    else:  # an outage, or a wrong address: no other way of asking helps, and nothing is learned from it
+        assert found == [("pending", None)]
+        assert len(model.memory_requests) == 1
+
+
+async def test_after_three_failures_all_ways_are_tried_again(
+    database: DatabaseUrl, model: ModelServer, state: Path
+) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(schema='{"facts": []}')
+    assert await heard(settings, "Hi.") == []
+    # Another server behind the same address: this one knows tools, and nothing else.
+    model.script = answering(tools=nothing())
+    for failures in (1, 2):
+        assert await heard(settings, "Hi.") == [("pending", None)]
+        assert next(iter(json.loads(state.read_text()).values()))["failures"] == failures
+    assert await heard(settings, "Hi.") == [("pending", None)]
+    assert json.loads(state.read_text()) == {}
+    assert await heard(settings, "Hi.") == []
+    assert next(iter(json.loads(state.read_text()).values()))["method"] == "tools"
+    ways = [way(request) for request in model.memory_requests]
+    assert ways == ["tools", "schema", "schema", "schema", "schema", "tools"]
+
+
+async def test_an_outage_says_nothing_of_the_way(database: DatabaseUrl, model: ModelServer, state: Path) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(schema='{"facts": []}')
+    assert await heard(settings, "Hi.") == []
+    before = state.read_text()
+    model.script = answering(schema=HttpError(503))
+    for _ in range(4):
+        assert await heard(settings, "Hi.") == [("pending", None)]
+    assert state.read_text() == before
+
+
+def test_a_file_that_cannot_be_used_costs_attempts_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "methods.json"
+    for content in (
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"u m": 7}',
+        b'{"u m": {"method": "telepathy", "failures": 0}}',
+        b"[" * 9999,
+    ):
+        path.write_bytes(content)
+        assert MethodStore(path).get("u", "m") is None
+    path.unlink()
+    path.mkdir()
+    MethodStore(path).note_success("http://x/v1", "m", "tools", in_text=False)
+    assert MethodStore(path).get("http://x/v1", "m") is None
+
+
+def test_no_password_of_an_address_is_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "methods.json"
+    store = MethodStore(path)
+    store.note_success("https://ada:s3cret@host:8080/v1?key=k3y", "m", "schema", in_text=False)
+    assert "s3cret" not in path.read_text()
+    assert "k3y" not in path.read_text()
+    found = store.get("https://host:8080/v1", "m")
+    assert found is not None
+    assert found.method == "schema"
+    for number in range(150):
+        store.note_success(f"http://host{number}/v1", "m", "json", in_text=True)
+    assert len(json.loads(path.read_text())) == 100
+
+
+# --- what the model is asked ------------------------------------------------------------------------------------------
+
+
+async def test_the_prompt_is_short_stable_and_dated(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    model.queue_memory(calls(("add_memory", {"memory": "User likes tea"})))
+    await heard(settings, "I like tea.", "Hi.")
+    first, second = model.memory_requests
+    assert first.tools == ["add_memory", "nothing_to_remember"]
+    assert second.tools == ["add_memory", "update_memory", "delete_memory", "nothing_to_remember"]
+    today = datetime.now().astimezone()
+    assert f"{today:%A}, {today.day} {today:%B %Y}" in first.system
+    assert not re.search(r"\d\d:\d\d", first.system)
+    assert "1. User likes tea" in second.system
+    assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}", second.system)
+    assert second.system.startswith(first.system.partition("\nCall")[0])
+    # About three characters a token: 300 tokens of text, and 200 of tools.
+    assert len(first.system) < 1000
+    assert len(json.dumps(first.body["tools"])) < 700
+    assert len(json.dumps(second.body["tools"])) < 1300
+
+
+async def test_tomorrow_is_counted_from_the_day_it_was_said(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    model.queue_memory(HttpError(500))
+    assert await heard(settings, "Tomorrow I fly to Rome.") == [("pending", None)]
+    said_at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    await rows(database, "UPDATE ai.junkie_pending SET created_at = $1", said_at)
+    await retry_memories(settings, everything=True)
+    assert "Today is Sunday, 1 March 2026." in model.memory_requests[-1].system
+
+
+async def test_memories_are_changed_by_their_numbers(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        await conversation.remember("User lives in Oslo")
+        await conversation.remember("User likes tea")
+        (await say(conversation, "Hi.")).ok()
+        listed = {
+            text: int(number)
+            for number, text in re.findall(r"^(\d+)\. (User .*)$", model.memory_requests[-1].system, re.M)
+        }
+        model.queue_memory(
+            calls(
+                ("update_memory", {"number": listed["User lives in Oslo"], "memory": "User lives in Rome"}),
+                ("delete_memory", {"number": str(listed["User likes tea"])}),
+            )
+        )
+        said = (await say(conversation, "I moved to Rome. Forget tea.")).ok()
+    assert said.memories == [("updated", "User lives in Rome"), ("deleted", "User likes tea")]
+    assert await memories(database) == [("ada", "User lives in Rome")]
+
+
+# --- duplicates and secrets -------------------------------------------------------------------------------------------
+
+
+async def test_duplicates_are_found_among_all_memories(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    await rows(
+        database,
+        "INSERT INTO ai.user_memories (memory_id, user_id, memory, created_at, updated_at)"
+        " SELECT 'm' || n, 'ada', to_jsonb('User has fact number ' || n), n, n FROM generate_series(1, 3000) n"
+        " UNION ALL SELECT 'bobs', 'bob', to_jsonb('User likes rum'::text), 1, 1",
+    )
+    again = calls(
+        ("add_memory", {"memory": "user has fact number 1."}),
+        ("add_memory", {"memory": "User HAS  fact number 1500"}),
+        ("add_memory", {"memory": "User likes rum"}),
+        ("add_memory", {"memory": "“User likes rum!”"}),
+    )
+    model.queue_memory(again)
+    assert await heard(settings, "Rum.") == [("added", "User likes rum")]
+    assert "fact number 1\n" not in model.memory_requests[-1].system
+    assert len(await memories(database)) == 3002
+
+
+async def test_an_update_into_a_duplicate_leaves_one(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        await conversation.remember("User likes tea")
+        coffee = await conversation.remember("User likes coffee")
+        await conversation.remember("user likes jazz")
+        jazz = next(entry for entry in await conversation.memories() if "jazz" in entry.memory)
+        model.queue_memory(
+            calls(
+                ("update_memory", {"memory_id": coffee.memory_id, "memory": "User likes tea."}),
+                ("update_memory", {"memory_id": jazz.memory_id, "memory": "User likes Jazz"}),
+            )
+        )
+        await say(conversation, "Tea, no coffee.")
+    assert await memories(database) == [("ada", "User likes Jazz"), ("ada", "User likes tea")]
+
+
+async def test_two_extractions_at_once_add_a_fact_once(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(tools=calls(("add_memory", {"memory": "User likes tea"})))
+    async with talking(settings) as one, talking(settings) as other, talking(settings) as third:
+        await asyncio.gather(*(say(conversation, "I like tea.") for conversation in (one, other, third)))
+    assert await memories(database) == [("ada", "User likes tea")]
+    assert await pending(database) == []
+
+
+async def test_a_secret_is_not_kept_whatever_the_model_does(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    model.queue_memory(
+        calls(
+            ("add_memory", {"memory": "User's wifi password is hunter2", "topics": ["wifi"]}),
+            ("add_memory", {"memory": "User likes tea", "topics": ["drinks", "password: hunter2"]}),
+        )
+    )
+    async with talking(settings) as conversation:
+        said = (await say(conversation, "My wifi password is hunter2, and I like tea.")).ok()
+    assert said.memories == [("added", "User likes tea")]
+    assert any("password" in warning and "hunter2" not in warning for warning in said.warnings)
+    [row] = await rows(database, "SELECT input, topics::text AS topics FROM ai.user_memories")
+    assert row == {"input": "My wifi password is [removed], and I like tea.", "topics": '["drinks"]'}
+    assert await pending(database) == []
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_line_is_learned_only_when_its_reply_was_usable(
+    database: DatabaseUrl, model: ModelServer, tmp_path: Path
+) -> None:
+    settings = settings_for(database, model)
+
+    def script(request: Request) -> Reply:
+        if request.user == "prose":
+            return Text("I have noted that.")
+        if request.user == "half":
+            return calls(("add_memory", {"memory": "User said half"}), ("add_memory", {"memory": None}))
+        return calls(("add_memory", {"memory": f"User said {request.user}"}))
+
+    model.script = script
+    path = tmp_path / "talk.jsonl"
+    path.write_text(
+        "".join(json.dumps({"user_id": "ada", "message": m}) + "\n" for m in ("one", "prose", "half", "two"))
+    )
+    done = await learn_file(settings, path)
+    assert (done.learned, done.pending, done.failed) == (2, 2, 0)
+    assert [text for _, text in await memories(database)] == ["User said half", "User said one", "User said two"]
+    assert sorted(entry["message"] for entry in await pending(database)) == ["half", "prose"]
+    model.script = answering(tools=calls(("add_memory", {"memory": "User said it"})))
+    assert (await retry_memories(settings, everything=True)).succeeded == 2
+    again = await learn_file(settings, path)
+    assert (again.learned, again.skipped) == (0, 4)
+
+
+# --- thoughts ---------------------------------------------------------------------------------------------------------
+
+
+async def test_thoughts_reach_neither_the_answer_nor_the_history(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    forms = [
+        "<think>she wants tea</think>Tea?",
+        "<Thinking>she wants tea</Thinking>\n\nTea?",
+        "[THINK]she wants tea[/THINK]Tea?",
+        "<|channel|>analysis<|message|>she wants tea<|end|><|start|>assistant<|channel|>final<|message|>Tea?",
+        # Nothing is known of this model yet: its text is shown, and taken back; the second time it is known.
+        *["Okay, she wants tea.\n</think>\n\nTea?"] * 2,
+    ]
+    async with talking(settings) as conversation:
+        for number, form in enumerate(forms):
+            model.queue(Text(form))
+            said = (await say(conversation, "Drink?")).ok()
+            assert said.done.answer == "Tea?", form
+            if number != 4:
+                assert said.answer == "Tea?", form
+                assert said.warnings == []
+            else:
+                assert said.answer.endswith("Tea?")
+                assert any("reasoning" in warning for warning in said.warnings)
+        (await say(conversation, "Thanks.")).ok()
+    heard = str(model.main_requests[-1].history)
+    assert heard.count("Tea?") == len(forms)
+    assert "she wants" not in heard
+    stored = await rows(database, "SELECT run_data ->> 'content' AS answer FROM ai.agent_sessions_runs")
+    assert [row["answer"] for row in stored].count("Tea?") == len(forms)
+    # After a restart it is still known.
+    async with talking(settings) as conversation:
+        model.queue(Text("Well, well.</think>Tea?"))
+        assert (await say(conversation, "Drink?")).ok().answer == "Tea?"
