@@ -169,12 +169,14 @@ def _restore_whole(options: _Options, settings: "Settings", *, as_json: bool) ->
         return print_json(_planned(planned)) if as_json else _show(planned)
     if invocation().interactive:
         _show(planned)
+    else:
+        _warn_of_code(planned)
     _ask_whole(planned, options, database)
     with _voice("restoring") as voice:
         result = invocation().run(whole.restore(planned, database, settings, voice=voice))
     for warning in result.warnings:
         warn(warning)
-    return print_json(_done(result)) if as_json else _tell(result)
+    return print_json(_done(result) | {"code": _code(planned)}) if as_json else _tell(result)
 
 
 async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -> "tuple[WholePlan, Database | None]":
@@ -234,6 +236,7 @@ def _planned(planned: "WholePlan") -> dict[str, Any]:
             {"name": table.name, "rows": table.rows, "existing": existing.get(table.table)} for table in planned.tables
         ],
         "left_alone": list(planned.left_alone),
+        "code": _code(planned),
         "warnings": list(planned.warnings),
     }
 
@@ -253,6 +256,31 @@ def _show(planned: "WholePlan") -> None:
         note(f"in the backup and left alone, for the database has data: schema {', '.join(planned.left_alone)}")
     for warning in planned.warnings:
         warn(warning)
+    _warn_of_code(planned)
+
+
+_SHOWN_CODE = 20
+
+
+def _warn_of_code(planned: "WholePlan") -> None:
+    """Name the code that comes with the backup, before anything is restored."""
+    if not planned.code:
+        return
+    shown = "; ".join(str(code) for code in planned.code[:_SHOWN_CODE])
+    more = len(planned.code) - _SHOWN_CODE
+    warn(
+        f"this backup brings code into the database, which runs with the rights of whoever uses the tables: {shown}"
+        + (f"; and {more} more (--dry-run --json lists all)" if more > 0 else "")
+    )
+    if planned.target.superuser:
+        warn("this role is a superuser, so such code can also run programs and read files on the database's server")
+
+
+def _code(planned: "WholePlan") -> list[dict[str, Any]]:
+    return [
+        {"kind": code.kind, "schema": code.schema, "name": code.name, "security_definer": code.security_definer}
+        for code in planned.code
+    ]
 
 
 def _names(planned: "WholePlan") -> set[str]:

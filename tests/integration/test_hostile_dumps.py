@@ -256,6 +256,15 @@ async def test_code_that_fills_the_disk_is_stopped(
     assert "far more than its data" in made.manifest.unverified_because
 
 
+async def test_code_that_takes_all_memory_is_stopped(
+    database: DatabaseUrl, folder: Path, mark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "_MEMORY", 1 << 30)
+    plant(database, "constraint", mark, first="for n in 1..100 loop done := done || repeat('x', 20000000); end loop;")
+    made = await back_up(database, folder, verify_into=None)
+    assert "out of memory" in made.manifest.unverified_because
+
+
 async def test_a_log_that_is_filled_without_end_is_not_written(database: DatabaseUrl, folder: Path, mark: Path) -> None:
     plant(database, "constraint", mark, first="for n in 1..100000 loop raise log 'more and more'; end loop;")
     assert (await back_up(database, folder, verify_into=None)).manifest.verified_at

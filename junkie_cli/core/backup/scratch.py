@@ -55,6 +55,7 @@ WHOLE_DATABASE = "--whole-database takes everything along that the schema refers
 _LEAST_SECONDS = 3600.0
 _PACE = 5e6  # bytes a second; a restore that is slower is taken for one that does not end
 _LEAST_BYTES = 2 << 30
+_MEMORY = 4 << 30  # bytes that each process of the scratch server may have
 _KEPT_FREE = 256 << 20  # bytes that are left to others on the disk
 _LOOK, _LOOK_ELSEWHERE = 1.0, 5.0  # seconds between two looks at how much is used
 
@@ -131,7 +132,7 @@ async def open_scratch(
         newest = bundled.version if bundled else "none"
         raise Unprovable(f"it is a dump of PostgreSQL {dumped_with}, and the scratch server here is {newest}")
     settings = _SETTINGS | {"temp_file_limit": f"{limit >> 10}kB"}
-    server = embedded.ScratchServer(_parent(room, fallback), settings=settings)
+    server = embedded.ScratchServer(_parent(room, fallback), settings=settings, memory=_MEMORY)
     try:
         await _start(server)
         yield await _fitting(Scratch(server.url, bundled.version, bundled, allowed, limit, server.folder), needs)

@@ -102,11 +102,11 @@ async def list_contents(archive: Path, tools: Tools, *, encoding: str) -> Conten
             hint="use another backup, or newer tools with --pg-bin",
             code="backup_unreadable",
         )
-    text = listed.stdout.decode(_codec(encoding), "replace")
+    text = listed.stdout.decode(codec(encoding), "replace")
     return Contents(tuple(line for line in text.splitlines() if line and not line.startswith(";")))
 
 
-def _codec(encoding: str) -> str:
+def codec(encoding: str) -> str:
     """Python's name of an encoding; UTF-8 for what has none here, where names in ASCII are still read right."""
     name = encoding.replace("WIN", "cp").replace("KOI8", "koi8-")
     try:

@@ -29,7 +29,8 @@ class ScratchServer:
     when one is given; it listens on a socket only, unless `settings` names `listen_addresses`: then on `port`, a free
     one by default. `hba` lines come before the rules that let in by socket root, the server's own user, and roles named
     `junkie_proof_...` with their password; `files` are put into its data folder, names to bytes, readable for the
-    server (certificates); `initdb` are more arguments for initdb; `bin_dir` names another installation's programs. As
+    server (certificates); `initdb` are more arguments for initdb; `memory` is how many bytes each of its processes may
+    have; `bin_dir` names another installation's programs. As
     root it is run by an unprivileged user.
 
     `with` and `async with` start and stop it. Raises DatabaseError when it does not start.
@@ -45,6 +46,7 @@ class ScratchServer:
         initdb: Sequence[str] = (),
         password: str = "",
         port: int = 0,
+        memory: int | None = None,
         bin_dir: Path | None = None,
     ) -> None:
         self._order: dict[str, Any] = order_for(
@@ -56,6 +58,7 @@ class ScratchServer:
             initdb=list(initdb),
             password=password,
             port=port,
+            memory=memory,
         )
         self.bin_dir = programs() if bin_dir is None else bin_dir
         if self.bin_dir != programs():

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -74,6 +75,7 @@ def scratch(order: Order, report: Report) -> None:
 
 
 def _run(place: Place, order: Order, report: Report) -> None:
+    _bound(order["memory"])
     cluster = Cluster(place, major=_major(place.programs) if order["foreign"] else MAJOR)
     cluster.socket_folder = make_socket_folder(place, f"/tmp/{Path(place.folder).name}")  # noqa: S108  checked there
     try:
@@ -94,6 +96,13 @@ def _run(place: Place, order: Order, report: Report) -> None:
                 break
     finally:
         cluster.abandon()
+
+
+def _bound(memory: int | None) -> None:
+    """Limit the memory of the processes to come, where this system can."""
+    if memory is not None:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def _major(programs: str) -> str:

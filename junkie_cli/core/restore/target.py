@@ -30,6 +30,7 @@ class Target:
     schema_exists: bool
     tables: tuple[tuple[str, int], ...]
     outside_dependents: tuple[str, ...]
+    superuser: bool = False
 
     def occupied(self, schema: str) -> bool:
         """Whether anything is in `schema`."""
@@ -87,6 +88,7 @@ async def look(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl | None",
             bool(await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = $1", schema)),
             tuple((row[0], row[1]) for row in await connection.fetch(_TABLES, schema)),
             tuple(row[0] for row in await connection.fetch(_DEPENDENTS, schema)),
+            bool(await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")),
         )
 
 

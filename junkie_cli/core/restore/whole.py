@@ -17,7 +17,8 @@ from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.backup.voice import SILENT, Reach, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
-from junkie_cli.core.restore import erasures, extensions, replication, safety, staging
+from junkie_cli.core.restore import code, erasures, extensions, replication, safety, staging
+from junkie_cli.core.restore.code import Code
 from junkie_cli.core.restore.extensions import Inside
 from junkie_cli.core.restore.target import Target, check_fit, exact_rows, look, open_target
 from junkie_cli.core.schema import inspect, quoted
@@ -39,7 +40,7 @@ class WholePlan:
 
     `left_alone` are schemas of the backup that are not restored, because the target has data of its own. `tools` read
     the file, whose contents are `contents`; `inside` are the extensions in the schema that is replaced, and `safety` is
-    how what is there is backed up first.
+    how what is there is backed up first. `code` is what the backup brings that will run there.
     """
 
     entry: Entry
@@ -56,6 +57,7 @@ class WholePlan:
     contents: Contents
     inside: tuple[Inside, ...]
     safety: BackupOptions
+    code: tuple[Code, ...] = ()
 
     @property
     def only_schema(self) -> str | None:
@@ -130,7 +132,7 @@ async def plan(
     warnings += replication.warnings(
         schema, published, subscribed, lambda table: names.has_table(contents, schema, table)
     )
-    return WholePlan(
+    planned = WholePlan(
         entry,
         manifest,
         target,
@@ -146,6 +148,7 @@ async def plan(
         inside,
         safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock, trust_owner=trust_owner),
     )
+    return await _with_code(planned)
 
 
 async def plan_into_new(
@@ -166,12 +169,26 @@ async def plan_into_new(
     async with embedded.ScratchServer() as likeness, open_target(likeness_of(likeness)) as (_, connection):
         version = str(connection.get_settings().server_version)
         await check_fit(connection, manifest, schema)
-    target = Target(None, f"a new embedded PostgreSQL in {settings.data_dir}", version, (), False, (), ())
+    target = Target(
+        None, f"a new embedded PostgreSQL in {settings.data_dir}", version, (), False, (), (), superuser=True
+    )
     chosen, contents = await _readable(entry, target, pg_bin)
     whole, options = manifest.origin.whole_database, safety.options_for(manifest)
-    return WholePlan(
+    planned = WholePlan(
         entry, manifest, target, schema, manifest.tables, (), False, whole, (), doubts, chosen, contents, (), options
     )
+    return await _with_code(planned)
+
+
+async def _with_code(planned: WholePlan) -> WholePlan:
+    found = await code.read(
+        planned.entry.path,
+        planned.contents,
+        planned.tools,
+        encoding=planned.manifest.origin.encoding,
+        only_schema=planned.only_schema,
+    )
+    return replace(planned, code=found)
 
 
 def likeness_of(server: embedded.ScratchServer) -> "Database":

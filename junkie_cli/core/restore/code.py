@@ -1,0 +1,82 @@
+"""The code in a backup: what will run in the database that it is restored into, shown before it is.
+
+A dump of a schema holds functions, triggers and rules of whoever owned that schema. In a scratch server they run
+without rights; restored into a real database they run with the rights of whoever restores, reads or writes there. So
+they are named first, from the archive's own text. A file that a stranger altered can run any SQL while it is restored,
+whatever it names: who doubts a file looks at it with `backup verify`, not with `restore`.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from junkie_cli.core.backup import process, script
+from junkie_cli.core.backup.script import Contents
+from junkie_cli.core.backup.tools import Tools
+from junkie_cli.core.errors import BackupError
+from junkie_cli.values import frozen
+
+_KINDS = ("FUNCTION", "PROCEDURE", "AGGREGATE", "TRIGGER", "EVENT TRIGGER", "RULE", "PROCEDURAL LANGUAGE")
+# What pg_restore writes before each entry; line breaks in names are spaces there.
+_HEADER = re.compile(r"^-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: -$", re.MULTILINE)
+_SECONDS = 60.0
+
+
+@frozen
+class Code:
+    """A piece of code: its kind (`function`, `trigger`, ...), its schema (empty for none), its name with arguments or
+    table, and whether it runs with its owner's rights (SECURITY DEFINER).
+    """
+
+    kind: str
+    schema: str
+    name: str
+    security_definer: bool
+
+    def __str__(self) -> str:
+        where = f"{self.schema}." if self.schema else ""
+        return f"{self.kind} {where}{self.name}" + (" (SECURITY DEFINER)" if self.security_definer else "")
+
+
+async def read(
+    archive: Path, contents: Contents, tools: Tools, *, encoding: str, only_schema: str | None
+) -> tuple[Code, ...]:
+    """The code among the entries that are restored. Raises BackupError when pg_restore cannot read the file."""
+    wanted = contents.without(lambda entry: not entry.startswith(tuple(f"{kind} " for kind in _KINDS)))
+    if not wanted.lines:
+        return ()
+    with tempfile.TemporaryFile() as listing:
+        listing.write("".join(f"{line}\n" for line in wanted.lines).encode())
+        listing.seek(0)
+        words: list[str | Path] = [
+            tools.pg_restore,
+            "--no-owner",
+            "--no-privileges",
+            "-L",
+            f"/dev/fd/{listing.fileno()}",
+        ]
+        words += [] if only_schema is None else ["-n", only_schema]
+        written = await process.run(
+            [*words, "-f", "-", archive],
+            env=process.environment(),
+            lock=listing.fileno(),
+            capture=True,
+            watch=process.Watch(_SECONDS),
+        )
+    if written.exit_code != 0:
+        raise BackupError(
+            f"{archive} cannot be read by pg_restore of {tools}: {written.words}",
+            hint="use another backup, or newer tools with --pg-bin",
+            code="backup_unreadable",
+        )
+    return tuple(_parts(written.stdout.decode(script.codec(encoding), "replace")))
+
+
+def _parts(text: str) -> Iterator[Code]:
+    """A header of its own inside a function's body adds an entry, and takes none away."""
+    headers = [found for found in _HEADER.finditer(text) if found[2] in _KINDS]
+    ends = [*(found.start() for found in headers), len(text)][1:]
+    for header, end in zip(headers, ends, strict=True):
+        schema = "" if header[3] == "-" else header[3]
+        yield Code(header[2].lower(), schema, header[1], "SECURITY DEFINER" in text[header.end() : end])
