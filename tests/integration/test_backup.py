@@ -360,6 +360,13 @@ async def test_how_far_a_child_has_read_is_told(tmp_path: Path) -> None:
         assert await reached.get() == (1000, 10_000)
 
 
+async def test_a_child_that_writes_without_an_end_is_ended() -> None:
+    """A crafted file can make pg_restore list and write anything."""
+    endless = "import os\nwhile True: os.write(1, b'x' * 65536)"
+    with pytest.raises(BackupError, match="more than 256 MB"):
+        await process.run([sys.executable, "-c", endless], env=process.environment(), capture=True)
+
+
 async def test_what_no_scratch_server_can_take_is_told_before_the_dump(
     debian_server: DebianServer, folder: Path
 ) -> None:

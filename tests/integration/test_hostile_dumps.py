@@ -18,7 +18,10 @@ from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.restore import person
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, database_of, load, settings_for, sql
+from tests.support.debian_postgres import DebianServer, debian_server
 from tests.support.postgres import execute, scratch_server
+
+__all__ = ["debian_server"]
 
 DEEDS = (
     "copy (select 1) to program 'touch {mark}'",
@@ -318,6 +321,34 @@ async def test_event_triggers_are_in_the_dump_and_not_tried(database: DatabaseUr
         " create event trigger e on ddl_command_end execute function public.e()",
     )
     assert (await back_up(database, folder, whole_database=True)).manifest.verified_at
+
+
+@pytest.mark.parametrize("rights", ["SUPERUSER", "CREATEDB BYPASSRLS"])
+async def test_the_role_named_for_a_proof_may_be_a_superuser_or_have_no_right_but_to_make_databases(
+    database: DatabaseUrl, folder: Path, mark: Path, postgres_server: ScratchServer, rights: str
+) -> None:
+    execute(postgres_server, "DROP ROLE IF EXISTS mighty")
+    execute(postgres_server, f"CREATE ROLE mighty LOGIN {rights}")
+    plant(database, "policy", mark)
+    sql(database, VEHICLES["constraint"])
+    made = await back_up(database, folder, verify_into=_as(database.with_database("postgres"), "mighty"))
+    # The plain role is the owner itself, and may make databases: that is all that the deeds find.
+    expected = "" if rights == "SUPERUSER" else "breach: it has rights"
+    assert expected in made.manifest.unverified_because
+    assert (made.manifest.verified_at is not None) == (rights == "SUPERUSER")
+    assert not mark.exists()
+
+
+async def test_a_superuser_of_an_older_server_makes_the_role_there_too(
+    debian_server: DebianServer, folder: Path
+) -> None:
+    """Over the network, with a password and TLS."""
+    name = debian_server.new_database()
+    debian_server.execute("CREATE SCHEMA ai; CREATE TABLE ai.t (a text); CREATE EXTENSION citext SCHEMA ai", name)
+    debian_server.execute("ALTER TABLE ai.t ADD COLUMN c ai.citext CHECK (current_user <> 'nobody')", name)
+    made = await back_up(debian_server.url(name), folder, verify_into=debian_server.url())
+    assert made.manifest.verified_at
+    assert debian_server.execute("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'junkie_proof%'") == [("0",)]
 
 
 async def test_a_role_that_could_do_harm_is_not_taken_for_a_proof(

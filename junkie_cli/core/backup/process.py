@@ -27,6 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _LOOK = 0.2  # seconds between two looks at how far a child is
 _STDERR_KEPT = 64 << 10  # bytes
+_STDOUT_KEPT = 256 << 20  # bytes
 _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "KRB5CCNAME", "KRB5_CONFIG")
 PIPE = asyncio.subprocess.PIPE
 DEVNULL = asyncio.subprocess.DEVNULL
@@ -208,7 +209,19 @@ async def gathered(*work: Coroutine[Any, Any, Any]) -> "AsyncIterator[asyncio.Fu
 
 
 async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
-    return await stream.read() if stream else b""
+    """All of stdout. Raises BackupError when that is more than any file of ours makes a tool write."""
+    pieces: list[bytes] = []
+    left = _STDOUT_KEPT
+    while stream is not None and (piece := await stream.read(1 << 20)):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise BackupError(
+                f"a tool of PostgreSQL wrote more than {_STDOUT_KEPT >> 20} MB about the file",
+                hint="its table of contents is not one that junkie can use: take another backup",
+                code="backup_unreadable",
+            )
+    return b"".join(pieces)
 
 
 @asynccontextmanager
