@@ -265,12 +265,12 @@ async def _make(scratch: Scratch, needs: Needs, name: str, url: "DatabaseUrl", m
     async with _connected(scratch.url) as connection:
         there = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
         if scratch.makes_role:
-            made.append(name)
             await connection.execute(f"CREATE ROLE {quoted(name)} {_BARE} PASSWORD '{url.password}'")
+            made.append(name)
         for role in needs.roles:  # named by row security policies; without any right
             if role not in there:
-                made.append(role)
                 await connection.execute(f"CREATE ROLE {quoted(role)} NOLOGIN")
+                made.append(role)  # not before: one that somebody else makes meanwhile is not ours to drop
         await connection.execute(_create_database(name, url.role, needs.origin.encoding, major))
     async with _connected(scratch.url.with_database(name)) as connection:
         owner = quoted(url.role)
