@@ -455,7 +455,8 @@ def export(
         )
         flush_answer()  # before it is said how many there are
     if as_json:
-        return print_json({"path": str(done.path), "memories": done.memories})
+        return print_json({"path": str(done.path), "memories": done.memories}, done.warnings)
+    show_warnings(done.warnings)
     return note(none_yet("memories", done.table_missing) if done.table_missing else f"exported {_count(done.memories)}")
 
 

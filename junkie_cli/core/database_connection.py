@@ -63,6 +63,39 @@ def _ignore(_: bytes) -> None:
 connect_utils.protocol = SimpleNamespace(Protocol=Protocol)
 
 
+def _from_bytes(value: Any) -> Any:
+    """A value of a server without an encoding, read as UTF-8; each byte that is none becomes a lone surrogate."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("latin-1").decode("utf-8", "surrogateescape")
+    return [_from_bytes(item) for item in value] if isinstance(value, list) else value
+
+
+def _as_bytes(value: Any) -> Any:
+    """What `_from_bytes` takes back: a text whose characters are the bytes of UTF-8."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return [_as_bytes(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class _ByteRecord(asyncpg.Record):  # type: ignore[misc]
+    """A row of a server without an encoding."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return _from_bytes(super().__getitem__(key))
+
+    def __iter__(self) -> Any:
+        return map(_from_bytes, super().__iter__())
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return _from_bytes(super().get(key, default))
+
+    def values(self) -> Any:
+        return map(_from_bytes, super().values())
+
+    def items(self) -> Any:
+        return [(name, _from_bytes(value)) for name, value in super().items()]
+
+
 class Connection(asyncpg.Connection):  # type: ignore[misc]
     """asyncpg's connection, held to what a pooler in transaction mode can do, and to an end when it is interrupted."""
 
@@ -70,6 +103,17 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     _limits = ""
     keeps_statements = False
     """Whether statements are prepared once and kept (`keep_statements`)."""
+    reads_bytes = False
+    """Whether the database has no encoding (SQL_ASCII): bytes that are not UTF-8 come as lone surrogates."""
+
+    async def read_bytes(self) -> None:
+        """Take and give any bytes as text, which the server itself does not look into.
+
+        To a client that speaks UTF-8 such a server refuses every row with a byte that is not. The only setting that
+        outlives a transaction, and one that poolers keep for each client, as they keep what clients start with.
+        """
+        await self.execute("SET client_encoding = 'LATIN1'")
+        self.reads_bytes = True
 
     def hold_to(self, *, read_only: bool, statement_timeout: float | None) -> None:
         """Make every transaction READ ONLY, and let no statement in one take longer than the timeout (seconds)."""
@@ -85,7 +129,29 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
         """As asyncpg's; a transaction's limits travel with its BEGIN, for no round trip of their own."""
         text = query + self._limits if query.startswith("BEGIN") and query.endswith(";") else query
+        if not arguments and self.reads_bytes:
+            text = _as_bytes(text)
         return await super().execute(text, *arguments, **options)
+
+    async def _execute(self, query: str, args: Any, *more: Any, **options: Any) -> Any:
+        if self.reads_bytes:
+            args = _as_bytes(args)
+        return await super()._execute(query, args, *more, **options)
+
+    async def _executemany(self, query: str, args: Any, *more: Any, **options: Any) -> Any:
+        if self.reads_bytes:
+            args = [_as_bytes(each) for each in args]
+        return await super()._executemany(query, args, *more, **options)
+
+    def cursor(self, query: str, *args: Any, **options: Any) -> Any:
+        """As asyncpg's."""
+        return super().cursor(query, *(_as_bytes(args) if self.reads_bytes else args), **options)
+
+    async def _copy_in(self, statement: str, *more: Any, **options: Any) -> Any:
+        return await super()._copy_in(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
+
+    async def _copy_out(self, statement: str, *more: Any, **options: Any) -> Any:
+        return await super()._copy_out(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
 
     async def keep_statements(self) -> None:
         """From here on prepare each statement once, unless a pooler may have another server do the next transaction.
@@ -101,13 +167,15 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
             self._stmt_cache_enabled = True
             self._stmt_cache.set_max_size(_MOST_STATEMENTS)
 
-    async def _get_statement(self, *query: Any, named: Any = False, **options: Any) -> Any:
+    async def _get_statement(self, query: str, *more: Any, named: Any = False, **options: Any) -> Any:
         # Even without a cache asyncpg names the statements of cursors (`__asyncpg_stmt_1__`, in every process
         # alike) and leaves them with a server connection that another client gets next. Without a name each
         # execution brings its own parse, in the same message.
         if not self.keeps_statements and named is True:
             named = ""
-        return await super()._get_statement(*query, named=named, **options)
+        if self.reads_bytes:
+            query, options["record_class"] = _as_bytes(query), _ByteRecord
+        return await super()._get_statement(query, *more, named=named, **options)
 
     def _cancel_current_command(self, *waiters: Any) -> None:
         super()._cancel_current_command(*waiters)

@@ -16,6 +16,10 @@ FIRST_BEYOND = 10**11
 each for three more digits."""
 
 _UNITS = tuple((FIRST_BEYOND * 10**zeros - 1, 10**zeros) for zeros in (0, 3, 6, 9))
+REPLACED = "\ufffd"
+"""What stands for a character that cannot be read."""
+
+_HALF = re.compile("[\ud800-\udfff]")
 DEEPEST = 100
 """Levels of a document that are read: what is deeper would end the recursion of whoever prints it."""
 
@@ -47,9 +51,13 @@ def objects(text: str | None) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """A JSON value for people: a text as it is, None as "", all else as JSON; half characters are replaced."""
-    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "replace").decode()
+    """A JSON value for people: a text as it is, None as "", all else as JSON; see `marked`."""
+    return marked(value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False))
+
+
+def marked(text: str) -> str:
+    """`text` with U+FFFD for what no stream takes: half characters, and bytes that are not UTF-8."""
+    return text if text.isascii() else _HALF.sub(REPLACED, text)
 
 
 def _whole(digits: str) -> int | str:

@@ -47,7 +47,7 @@ class Where:
 
 def encode_cursor(values: Sequence[Any]) -> str:
     """An opaque cursor of the last row's sort values."""
-    text = json.dumps(list(values), separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(list(values), separators=(",", ":"))
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import row_security, schema
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.errors import DatabaseError, ResultWarning
 from junkie_cli.core.files import awaited_file
+from junkie_cli.core.foreign import REPLACED, marked, objects
+from junkie_cli.core.memories.model import damage_of
 from junkie_cli.core.query import Where, count_of
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
@@ -29,6 +31,7 @@ class Exported:
     memories: int
     path: Path | None
     table_missing: str = ""
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 async def export_memories(
@@ -59,6 +62,7 @@ async def _export(
     on_progress: Callable[[int, int], None] | None,
 ) -> Exported:
     sink = _Sink(write)
+    broken: list[str] = []
     try:
         async with connect(settings, read_only=True) as connection, connection.transaction():
             state = await schema.inspect(connection, settings.layout)
@@ -68,14 +72,17 @@ async def _export(
             where = Where().owned_by("m.user_id", user_id)
             query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
             guess = max(int(state.table(MEMORIES).rows), 0) if user_id is None else 0
-            count = await _copy_lines(
-                connection, query, where.arguments, sink, on_progress and (lambda done: on_progress(done, guess))
-            )
+
+            def reached(done: int) -> None:
+                if on_progress:
+                    on_progress(done, guess)
+
+            count = await _copy_lines(connection, query, where.arguments, sink, broken, reached)
     except Exception:
         if sink.failure:  # a full disk or a closed pipe also ends the connection, which is not what went wrong
             raise sink.failure from None
         raise
-    return Exported(count, path)
+    return Exported(count, path, warnings=damage_of(broken))
 
 
 class _Sink:
@@ -100,22 +107,36 @@ def one_line(document: str, state: SchemaState) -> str:
     return f"translate({document}::text, E'\\n\\r', '  ')"
 
 
+def _readable(piece: bytes, broken: list[str]) -> bytes:
+    """Lines of a database without an encoding as UTF-8."""
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        lines = [marked(line.decode("utf-8", "surrogateescape")) for line in piece.split(b"\n")]
+        broken += [str(objects(line).get("memory_id")) for line in lines if REPLACED in line]
+        return "\n".join(lines).encode()
+    return piece
+
+
 async def _copy_lines(
     connection: "asyncpg.Connection[Any]",
     query: str,
     arguments: list[Any],
     sink: _Sink,
-    on_progress: Callable[[int], None] | None,
+    broken: list[str],
+    on_progress: Callable[[int], None],
 ) -> int:
-    """Copy the lines that `query` selects to `sink`, and return how many there were, as the server counted them."""
+    """Copy the lines that `query` selects to `sink`, and return how many there were, as the server counted them.
+
+    Ids of memories in which bytes had to be replaced are added to `broken`.
+    """
     done = 0
 
     async def take(piece: bytes) -> None:
         nonlocal done
-        sink.write(piece)
+        sink.write(_readable(piece, broken) if connection.reads_bytes else piece)
         done += piece.count(b"\n")
-        if on_progress:
-            on_progress(done)
+        on_progress(done)
 
     status = await connection.copy_from_query(query, *arguments, output=take, **UNQUOTED)
     if count_of(status) != done:

@@ -12,7 +12,7 @@ from junkie_cli.core import paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign import FIRST_BEYOND, scaled
-from junkie_cli.core.memories.model import Memory, columns, memory_of, text_column
+from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of, text_column
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
@@ -90,8 +90,9 @@ async def list_memories(
             return await _rows(connection, state, wanted, times, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))
-    warnings = row_security.warnings(state, MEMORIES)
-    return MemoryPage(tuple(memory_of(row) for row in found.rows), found.next, found.late, warnings=warnings)
+    memories = tuple(memory_of(row) for row in found.rows)
+    warnings = row_security.warnings(state, MEMORIES) + damaged(connection, memories)
+    return MemoryPage(memories, found.next, found.late, warnings=warnings)
 
 
 def _looking(state: SchemaState, place: Place) -> str:
@@ -258,7 +259,8 @@ async def get_memory(settings: Settings, memory_id: str) -> MemoryDetail:
         state = await schema.inspect(connection, settings.layout)
         memory = await find_memory(connection, state, memory_id)
         origin = await runs.find_by_message(connection, state, memory.user_id, memory.input)
-        return MemoryDetail(memory, origin, row_security.warnings(state, MEMORIES, SESSIONS, RUNS))
+        warnings = row_security.warnings(state, MEMORIES, SESSIONS, RUNS) + damaged(connection, [memory])
+        return MemoryDetail(memory, origin, warnings)
 
 
 async def find_memory(connection: "asyncpg.Connection[Any]", state: SchemaState, memory_id: str) -> Memory:

@@ -1,12 +1,16 @@
 """A memory as a plain value, and how its row is read in every generation of agno's tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from junkie_cli.core.foreign import as_text, document, moment
+from junkie_cli.core.errors import ResultWarning
+from junkie_cli.core.foreign import REPLACED, as_text, document, marked, moment
 from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.core.steps import number
 from junkie_cli.values import frozen
+
+_NAMED = 10
 
 
 @frozen
@@ -45,11 +49,34 @@ def memory_of(row: Mapping[str, Any]) -> Memory:
         row["user_id"],
         text_of(row["memory"]),
         topics_of(row["topics"]),
-        row["input"],
+        None if row["input"] is None else marked(row["input"]),
         row["agent_id"],
         row["team_id"],
         moment(row["created_at"]),
         moment(row["updated_at"]),
+    )
+
+
+def damaged(connection: Any, memories: Iterable[Memory]) -> tuple[ResultWarning, ...]:
+    """A warning that names the memories in which bytes were replaced; only a database without an encoding has them."""
+    if not connection.reads_bytes:
+        return ()
+    found = [each.memory_id for each in memories if REPLACED in f"{each.memory}{each.topics}{each.input}"]
+    return damage_of(found)
+
+
+def damage_of(memory_ids: Sequence[str]) -> tuple[ResultWarning, ...]:
+    """The warning about these memories; none without any."""
+    if not memory_ids:
+        return ()
+    named = ", ".join(map(marked, memory_ids[:_NAMED])) + (", ..." if len(memory_ids) > _NAMED else "")
+    count = number(len(memory_ids), "memory", "memories")
+    return (
+        ResultWarning(
+            "bytes_replaced",
+            f"bytes that are not UTF-8 were replaced by U+FFFD in {count}: {named}",
+            "the database has no encoding (SQL_ASCII): correct these texts, or move into a database of encoding UTF8",
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from junkie_cli.core import row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning, UsageError
 from junkie_cli.core.memories.listing import NEWEST, contains
-from junkie_cli.core.memories.model import Memory, columns, memory_of
+from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
 from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
@@ -67,7 +67,7 @@ async def search_memories(
         by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
         rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, on_step)
     memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
-    warnings = row_security.warnings(state, MEMORIES)
+    warnings = row_security.warnings(state, MEMORIES) + damaged(connection, memories[:limit])
     return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index, warnings=warnings)
 
 

@@ -117,7 +117,7 @@ async def _write(
 
 def _write_line(file: BinaryIO, table: str, row: str, counts: dict[str, int]) -> None:
     text = row.replace("\n", " ").replace("\r", " ")  # raw line ends stand between JSON's tokens only
-    file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode())
+    file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode("utf-8", "replace"))
     counts[table] = counts.get(table, 0) + 1
 
 

@@ -1,0 +1,100 @@
+"""A database without an encoding, with bytes that are not UTF-8: all of it is read, and what was replaced is named."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from junkie_cli.core import memories, sessions, stats, users
+from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.settings import Settings
+from tests.support.generations import FOLDER, Administration
+from tests.support.junkie import Junkie
+from tests.support.postgres import execute
+
+BYTES = "convert_from('\\xe9'::bytea, 'SQL_ASCII')"  # é in Latin 1
+
+
+@pytest.fixture(params=["2.9-then-3.1", "3.1"])
+def settings(
+    request: pytest.FixtureRequest, postgres_server: ScratchServer, admin: Administration
+) -> Iterator[Settings]:
+    name = f"ascii_{request.param}"
+    execute(postgres_server, f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    try:
+        execute(postgres_server, (FOLDER / f"agno-{request.param}.sql").read_text("utf-8"), name)
+        execute(
+            postgres_server,
+            "INSERT INTO ai.user_memories (memory_id, memory, topics, user_id, input, created_at, updated_at) VALUES"
+            f" ('latin', ('\"caf' || {BYTES} || '\"')::jsonb, ('[\"t' || {BYTES} || '\"]')::jsonb, 'ada',"
+            f" 'in' || {BYTES}, 1, 9000000000), ('utf', '\"café 漢字\"', '[]', 'ada', 'é', 1, 9000000001),"
+            f" ('id', '\"x\"', '[]', 'ren' || {BYTES}, NULL, 1, 1);"
+            f"INSERT INTO ai.agent_sessions (session_id, session_type, user_id, session_data, created_at) VALUES"
+            f" ('s' || {BYTES}, 'team', 'ren' || {BYTES}, ('{{\"session_name\": \"n' || {BYTES} || '\"}}')::jsonb, 1)",
+            name,
+        )
+        yield admin.settings(postgres_server.url.with_database(name))
+    finally:
+        execute(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def test_memories_are_read_and_named(settings: Settings, admin: Administration) -> None:
+    page = await memories.list_memories(settings, MemoryFilter("ada"))
+    found = {memory.memory_id: memory for memory in page.memories}
+    assert (found["latin"].memory, found["latin"].topics, found["latin"].input) == (
+        "caf\ufffd",
+        ("t\ufffd",),
+        "in\ufffd",
+    )
+    assert (found["utf"].memory, found["utf"].input) == ("café 漢字", "é")
+    (warning,) = page.warnings
+    assert (warning.code, warning.message.endswith("in 1 memory: latin")) == ("bytes_replaced", True)
+    assert [m.memory_id for m in (await memories.search_memories(settings, "café")).memories] == ["utf"]
+    assert (await memories.get_memory(settings, "latin")).warnings
+    assert not (await memories.get_memory(settings, "utf")).warnings
+    path = admin.folder / "all.jsonl"
+    done = await memories.export_memories(settings, path=path)
+    assert [warning.code for warning in done.warnings] == ["bytes_replaced"]
+    lines = {row["memory_id"]: row for row in map(json.loads, path.read_text("utf-8").splitlines())}
+    assert lines["latin"]["memory"] == "caf\ufffd"
+    assert lines["utf"]["memory"] == "café 漢字"
+
+
+async def test_everything_else_works(settings: Settings, admin: Administration) -> None:
+    page = await users.list_users(settings, limit=2)
+    names = [user.user_id for user in page.users]
+    while page.next:
+        page = await users.list_users(settings, limit=2, after=page.next)
+        names += [user.user_id for user in page.users]
+    odd = next(name for name in names if name and name.startswith("ren"))
+    assert [m.memory_id for m in (await memories.list_memories(settings, MemoryFilter(odd))).memories] == ["id"]
+    listed = await sessions.list_sessions(settings, limit=1)
+    while listed.next:
+        listed = await sessions.list_sessions(settings, limit=1, after=listed.next)
+    await stats.collect_stats(settings)
+    await users.export_user(settings, odd, admin.folder / "odd.jsonl")
+    assert (await memories.add_memory(settings, "zoe", "trinkt Tee – 漢字")).memories[0].memory == "trinkt Tee – 漢字"
+    assert (await memories.edit_memory(settings, "latin", "café")).memories[0].memory == "café"
+    assert (await memories.clear_memories(settings, "ada")).remaining == 0
+    await memories.undo(settings)
+    assert (await users.erase_user(settings, "ada")).remaining == 0
+
+
+def test_the_commands_say_so(settings: Settings, junkie: Junkie, tmp_path: Path) -> None:
+    assert settings.postgres_url is not None
+    env = {"POSTGRES_URL": settings.postgres_url.libpq()}
+    for words in (("memories", "list"), ("memories", "export")):
+        done = junkie.run(*words, env=env).ok()
+        assert "caf\ufffd" in done.stdout
+        assert "replaced by U+FFFD in" in done.stderr and "latin" in done.stderr
+    for command in (
+        "users list",
+        "sessions list",
+        "stats",
+        "memories history",
+        "memories list -n 1",
+        "sessions list --json",
+    ):
+        junkie.run(*command.split(), env=env).ok()
