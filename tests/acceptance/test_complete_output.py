@@ -16,6 +16,7 @@ import pytest
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make
 from tests.support.junkie import SCRIPT, Junkie, Result
+from tests.support.mounts import device
 from tests.support.needs import need_root
 
 ROWS = 3000
@@ -135,12 +136,6 @@ async def test_a_pipe_that_does_not_block_gets_everything(bot: Junkie, admin: Ad
 
 
 # --- -o FILE ----------------------------------------------------------------------------------------------------------
-
-
-def device(path: Path, minor: int) -> Path:
-    need_root("device files")
-    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
-    return path
 
 
 @pytest.mark.parametrize("command", ["memories export", "users export ada", "users erase ada --yes --receipt"])

@@ -1,6 +1,11 @@
-"""Programs that see other files than everybody else, in a mount namespace of their own; for Junkie.run's `prefix`."""
+"""Programs that see other files than everybody else, in a mount namespace of their own; for Junkie.run's `prefix`.
 
+And copies of device files, so that the machine's own are left alone.
+"""
+
+import os
 import shlex
+import stat
 from pathlib import Path
 
 from tests.support.needs import need_root
@@ -20,3 +25,10 @@ def _after(*mounts: str) -> list[str]:
     need_root("a mount namespace")
     script = "\n".join((*mounts, 'exec "$@"'))
     return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
+
+
+def device(path: Path, minor: int) -> Path:
+    """A copy of /dev/null (3), /dev/zero (5) or /dev/full (7)."""
+    need_root("device files")
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+    return path

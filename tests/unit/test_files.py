@@ -16,6 +16,7 @@ from junkie_cli.core.files import (
     complete_file,
     is_standard_output,
 )
+from tests.support.mounts import device
 from tests.support.needs import need_root
 
 NOBODY = 65534
@@ -24,13 +25,6 @@ NOBODY = 65534
 def write(path: Path, content: bytes = b"new\n") -> None:
     with complete_file(path) as file:
         file.write(content)
-
-
-def device(path: Path, minor: int) -> Path:
-    """A copy of /dev/null (3), /dev/zero (5) or /dev/full (7); the machine's own are left alone."""
-    need_root("device files")
-    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
-    return path
 
 
 def mode(path: Path) -> int:
