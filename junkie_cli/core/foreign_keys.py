@@ -226,12 +226,15 @@ def require_planned(gone: Mapping[tuple[str, str], int], planned: Mapping[tuple[
             )
 
 
-async def follow(connection: "asyncpg.Connection[Any]", going: Sequence[Going]) -> Consequences:
+async def follow(
+    connection: "asyncpg.Connection[Any]", going: Sequence[Going], keys: Sequence[ForeignKey] | None = None
+) -> Consequences:
     """What deleting the rows of `going` would do besides, in the caller's transaction; nothing is deleted.
 
-    Raises DatabaseError where rows that a cascade reaches cannot be counted by this database user.
+    `keys` are all foreign keys, where they were read already. Raises DatabaseError where rows that a cascade reaches
+    cannot be counted by this database user.
     """
-    keys = await read(connection)
+    keys = await read(connection) if keys is None else keys
     order = _children_first(dict.fromkeys(each.table for each in going), keys)
     concerned = _reachable({each.table for each in going}, keys)
     if not concerned:

@@ -315,3 +315,72 @@ async def test_the_receipt_names_what_cannot_be_found_by_owner(written_by: Make,
         assert searched not in text
     dry = await users.erase_user(admin.settings(url), "bob", dry_run=True)
     assert dry.unsearchable == done.unsearchable
+
+
+# --- several applications' sessions, and those that a restore moved aside ---------------------------------------------
+
+SECOND = """
+CREATE TABLE {0}.chats (LIKE ai.agent_sessions INCLUDING ALL);
+CREATE TABLE {0}.turns (LIKE ai.agent_sessions_runs INCLUDING ALL);
+INSERT INTO {0}.chats SELECT * FROM ai.agent_sessions;
+INSERT INTO {0}.turns SELECT * FROM ai.agent_sessions_runs;
+ALTER TABLE {0}.turns ADD FOREIGN KEY (session_id) REFERENCES {0}.chats ON DELETE CASCADE;
+"""
+
+
+def renamed(sessions: str, own_runs: str) -> str:
+    return SECOND.replace("chats", sessions).replace("turns", own_runs)
+
+
+@pytest.mark.parametrize("names", [("agno_sessions", "agno_runs"), ("chats", "turns")])
+@pytest.mark.parametrize(("place", "whole"), [("ai", False), ("ai_before_20261201", True)])
+async def test_every_shared_session_is_known_by_its_structure(
+    written_by: Make, admin: Administration, names: tuple[str, str], place: str, whole: bool
+) -> None:
+    url = written_by("3.1")
+    sessions, own_runs = names
+    await admin.do(url, f"CREATE SCHEMA IF NOT EXISTS {place}", renamed(sessions, own_runs).format(place))
+    others = f"SELECT count(*) FROM {place}.{own_runs} WHERE user_id IS DISTINCT FROM 'ada'"
+    owner = f"SELECT user_id FROM {place}.{sessions} WHERE session_id = 'channel-7'"
+    before = await admin.value(url, others)
+    assert await admin.value(url, owner) == "ada"
+    done = await users.erase_user(admin.settings(url), "ada", whole_database=whole)
+    assert (done.remaining, done.problems, done.shared_sessions) == (0, (), 2)
+    counts = done.erased if place == "ai" else done.elsewhere
+    label = "" if place == "ai" else f"{place}."
+    assert counts[f"{label}{own_runs}"] == done.erased["agent_sessions_runs"]
+    assert counts[f"{label}{sessions}"] == done.erased["agent_sessions"]
+    assert await admin.value(url, others) == before
+    assert await admin.value(url, owner) == "bob"
+    for table in names:
+        assert await admin.value(url, f"SELECT count(*) FROM {place}.{table} WHERE user_id = 'ada'") == 0
+
+
+@pytest.mark.parametrize("generation", ["2.2", "2.9"])
+async def test_runs_in_the_old_column_of_a_schema_that_was_moved_aside(
+    written_by: Make, admin: Administration, generation: str
+) -> None:
+    url = written_by(generation)
+    await admin.do(
+        url,
+        "CREATE SCHEMA ai_before_1",
+        "CREATE TABLE ai_before_1.agent_sessions AS SELECT * FROM ai.agent_sessions",
+    )
+    done = await users.erase_user(admin.settings(url), "ada", whole_database=True)
+    assert done.elsewhere["ai_before_1.agent_sessions.runs"] == done.erased["agent_sessions.runs"]
+    left = "SELECT string_agg(s::text, '|' ORDER BY session_id) FROM {}.agent_sessions s"
+    assert await admin.value(url, left.format("ai_before_1")) == await admin.value(url, left.format("ai"))
+
+
+async def test_an_export_has_of_other_shared_sessions_what_is_about_the_person(
+    written_by: Make, admin: Administration
+) -> None:
+    url = written_by("3.1")
+    await admin.do(url, SECOND.format("ai"))
+    file = admin.folder / "ada.jsonl"
+    await users.export_user(admin.settings(url), "ada", file)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    of = {table: sorted(str(line["row"]) for line in lines if line["table"] == table) for table in ("chats", "turns")}
+    assert of["chats"] == sorted(str(line["row"]) for line in lines if line["table"] == "agent_sessions")
+    assert of["turns"] == sorted(str(line["row"]) for line in lines if line["table"] == "agent_sessions_runs")
+    assert of["turns"]

@@ -32,6 +32,15 @@ def own_tables(state: SchemaState) -> list[OwnTable]:
     ]
 
 
+def of_sessions(state: SchemaState) -> list[str]:
+    """Tables of the schema whose rows name a session and no user: they go with the session."""
+    return [
+        name
+        for name, table in sorted(state.tables.items())
+        if "session_id" in table.columns and "user_id" not in table.columns and not table.is_view
+    ]
+
+
 def searched(state: SchemaState) -> tuple[str, ...]:
     """Every table in which rows of a person may be: those that name a user or a session, and our own."""
     naming = (name for name, table in state.tables.items() if {"user_id", "session_id"} & set(table.columns))

@@ -24,6 +24,7 @@ from junkie_cli.core.schema import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBS
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.core.users import belongings, elsewhere, unsearchable
+from junkie_cli.core.users.session_tables import SessionTables, applications
 from junkie_cli.values import field as value_field
 from junkie_cli.values import frozen
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 PROMPT_HISTORY = "prompt history"
 SPOOL = "spool"
-_SCOPE = "pg_temp.junkie_erase"
 
 
 @frozen
@@ -78,6 +78,7 @@ class _Work:
     user_id: str
     tell: Tell = unheard
     outside: Sequence[Going] = ()
+    others: list[SchemaState] = field(default_factory=list)
     erased: dict[str, int] = field(default_factory=dict)
     elsewhere: dict[str, int] = field(default_factory=dict)
     references: dict[str, int] = field(default_factory=dict)
@@ -94,18 +95,36 @@ class _Work:
         other people's rows, or where rows stand in the way.
         """
         await journal.mark_writer(self.connection, "erase")
-        if self.state.has(SESSIONS):
-            await self._find_sessions()
-        going = [*self._going(), *self.outside]
+        keys = await foreign_keys.read(self.connection)
+        sessions = [
+            SessionTables(self.connection, application, self.user_id, place)
+            for place, application in enumerate(
+                application for state in (self.state, *self.others) for application in applications(state, keys)
+            )
+        ]
+        self.say("sessions in which this person spoke")
+        for each in sessions:
+            await each.find()
+        going = list(self._going(sessions))
         self.say("rows that reference what goes")
-        consequences = await foreign_keys.follow(self.connection, going)
+        consequences = await foreign_keys.follow(self.connection, going, keys)
         consequences.require_unblocked()
         consequences.require_own()
-        if self.state.has_runs_column:
-            await self._old_runs()
+        for each in sessions:
+            await each.strip_old_runs()
         await self._delete(going, consequences)
-        if self.state.has(SESSIONS):
-            await self._pass_on()
+        self.say("shared sessions, which are passed on")
+        for each in sessions:
+            await each.pass_on()
+            self.shared_sessions += each.shared
+            for name, count in each.counts.items():
+                self._add((each.state.schema, name), count)
+            await each.drop()
+
+    def _add(self, table: tuple[str, str], count: int) -> None:
+        inside = table[0] == self.state.schema
+        counts, name = (self.erased, table[1]) if inside else (self.elsewhere, label(table))
+        counts[name] = counts.get(name, 0) + count
 
     async def _delete(self, going: Sequence[Going], consequences: Consequences) -> None:
         """Delete the rows, those that reference others first, and see that no others went."""
@@ -120,86 +139,23 @@ class _Work:
         gone = {table: count - before.get(table, 0) for table, count in after.items()}
         foreign_keys.require_planned(gone, planned)
         for table, count in planned.items():
-            inside = table[0] == self.state.schema
-            counts = self.erased if inside else self.elsewhere
-            counts[table[1] if inside else label(table)] = count
+            self._add(table, count)
         self.references = consequences.references(self.state.schema)
 
-    def _going(self) -> Iterator[Going]:
-        """This person's rows in the schema."""
-        arguments = [self.user_id]
-        if self.state.has(SESSIONS):
-            mine = f"(SELECT c.session_id FROM {_SCOPE} c WHERE NOT c.shared) AND $1::text IS NOT NULL"
-            if self.state.has(RUNS):
-                own = "r.run_id IN (SELECT o.run_id FROM pg_temp.junkie_erase_runs o) AND $1::text IS NOT NULL"
-                yield Going((self.state.schema, self.state.name(RUNS)), own, arguments, "$1::text", "r")
-            for name, table in self.state.tables.items():
-                if "session_id" in table.columns and "user_id" not in table.columns:
-                    condition = f"t.session_id::text IN {mine}"
-                    yield Going((self.state.schema, name), condition, arguments, "$1::text")
-            yield Going(
-                (self.state.schema, self.state.name(SESSIONS)), f"s.session_id IN {mine}", arguments, "$1::text", "s"
-            )
+    def _going(self, sessions: Sequence[SessionTables]) -> Iterator[Going]:
+        """This person's rows: sessions and runs, what names such a session and no user, and own rows elsewhere."""
+        arguments, taken = [self.user_id], {(each.state.schema, name) for each in sessions for name in each.names}
+        for each in sessions:
+            yield from each.going()
+        for state in (self.state, *self.others):
+            mine = [each.mine for each in sessions if each.state.schema == state.schema]
+            named = " OR ".join(f"t.session_id::text IN {ids}" for ids in mine)
+            for name in belongings.of_sessions(state) if mine else ():
+                yield Going((state.schema, name), f"({named}) AND $1::text IS NOT NULL", arguments, "$1::text")
         for own_table in belongings.own_tables(self.state):
-            yield Going((self.state.schema, own_table.name), own_table.condition, arguments, "$1::text")
-
-    async def _find_sessions(self) -> None:
-        self.say("sessions in which this person spoke")
-        await self.connection.execute(
-            f"CREATE TEMP TABLE junkie_erase ON COMMIT DROP AS SELECT * FROM {belongings.sessions(self.state)} c",
-            self.user_id,
-        )
-        await self.connection.execute(f"ANALYZE {_SCOPE}")
-        if self.state.has(RUNS):
-            await self._find_runs()
-
-    async def _find_runs(self) -> None:
-        """Own runs, and the runs they began."""
-        table = self.state.qualified(RUNS)
-        await self.connection.execute(
-            "CREATE TEMP TABLE junkie_erase_runs ON COMMIT DROP AS SELECT * FROM"
-            f" {belongings.own_runs(self.state, _SCOPE)} own",
-            self.user_id,
-        )
-        own = "SELECT o.run_id FROM pg_temp.junkie_erase_runs o"
-        await self.connection.execute(
-            f"INSERT INTO pg_temp.junkie_erase_runs SELECT r.run_id FROM {_SCOPE} c JOIN {table} r"
-            f" ON r.session_id = c.session_id WHERE r.parent_run_id IN ({own})"
-        )
-        await self.connection.execute("ANALYZE pg_temp.junkie_erase_runs")
-
-    async def _old_runs(self) -> None:
-        """Own runs are taken out of the arrays of shared sessions; other sessions go whole."""
-        sessions, kind = self.state.qualified(SESSIONS), self.state.column_type(SESSIONS, "runs")
-        elements = runs.elements(self.state, "s.runs")
-        name = belongings.old_runs(self.state)
-        self.say(name)
-        own = belongings.own_run(self.state)
-        self.erased[name] = await self.connection.fetchval(
-            f"SELECT count(*) FROM {sessions} s JOIN {_SCOPE} c USING (session_id), LATERAL {elements} WHERE {own}",
-            self.user_id,
-        )
-        await self.connection.execute(
-            f"UPDATE {sessions} s SET runs = (SELECT coalesce({kind}_agg(e.run ORDER BY e.position), '[]')"
-            f" FROM {elements} WHERE NOT {own}) FROM {_SCOPE} c"
-            f" WHERE c.session_id = s.session_id AND c.shared AND {kind}_typeof(s.runs) = 'array'",
-            self.user_id,
-        )
-
-    async def _pass_on(self) -> None:
-        self.say("shared sessions, which are passed on")
-        columns = self.state.table(SESSIONS).columns
-        changes = ["user_id = CASE WHEN s.user_id = $1::text THEN c.heir ELSE s.user_id END"]
-        if "summary" in columns:
-            changes.append("summary = NULL")
-        if "session_data" in columns:
-            changes.append(f"session_data = {belongings.stripped(self.state, 'session_data')}")
-        done = await self.connection.execute(
-            f"UPDATE {self.state.qualified(SESSIONS)} s SET {', '.join(changes)} FROM {_SCOPE} c"
-            " WHERE c.session_id = s.session_id AND c.shared",
-            self.user_id,
-        )
-        self.shared_sessions = count_of(done)
+            if (self.state.schema, own_table.name) not in taken:
+                yield Going((self.state.schema, own_table.name), own_table.condition, arguments, "$1::text")
+        yield from (each for each in self.outside if each.table not in taken)
 
 
 # --- one person -------------------------------------------------------------------------------------------------------
@@ -270,7 +226,13 @@ async def _erase(
     erased_at = await _mark_erased(connection, state, user_id)
     on_step("looking for tables outside the schema")
     outside = await elsewhere.find(connection, state.schema, user_id, delete=whole_database)
-    work = _Work(connection, state, user_id, on_step, outside=outside.rows if whole_database else ())
+    work = _Work(connection, state, user_id, on_step)
+    if whole_database:
+        work.outside = outside.rows
+        for name in sorted({each.table[0] for each in outside.rows}):
+            other = await schema.inspect(connection, state.layout.within(name))
+            row_security.require_all_rows(other, *belongings.searched(other))
+            work.others.append(other)
     await work.run()
     if not whole_database:
         work.elsewhere |= await elsewhere.count(connection, outside.rows)
@@ -420,7 +382,6 @@ async def apply_erasures(
             await _mark_erased(connection, state, user_id)
             work = _Work(connection, state, user_id)
             await work.run()
-            await connection.execute("DROP TABLE IF EXISTS pg_temp.junkie_erase, pg_temp.junkie_erase_runs")
             done[user_id] = {table: count for table, count in work.erased.items() if count}
         await _keep_ledger(connection, state, wanted)
     return done

@@ -5,19 +5,21 @@ a session that others speak in too only what is about this person is written.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from junkie_cli.core import prompt_history, row_security, runs, schema
+from junkie_cli.core import foreign_keys, prompt_history, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import awaited_file, told
+from junkie_cli.core.foreign_keys import ForeignKey
 from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, unheard
 from junkie_cli.core.users import belongings
 from junkie_cli.core.users.erasing import PROMPT_HISTORY, SPOOL, spooled
+from junkie_cli.core.users.session_tables import applications
 from junkie_cli.values import frozen
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ async def export_user(
         ):
             state = await schema.inspect(connection, settings.layout)
             row_security.require_all_rows(state, *belongings.searched(state), undone="nothing was exported")
-            for table, query in _queries(state):
+            for table, query in _queries(state, await foreign_keys.read(connection)):
                 on_step(f"exporting {table}")
                 await _write(connection, file, table, query, user_id, counts, on_progress)
             for waiting in await spooled(connection, state, user_id):
@@ -66,13 +68,20 @@ async def export_user(
     return ExportedUser(user_id, path, counts)
 
 
-def _queries(state: SchemaState) -> Iterator[tuple[str, str]]:
+def _queries(state: SchemaState, keys: Iterable[ForeignKey]) -> Iterator[tuple[str, str]]:
     """Table and SQL of its rows as JSON text."""
+    found = applications(state, keys)
+    taken = {application.name(table) for application in found for table in (SESSIONS, RUNS)}
     for table in belongings.own_tables(state):
-        source = state.qualified(table.name)
-        yield table.name, f"SELECT row_to_json(t)::text AS row FROM {source} t WHERE {table.condition}"
-    if not state.has(SESSIONS):
-        return
+        if table.name not in taken:
+            source = state.qualified(table.name)
+            yield table.name, f"SELECT row_to_json(t)::text AS row FROM {source} t WHERE {table.condition}"
+    for application in found:
+        yield from _of_sessions(application)
+
+
+def _of_sessions(state: SchemaState) -> Iterator[tuple[str, str]]:
+    """As `_queries`, of one application's sessions and runs."""
     sessions, scope = state.qualified(SESSIONS), belongings.sessions(state)
     own = ("session_id", "user_id", "session_data", "summary")
     shared = ", ".join(f"s.{name}" for name in own if state.has_column(SESSIONS, name))
