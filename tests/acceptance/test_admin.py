@@ -77,7 +77,7 @@ def test_no_table_no_rows_no_server_no_database(junkie: Junkie, database: Databa
     assert (none.exit_code, none.stdout) == (4, "")
     assert "no database yet" in none.stderr
     missing = on(junkie, database).run("memories", "list").ok()
-    assert (missing.stdout, missing.stderr) == ("", "no memories: agno has not made its table in this schema yet\n")
+    assert (missing.stdout, missing.stderr) == ("", "no memories: there is no table user_memories in schema ai yet\n")
     on(junkie, written_by("3.1"))
     assert junkie.run("memories", "list", "-u", "nobody").ok().stderr == "no memories\n"
     away = junkie.run("memories", "list", "--json", env={"POSTGRES_URL": "postgresql://u:secret@127.0.0.1:1/x"})
