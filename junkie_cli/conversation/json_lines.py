@@ -5,7 +5,18 @@ from dataclasses import asdict
 from typing import Any
 
 from junkie_cli.conversation.notices import Notices
-from junkie_cli.core.chat import AnswerComplete, ChatEvent, Delta, Done, Failed, Memory, Reasoning, Tool, Warning
+from junkie_cli.core.chat import (
+    AnswerComplete,
+    ChatEvent,
+    Delta,
+    Done,
+    Failed,
+    Memory,
+    Reasoning,
+    Tool,
+    Waiting,
+    Warning,
+)
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.output import print_json
 
@@ -40,8 +51,8 @@ class JsonView:
                 self.warn(message)
             case Done():
                 self._finish(event)
-            case Failed() | AnswerComplete():
-                pass  # `done` says it
+            case Failed() | AnswerComplete() | Waiting():
+                pass  # `done` reports it; waiting is for a person
 
     def announce(self, message: str) -> None:
         """Tell it to the program, and to a person who looks at stderr."""

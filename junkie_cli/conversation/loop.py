@@ -23,7 +23,7 @@ from junkie_cli.conversation.signs import sign
 from junkie_cli.conversation.slash import Misspelt, Run, Say, parse
 from junkie_cli.conversation.turns import Turn
 from junkie_cli.conversation.view import PlainView, TerminalView, View
-from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Warning
+from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Waiting, Warning
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.reporting import set_reporter
 from junkie_cli.core.settings import Settings
@@ -49,6 +49,9 @@ class Loop:
         self._turn: Turn | None = None
         self._stop: Callable[[], object] | None = None
         self._waiting_view: View | None = None
+        self._saving_view: View | None = None
+        self._memory_model: Waiting | None = None
+        """What the extraction under way waits for."""
         self._draft = ""
         self._trouble_told = False
         self._choices_known: dict[str, list[tuple[str, str]]] = {}
@@ -195,6 +198,7 @@ class Loop:
         await self._memories_made("Ctrl-C goes on without waiting")
         view = self._view()
         view.busy("thinking")
+        self._memory_model = None
         turn = self._turn = Turn(conversation, text, view, self._after_answer)
         with self._stoppable(turn.stop):
             await turn.answered()
@@ -212,6 +216,10 @@ class Loop:
                 self._prompt.above(lambda: self._notices.memory(event, waiting))
             case Memory():
                 self._prompt.above(lambda: self._notices.memory(event))
+            case Waiting():
+                self._memory_model = event
+                if self._saving_view is not None:
+                    self._saving_view.show(event)
             case Warning(message):
                 self._prompt.above(lambda: self._notices.warn(message))
             case Done(error=JunkieError() as error):
@@ -237,7 +245,13 @@ class Loop:
         view = self._view()
         with self._stoppable(turn.stop):
             view.busy("saving memories", hint)
-            await turn.over()
+            if self._memory_model is not None:
+                view.show(self._memory_model)
+            self._saving_view = view
+            try:
+                await turn.over()
+            finally:
+                self._saving_view = None
         view.settle()
         if turn.stopped:
             self._notices.memory(Memory("pending", None, None))

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from junkie_cli.conversation.notices import Notices, folded
 from junkie_cli.conversation.screen import Screen
 from junkie_cli.conversation.signs import sign, write
-from junkie_cli.core.chat import AnswerComplete, ChatEvent, Delta, Done, Failed, Memory, Reasoning, Tool, Warning
+from junkie_cli.core.chat import (
+    AnswerComplete,
+    ChatEvent,
+    Delta,
+    Done,
+    Failed,
+    Memory,
+    Reasoning,
+    Tool,
+    Waiting,
+    Warning,
+)
 from junkie_cli.look import is_terminal
 from junkie_cli.text import Gate, cut, one_line
 
@@ -62,6 +73,8 @@ class TerminalView:
         self._markdown: MarkdownStream | None = None
         self._thought = ""
         self._busy = self._hint = ""
+        self._waits_for = ""
+        """What a model that was asked and is still silent may be doing."""
         self._since = 0.0
         self._drawn_at = 0.0
         self._cost = 0.0
@@ -71,7 +84,7 @@ class TerminalView:
         """Show that something takes its time."""
         self._hint = hint
         if what != self._busy:
-            self._busy, self._since = what, time.monotonic()
+            self._busy, self._since, self._waits_for = what, time.monotonic(), ""
         self._draw()
 
     def show(self, event: ChatEvent) -> None:
@@ -83,6 +96,8 @@ class TerminalView:
                 self._think(self._thought_gate.feed(text))
             case Tool(name, status):
                 self._tool(name, status)
+            case Waiting():
+                self._wait(event)
             case Warning(message):
                 self.warn(message)
             case Memory():
@@ -135,7 +150,13 @@ class TerminalView:
 
     def _think(self, text: str) -> None:
         self._thought = (self._thought + text)[-_THOUGHT_CHARACTERS:]
+        self._waits_for = ""
         self.busy("thinking")
+
+    def _wait(self, event: Waiting) -> None:
+        what = _waited_for(event)
+        if what != self._waits_for:
+            self._waits_for, self._since = what, time.monotonic()
 
     def _tool(self, name: str, status: str) -> None:
         name = one_line(name)
@@ -193,7 +214,10 @@ class TerminalView:
         frames = sign(look, "frames")
         frame = frames[int(time.monotonic() / _SPIN_SECONDS) % len(frames)]
         patient = waited >= _PATIENCE_SECONDS
-        words = f"{frame} {self._busy}" + (f" {waited} s" if patient else "")
+        if patient and self._waits_for:
+            words = f"{frame} {self._busy}, waiting {waited} s for {self._waits_for}"
+        else:
+            words = f"{frame} {self._busy}" + (f" {waited} s" if patient else "")
         hint = self._hint or ("Ctrl-C stops" if patient else "")
         words += f" {sign(look, 'separator')} {hint}" if hint else ""
         thought = folded(self._thought, columns - 2)[-_THOUGHT_LINES:] if self._thought.strip() else []
@@ -203,6 +227,13 @@ class TerminalView:
         if self._later is not None:
             self._later.cancel()
             self._later = None
+
+
+def _waited_for(event: Waiting) -> str:
+    provider, model = one_line(event.provider), one_line(event.model)
+    if event.loading:
+        return f"{provider} to load {model}"
+    return f"{provider} to load or read the prompt" if event.local else provider
 
 
 class PlainView:
@@ -230,6 +261,8 @@ class PlainView:
                 self.settle()
             case Failed():
                 self.broken("the answer is incomplete")
+            case Waiting():
+                self._wait.show(event)
             case _:
                 if is_terminal(self._answer):
                     self._end_line()

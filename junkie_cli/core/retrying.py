@@ -42,7 +42,12 @@ _OUTAGES = frozenset(
     {
         *("provider_address", "provider_dns", "provider_forbidden", "provider_key", "provider_missing"),
         *("provider_model", "provider_quota", "provider_rate_limited", "provider_refused", "provider_tls"),
-        *("provider_unreachable", "provider_timeout", "bound_seconds"),  # a slow model is slow with every message
+        *(
+            "provider_loading",
+            "provider_unreachable",
+            "provider_timeout",
+            "bound_seconds",
+        ),  # a slow model is slow with every message
     }
 )
 

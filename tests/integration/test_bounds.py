@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from agno.models.message import Message
 
+from junkie_cli.core.chat import Waiting
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.core.team.bounds import Bounds, Budget
@@ -149,6 +150,37 @@ async def test_an_extraction_slower_than_before_works_and_is_streamed(
         said = (await say(conversation, "I like tea.")).ok()
     assert said.memories == [("added", "User likes tea")]
     assert all(request.streams for request in model.requests)
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_loads_its_model_is_waited_for(database: DatabaseUrl, model: ModelServer) -> None:
+    loading = [HttpError(503, "Loading model") for _ in range(3)]
+    model.queue(*loading, Text("Here I am."))
+    async with talking(settings_for(database, model, AGENT_RETRIES="0"), memory=False) as conversation:
+        said = (await say(conversation, "Hi.")).ok()
+    waits = [event for event in said.events if isinstance(event, Waiting)]
+    assert [(event.loading, event.local, event.model) for event in waits] == [
+        (False, True, "scripted-model"),
+        *[(True, True, "scripted-model")] * 3,
+    ]
+    assert said.warnings == []
+
+
+async def test_loading_ends_too(database: DatabaseUrl, model: ModelServer) -> None:
+    model.script = lambda request: HttpError(503, "Loading model")
+    async with talking(settings_for(database, model, MODEL_TIMEOUT="1", MEMORY_TIMEOUT="1")) as conversation:
+        said = await say(conversation, "Hi.")
+    assert said.failures == ["provider_loading"]
+    assert [entry["set_aside"] for entry in await pending(database)] == [False]
+
+
+async def test_an_extraction_reports_what_it_waits_for(database: DatabaseUrl, model: ModelServer) -> None:
+    async with talking(settings_for(database, model)) as conversation:
+        said = (await say(conversation, "Hi.")).ok()
+    kinds = [type(event).__name__ for event in said.events]
+    assert kinds.index("AnswerComplete") < len(kinds) - 1 - kinds[::-1].index("Waiting")
 
 
 # --- the bounded call itself ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, Memory, Warning
+from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, Memory, Waiting, Warning
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.settings import Settings, load_settings
 from junkie_cli.core.url import DatabaseUrl
@@ -68,7 +68,7 @@ class Said:
 
     def kinds(self) -> list[str]:
         """Names of the events, pieces of text counted as one."""
-        names = [type(event).__name__ for event in self.events]
+        names = [type(event).__name__ for event in self.events if not isinstance(event, Waiting)]
         return [name for place, name in enumerate(names) if place == 0 or names[place - 1] != name]
 
     def ok(self) -> "Said":

@@ -12,7 +12,7 @@ from junkie_cli.conversation.json_lines import JsonView
 from junkie_cli.conversation.notices import Notices
 from junkie_cli.conversation.screen import Screen
 from junkie_cli.conversation.view import PlainView, TerminalView
-from junkie_cli.core.chat import AnswerComplete, Delta, Done, Failed, Memory, Reasoning, Tool, Usage, Warning
+from junkie_cli.core.chat import AnswerComplete, Delta, Done, Failed, Memory, Reasoning, Tool, Usage, Waiting, Warning
 from junkie_cli.core.errors import ProviderError
 from junkie_cli.look import Look
 from tests.support.person import PseudoTerminal
@@ -31,6 +31,33 @@ def terminal() -> Iterator[PseudoTerminal]:
 def on_terminal(terminal: PseudoTerminal) -> TerminalView:
     screen = Screen(terminal.stream, Look(colour=True, styles=True, motion=True))
     return TerminalView(screen, Notices(screen, terminal.stream))
+
+
+async def test_a_long_wait_names_what_is_waited_for(terminal: PseudoTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("junkie_cli.conversation.view.time.monotonic", lambda: now)
+    view = on_terminal(terminal)
+    view.busy("thinking")
+    view.show(Waiting("qwen2.5", "gpu.local:8080", local=True, loading=False))
+    now += 4.5
+    view.busy("thinking")
+    assert terminal.picture.screen[0].endswith("thinking")  # a short wait needs no words
+    now += 7.5
+    view.busy("thinking")
+    assert terminal.picture.screen[0][2:] == "thinking, waiting 12 s for gpu.local:8080 to load or rea…"
+    view.show(Waiting("qwen2.5", "gpu.local:8080", local=True, loading=True))
+    now += 6
+    view.busy("thinking")
+    assert "waiting 6 s for gpu.local:8080 to load qwen2.5" in terminal.picture.screen[0]
+    view.show(Reasoning("Tea?"))
+    now += 6
+    view.busy("thinking")
+    assert "waiting" not in terminal.picture.screen[0]
+    view.show(Waiting("gpt", "Groq", local=False, loading=False))
+    now += 6
+    view.busy("thinking")
+    assert terminal.picture.screen[0][2:] == "thinking, waiting 6 s for Groq · Ctrl-C stops"
+    view.settle()
 
 
 async def test_an_answer_with_all_that_can_happen_reads_from_top_to_bottom(terminal: PseudoTerminal) -> None:

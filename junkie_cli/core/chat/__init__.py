@@ -18,6 +18,7 @@ from junkie_cli.core.chat.events import (
     Status,
     Tool,
     Usage,
+    Waiting,
     Warning,
     memory_event,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "TablesNeededError",
     "Tool",
     "Usage",
+    "Waiting",
     "Warning",
     "memory_event",
 ]

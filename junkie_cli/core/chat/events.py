@@ -2,7 +2,7 @@
 
 The order within one turn is fixed: any number of `Delta`, `Reasoning`, `Tool` and `Warning`; `Failed` when the answer
 broke off; `AnswerComplete` once the answer is whole and stored and memories are about to be extracted; `Memory` for
-each change; and exactly one `Done`, always last.
+each change; and exactly one `Done`, always last. `Waiting` may come anywhere before it.
 """
 
 from junkie_cli.core.errors import JunkieError
@@ -24,6 +24,7 @@ __all__ = [
     "Status",
     "Tool",
     "Usage",
+    "Waiting",
     "Warning",
 ]
 
@@ -40,6 +41,20 @@ class Reasoning:
     """The next piece of what the model thought aloud before it answered."""
 
     text: str
+
+
+@frozen
+class Waiting:
+    """A model was asked and has not begun to answer; for a screen, which can show what takes its time.
+
+    `provider` is for people; `local` when it is on this machine or a private network, where models are loaded when
+    they are first asked; `loading` when the server reports that it is doing so.
+    """
+
+    model: str
+    provider: str
+    local: bool
+    loading: bool
 
 
 @frozen
@@ -114,7 +129,7 @@ class Done:
     error: JunkieError | None
 
 
-ChatEvent = Delta | Reasoning | Tool | Memory | Warning | Failed | AnswerComplete | Done
+ChatEvent = Delta | Reasoning | Tool | Waiting | Memory | Warning | Failed | AnswerComplete | Done
 
 
 @frozen

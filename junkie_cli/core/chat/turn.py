@@ -24,6 +24,7 @@ from junkie_cli.core.chat.events import (
     Reasoning,
     Tool,
     Usage,
+    Waiting,
     Warning,
     memory_event,
 )
@@ -31,6 +32,7 @@ from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.journal import LEASE, ErasedError, Pending, storable
 from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, note_failure
+from junkie_cli.core.team import call_log
 from junkie_cli.core.team.bounds import Bounds, Budget, spending
 from junkie_cli.core.team.call_log import CallEvent, CallLog, Retry, record_calls
 from junkie_cli.core.team.engine import TeamEngine
@@ -212,6 +214,13 @@ class TurnRunner:
         if isinstance(event, Retry):
             soon = "" if event.seconds <= 1 else f" in {ceil(event.seconds)} s"
             self._emit(Warning(f"{event.error.message}; trying again{soon}"))
+        else:
+            self._report_wait(event)
+
+    def _report_wait(self, event: CallEvent) -> None:
+        if isinstance(event, call_log.Waiting):
+            endpoint = event.choice.endpoint
+            self._emit(Waiting(event.choice.model, endpoint.label, endpoint.is_local, event.loading))
 
     def _interrupted(self, turn: Turn, status: str) -> None:
         turn.run = unended_run(
@@ -303,7 +312,10 @@ class TurnRunner:
         assert hero.memory is not None
         assert isinstance(self._engine.records, Records)
         async with hero.extracting:
-            extraction = await hero.memory.extract(turn.user_id, turn.message, turn.context, turn.memories, turn.began)
+            with record_calls(self._report_wait):
+                extraction = await hero.memory.extract(
+                    turn.user_id, turn.message, turn.context, turn.memories, turn.began
+                )
             completed = pending.pending_id if pending and extraction.error is None else None
             made = await self._engine.records.commit_memories(
                 extraction.changes, completed, by="team", began=turn.began

@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from junkie_cli.core.errors import SettingsError
+from junkie_cli.core.setting_values import is_local_address
 from junkie_cli.core.settings import Settings
 from junkie_cli.values import field, frozen
 
@@ -28,6 +29,11 @@ class Endpoint:
     key_source: str = ""
     is_groq: bool = False
     is_rehearsal: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine or a private network."""
+        return not self.is_rehearsal and is_local_address(self.url)
 
     @property
     def has_key(self) -> bool:

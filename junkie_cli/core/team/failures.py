@@ -84,6 +84,15 @@ def _refusal_from_body(status: int | None, body: object, retry_after: float | No
     return Refusal(status, "", inner if isinstance(inner, str) else "", retry_after)
 
 
+def is_loading(error: Exception) -> bool:
+    """Whether the server answered that it is still loading the model: llama.cpp does, with status 503."""
+    return isinstance(error, openai.APIStatusError) and _reports_loading(refusal_of(error))
+
+
+def _reports_loading(refusal: Refusal) -> bool:
+    return refusal.status == 503 and "loading" in refusal.words.lower()
+
+
 def parse_retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks to wait: a number, or a date; None when it is neither."""
     if not value:
@@ -208,6 +217,12 @@ def _rate_limited(refusal: Refusal, choice: Choice, said: Iterable[str]) -> Mode
 
 
 def _unavailable(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    if _reports_loading(refusal):
+        return ModelError(
+            f"{choice.endpoint.label} is still loading {choice.model}",
+            hint="try again when it is loaded, or raise MODEL_TIMEOUT",
+            code="provider_loading",
+        )
     return ModelError(
         f"{choice.endpoint.label} has a failure of its own ({refusal.status}){_words(refusal, choice, said)}",
         hint="try again in a while" + ("; https://groqstatus.com tells more" if choice.endpoint.is_groq else ""),

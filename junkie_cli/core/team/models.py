@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NoReturn
 
 import httpx2
@@ -52,6 +53,7 @@ class Patience:
     retries: int
 
 
+_LOADING_PAUSE = 0.5  # seconds between two questions whether a model is loaded
 _PATIENCE = Patience(5, 60, 60, 2)
 
 
@@ -184,15 +186,22 @@ class ProviderModel(OpenAILike):
         return ModelResponse(content=text, provider_data=named)
 
     async def _create(self, call: Call, request: Mapping[str, Any], messages: list[Message]) -> Any:
-        """Send the request, again while that can help and patience lasts: never after the first byte of an answer."""
+        """Send the request, again while that can help and patience lasts: never after the first byte of an answer.
+
+        A server that reports that it is loading the model is waited for as long as one that is silent.
+        """
         clock = asyncio.get_running_loop()
         last_start = clock.time() + self.patience.total
+        loaded = clock.time() + (self.patience.read or inf)
         waits = httpx2.Timeout(self.patience.read, connect=self.patience.connect)
         while True:
             try:
                 answer = await self._send(request, waits)
             except (openai.APIConnectionError, openai.APIStatusError) as error:
                 call.status = error.status_code if isinstance(error, openai.APIStatusError) else None
+                if failures.is_loading(error) and clock.time() < loaded:
+                    await self._loading(call)
+                    continue
                 seconds = _retry_delay(error, call)
                 if seconds is None or call.retries >= self.patience.retries or clock.time() + seconds > last_start:
                     raise
@@ -202,6 +211,10 @@ class ProviderModel(OpenAILike):
                 return answer
             call.retries += 1
             await asyncio.sleep(seconds)
+
+    async def _loading(self, call: Call) -> None:
+        report(Waiting(self.part, call.choice, loading=True))
+        await asyncio.sleep(_LOADING_PAUSE)
 
     async def _send(self, request: Mapping[str, Any], waits: httpx2.Timeout) -> Any:
         """One request, by the client's call for paths that it has no method for.
