@@ -129,10 +129,9 @@ class Loop:
             self._screen.print(*last)
 
         self._prompt.above(tell)
-        self._retry(conversation)
 
     def _retry(self, conversation: Conversation) -> None:
-        """Make up for pending memories behind the prompt, and tell what comes of it above."""
+        """Extract pending memories behind the prompt, after an answer, and show what comes of it above."""
         conversation.retry_behind(lambda event: self._prompt.above(lambda: self._notices.memory(event)))
 
     async def _ready(self) -> Conversation | None:

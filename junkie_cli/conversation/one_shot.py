@@ -28,8 +28,9 @@ async def answer(settings: Settings, options: Options, message: str, view: View,
             settings, options, ask=_asking(view) if interactive else None, on_progress=_from_any_thread(view.note)
         )
         async with conversation:
-            conversation.retry_behind()
             done = await _turn(conversation, message, view)
+            if done.error is None:
+                await _retry_earlier(conversation, view)
     finally:
         view.settle()
     if done.error is not None:
@@ -59,6 +60,13 @@ async def _turn(conversation: Conversation, message: str, view: View) -> Done:
         raise lost
     assert ended is not None  # it is the last event of every turn
     return ended
+
+
+async def _retry_earlier(conversation: Conversation, view: View) -> None:
+    """Extract what earlier messages left pending and is due: after the answer, which it would otherwise delay."""
+    view.busy("saving memories of earlier messages", "Ctrl-C leaves them pending")
+    conversation.retry_behind()
+    await conversation.retried()
 
 
 def _show(view: View, event: ChatEvent) -> Exception | None:

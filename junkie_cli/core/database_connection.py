@@ -37,17 +37,20 @@ class Protocol(protocol.Protocol):  # type: ignore[misc]
         super().__init__(address, connected, *arguments)
         self._connected = connected
         self._head = b""
-        self.data_received: Callable[[bytes], None] = (
-            self._look
-        )  # in this object alone, until it has looked: later data take no detour
+        self._recognised = False
+        self.data_received: Callable[[bytes], None] = self._look
 
     def _look(self, data: bytes) -> None:
+        if self._recognised:  # uvloop keeps the method that it found first
+            super().data_received(data)
+            return
         self._head += data
         length = int.from_bytes(self._head[1:5], "big")
         if self._head[0] not in _FIRST or (len(self._head) >= 5 and not 4 <= length <= _LONGEST_FIRST):
             self._refuse()
         elif len(self._head) >= 5:
-            del self.data_received
+            self._recognised = True
+            self.data_received = super().data_received  # asyncio's loop looks it up each time: no detour there
             self.data_received(self._head)
 
     def _refuse(self) -> None:

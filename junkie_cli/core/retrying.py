@@ -5,16 +5,17 @@ different ones), made outside any, and committed together with its strike-off: w
 Loads nothing heavy itself.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from junkie_cli.core import journal, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.journal import AppliedChange, ErasedError, Pending
+from junkie_cli.core.journal import LEASE, AppliedChange, ErasedError, Pending
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.spool import Spool, identity
 from junkie_cli.core.team.opening import open_team
@@ -202,13 +203,35 @@ async def _extract(engine: "TeamEngine", records: "Records", entry: Pending, don
     async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
         assert hero.memory is not None
         known = await records.known(entry.user_id, entry.message)
-        extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, entry.created_at)
+        async with leased(records, entry.pending_id):
+            extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, entry.created_at)
         done.refused += extraction.reached_out
         completed = entry.pending_id if extraction.error is None else None
         made = await records.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
     done.changes += made or ()
     if extraction.error is not None:
         raise extraction.error
+
+
+@asynccontextmanager
+async def leased(records: "Records", pending_id: str | None) -> AsyncIterator[None]:
+    """Keep a pending extraction, if it is one, this process' own while a slow model is at it."""
+    if pending_id is None:
+        yield
+        return
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            with suppress(DatabaseError):
+                await records.renew_lease(pending_id, LEASE)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait({renewing})
 
 
 async def note_failure(records: "Records", pending_id: str, error: JunkieError) -> bool:

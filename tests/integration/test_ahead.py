@@ -141,6 +141,7 @@ class Process:
 
     async def speaks(self) -> None:
         assert self._process.stdout is not None
+        assert await asyncio.to_thread(self._process.stdout.readline) == "Waiting\n"
         assert await asyncio.to_thread(self._process.stdout.readline) == "Delta\n"
 
     def kill(self) -> None:
@@ -192,7 +193,7 @@ async def test_without_memory_the_message_alone_is_kept(database: DatabaseUrl, m
     await come_due(database)
     async with talking(settings_for(database, model), session_id="talk", memory=False) as conversation:
         conversation.retry_behind()
-        await conversation._retrying_over()
+        await conversation.retried()
         assert [exchange.status for exchange in await conversation.history()] == ["CANCELLED"]
 
 
@@ -534,7 +535,7 @@ async def test_what_a_bot_has_running_is_not_touched(database: DatabaseUrl, mode
         await rows(database, "UPDATE ai.agent_sessions_runs SET status = 'RUNNING', updated_at = 1")
         await retry_memories(settings, everything=True)
         conversation.retry_behind()
-        await conversation._retrying_over()
+        await conversation.retried()
         assert [exchange.status for exchange in await conversation.history()] == ["RUNNING"]
 
 

@@ -78,7 +78,7 @@ def test_turns_end_without_a_word_of_python_or_agno(database: DatabaseUrl, model
     with start(SCRIPT, "I like tea.", "Good.", env=environment(database, model), strict=True) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert set(out.split()) == {"Tool", "Delta", "AnswerComplete", "Memory", "Done"}
+    assert set(out.split()) == {"Waiting", "Tool", "Delta", "AnswerComplete", "Memory", "Done"}
     assert err == ""
 
 
@@ -90,6 +90,7 @@ async def test_ended_in_mid_answer_it_is_stored_and_marked(
     model.queue(slow)
     with start(SCRIPT, "Count.", env=environment(database, model), strict=True) as process:
         assert process.stdout is not None
+        assert process.stdout.readline() == "Waiting\n"
         assert process.stdout.readline() == "Delta\n"
         process.send_signal(number)
         out, err = process.communicate(timeout=60)

@@ -256,7 +256,7 @@ async def behind(conversation: Conversation) -> list[tuple[str, str | None]]:
     """What comes of one pass behind the conversation."""
     told: list[Memory] = []
     conversation.retry_behind(told.append)
-    await conversation._retrying_over()
+    await conversation.retried()
     return [(event.action, event.memory) for event in told]
 
 

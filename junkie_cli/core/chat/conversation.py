@@ -1,7 +1,7 @@
 """One person's conversation with the team: opened once, then turn after turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,6 +16,7 @@ from junkie_cli.core.chat.events import (
     Warning,
     memory_event,
 )
+from junkie_cli.core.chat.turn_events import RunningTurn, TurnEvents
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.journal import MemoryChange, storable
 from junkie_cli.core.owners import check_id
@@ -39,6 +40,9 @@ NO_JOURNAL = (
 
 _SEE = {"memory": "see /memories, or junkie memories list", "session": "see /sessions, or junkie sessions list"}
 
+LONGEST_MESSAGE = 8 * 2**20
+"""Characters of one message: more than any model reads."""
+
 MOST_ASKED = 1000
 """Extractions that one `/retry` makes; how many are left is told."""
 
@@ -46,17 +50,20 @@ MOST_ASKED = 1000
 class Conversation:
     """A conversation of `user_id`; make it with `open`, end it with `close` (or use it as `async with`).
 
-    All of it belongs to the event loop that opened it. One turn at a time: `send` raises UsageError while another
-    turn is under way.
+    All of it belongs to the event loop that opened it (a process may have several loops, each with conversations of its
+    own), and ends with `close`: everything raises UsageError elsewhere and afterwards. One turn at a time.
     """
 
     def __init__(self, engine: "TeamEngine", user_id: str, session_id: str, notes: tuple[str, ...]) -> None:
         self._engine = engine
-        self._turn: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._turn: RunningTurn | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._why: tuple[MemoryEntry, ...] = ()
         self._unstored: list[Unstored] = []
         self._told_cap: set[str] = set()
+        self._told_cut: set[str] = set()
         self.user_id = user_id
         self.session_id = session_id
         self.notes = notes
@@ -111,56 +118,79 @@ class Conversation:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
-    async def send(self, message: str) -> AsyncIterator[ChatEvent]:
-        """One turn. Never raises for a provider or database failure: `Done.error` and `Warning` tell it.
+    def send(self, message: str) -> TurnEvents:
+        """One turn, as an async iterator of its events; it begins with the first of them.
+
+        Never raises for a provider or database failure: `Done.error` and `Warning` report it. Raises UsageError while
+        another turn is under way, for a message that is empty or longer than LONGEST_MESSAGE, after `close`, and in
+        another event loop.
 
         Cancelling the task that iterates, or leaving the loop early, stores what was streamed so far, marked
-        CANCELLED, before it goes on; during extraction the turn is already stored and the extraction stays pending.
-        A second cancellation leaves at once. `stop` does the same while the events go on to `Done`.
+        CANCELLED; during extraction the turn is already stored and the extraction stays pending. The next `send` waits
+        for that. A second cancellation leaves at once. `stop` does the same while the events go on to `Done`.
         """
+        return TurnEvents(lambda: self._begin(message))
+
+    def _begin(self, message: str) -> RunningTurn:
         from junkie_cli.core.chat.turn import TurnRunner
 
-        if not message.strip():
-            raise UsageError("there is nothing to send: the message is empty", hint="say something")
-        if self._turn is not None:
-            raise UsageError("another turn is under way in this conversation", hint="wait for its end, or stop it")
-        queue: asyncio.Queue[ChatEvent | None] = asyncio.Queue()
-        runner = TurnRunner(self._engine, queue.put_nowait, tell_cap=self.user_id not in self._told_cap)
-        task = self._turn = asyncio.create_task(self._run(runner, message, queue.put_nowait))
-        task.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            task.cancel()
-            try:
-                await asyncio.wait({task})
-            finally:
-                self._turn = None
-                if task.done() and not task.cancelled():
-                    task.exception()  # raised below, unless a cancellation goes on here
-                if runner.unstored is not None:
-                    self._unstored.append(runner.unstored)
-        if not task.cancelled():
-            task.result()
+        engine = self._usable()
+        check_message(message)
+        self._check_idle()
+        earlier, turn = self._turn, RunningTurn()
+        emit = turn.events.put_nowait
+        runner = TurnRunner(
+            engine,
+            emit,
+            tell_cap=self.user_id not in self._told_cap,
+            tell_cut=self.session_id not in self._told_cut,
+        )
+        ids = (self.user_id, self.session_id)
+        turn.start(asyncio.create_task(self._run(runner, ids, message, emit, earlier)))
+        turn.task.add_done_callback(lambda _: self._turn_over(turn, runner))
+        self._turn = turn
+        return turn
 
-    async def _run(self, runner: "TurnRunner", message: str, emit: Callable[[ChatEvent], None]) -> None:
+    def _turn_over(self, turn: RunningTurn, runner: "TurnRunner") -> None:
+        if self._turn is turn:
+            self._turn = None
+        if runner.unstored is not None:
+            self._unstored.append(runner.unstored)
+
+    async def _run(
+        self,
+        runner: "TurnRunner",
+        ids: tuple[str, str],
+        message: str,
+        emit: Callable[[ChatEvent], None],
+        earlier: RunningTurn | None,
+    ) -> None:
         try:
+            if earlier is not None:  # its reader has left
+                earlier.leave()
+                await asyncio.wait({earlier.task})
+            await self._retrying_over(stop=True)  # a server with one place would answer after the extraction
             stored = await self._store_earlier()
         except asyncio.CancelledError:
-            runner.done(self.user_id, self.session_id)
+            runner.done(*ids)
             return
         if stored:
             emit(Warning(f"{stored} earlier exchange(s) that could not be stored then are stored now"))
-        await runner.run(self.user_id, self.session_id, message)
+        await runner.run(*ids, message)
         if runner.turn is not None:
             self._why = runner.turn.memories
             if runner.turn.memories_left_out:
-                self._told_cap.add(self.user_id)
+                self._told_cap.add(ids[0])
+        if runner.history_cut:
+            self._told_cut.add(ids[1])
 
     def stop(self) -> bool:
-        """Stop the turn under way as Ctrl-C does; `send` goes on to its `Done`. False when there is none."""
-        return self._turn is not None and self._turn.cancel()
+        """Stop the turn under way as Ctrl-C does, from any thread; `send` goes on to its `Done`. False without one."""
+        turn = self._turn
+        if turn is None or turn.task.done():
+            return False
+        self._loop.call_soon_threadsafe(turn.task.cancel)
+        return True
 
     async def _store_earlier(self) -> int:
         """Store turns that the database did not take before, in order; those that it must not take are dropped."""
@@ -184,19 +214,29 @@ class Conversation:
 
         A provider's failure is in `Retried.error`.
         """
+        engine = self._usable()
         await self._retrying_over()
-        return await retry_owed(self._engine, self.user_id, everything=True, most=MOST_ASKED)
+        return await retry_owed(engine, self.user_id, everything=True, most=MOST_ASKED)
 
     def retry_behind(self, tell: Callable[[Memory], None] | None = None) -> None:
-        """Begin to make up, behind the conversation, for a few of this user's extractions that are due.
+        """Make up, behind the conversation, for a few of this user's extractions that are due.
 
-        Each memory that comes of it goes to `tell`. Failures are noted with the extraction and not told: it was told
-        that it is pending. Does nothing while an earlier call is still at it.
+        It begins when no turn is under way and is stopped by the next one: never are both asked of one server. Each
+        memory that comes of it goes to `tell`. Failures are noted with the extraction and not reported: it was
+        reported as pending. Does nothing while an earlier call has not ended.
         """
+        self._usable()
         if self._retrying is None or self._retrying.done():
             self._retrying = asyncio.create_task(self._retry_due(self.user_id, tell))
 
+    async def retried(self) -> None:
+        """Return when what `retry_behind` began has ended."""
+        self._usable()
+        await self._retrying_over()
+
     async def _retry_due(self, user_id: str, tell: Callable[[Memory], None] | None) -> None:
+        if self._turn is not None:
+            await asyncio.wait({self._turn.task})
         with suppress(JunkieError):
             done = await retry_owed(self._engine, user_id)
             if tell is not None and user_id == self.user_id:
@@ -213,7 +253,7 @@ class Conversation:
 
     async def memories(self, text: str | None = None) -> list[MemoryEntry]:
         """The user's memories, newest first, at most 1,000; with `text` those that contain it, in any case."""
-        return await self._engine.records.memories(self.user_id, text)
+        return await self._usable().records.memories(self.user_id, text)
 
     async def remember(self, text: str) -> MemoryEntry:
         """Write a memory in these words, without a model. Raises UsageError, ErasedError, DatabaseError."""
@@ -250,24 +290,26 @@ class Conversation:
     def _records(self) -> "Records":
         from junkie_cli.core.team.records import Records
 
-        if not isinstance(self._engine.records, Records):
+        records = self._usable().records
+        if not isinstance(records, Records):
             raise UsageError("this conversation keeps nothing", hint="begin one without --no-database")
-        return self._engine.records
+        return records
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     async def history(self, limit: int = 200) -> list[Exchange]:
         """The last exchanges of this session, oldest first."""
-        return await self._engine.records.exchanges(self.user_id, session_id=self.session_id, limit=limit)
+        return await self._usable().records.exchanges(self.user_id, session_id=self.session_id, limit=limit)
 
     async def sessions(self, limit: int = 20) -> list[SessionEntry]:
         """This user's sessions, newest first."""
-        return await self._engine.records.sessions(self.user_id, limit=limit)
+        return await self._usable().records.sessions(self.user_id, limit=limit)
 
     async def resume(self, session_id: str) -> None:
         """Go on with a session of this user; a unique prefix of its id is enough. Raises NotFoundError, UsageError."""
         self._check_idle()
-        found = await self._engine.records.session_ids(self.user_id, session_id) if session_id else []
+        records = self._usable().records
+        found = await records.session_ids(self.user_id, session_id) if session_id else []
         self.session_id = _only(found, "session", session_id)
         self._why = ()
 
@@ -286,14 +328,24 @@ class Conversation:
         self.new()
 
     def _check_idle(self) -> None:
-        if self._turn is not None:
-            raise UsageError("a turn is under way", hint="wait for its end, or stop it")
+        if self._turn is not None and not self._turn.was_left:
+            raise UsageError("another turn is under way in this conversation", hint="wait for its end, or stop it")
+
+    def _usable(self) -> "TeamEngine":
+        """The engine. Raises UsageError after `close`, and in another event loop than the one that opened it."""
+        if self._closed:
+            raise UsageError("this conversation is closed", hint="open another one")
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "this conversation belongs to another event loop", hint="open one in each loop that needs one"
+            )
+        return self._engine
 
     async def status(self) -> Status:
         """What this conversation stands on. Raises DatabaseError."""
         from junkie_cli.core.team.records import MEMORY_BUDGET
 
-        engine = self._engine
+        engine = self._usable()
         counts = await engine.records.counts(self.user_id)
         return Status(
             user_id=self.user_id,
@@ -317,9 +369,13 @@ class Conversation:
         What lies in the spool waits there. Raises DatabaseError when exchanges that were shown are lost: neither could
         be stored to the end.
         """
+        if self._closed:
+            return
+        self._usable()
+        self._closed = True
         if self._turn is not None:
-            self._turn.cancel()
-            await asyncio.wait({self._turn})
+            self._turn.leave()
+            await asyncio.wait({self._turn.task})
         await self._retrying_over(stop=True)
         try:
             await self._store_earlier()
@@ -338,6 +394,17 @@ class Conversation:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def check_message(message: str) -> None:
+    """Raises UsageError for a message that cannot be sent."""
+    if not message.strip():
+        raise UsageError("there is nothing to send: the message is empty", hint="enter some text")
+    if len(message) > LONGEST_MESSAGE:
+        raise UsageError(
+            f"the message is too long: {len(message)} characters, of at most {LONGEST_MESSAGE}",
+            hint="send it in parts, or a part of it",
+        )
 
 
 def _notes(engine: "TeamEngine") -> list[str]:

@@ -31,10 +31,10 @@ from junkie_cli.core.chat.events import (
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.journal import LEASE, ErasedError, Pending, storable
-from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, note_failure
+from junkie_cli.core.retrying import ABOUT_THIS_MESSAGE, leased, note_failure
 from junkie_cli.core.team import call_log
 from junkie_cli.core.team.bounds import Bounds, Budget, spending
-from junkie_cli.core.team.call_log import CallEvent, CallLog, Retry, record_calls
+from junkie_cli.core.team.call_log import CallEvent, CallLog, HistoryCut, Retry, record_calls
 from junkie_cli.core.team.engine import TeamEngine
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.history import TEAM_ID, unended_run
@@ -74,13 +74,16 @@ class Unstored:
 class TurnRunner:
     """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after.
 
-    With `tell_cap` a warning tells that not all memories fit into the prompt.
+    With `tell_cap` a warning tells that not all memories fit into the prompt, with `tell_cut` that the history does
+    not; `history_cut` is set when it did.
     """
 
-    def __init__(self, engine: TeamEngine, emit: Emit, *, tell_cap: bool) -> None:
+    def __init__(self, engine: TeamEngine, emit: Emit, *, tell_cap: bool, tell_cut: bool = True) -> None:
         self._engine = engine
         self._emit = emit
         self._tell_cap = tell_cap
+        self._tell_cut = tell_cut
+        self.history_cut = False
         self._answer: list[str] = []
         self._begins: list[int] = []  # where in the answer each call of the main model begins
         self._took_back = 0  # the call whose text turned out to be thoughts
@@ -214,8 +217,21 @@ class TurnRunner:
         if isinstance(event, Retry):
             soon = "" if event.seconds <= 1 else f" in {ceil(event.seconds)} s"
             self._emit(Warning(f"{event.error.message}; trying again{soon}"))
+        elif isinstance(event, HistoryCut):
+            self._report_cut(event)
         else:
             self._report_wait(event)
+
+    def _report_cut(self, cut: HistoryCut) -> None:
+        if self._tell_cut and not self.history_cut:
+            exchanges = "oldest exchange does" if cut.exchanges == 1 else f"{cut.exchanges} oldest exchanges do"
+            self._emit(
+                Warning(
+                    f"the {exchanges} not fit into the {cut.tokens:,} tokens that {cut.model} can read, and were left "
+                    "out of this conversation's history"
+                )
+            )
+        self.history_cut = True
 
     def _report_wait(self, event: CallEvent) -> None:
         if isinstance(event, call_log.Waiting):
@@ -310,16 +326,17 @@ class TurnRunner:
 
     async def _extract(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
         assert hero.memory is not None
-        assert isinstance(self._engine.records, Records)
+        records = self._engine.records
+        assert isinstance(records, Records)
         async with hero.extracting:
-            with record_calls(self._report_wait):
-                extraction = await hero.memory.extract(
-                    turn.user_id, turn.message, turn.context, turn.memories, turn.began
-                )
-            completed = pending.pending_id if pending and extraction.error is None else None
-            made = await self._engine.records.commit_memories(
-                extraction.changes, completed, by="team", began=turn.began
-            )
+            pending_id = pending.pending_id if pending else None
+            async with leased(records, pending_id):
+                with record_calls(self._report_wait):
+                    extraction = await hero.memory.extract(
+                        turn.user_id, turn.message, turn.context, turn.memories, turn.began
+                    )
+            completed = pending_id if extraction.error is None else None
+            made = await records.commit_memories(extraction.changes, completed, by="team", began=turn.began)
         for change in made or ():
             self._emit(memory_event(change))
         for sentence in _bounds_told(extraction):

@@ -28,7 +28,16 @@ class Waiting:
     loading: bool = False
 
 
-CallEvent: TypeAlias = Retry | Waiting
+@frozen
+class HistoryCut:
+    """The oldest `exchanges` of the history do not fit into the context window of `tokens` and are not sent."""
+
+    exchanges: int
+    tokens: int
+    model: str
+
+
+CallEvent: TypeAlias = Retry | Waiting | HistoryCut
 
 
 @dataclass(slots=True)
@@ -53,6 +62,7 @@ class Call:
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0
+    prompt_bytes: int = 0
     error: ModelError | None = None
     warning: ModelError | None = None
 

@@ -21,7 +21,17 @@ from junkie_cli.text import one_line
 from junkie_cli.values import frozen
 
 _KEY_LIKE = re.compile(r"\b(?:(?:gsk|sk|key)[-_]|Bearer )[\w*.-]{4,}", re.IGNORECASE)
-_TOO_LARGE = ("context_length", "context length", "context window", "too large", "too long", "maximum context")
+_OVERFLOW = (
+    *("context_length", "context length", "context window", "context size", "context_size", "maximum context"),
+    *("prompt is too long", "context the overflows", "number of tokens allowed", "reduce the length of the messages"),
+)
+_TOO_LARGE = (*_OVERFLOW, "too large", "too long")
+# The window in the words of OpenAI, vLLM, llama.cpp and LM Studio; Mistral; Anthropic; Gemini.
+_WINDOW = re.compile(
+    r"context (?:length|size|window)[^0-9]{0,30}(?P<a>[0-9,]{3,9})|(?P<b>[0-9,]{3,9}) maximum context"
+    r"|> (?P<c>[0-9,]{3,9}) maximum|tokens allowed \((?P<d>[0-9,]{3,9})",
+    re.IGNORECASE,
+)
 
 
 class ModelError(ProviderError):
@@ -89,6 +99,25 @@ def is_loading(error: Exception) -> bool:
     return isinstance(error, openai.APIStatusError) and _reports_loading(refusal_of(error))
 
 
+@frozen
+class Overflow:
+    """A prompt was longer than the model's context window, of `window` tokens where the server named it."""
+
+    window: int | None
+
+
+def overflow_of(error: Exception) -> Overflow | None:
+    """The refusal of a prompt that is too long for the model; None for any other, a limit by the minute too."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    refusal = refusal_of(error)
+    text = f"{refusal.code} {refusal.words}".lower()
+    if "per minute" in text or not any(sign in text for sign in _OVERFLOW):
+        return None
+    named = _WINDOW.search(refusal.words)
+    return Overflow(int(next(filter(None, named.groups())).replace(",", "") or 0) or None if named else None)
+
+
 def _reports_loading(refusal: Refusal) -> bool:
     return refusal.status == 503 and "loading" in refusal.words.lower()
 
@@ -127,7 +156,8 @@ def _is_too_large(refusal: Refusal) -> bool:
     if refusal.status == 413:
         return True
     text = f"{refusal.code} {refusal.words}".lower()
-    return refusal.status in {400, 422, None} and any(sign in text for sign in _TOO_LARGE)
+    signs = _TOO_LARGE if refusal.status in {400, 422, None} else _OVERFLOW
+    return any(sign in text for sign in signs) and "per minute" not in text
 
 
 def _is_quota(refusal: Refusal) -> bool:

@@ -77,4 +77,6 @@ def quiet_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
         what = f" ({type(error).__name__})" if error is not None else ""
         logging.getLogger("agno").info("%s%s", context.get("message", "event loop"), what)
 
-    (loop or asyncio.get_running_loop()).set_exception_handler(report)
+    loop = loop or asyncio.get_running_loop()
+    if loop.get_exception_handler() is None:  # one that is there belongs to the program that uses us as a library
+        loop.set_exception_handler(report)

@@ -22,10 +22,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from junkie_cli.core.extraction.methods import MethodStore
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.team import failures, guard, wire
+from junkie_cli.core.team import context_window, failures, guard, wire
 from junkie_cli.core.team.bounds import current_budget
-from junkie_cli.core.team.call_log import Call, Retry, Waiting, begin_call, report
+from junkie_cli.core.team.call_log import Call, HistoryCut, Retry, Waiting, begin_call, report
 from junkie_cli.core.team.clients import ModelClients
+from junkie_cli.core.team.context_window import ContextWindow
 from junkie_cli.core.team.endpoints import COMPOUND, Choice, Offline, choose
 from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.thinking import ThoughtSplitter
@@ -71,6 +72,7 @@ class ProviderModel(OpenAILike):
     clients: ModelClients = field(default_factory=ModelClients)
     patience: Patience = _PATIENCE
     part: str = "main"
+    window: ContextWindow = field(default_factory=ContextWindow)
 
     @property
     def _habits(self) -> MethodStore:
@@ -139,13 +141,11 @@ class ProviderModel(OpenAILike):
         """As `ainvoke_stream`, charged to the budget that is being spent; `call` holds what was found out about it."""
         thoughts = self._thought_splitter()
         with self._told(call, messages), current_budget().call(call, sum(map(len, _said(messages)))) as charge:
-            request = {"model": self.id, "messages": self._format_all_messages(messages, compressed), **parameters}
-            request |= {"stream": True, "stream_options": {"include_usage": True}}
             if metrics is not None:
                 metrics.start_timer()
             report(Waiting(self.part, call.choice))
             # Closed at once when the reader leaves (Ctrl-C): the provider stops writing, and billing.
-            async with await self._create(call, request, messages) as stream:
+            async with await self._open(call, messages, parameters, compressed) as stream:
                 call.status = stream.response.status_code
                 async for data in _chunks(stream):
                     piece = wire.split(self._piece(call, data), thoughts, call)
@@ -160,6 +160,7 @@ class ProviderModel(OpenAILike):
             if not call.closed and not wire.is_event_stream(stream.response):
                 raise failures.garbage(call.choice)
             self._judge(call)
+            self.window.learn(call.prompt_bytes, call.input_tokens)
             charge.end()
 
     @property
@@ -184,6 +185,27 @@ class ProviderModel(OpenAILike):
         call.has_text |= bool(text.strip())
         named = {name: data[name] for name in ("id", "system_fingerprint") if data.get(name)}
         return ModelResponse(content=text, provider_data=named)
+
+    async def _open(self, call: Call, messages: list[Message], parameters: Mapping[str, Any], compressed: bool) -> Any:
+        """Send the messages, without the oldest exchanges where the model cannot read them all."""
+        tools = context_window.size_of_tools(parameters)
+        if context_window.has_history(messages):
+            size = tools + context_window.size_of(messages)
+            await self.window.look_up(self.get_async_client(), call.choice, size)
+        while True:
+            kept, left_out = self.window.fit(messages, tools)
+            if left_out:
+                report(HistoryCut(left_out, self.window.tokens or 0, self.id))
+            call.prompt_bytes = tools + context_window.size_of(kept)
+            request = {"model": self.id, "messages": self._format_all_messages(kept, compressed), **parameters}
+            request |= {"stream": True, "stream_options": {"include_usage": True}}
+            try:
+                return await self._create(call, request, messages)
+            except openai.APIStatusError as error:
+                overflow = failures.overflow_of(error)
+                if overflow is None or not context_window.has_history(kept):
+                    raise
+                self.window.refused(call.prompt_bytes, overflow.window)
 
     async def _create(self, call: Call, request: Mapping[str, Any], messages: list[Message]) -> Any:
         """Send the request, again while that can help and patience lasts: never after the first byte of an answer.
@@ -353,6 +375,7 @@ def build_models(
         5, settings.memory_timeout or None, 20, min(1, settings.agent_retries)
     )
     main = _model(choices.main, clients, patience, "main", _sampling(settings, choices.main))
+    main.window = ContextWindow(settings.context_window)
     memory = _model(choices.memory, clients, memory_patience, "memory", _memory_arguments(settings, choices.memory))
     for choice in (choices.main, choices.memory):
         clients.get(choice.endpoint)  # loading the TLS context takes 23 ms: now, not between a message and its answer

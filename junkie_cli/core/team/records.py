@@ -401,6 +401,11 @@ class Records(Lookups):
         async with self._connections.transaction() as connection:
             return await journal.claim_pending(connection, self.state, user_id, passed_over)
 
+    async def renew_lease(self, pending_id: str, lease: float) -> None:
+        """Keep an extraction this process' own for `lease` seconds more."""
+        async with self._connections.transaction() as connection:
+            await journal.renew_lease(connection, self.state, pending_id, lease)
+
     async def release(self, pending_id: str) -> None:
         """Give a claim back untried. Raises DatabaseError."""
         async with self._connections.transaction() as connection:
