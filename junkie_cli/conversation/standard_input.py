@@ -6,9 +6,11 @@ import stat
 import sys
 from collections.abc import Callable
 
+from junkie_cli.core.chat.conversation import LONGEST_MESSAGE
 from junkie_cli.core.errors import UsageError
 from junkie_cli.look import is_terminal
 
+_LARGEST = LONGEST_MESSAGE  # bytes; what comes may never end
 _NOTICE_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
 
@@ -36,13 +38,20 @@ def _piped(note: Callable[[str], None], *, alone: bool) -> str:
     if not alone and not stat.S_ISREG(kind) and not _something_comes(descriptor, kind, note):
         return ""
     try:
-        data = sys.stdin.buffer.read()
+        data = sys.stdin.buffer.read(_LARGEST + 1)
     except OSError as error:
         raise UsageError(f"stdin cannot be read: {error.strerror}", hint="give a file or a pipe") from None
+    if len(data) > _LARGEST:
+        raise UsageError(
+            f"stdin holds more than {_LARGEST // 2**20} MB: too much for one message",
+            hint="send a part of it; junkie memories learn FILE extracts memories from files of any size",
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"stdin is not UTF-8 text (byte {error.start})", hint="convert it, with iconv say") from None
+        raise UsageError(
+            f"stdin is not UTF-8 text (byte {error.start})", hint="convert it, for example with iconv"
+        ) from None
 
 
 def _something_comes(descriptor: int, kind: int, note: Callable[[str], None]) -> bool:

@@ -64,6 +64,19 @@ def test_the_pipe_goes_behind_the_message_and_alone_is_the_message(
     assert provider.requests[-1].user == "from a file"
 
 
+@pytest.mark.parametrize("endless", ["yes", "cat /dev/zero"])
+def test_what_never_ends_on_stdin_is_refused(junkie: Junkie, env: dict[str, str], endless: str) -> None:
+    command = f"{endless} | {SCRIPT} chat --json; {endless} | {SCRIPT} chat 'Read this:'"
+    limits = "ulimit -v 4000000"  # kilobytes: it would be killed, and not fill the machine
+    done = subprocess.run(
+        ["sh", "-c", f"{limits}; {command}"], env=junkie.environment(env), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert '"code": "usage"' in done.stdout
+    assert "stdin holds more than 8 MB" in done.stdout
+    assert "stdin holds more than 8 MB" in done.stderr
+
+
 def test_a_pipe_left_open_by_whoever_started_us_does_not_hold_the_answer(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:
