@@ -19,7 +19,7 @@ from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.settings import Settings, load_settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
-from tests.support.model_server import Hang, HttpError, ModelServer, Text, calls
+from tests.support.model_server import Hang, HttpError, ModelServer, Text
 from tests.support.postgres import scratch_server
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
 
@@ -290,7 +290,6 @@ async def test_a_message_stops_the_retry_of_earlier_ones(database: DatabaseUrl, 
         await hanging.paused.wait()
         answered = Text("Hello.")
         model.queue(answered)
-        model.queue_memory(calls())
         (await say(conversation, "Hi.")).ok()
         await model.memory_requests[1].gone.wait()
         assert [entry["attempts"] for entry in await pending(database)] == [1]  # given back, and not as a failure
