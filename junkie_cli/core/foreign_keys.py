@@ -39,7 +39,8 @@ SELECT json_agg(json_build_object('name', k.conname, 'action', k.confdeltype::te
   'owners', (SELECT coalesce(json_agg(a.attname ORDER BY a.attname DESC), '[]') FROM pg_catalog.pg_attribute a
      WHERE a.attrelid = k.conrelid AND a.attname = ANY($1::text[]) AND NOT a.attisdropped),
   'readable', has_schema_privilege(cn.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
-  'row_security', row_security_active(c.oid)) ORDER BY cn.nspname, c.relname, k.conname)::text
+  'row_security', row_security_active(c.oid), 'lockable', has_table_privilege(p.oid, 'UPDATE'))
+  ORDER BY cn.nspname, c.relname, k.conname)::text
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
@@ -70,6 +71,7 @@ class ForeignKey:
     owners: tuple[str, ...]
     readable: bool
     row_security: bool
+    lockable: bool
 
 
 @frozen
@@ -251,7 +253,7 @@ async def follow(
         done = await connection.execute(
             f"INSERT INTO {_GOING} SELECT {each.alias}.tableoid, {each.alias}.ctid, 0, NULL,"
             f" coalesce({each.owner}, '') FROM {each.sql} WHERE {each.condition}"
-            " ON CONFLICT DO NOTHING",
+            f"{_lock(each, concerned)} ON CONFLICT DO NOTHING",
             *each.arguments,
         )
         direct[each.table] = count_of(done)
@@ -266,6 +268,12 @@ async def follow(
         order,
         direct,
     )
+
+
+def _lock(going: Going, keys: Iterable[ForeignKey]) -> str:
+    """SQL that holds the rows, so that nobody adds one that references them once they are counted."""
+    own = [key for key in keys if key.parent == going.table]
+    return f" FOR UPDATE OF {going.alias}" if own and all(key.lockable for key in own) else ""
 
 
 def _reachable(tables: set[tuple[str, str]], keys: Iterable[ForeignKey]) -> list[ForeignKey]:

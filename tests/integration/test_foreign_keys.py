@@ -1,5 +1,6 @@
 """Rows that reference what is deleted: counted first, never other people's, and undo reports what it cannot restore."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -211,6 +212,25 @@ async def test_as_commands(junkie: Junkie, written_by: Make, admin: Administrati
     refused = junkie.run("memories", "clear", "-u", "ada", "--yes", "--json")
     assert refused.exit_code == ExitCode.DATABASE
     assert refused.json()["error"]["code"] == "rows_of_others"
+
+
+async def test_a_row_that_is_being_added_is_waited_for(written_by: Make, admin: Administration) -> None:
+    """Not committed when the counting begins, it would go with the memory uncounted."""
+    url = written_by("3.1")
+    mine = await noted(admin, url, "CASCADE")
+    async with admin.connection(url) as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("INSERT INTO ai.notes (author_id, memory_id) VALUES ('bob', $1)", mine[0])
+        clearing = asyncio.create_task(memories.clear_memories(admin.settings(url), "ada"))
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        while not clearing.done() and not await admin.value(url, waits):
+            await asyncio.sleep(0.01)
+        await transaction.commit()
+    with pytest.raises(DatabaseError) as refused:
+        await clearing
+    assert refused.value.code == "rows_of_others"
+    assert await admin.value(url, "SELECT count(*) FROM ai.notes WHERE author_id = 'bob'") == 1
 
 
 # --- erasing ----------------------------------------------------------------------------------------------------------
