@@ -1,9 +1,10 @@
-"""Points in time as people give them: ISO dates and times, `2d`, `12h`, `yesterday`."""
+"""Points in time as people give them: ISO dates and times, epoch seconds, `2d`, `12h`, `yesterday`."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 from junkie_cli.core.errors import UsageError
+from junkie_cli.core.foreign import seconds_of
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _HINT = "for example 2026-01-31, 2026-01-31T18:30, 2d, 12h or yesterday"
@@ -27,6 +28,9 @@ def _covered(text: str, now: datetime | None) -> tuple[int, int]:
     try:
         if relative:
             second = int(now.timestamp()) - int(relative[1]) * _UNITS[relative[2]]
+            return second, second
+        if re.fullmatch(r"\d{9,19}", word):  # eight digits are a day of ISO-8601
+            second = seconds_of(word) or 0
             return second, second
         if word == "now":
             return int(now.timestamp()), int(now.timestamp())

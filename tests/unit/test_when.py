@@ -32,3 +32,8 @@ def test_anything_else_is_refused_with_examples(text: str) -> None:
     with pytest.raises(UsageError, match="is not a time") as caught:
         since(text)
     assert "yesterday" in caught.value.hint
+
+
+def test_epoch_seconds_and_other_units() -> None:
+    for text in ("1764547200", "1764547200000", "1764547200000000"):
+        assert since(text) == until(text) == 1_764_547_200
