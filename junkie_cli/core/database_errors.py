@@ -271,6 +271,12 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
     if error.sqlstate.startswith("08"):
         said = next((sentence for pattern, sentence in _POOLER_SENTENCES if re.search(pattern, message)), None)
         return said or (None if error.sqlstate == "08P01" else _LOST)
+    if error.sqlstate == "53100" and '"/PostgreSQL.' in message:  # the name of a segment, in every language
+        return (
+            "database_full",
+            "the shared memory of the server of {place} is full",
+            "make its /dev/shm larger (docker run --shm-size=256m, or shm_size in a compose file): the disk has room",
+        )
     return _SENTENCES.get(error.sqlstate)
 
 

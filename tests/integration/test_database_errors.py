@@ -572,6 +572,7 @@ RARE = [
     ("25P03", "terminating connection due to idle-in-transaction timeout", "database_lost", "idle"),
     ("57P04", "database dropped", "database_missing", "was dropped"),
     ("53100", "could not extend file", "database_full", "disk"),
+    ("53100", 'could not resize shared memory segment "/PostgreSQL.7" to 9 bytes', "database_full", "shared memory"),
     ("53200", "out of memory", "database_error", "out of memory"),
     ("40P01", "deadlock detected", "database_conflict", "at once"),
     ("XX001", "invalid page in block 0", "database_error", "damaged"),

@@ -21,6 +21,23 @@ def seeing(file: Path, *, at: str) -> list[str]:
     return _after(f"mount --bind {shlex.quote(str(file))} {shlex.quote(at)}")
 
 
+def read_only_but(folder: Path) -> list[str]:
+    """A program that can write into `folder` and nowhere else."""
+    place = shlex.quote(str(folder))
+    each = f"awk '{{print $2}}' /proc/mounts | grep -v -e '^/proc' -e '^/sys' -e ^{place}"
+    return _after(
+        f"mount --bind {place} {place}",
+        f'for there in $({each}); do mount -o remount,bind,ro "$there" 2>/dev/null || true; done',
+        "for there in /tmp /var/tmp /dev/shm; do if touch $there/x 2>/dev/null; then exit 99; fi; done",
+    )
+
+
+def full(folder: Path) -> list[str]:
+    """A program that finds 64 kB in `folder`, all of it taken."""
+    place = shlex.quote(str(folder))
+    return _after(f"mount -t tmpfs -o size=64k none {place}", f"cat /dev/zero 2>/dev/null >{place}/taken || true")
+
+
 def _after(*mounts: str) -> list[str]:
     need_root("a mount namespace")
     script = "\n".join((*mounts, 'exec "$@"'))

@@ -233,6 +233,12 @@ def test_a_large_log_is_cut_to_its_end(tmp_path: Path) -> None:
         ([], "embedded_start", "does not start", 1),
         (["initdb: error: directory is bad"], "embedded_start", "directory is bad", 2),
         (["FATAL:  could not write: No space left on device"], "embedded_disk_full", "is full", 1),
+        (
+            ['FATAL:  could not resize shared memory segment "/PostgreSQL.1" to 20 bytes: No space left on device'],
+            "embedded_memory_full",
+            "/dev/shm",
+            1,
+        ),
         (["PANIC:  could not write: Disk quota exceeded"], "embedded_disk_full", "is full", 1),
     ],
 )

@@ -132,7 +132,7 @@ async def open_scratch(
         newest = bundled.version if bundled else "none"
         raise Unprovable(f"it is a dump of PostgreSQL {dumped_with}, and the scratch server here is {newest}")
     settings = _SETTINGS | {"temp_file_limit": f"{limit >> 10}kB"}
-    server = embedded.ScratchServer(_parent(room, fallback), settings=settings, memory=_MEMORY)
+    server = embedded.ScratchServer(folder_with(room, fallback), settings=settings, memory=_MEMORY)
     try:
         await _start(server)
         yield await _fitting(Scratch(server.url, bundled.version, bundled, allowed, limit, server.folder), needs)
@@ -147,7 +147,7 @@ async def _start(server: embedded.ScratchServer) -> None:
         raise Unprovable(f"no scratch server starts here: {error.message}") from error
 
 
-def _parent(room: int, fallback: Path) -> Path:
+def folder_with(room: int, fallback: Path) -> Path:
     """Where the scratch server's files go: the first folder with room. Raises Unprovable when none has."""
     named = os.environ.get("TMPDIR")
     folders = [Path(folder) for folder in ([named] if named else []) + ["/var/tmp", "/tmp"]]  # noqa: S108

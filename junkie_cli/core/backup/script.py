@@ -11,12 +11,14 @@ command of its own that is hidden in rows, names or texts (`tools` takes no othe
 
 import asyncio
 import codecs
+import os
 import re
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from junkie_cli.core.backup import process
 from junkie_cli.core.backup.tools import Tools
@@ -133,7 +135,7 @@ async def apply(
     `only_schema` takes the objects of one schema out of them, without the schema itself; `voice` gets how far the file
     is read. Raises BackupError; the database is then as it was.
     """
-    with tempfile.TemporaryFile() as listing:
+    with _unnamed() as listing:
         listing.write("".join(f"{line}\n" for line in contents.lines).encode())
         listing.seek(0)
         read = _reading(archive, listing.fileno(), tools, only_schema)
@@ -142,6 +144,13 @@ async def apply(
             process.reading_told(reader.pid, archive, voice),
         ):
             await _pass_on(reader, writer, server_major, before, after)
+
+
+def _unnamed() -> IO[bytes]:
+    """A file without a name: in memory where the system can, as there may be no temporary folder to write to."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("junkie-contents", os.MFD_CLOEXEC), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _reading(archive: Path, listing: int, tools: Tools, only_schema: str | None) -> list[str | Path]:

@@ -313,6 +313,16 @@ def disk_full(folder: str) -> DatabaseError:
     )
 
 
+def memory_full() -> DatabaseError:
+    """The sentence for a /dev/shm without room, which has nothing to do with the disk."""
+    return DatabaseError(
+        "the shared memory of this machine (/dev/shm) is full, the embedded PostgreSQL cannot run without some",
+        hint="make it larger (docker run --shm-size=256m, or shm_size in a compose file), or remove what fills it;"
+        " what was stored is safe",
+        code="embedded_memory_full",
+    )
+
+
 def do_not_run(programs: str, reason: str) -> DatabaseError:
     """The sentence for programs that are missing, or not made for this system."""
     return DatabaseError(

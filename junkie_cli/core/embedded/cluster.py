@@ -25,6 +25,7 @@ from junkie_cli.core.embedded.account import (
     clean_environment,
     disk_full,
     do_not_run,
+    memory_full,
     not_yours,
     unusable,
 )
@@ -419,6 +420,8 @@ class Cluster:
     def _failure(self, code: str, what: str, lines: Sequence[str]) -> DatabaseError:
         """The sentence for a program that failed, with the last lines that it wrote."""
         told = [line.strip() for line in lines if line.strip()]
+        if any('"/PostgreSQL.' in line and "No space left on device" in line for line in told):
+            return memory_full()
         if any("No space left on device" in line or "Disk quota exceeded" in line for line in told):
             return disk_full(self.place.folder)
         marks = ("FATAL:", "PANIC:", "ERROR:", "error:")

@@ -12,6 +12,7 @@ from junkie_cli.core.backup import access, catalogue, names, proof, script, tool
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import GENERATIONS, Extension, Manifest, TableContent
+from junkie_cli.core.backup.scratch import Unprovable, folder_with
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.database import Database
     from junkie_cli.core.settings import Settings
 
+_LIKENESS = 64 << 20  # bytes of an empty server
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for writers of the old schema before the swap is given up."""
 
@@ -166,7 +168,15 @@ async def plan_into_new(
     assert manifest is not None
     schema = manifest.origin.schema
     _check_schema(manifest, settings)
-    async with embedded.ScratchServer() as likeness, open_target(likeness_of(likeness)) as (_, connection):
+    try:
+        folder = folder_with(_LIKENESS, path.parent)
+    except Unprovable as unprovable:
+        raise BackupError(
+            f"a server like the new one cannot be tried: {unprovable.reason}",
+            hint="set TMPDIR to a folder with room",
+            code="backup_no_space",
+        ) from None
+    async with embedded.ScratchServer(folder) as likeness, open_target(likeness_of(likeness)) as (_, connection):
         version = str(connection.get_settings().server_version)
         await check_fit(connection, manifest, schema)
     target = Target(
