@@ -18,7 +18,7 @@ SHORT := database schema journal memories storage chat_core_remembers
 # Set on some machines: each worker would compile everything anew, and each program that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 # Folders of tests with a target of their own.
-APART := newcomer faults benchmarks
+APART := newcomer faults benchmarks real_model
 MINUTES ?= 10
 KILLS ?= 30
 ROWS ?= 5000000
@@ -26,7 +26,7 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test newcomer check lint fix coverage faults soak bench bench-small bench-data lock docs clean
+.PHONY: help chat demo test newcomer check lint fix coverage faults soak bench bench-small bench-data lock real-model docs clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: $(VENV)/.dev ## Run every command beside its floor or peer; the ratios go
 
 bench-small: $(VENV)/.dev ## See that the benchmarks run, in small: no figure of it means anything
 	$(PYTEST) tests/benchmarks
+
+real-model: $(VENV)/.dev ## Measure extraction, before and after, with the model in MODEL=file.gguf, or at MODEL=URL
+	@$(BIN)/python -m tests.real_model $(MODEL)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
