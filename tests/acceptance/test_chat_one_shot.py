@@ -42,7 +42,7 @@ def test_the_answer_is_alone_on_stdout_and_as_the_model_wrote_it(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:
     provider.queue(calls(("calculate", {"expression": "2 + 3"})), Reasoning("hm", "# Sum\n\nIt is **5**\x1b[31m."))
-    provider.queue_memory(calls(("add_memory", {"memory": "User likes sums"})), Text("done"))
+    provider.queue_memory(calls(("add_memory", {"memory": "User likes sums"})))
     result = junkie.run("chat", "2 + 3?", env=env).ok()
     assert result.stdout == "# Sum\n\nIt is **5**\\x1b[31m.\n"
     assert "+ remembered: User likes sums" in result.stderr and "calculate" in result.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.junkie import Junkie, new_junkie
-from tests.support.model_server import Hang, HttpError, ModelServer, Text
+from tests.support.model_server import Hang, HttpError, ModelServer, nothing
 from tests.support.schemas import validate
 
 
@@ -54,7 +54,8 @@ def test_conversations_in_memories_out(junkie: Junkie) -> None:
 
 def test_at_a_terminal_the_rate_and_the_time_left_are_seen(junkie: Junkie, provider: ModelServer) -> None:
     path = talk(junkie, *(("ada", f"My {thing} is blue.") for thing in ("car", "house", "hat", "bag")))
-    slow = Text("Nothing to remember.", pause_after=0)
+    slow = nothing()
+    slow.pause_after = 0
     provider.script = lambda request: slow if "hat" in request.user else None
     child = junkie.terminal("memories", "learn", str(path), columns=120)
     child.expect(r"50%.*2 of 4.*\d+/(s|min).*ETA \d")
