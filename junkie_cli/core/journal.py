@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core import foreign_keys
-from junkie_cli.core.errors import JunkieError, LockedError
+from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError
 from junkie_cli.core.foreign import objects
 from junkie_cli.core.foreign_keys import Going
 from junkie_cli.core.query import EPOCH_NOW
@@ -21,6 +21,7 @@ from junkie_cli.core.schema import (
     CASCADES,
     HISTORY,
     MEMORIES,
+    MEMORY_COLUMNS,
     OWN_VERSIONS,
     PENDING,
     RUNS,
@@ -238,8 +239,11 @@ async def apply_changes(
 
 
 def records_history(state: SchemaState, keep_days: int) -> bool:
-    """Whether changes are written down for undo: our tables can be used, and history is kept at all."""
-    return state.has_own_tables and keep_days > 0
+    """Whether changes are written down for undo: our tables can be used, memories can be put back, and history is kept.
+
+    Before the first memory there is no table yet, and nothing stands against it.
+    """
+    return state.has_own_tables and keep_days > 0 and (not state.has(MEMORIES) or state.memories_can_be_put_back)
 
 
 @frozen
@@ -274,13 +278,14 @@ async def _apply(connection: "Connection", state: SchemaState, change: MemoryCha
 
 
 async def _insert(connection: "Connection", state: SchemaState, change: MemoryChange) -> str:
+    _require_writable(state)
     kind = state.column_type(MEMORIES, "memory")
-    dated = state.has_column(MEMORIES, "created_at")
+    times = [name for name in ("updated_at", "created_at") if name in state.table(MEMORIES).writable]
     text: str = await connection.fetchval(
         f"INSERT INTO {state.qualified(MEMORIES)} AS m"
-        f" (memory_id, user_id, memory, topics, input, agent_id, team_id, updated_at{', created_at' if dated else ''})"
-        f" VALUES ($1, $2, to_json($3::text)::{kind}, $4::text::{state.column_type(MEMORIES, 'topics')}, $5, $6, $7,"
-        f" {EPOCH_NOW}{', ' + EPOCH_NOW if dated else ''}) RETURNING row_to_json(m)::text",
+        f" ({', '.join(('memory_id, user_id, memory, topics, input, agent_id, team_id', *times))})"
+        f" VALUES ($1, $2, to_json($3::text)::{kind}, $4::text::{state.column_type(MEMORIES, 'topics')},"
+        f" {', '.join(('$5, $6, $7', *(EPOCH_NOW for _ in times)))}) RETURNING row_to_json(m)::text",
         change.memory_id,
         change.user_id or None,
         storable(change.memory or ""),
@@ -292,12 +297,25 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
     return text
 
 
+def _require_writable(state: SchemaState) -> None:
+    filled = MEMORY_COLUMNS - state.table(MEMORIES).writable.keys()
+    if filled:
+        raise DatabaseError(
+            f"PostgreSQL fills column {', '.join(sorted(filled))} of {state.schema}.{state.name(MEMORIES)} itself, so"
+            " no memory can be written there; nothing was changed",
+            hint="agno needs ordinary columns: see what the table's owner made of them",
+            code="column_generated",
+        )
+
+
 async def _update(connection: "Connection", state: SchemaState, change: MemoryChange) -> str:
+    _require_writable(state)
+    dated = f", updated_at = {EPOCH_NOW}" if "updated_at" in state.table(MEMORIES).writable else ""
     kind = state.column_type(MEMORIES, "memory")
     text: str = await connection.fetchval(
         f"UPDATE {state.qualified(MEMORIES)} AS m SET memory = coalesce(to_json($2::text)::{kind}, memory),"
         f" topics = coalesce($3::text::{state.column_type(MEMORIES, 'topics')}, topics), input = coalesce($4, input),"
-        f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id), updated_at = {EPOCH_NOW}"
+        f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id){dated}"
         " WHERE memory_id = $1 RETURNING row_to_json(m)::text",
         change.memory_id,
         None if change.memory is None else storable(change.memory),

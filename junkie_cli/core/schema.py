@@ -52,6 +52,15 @@ _ESSENTIAL: Mapping[Role, tuple[str, ...]] = {
 }
 
 
+# What junkie writes of a memory, apart from times: what somebody said, whose it is and where it came from.
+MEMORY_COLUMNS = frozenset({"memory_id", "memory", "topics", "input", "user_id", "agent_id", "team_id"})
+
+
+def literal(text: str) -> str:
+    """`text` as a quoted SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def quoted(name: str) -> str:
     """`name` as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -64,6 +73,7 @@ class Table:
     `rows` is the planner's figure, -1 when the table was never analysed. `row_security` is True where policies decide
     which rows the current user gets: whatever is counted or read there may be incomplete. `is_view` is True for a view
     or a foreign table that stands where a table of agno's is expected: it is read, and never written to.
+    PostgreSQL fills `generated` columns and `identities` (GENERATED ALWAYS) itself and takes no value for them.
     """
 
     columns: Mapping[str, str]
@@ -71,6 +81,14 @@ class Table:
     rows: float
     row_security: bool = False
     is_view: bool = False
+    generated: frozenset[str] = frozenset()
+    identities: frozenset[str] = frozenset()
+
+    @property
+    def writable(self) -> dict[str, str]:
+        """The columns that take a value, with their type."""
+        filled = self.generated | self.identities
+        return {name: kind for name, kind in self.columns.items() if name not in filled}
 
 
 @frozen
@@ -198,6 +216,11 @@ class SchemaState:
             and self.may("SELECT", OWN_VERSIONS)
         )
 
+    @property
+    def memories_can_be_put_back(self) -> bool:
+        """Whether a memory that was deleted could be inserted again as it was; undo is promised only then."""
+        return self.may("INSERT", MEMORIES) and self.table(MEMORIES).writable.keys() >= MEMORY_COLUMNS
+
     def tables_agno_3_adds(self) -> tuple[str, ...]:
         """Names of the tables that agno 3 will make here at its first write, in its order; none when all are there."""
         return tuple(self.name(table) for table in _AGNO_3_TABLES if not self.has(table))
@@ -285,6 +308,9 @@ SELECT n.oid IS NOT NULL AS exists,
       'row_security', row_security_active(c.oid), 'is_view', c.relkind NOT IN ('r', 'p'), 'columns',
       (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL) ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+      'filled', (SELECT json_object_agg(a.attname, a.attgenerated <> '') FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+           AND (a.attgenerated <> '' OR a.attidentity = 'a')),
       'privileges', (SELECT json_agg(p) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
                       WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, p))))
      FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))::text
@@ -303,22 +329,26 @@ async def inspect(connection: "asyncpg.Connection[Any]", layout: Layout) -> Sche
     async with transaction(connection):
         row = await connection.fetchrow(_INSPECT, layout.schema)
     assert row is not None
-    there = {
-        table["name"]: Table(
-            table["columns"] or {},
-            frozenset(table["privileges"] or ()),
-            table["rows"],
-            table["row_security"],
-            table["is_view"],
-        )
-        for table in json.loads(row["tables"] or "[]")
-    }
+    there = {table["name"]: _table(table) for table in json.loads(row["tables"] or "[]")}
     found = layout.found_in(there)
     _report_names(layout, found, there)
     # Views matter only where one stands for a table of agno's: what is counted or erased is in the tables.
     tables = {name: table for name, table in there.items() if not table.is_view or name in found.names.values()}
     indexes = tuple(Index(**index) for index in json.loads(row["indexes"] or "[]"))
     return SchemaState(found, row["exists"], row["may_create"], tables, indexes)
+
+
+def _table(row: Mapping[str, Any]) -> Table:
+    filled = row["filled"] or {}
+    return Table(
+        row["columns"] or {},
+        frozenset(row["privileges"] or ()),
+        row["rows"],
+        row["row_security"],
+        row["is_view"],
+        frozenset(name for name, generated in filled.items() if generated),
+        frozenset(name for name, generated in filled.items() if not generated),
+    )
 
 
 def _report_names(layout: Layout, found: Layout, there: Mapping[str, Table]) -> None:
@@ -466,7 +496,7 @@ def _memories_3(state: SchemaState) -> str:
     values = {
         "table": state.identifier(MEMORIES),
         "schema": quoted(state.schema),
-        "name": "'" + name.replace("'", "''") + "'",
+        "name": literal(name),
         "by_user": quoted(f"idx_{name}_user_id"),
         "by_created": quoted(f"idx_{name}_created_at"),
         "by_updated": quoted(f"idx_{name}_updated_at"),

@@ -195,7 +195,8 @@ async def preview_clear(
         state = await schema.inspect(connection, settings.layout)
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         database = await connection.fetchval("SELECT current_database()")
-        undo_days = settings.history_days if state.may_create or state.has_own_tables else 0
+        kept = (state.may_create or state.has_own_tables) and state.has(MEMORIES) and state.memories_can_be_put_back
+        undo_days = settings.history_days if kept else 0
         before, samples, cascaded = 0, tuple[Memory, ...](), dict[str, int]()
         missing = "" if state.has(MEMORIES) else state.name(MEMORIES)
         if state.has(MEMORIES):

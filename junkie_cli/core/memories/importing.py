@@ -25,6 +25,7 @@ from junkie_cli.core.schema import (
     TOMBSTONES,
     SchemaState,
     as_agno_stores,
+    literal,
     plain_json,
     quoted,
 )
@@ -203,11 +204,12 @@ def _same(state: SchemaState) -> str:
     """SQL: the stored row `m` says what the line `i.row` says, in every field that the line has."""
     stored = {
         name: _as_jsonb(f"m.{quoted(name)}", name, kind)
-        for name, kind in state.table(MEMORIES).columns.items()
+        for name, kind in state.table(MEMORIES).writable.items()
         if name != "memory_id"
     }
     tests = [
-        f"(NOT i.row ? '{name}' OR i.row -> '{name}' = coalesce({value}, 'null'))" for name, value in stored.items()
+        f"(NOT i.row ? {literal(name)} OR i.row -> {literal(name)} = coalesce({value}, 'null'))"
+        for name, value in stored.items()
     ]
     return f"({' AND '.join(tests)})"
 
@@ -234,8 +236,8 @@ def _update(state: SchemaState, batch: str | None) -> str:
     memories = state.qualified(MEMORIES)
     kept = {"memory_id", "user_id"}
     values = ", ".join(
-        f"{quoted(name)} = CASE WHEN i.row ? '{name}' THEN {value} ELSE m.{quoted(name)} END"
-        for name, value in as_agno_stores("r", state.table(MEMORIES).columns).items()
+        f"{quoted(name)} = CASE WHEN i.row ? {literal(name)} THEN {value} ELSE m.{quoted(name)} END"
+        for name, value in as_agno_stores("r", state.table(MEMORIES).writable).items()
         if name not in kept
     )
     if batch is None:
@@ -258,7 +260,7 @@ def _update(state: SchemaState, batch: str | None) -> str:
 
 def _insert(state: SchemaState, batch: str | None) -> str:
     memories = state.qualified(MEMORIES)
-    columns = as_agno_stores("r", state.table(MEMORIES).columns)
+    columns = as_agno_stores("r", state.table(MEMORIES).writable)
     if "created_at" in columns:  # exports of agno 2.2 lack it
         columns["created_at"] = f"coalesce(r.created_at, r.updated_at, {EPOCH_NOW})"
     insert = (

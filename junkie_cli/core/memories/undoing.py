@@ -17,7 +17,7 @@ from junkie_cli.core.memories import batches
 from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, count_of
-from junkie_cli.core.schema import CASCADES, HISTORY, MEMORIES, SchemaState, as_agno_stores, plain_json, quoted
+from junkie_cli.core.schema import CASCADES, HISTORY, MEMORIES, SchemaState, as_agno_stores, literal, plain_json, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
 from junkie_cli.values import field, frozen
@@ -250,7 +250,7 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
     `already` are those that were changed since to what they were before. A temporary table of this transaction, for
     the batch may hold every memory there is.
     """
-    memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).columns
+    memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).writable
     before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
     changed = await connection.execute(
         f"CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id, {before} AS before,"
@@ -275,13 +275,13 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
 
 
 async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
-    memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).columns
+    memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).writable
     await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND u.now IS NOT NULL"
         " AND u.before IS NULL AND m.memory_id = u.memory_id"
     )
     # A json column's text is taken as it stands: a record would write its escapes in another way.
-    raw = {name: f"coalesce(u.before -> '{name}', 'null')" for name, kind in columns.items() if kind == "json"}
+    raw = {name: f"coalesce(u.before -> {literal(name)}, 'null')" for name, kind in columns.items() if kind == "json"}
     values = as_agno_stores("r", columns) | raw
     stored = (
         "(SELECT memory_id, before, now FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u,"
@@ -292,9 +292,12 @@ async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -
     await connection.execute(
         f"UPDATE {memories} m SET {changed} FROM {stored} WHERE u.now IS NOT NULL AND m.memory_id = u.memory_id"
     )
+    # An identity is the row's own number, which something outside may have kept: it returns with the row.
+    numbers = {name: f"r.{quoted(name)}" for name in state.table(MEMORIES).identities}
+    inserted = values | numbers
     await connection.execute(
-        f"INSERT INTO {memories} ({', '.join(map(quoted, columns))}) SELECT {', '.join(values.values())}"
-        f" FROM {stored} WHERE u.now IS NULL"
+        f"INSERT INTO {memories} ({', '.join(map(quoted, inserted))}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {', '.join(inserted.values())} FROM {stored} WHERE u.now IS NULL"
     )
 
 
@@ -306,7 +309,7 @@ def _same_content(side: str, columns: Mapping[str, str]) -> str:
         if name not in _NOT_CONTENT
     }
     return " AND ".join(
-        f"(({side} -> '{name}') IS NULL OR ({side} -> '{name}')::text = coalesce({value}::text, 'null'))"
+        f"(({side} -> {literal(name)}) IS NULL OR ({side} -> {literal(name)})::text = coalesce({value}::text, 'null'))"
         for name, value in stored.items()
     )
 

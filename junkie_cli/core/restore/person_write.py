@@ -124,7 +124,7 @@ async def _write(
 async def _columns_in(connection: "asyncpg.Connection[Any]", state: SchemaState, item: Item) -> Sequence[str]:
     """The columns that the row brings; the others take their defaults."""
     brought = await connection.fetch("SELECT json_object_keys($1::text::json)", item.data)
-    known: Mapping[str, str] = state.table(item.role).columns
+    known: Mapping[str, str] = state.table(item.role).writable
     return [row[0] for row in brought if row[0] in known]
 
 

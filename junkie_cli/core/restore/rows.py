@@ -50,7 +50,7 @@ class Sides:
         """Columns of the target that the source has too, or that can be derived."""
         return tuple(
             name
-            for name in self.target.table(table).columns
+            for name in self.target.table(table).writable
             if self.source.has_column(table, name) and not (table == SESSIONS and name == "runs")
         ) + (("created_at",) if self._derived(table) else ())
 
