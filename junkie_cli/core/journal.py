@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import foreign_keys
-from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError
+from junkie_cli.core import foreign_keys, memory_ids
+from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign import objects
 from junkie_cli.core.foreign_keys import Going
 from junkie_cli.core.query import EPOCH_NOW
@@ -21,7 +21,6 @@ from junkie_cli.core.schema import (
     CASCADES,
     HISTORY,
     MEMORIES,
-    MEMORY_COLUMNS,
     OWN_VERSIONS,
     PENDING,
     RUNS,
@@ -225,8 +224,8 @@ async def apply_changes(
     await mark_writer(connection, by)
     for user_id in sorted({change.user_id or "" for change in changes}):
         await guard_user(connection, state, user_id, began=began)
-    deleted = [change.memory_id for change in changes if change.action == "deleted"]
-    cascaded = await cascades(connection, state, "m.memory_id = ANY($1::text[])", [deleted]) if deleted else {}
+    deleted = [change for change in changes if change.action == "deleted"]
+    cascaded = await cascades(connection, state, *_named(deleted)) if deleted else {}
     made = [await _apply(connection, state, change) for change in changes]
     applied = tuple(change for change in made if change is not None)
     missing = tuple(change.memory_id for change, done in zip(changes, made, strict=True) if done is None)
@@ -236,6 +235,15 @@ async def apply_changes(
         await record_cascades(connection, state, batch, cascaded)
         await prune_history(connection, state, keep_days)
     return AppliedChanges(batch, tuple(_parsed(change) for change in applied), missing, cascaded)
+
+
+def _named(changes: Sequence[MemoryChange]) -> tuple[str, list[list[str]]]:
+    """SQL with its arguments: the memory `m` is one of these, of the owner that each of them names."""
+    return (
+        "m.memory_id = ANY($1::text[]) AND (m.memory_id, coalesce(m.user_id, '')) IN"
+        " (SELECT * FROM unnest($1::text[], $2::text[]))",
+        [[change.memory_id for change in changes], [change.user_id or "" for change in changes]],
+    )
 
 
 def records_history(state: SchemaState, keep_days: int) -> bool:
@@ -257,28 +265,36 @@ class _Made:
 
 async def _apply(connection: "Connection", state: SchemaState, change: MemoryChange) -> _Made | None:
     table = state.qualified(MEMORIES)
-    row = await connection.fetchrow(
+    rows = await connection.fetch(
         f"SELECT user_id, row_to_json(m)::text AS row FROM {table} m WHERE memory_id = $1 FOR UPDATE",
         change.memory_id,
     )
-    if row is None and change.action != "added":
-        return None
-    if row is None:
+    if not rows:
+        if change.action != "added":
+            return None
         return _Made("added", change.memory_id, change.user_id, None, await _insert(connection, state, change))
-    if (row["user_id"] or None) != (change.user_id or None):
+    own = [row for row in rows if (row["user_id"] or None) == (change.user_id or None)]
+    if len(own) > 1:
+        raise memory_ids.not_unique(change.memory_id, [row["user_id"] for row in rows])
+    if not own:
         raise OwnershipError(
             f"memory {quoted_id(change.memory_id)} belongs to another user; nothing was changed",
             hint="see whose it is: junkie memories show ID",
         )
+    [row] = own
     if change.action == "deleted":
-        await connection.execute(f"DELETE FROM {table} WHERE memory_id = $1", change.memory_id)
+        await connection.execute(
+            f"DELETE FROM {table} WHERE memory_id = $1 AND coalesce(user_id, '') = $2",
+            change.memory_id,
+            change.user_id or "",
+        )
         return _Made("deleted", change.memory_id, row["user_id"], row["row"], None)
     after = await _update(connection, state, change)
     return _Made("updated", change.memory_id, row["user_id"], row["row"], after)
 
 
 async def _insert(connection: "Connection", state: SchemaState, change: MemoryChange) -> str:
-    _require_writable(state)
+    state.require_writable()
     kind = state.column_type(MEMORIES, "memory")
     times = [name for name in ("updated_at", "created_at") if name in state.table(MEMORIES).writable]
     text: str = await connection.fetchval(
@@ -297,32 +313,22 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
     return text
 
 
-def _require_writable(state: SchemaState) -> None:
-    filled = MEMORY_COLUMNS - state.table(MEMORIES).writable.keys()
-    if filled:
-        raise DatabaseError(
-            f"PostgreSQL fills column {', '.join(sorted(filled))} of {state.schema}.{state.name(MEMORIES)} itself, so"
-            " no memory can be written there; nothing was changed",
-            hint="agno needs ordinary columns: see what the table's owner made of them",
-            code="column_generated",
-        )
-
-
 async def _update(connection: "Connection", state: SchemaState, change: MemoryChange) -> str:
-    _require_writable(state)
+    state.require_writable()
     dated = f", updated_at = {EPOCH_NOW}" if "updated_at" in state.table(MEMORIES).writable else ""
     kind = state.column_type(MEMORIES, "memory")
     text: str = await connection.fetchval(
         f"UPDATE {state.qualified(MEMORIES)} AS m SET memory = coalesce(to_json($2::text)::{kind}, memory),"
         f" topics = coalesce($3::text::{state.column_type(MEMORIES, 'topics')}, topics), input = coalesce($4, input),"
         f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id){dated}"
-        " WHERE memory_id = $1 RETURNING row_to_json(m)::text",
+        " WHERE memory_id = $1 AND coalesce(user_id, '') = $7 RETURNING row_to_json(m)::text",
         change.memory_id,
         None if change.memory is None else storable(change.memory),
         None if change.topics is None else json.dumps([storable(topic) for topic in change.topics]),
         None if change.input is None else storable(change.input),
         change.agent_id,
         change.team_id,
+        change.user_id or "",
     )
     return text
 
@@ -397,6 +403,7 @@ async def delete_where(
     if batch is None:
         done = await connection.execute(f"DELETE FROM {table} WHERE {condition}", *arguments)
         return int(done.rpartition(" ")[2])
+    await memory_ids.require_distinct(connection, state, condition, arguments)
     count: int = await connection.fetchval(
         f"WITH gone AS (DELETE FROM {table} WHERE {condition} RETURNING m.*),"
         f" kept AS (INSERT INTO {state.qualified(HISTORY)} (batch, by, action, memory_id, user_id, before)"

@@ -221,6 +221,17 @@ class SchemaState:
         """Whether a memory that was deleted could be inserted again as it was; undo is promised only then."""
         return self.may("INSERT", MEMORIES) and self.table(MEMORIES).writable.keys() >= MEMORY_COLUMNS
 
+    def require_writable(self) -> None:
+        """Raise DatabaseError where PostgreSQL itself fills a column that junkie writes of a memory."""
+        filled = MEMORY_COLUMNS - self.table(MEMORIES).writable.keys()
+        if filled:
+            raise DatabaseError(
+                f"PostgreSQL fills column {', '.join(sorted(filled))} of {self.schema}.{self.name(MEMORIES)} itself, so"
+                " no memory can be written there; nothing was changed",
+                hint="agno needs ordinary columns: see what the table's owner made of them",
+                code="column_generated",
+            )
+
     def tables_agno_3_adds(self) -> tuple[str, ...]:
         """Names of the tables that agno 3 will make here at its first write, in its order; none when all are there."""
         return tuple(self.name(table) for table in _AGNO_3_TABLES if not self.has(table))
@@ -233,6 +244,18 @@ class SchemaState:
             and index.table == self.name(table)
             and _begins(index.definition, wanted)
             and " WHERE " not in index.definition
+            for index in self.indexes
+        )
+
+    @property
+    def has_unique_ids(self) -> bool:
+        """Whether the database itself keeps two memories from having one id."""
+        memories = self.name(MEMORIES)
+        return any(
+            index.valid
+            and index.table == memories
+            and index.definition.startswith("CREATE UNIQUE ")
+            and _covers(index.definition, "(memory_id)")
             for index in self.indexes
         )
 
@@ -293,6 +316,12 @@ def plain_json(expression: str) -> str:
         mended = f"regexp_replace({mended}, '{pattern}', '{replacement}', 'g')"
     suspect = rf"{expression}::text ~ '\\u(0000|[dD][89a-fA-F])'"
     return f"(CASE WHEN {suspect} THEN {mended}::json ELSE {expression} END)"
+
+
+def _covers(definition: str, columns: str) -> bool:
+    """Whether an index is on these columns and no others, for every row."""
+    _, _, rest = definition.partition(" USING btree ")
+    return (rest == columns or rest.startswith(f"{columns} ")) and " WHERE " not in rest
 
 
 def _begins(definition: str, wanted: str) -> bool:

@@ -62,8 +62,8 @@ provider.accepts model.chat model.memory model.latency database.url database.rea
 database.server database.release database.rights database.connections database.activity database.time database.replica
 schema.tables schema.version schema.row_security
 schema.junkie schema.indexes schema.bloat schema.location memory.enabled memory.roundtrip memory.pending memory.owners
-memory.sharing memory.size memory.rows backup.tools backup.age backup.space backup.ledger backup.permissions
-bot.compatibility privacy.telemetry privacy.keys"""
+memory.ids memory.sharing memory.size memory.rows backup.tools backup.age backup.space backup.ledger
+backup.permissions bot.compatibility privacy.telemetry privacy.keys"""
 
 
 def test_the_ids_are_those_that_scripts_know() -> None:

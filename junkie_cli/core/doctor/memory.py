@@ -112,6 +112,35 @@ async def _owners(context: Context) -> Finding:
 _INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
 
 
+async def _ids(context: Context) -> Finding:
+    state = context.schema
+    if not state.has(MEMORIES):
+        return ok("no memories yet")
+    if state.has_unique_ids:
+        return ok("no two memories have one id: the table's key sees to it")
+    table = state.qualified(MEMORIES)
+    async with context.connection() as connection, connection.transaction():
+        rows = await connection.fetch(
+            "SELECT memory_id, count(*) AS n, array_agg(DISTINCT coalesce(user_id, '')) AS owners,"
+            f" count(*) OVER () AS total FROM {table} GROUP BY memory_id HAVING count(*) > 1"
+            f" ORDER BY memory_id LIMIT {_NAMED_IDS}"
+        )
+    key = f"ALTER TABLE {table} ADD PRIMARY KEY (memory_id)"
+    if not rows:
+        return warning(f"{state.name(MEMORIES)} has no key: nothing keeps two memories from having one id", key)
+    named = "; ".join(
+        f"{row['memory_id']} ({row['n']} of {', '.join(repr(owner) for owner in row['owners'])})" for row in rows
+    )
+    more = "; ..." if rows[0]["total"] > len(rows) else ""
+    return failed(
+        f"{counted(rows[0]['total'], 'id is that of several memories', 'ids are those of several memories')}:"
+        f" {named}{more}",
+        f"give each an id of its own, then the table a key: UPDATE {table} SET memory_id = gen_random_uuid()::text"
+        f" WHERE memory_id = 'ID' AND user_id = 'USER'; {key}",
+        blocks=False,
+    )
+
+
 def _alike(state: SchemaState, *, utf8: bool) -> str:
     """SQL of the ids that look the same: they differ in case, in white space, or in how Unicode writes a letter."""
     plain = f"regexp_replace(u.user_id, '[[:space:]{_INVISIBLE if utf8 else ''}]', '', 'g')"
@@ -276,6 +305,9 @@ def _doubles(state: SchemaState) -> str:
     )
 
 
+_NAMED_IDS = 20
+
+
 def _with_secrets(state: SchemaState) -> str:
     return (
         f"SELECT m.memory_id FROM {state.qualified(MEMORIES)} m"
@@ -297,6 +329,7 @@ CHECKS = (
     ),
     Check("memory.pending", "Extractions left undone", _pending, _SEEN),
     Check("memory.owners", "Whose the memories are", _owners, _SEEN, limit=8, reads_all=True),
+    Check("memory.ids", "One id, one memory", _ids, _SEEN, limit=8, reads_all=True),
     Check("memory.sharing", "Sessions of several users", _sharing, _SEEN, limit=8, reads_all=True),
     Check("memory.size", "How much is remembered", _size, _SEEN, limit=8, reads_all=True),
 )

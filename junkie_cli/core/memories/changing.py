@@ -15,6 +15,7 @@ from junkie_cli.core.journal import MemoryChange
 from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories.listing import find_memory
 from junkie_cli.core.memories.model import Memory, columns, memory_of
+from junkie_cli.core.memory_ids import not_unique
 from junkie_cli.core.query import Where
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
@@ -178,6 +179,10 @@ async def _find_all(
             f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE m.memory_id = ANY($1::text[])", wanted
         )
     found = {row["memory_id"]: memory_of(row) for row in rows}
+    if len(rows) > len(found):
+        ids = [row["memory_id"] for row in rows]
+        twice = next(memory_id for memory_id in ids if ids.count(memory_id) > 1)
+        raise not_unique(twice, [row["user_id"] for row in rows if row["memory_id"] == twice])
     missing = [memory_id for memory_id in wanted if memory_id not in found]
     if missing:
         raise NotFoundError(f"no memory {', '.join(missing)}; nothing was changed", hint="see: junkie memories list")

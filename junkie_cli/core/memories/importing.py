@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, row_security, schema
+from junkie_cli.core import journal, memory_ids, row_security, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import open_to_read
@@ -175,6 +175,7 @@ async def _refuse_erased(connection: "asyncpg.Connection[Any]", state: SchemaSta
 
 
 async def _refuse_conflicts(connection: "asyncpg.Connection[Any]", state: SchemaState, overwrite: bool) -> None:
+    await memory_ids.require_unique(connection, state, "memory_id IN (SELECT memory_id FROM pg_temp.junkie_import)")
     await connection.execute(
         f"SELECT 1 FROM {state.qualified(MEMORIES)} m JOIN pg_temp.junkie_import i USING (memory_id) FOR UPDATE OF m"
     )

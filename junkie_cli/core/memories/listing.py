@@ -8,7 +8,7 @@ planner walks the updated_at index past everybody else's rows, and under 1 ms wi
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import paging, row_security, runs, schema
+from junkie_cli.core import memory_ids, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign import FIRST_BEYOND, scaled
@@ -264,13 +264,15 @@ async def get_memory(settings: Settings, memory_id: str) -> MemoryDetail:
 
 
 async def find_memory(connection: "asyncpg.Connection[Any]", state: SchemaState, memory_id: str) -> Memory:
-    """The memory with this id. Raises NotFoundError, also when the table is not there yet."""
-    row = None
+    """The memory with this id. Raises NotFoundError, also without a table, and JunkieError when several have it."""
+    rows: list[Any] = []
     if state.has(MEMORIES):
         query = f"SELECT {columns(state)} FROM {state.qualified(MEMORIES)} m WHERE m.memory_id = $1"
-        row = await connection.fetchrow(query, memory_id)
-    if row is None:
+        rows = await connection.fetch(query, memory_id)
+    if len(rows) > 1:
+        raise memory_ids.not_unique(memory_id, [row["user_id"] for row in rows])
+    if not rows:
         raise row_security.not_found(
             state, MEMORIES, f"no memory {quoted_id(memory_id)}", hint="see: junkie memories list"
         )
-    return memory_of(row)
+    return memory_of(rows[0])

@@ -191,12 +191,15 @@ def _require_history(state: SchemaState) -> None:
 # and a join of two such passes was planned as a nested loop (27,000 memories: nine minutes).
 _NET = """
 SELECT * FROM (
-  SELECT DISTINCT ON (memory_id) memory_id, user_id, first_value(before) OVER w AS before,
+  SELECT DISTINCT ON ({key}) memory_id, user_id, first_value(before) OVER w AS before,
     last_value(after) OVER w AS after
   FROM {history} WHERE batch = $1::text::uuid WINDOW w AS
-    (PARTITION BY memory_id ORDER BY change_id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) net
+    (PARTITION BY {key} ORDER BY change_id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) net
 WHERE before IS NOT NULL OR after IS NOT NULL
 """
+
+
+_SAME_MEMORY = "m.memory_id = u.memory_id AND coalesce(m.user_id, '') = coalesce(u.user_id, '')"
 
 
 async def _undo(
@@ -251,21 +254,24 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
     the batch may hold every memory there is.
     """
     memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).writable
+    # Where ids are unique, a memory that has another owner now is in the way; elsewhere both may have the id.
+    unique = state.has_unique_ids
+    key, same = ("memory_id", "m.memory_id = u.memory_id") if unique else ("memory_id, user_id", _SAME_MEMORY)
     before, after = (plain_json(side) if "json" in columns.values() else side for side in ("before", "after"))
     changed = await connection.execute(
         f"CREATE TEMP TABLE junkie_undo ON COMMIT DROP AS SELECT memory_id, user_id, {before} AS before,"
         f" {after} AS after, NULL::json AS now, true AS unchanged, false AS already"
-        f" FROM ({_NET.replace('{history}', state.qualified(HISTORY))}) net",
+        f" FROM ({_NET.format(history=state.qualified(HISTORY), key=key)}) net",
         batch,
     )
     on_step(f"comparing {number(count_of(changed), 'memory', 'memories')} with what is there now")
     await connection.execute("ANALYZE pg_temp.junkie_undo")
     await connection.execute(
-        f"WITH m AS MATERIALIZED (SELECT m.* FROM {memories} m JOIN pg_temp.junkie_undo USING (memory_id)"
+        f"WITH m AS MATERIALIZED (SELECT m.* FROM {memories} m JOIN pg_temp.junkie_undo u ON {same}"
         " FOR UPDATE OF m) UPDATE pg_temp.junkie_undo u SET now = row_to_json(m),"
         f" unchanged = u.after IS NOT NULL AND {_same_content('u.after', columns)},"
         f" already = u.before IS NOT NULL AND {_same_content('u.before', columns)} FROM m"
-        " WHERE m.memory_id = u.memory_id"
+        f" WHERE {same}"
     )
     await connection.execute(
         "UPDATE pg_temp.junkie_undo SET unchanged = false, already = before IS NULL"
@@ -278,19 +284,19 @@ async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -
     memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).writable
     await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND u.now IS NOT NULL"
-        " AND u.before IS NULL AND m.memory_id = u.memory_id"
+        f" AND u.before IS NULL AND {_SAME_MEMORY}"
     )
     # A json column's text is taken as it stands: a record would write its escapes in another way.
     raw = {name: f"coalesce(u.before -> {literal(name)}, 'null')" for name, kind in columns.items() if kind == "json"}
     values = as_agno_stores("r", columns) | raw
     stored = (
-        "(SELECT memory_id, before, now FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u,"
+        "(SELECT memory_id, user_id, before, now FROM pg_temp.junkie_undo WHERE unchanged AND before IS NOT NULL) u,"
         f" json_populate_record(NULL::{memories}, u.before) r"
     )
     # Changed in place, not deleted and inserted: what other tables reference it is not touched.
     changed = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items() if name != "memory_id")
     await connection.execute(
-        f"UPDATE {memories} m SET {changed} FROM {stored} WHERE u.now IS NOT NULL AND m.memory_id = u.memory_id"
+        f"UPDATE {memories} m SET {changed} FROM {stored} WHERE u.now IS NOT NULL AND {_SAME_MEMORY}"
     )
     # An identity is the row's own number, which something outside may have kept: it returns with the row.
     numbers = {name: f"r.{quoted(name)}" for name in state.table(MEMORIES).identities}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import runs
+from junkie_cli.core.errors import BackupError
 from junkie_cli.core.layout import Role
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
 from junkie_cli.values import frozen
@@ -89,7 +90,15 @@ async def by_id(
 ) -> dict[str, Row]:
     """Rows of `table` at one side, by key, whoever's they are."""
     sql = f"{sides.select(side, table)} WHERE t.{KEYS[table]} = ANY($1::text[])"
-    return {row["id"]: Row(**dict(row)) for row in await connection.fetch(sql, list(ids))}
+    rows = await connection.fetch(sql, list(ids))
+    found = {row["id"]: Row(**dict(row)) for row in rows}
+    if len(found) < len(rows):
+        raise BackupError(
+            f"several rows of {side.schema}.{side.name(table)} have one {KEYS[table]}, so they cannot be told apart",
+            hint="restore the whole backup, or correct the ids first: junkie doctor --only memory.ids",
+            code="restore_ids_not_unique",
+        )
+    return found
 
 
 _RUN_ROW = """json_build_object('run_id', r.run_id, 'session_id', r.session_id,
