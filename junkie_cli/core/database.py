@@ -11,6 +11,8 @@ start-up parameter beside `application_name`.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
@@ -53,6 +55,10 @@ _TRY_NEXT_HOST = frozenset(
 # What a server that is just being stopped, or just starting, answers with.
 _PASSING = frozenset({"database_refused", "database_starting", "database_lost"})
 _EMBEDDED_ATTEMPTS = 5
+_LOOK_TIMEOUT = 5.0
+
+LOCK_TIMEOUT = 30.0
+"""Seconds that a statement waits for a lock, unless the URL's `options` set lock_timeout."""
 
 # The client gives up on a statement only when the server has had the time to do so itself, and to say so.
 GRACE = 5.0
@@ -197,12 +203,14 @@ async def open_connection(
     statement_timeout: float | None = None,
     read_only: bool = False,
     application_name: str = "junkie",
+    watch_locks: bool = True,
 ) -> "asyncpg.Connection":
     """Connect to the first host of `url` that answers and fits its `target_session_attrs`.
 
     `timeout` (seconds; default: the URL's connect_timeout, else 10) bounds each host, from the look-up of its name to
-    the end of the log-in. `statement_timeout` (seconds) is set in each transaction and bounds each statement. Raises
-    DatabaseError with one of the codes in this module.
+    the end of the log-in. `statement_timeout` (seconds) is set in each transaction and bounds each statement; so is
+    LOCK_TIMEOUT for each wait for a lock, and with `watch_locks` whoever holds it is reported. Raises DatabaseError
+    with one of the codes in this module.
     """
     from junkie_cli.core.database_connection import Connection
 
@@ -227,10 +235,20 @@ async def open_connection(
                     raise
                 failures[str(host)] = error
                 continue
-            connection.hold_to(read_only=read_only, statement_timeout=statement_timeout)
+            lock_timeout = None if "lock_timeout" in dict(url.parameters).get("options", "") else LOCK_TIMEOUT
+            connection.hold_to(read_only=read_only, statement_timeout=statement_timeout, lock_timeout=lock_timeout)
             connection.keep_alive()
+            if watch_locks:
+                connection.watch_locks(partial(_second, replace(url, hosts=(host,))))
             return connection
     raise none_answered(url, failures)
+
+
+async def _second(url: DatabaseUrl) -> "asyncpg.Connection":
+    """A connection beside one that waits for a lock."""
+    return await open_connection(
+        url, timeout=_LOOK_TIMEOUT, statement_timeout=_LOOK_TIMEOUT, read_only=True, watch_locks=False
+    )
 
 
 def _arguments(url: DatabaseUrl, host: Host, application_name: str) -> dict[str, Any]:

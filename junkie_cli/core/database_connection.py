@@ -6,13 +6,15 @@ answers for a PostgreSQL.
 """
 
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
 import asyncpg  # noqa: TID253  this module is loaded when the first connection is opened
 from asyncpg import connect_utils, protocol  # noqa: TID253
+
+from junkie_cli.core.lock_watch import LockWatch
 
 CANCEL_TIMEOUT = 3.0
 """Seconds that a server has to stop a statement that was interrupted, before the connection is given up."""
@@ -104,6 +106,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
 
     _read_only = False
     _limits = ""
+    _watch: LockWatch | None = None
     keeps_statements = False
     """Whether statements are prepared once and kept (`keep_statements`)."""
     reads_bytes = False
@@ -118,11 +121,20 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         await self.execute("SET client_encoding = 'LATIN1'")
         self.reads_bytes = True
 
-    def hold_to(self, *, read_only: bool, statement_timeout: float | None) -> None:
-        """Make every transaction READ ONLY, and let no statement in one take longer than the timeout (seconds)."""
+    def hold_to(self, *, read_only: bool, statement_timeout: float | None, lock_timeout: float | None = None) -> None:
+        """Make every transaction READ ONLY, and bound its statements and its waits for locks (seconds)."""
         self._read_only = read_only
-        if statement_timeout:
-            self._limits = f" SET LOCAL statement_timeout = {max(1, round(statement_timeout * 1000))};"
+        limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
+        self._limits = "".join(
+            f" SET LOCAL {name} = {max(1, round(seconds * 1000))};" for name, seconds in limits.items() if seconds
+        )
+
+    def watch_locks(self, connect: "Callable[[], Awaitable[Connection]]") -> None:
+        """From here on report who holds a lock that a statement waits for; `connect` opens a second connection."""
+        self._watch = LockWatch(self.get_server_pid(), connect)
+
+    def _watched(self, query: str) -> AbstractContextManager[None]:
+        return self._watch.statement(query) if self._watch else nullcontext()
 
     def transaction(self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False) -> Any:
         """As asyncpg's, READ ONLY where the connection is held to it."""
@@ -134,7 +146,12 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         text = query + self._limits if query.startswith("BEGIN") and query.endswith(";") else query
         if not arguments and self.reads_bytes:
             text = _as_bytes(text)
-        return await super().execute(text, *arguments, **options)
+        with self._watched(text):
+            return await super().execute(text, *arguments, **options)
+
+    async def _do_execute(self, query: str, *arguments: Any, **options: Any) -> Any:
+        with self._watched(query):
+            return await super()._do_execute(query, *arguments, **options)
 
     async def _execute(self, query: str, args: Any, *more: Any, **options: Any) -> Any:
         if self.reads_bytes:
@@ -151,10 +168,12 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         return super().cursor(query, *(_as_bytes(args) if self.reads_bytes else args), **options)
 
     async def _copy_in(self, statement: str, *more: Any, **options: Any) -> Any:
-        return await super()._copy_in(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
+        with self._watched(statement):
+            return await super()._copy_in(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
 
     async def _copy_out(self, statement: str, *more: Any, **options: Any) -> Any:
-        return await super()._copy_out(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
+        with self._watched(statement):
+            return await super()._copy_out(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
 
     async def keep_statements(self) -> None:
         """From here on prepare each statement once, unless a pooler may have another server do the next transaction.
@@ -178,7 +197,8 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
             named = ""
         if self.reads_bytes:
             query, options["record_class"] = _as_bytes(query), _ByteRecord
-        return await super()._get_statement(query, *more, named=named, **options)
+        with self._watched(query):
+            return await super()._get_statement(query, *more, named=named, **options)
 
     def _cancel_current_command(self, *waiters: Any) -> None:
         super()._cancel_current_command(*waiters)

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.errors import DatabaseError, DatabaseLockedError
 from junkie_cli.core.url import DatabaseUrl, Host
 
 UNFIT = "database_unfit"
@@ -151,11 +151,6 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
         "{place} did not finish a statement in time",
         "look at what else runs there (junkie doctor), and try again",
     ),
-    "55P03": (
-        "database_locked",
-        "another program holds a lock that is needed in {place}",
-        "wait for it to finish (junkie doctor names long transactions), and try again",
-    ),
     "40P01": ("database_conflict", "another program changed the same rows in {place} at once", "try again"),
     "40001": ("database_conflict", "another program changed the same rows in {place} at once", "try again"),
     "25006": (
@@ -234,6 +229,9 @@ _POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
 
 def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> DatabaseError:
     """A server's ErrorResponse in our words."""
+    blockers = getattr(error, "blocked_by", "")
+    if error.sqlstate == "55P03" or (blockers and error.sqlstate == "57014"):
+        return _locked(blockers, url)
     sentence = _sentence(error)
     if sentence is None:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
@@ -243,6 +241,16 @@ def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> D
             code="database_error",
         )
     return _told(sentence, url, host)
+
+
+def _locked(blockers: str, url: DatabaseUrl | None) -> DatabaseError:
+    """A lock was not to be had in time; `blockers` are the sessions that held it, empty where they are not known."""
+    return DatabaseLockedError(
+        f"{blockers or 'another program'} held a lock that is needed in {_place(url)} for too long",
+        hint="wait for it to finish, or have its owner end it: SELECT pg_terminate_backend(PROCESS)"
+        if blockers
+        else "wait for it to finish (junkie doctor names long transactions), and try again",
+    )
 
 
 def _told(sentence: tuple[str, str, str], url: DatabaseUrl | None, host: Host | None) -> DatabaseError:

@@ -98,6 +98,13 @@ class ProviderError(JunkieError):
     default_code = "provider"
 
 
+class DatabaseLockedError(DatabaseError):
+    """Another session of the database held a lock for too long; nothing was changed."""
+
+    exit_code = ExitCode.LOCKED
+    default_code = "database_locked"
+
+
 class LockedError(JunkieError):
     """Another run holds the lock."""
 

@@ -1,0 +1,102 @@
+"""Who holds the lock that a statement waits for: asked on a second connection, for the first one can only wait.
+
+Data flows: a statement takes longer than a second -> a second connection reads `pg_blocking_pids` -> the sessions are
+reported (`core/reporting.py`), and named again by the error when PostgreSQL's `lock_timeout` ends the wait. Whatever
+goes wrong with the second connection is ignored: the command does not depend on it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.reporting import report
+
+if TYPE_CHECKING:
+    import asyncpg
+
+FIRST_LOOK = 1.0
+"""Seconds that a statement may take before somebody asks whether it waits for a lock."""
+_NEXT_LOOK = 2.0
+_NAMED = 3
+
+# The waiting session by its statement, for a pooler has numbers of its own; a role that `SET ROLE` has taken cannot see
+# statements, and finds it by its process.
+_BLOCKERS = """
+SELECT p.pid, a.usename::text AS role, left(a.application_name, 60) AS program, a.state,
+  extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds
+FROM (SELECT w.pid, coalesce(w.wait_event_type = 'Lock' AND left(w.query, 60) = left($2, 60), false) AS waits
+    FROM pg_catalog.pg_stat_activity w WHERE w.usename = session_user AND w.datname = current_database()
+      AND (w.pid = $1 OR w.wait_event_type = 'Lock' AND left(w.query, 60) = left($2, 60))
+    ORDER BY 2 DESC, w.pid = $1 DESC LIMIT 1) w
+CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(w.pid)) AS pid) p
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND p.pid <> 0 ORDER BY 1
+"""
+
+
+class LockWatch:
+    """Watches the statements of one connection. `connect` opens a second one to the same server."""
+
+    def __init__(self, process: int, connect: "Callable[[], Awaitable[asyncpg.Connection[Any]]]") -> None:
+        self._process = process
+        self._connect = connect
+        self._task: asyncio.Task[None] | None = None
+        self._watching = False
+        self.blockers = ""
+        """The sessions that held the lock when it was last asked, in words; empty where none was seen."""
+
+    @contextmanager
+    def statement(self, query: str) -> Iterator[None]:
+        """Watch a statement that runs inside; PostgreSQL's errors carry `blocked_by` then."""
+        if self._watching:  # part of a statement that is watched already
+            yield
+            return
+        self._watching, self.blockers = True, ""
+        timer = asyncio.get_running_loop().call_later(FIRST_LOOK, self._begin, query)
+        try:
+            yield
+        except Exception as error:
+            if self.blockers:
+                error.blocked_by = self.blockers  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._watching = False
+            timer.cancel()
+            if self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    def _begin(self, query: str) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._look(query))
+
+    async def _look(self, query: str) -> None:
+        connection = None
+        try:
+            connection = await self._connect()
+            while True:
+                async with connection.transaction(readonly=True):
+                    rows = await connection.fetch(_BLOCKERS, self._process, query)
+                if rows:
+                    self.blockers = _named(rows)
+                    report(f"waiting for a lock that is held by {self.blockers}")
+                await asyncio.sleep(_NEXT_LOOK)
+        except Exception:
+            return  # the statement itself reports what is wrong with the server
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+
+def _named(rows: "list[Any]") -> str:
+    named = "; ".join(_session(row) for row in rows[:_NAMED])
+    return named + (f"; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else "")
+
+
+def _session(row: Any) -> str:
+    if not row["pid"]:
+        return "a prepared transaction"
+    facts = [f"{row['program'] or 'unnamed'} of {row['role']}" if row["role"] else "", row["state"] or ""]
+    if row["seconds"] is not None:
+        facts.append(f"for {row['seconds']} s")
+    told = ", ".join(fact for fact in facts if fact)
+    return f"process {row['pid']}" + (f" ({told})" if told else "")
