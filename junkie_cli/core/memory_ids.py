@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.text import quoted_id
 
 if TYPE_CHECKING:
     import asyncpg
@@ -20,7 +21,7 @@ def not_unique(memory_id: str, owners: Sequence[str | None]) -> JunkieError:
     """What to raise for an id that several memories have; `owners` are theirs."""
     named = ", ".join("nobody" if not owner else repr(owner) for owner in owners[:_NAMED_OWNERS])
     return JunkieError(
-        f"{len(owners)} memories have the id {memory_id} (of {named}); nothing was changed",
+        f"{len(owners)} memories have the id {quoted_id(memory_id)} (of {named}); nothing was changed",
         hint="each needs an id of its own: junkie doctor --only memory.ids names them all",
         code="memory_id_not_unique",
     )

@@ -75,10 +75,11 @@ class Counter:
         await self._connection.execute("SELECT pg_stat_statements_reset()")
 
     async def statements(self) -> list[str]:
-        """Each one as often as it was sent, constants left out."""
+        """Each one as often as it was sent, constants left out, and limits that travel in the message of a BEGIN."""
         rows = await self._connection.fetch(
             "SELECT query, calls FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid"
-            " WHERE d.datname = current_database() AND query !~ 'pg_stat_statements' ORDER BY query"
+            " WHERE d.datname = current_database() AND query !~ 'pg_stat_statements|^SET LOCAL lock_timeout'"
+            " ORDER BY query"
         )
         return [row["query"] for row in rows for _ in range(row["calls"])]
 

@@ -21,6 +21,7 @@ KINDS = {
     "UsageError": (2, "usage"),
     "SettingsError": (3, "settings"),
     "DatabaseError": (4, "database"),
+    "DatabaseLockedError": (7, "database_locked"),
     "BackupError": (5, "backup"),
     "ProviderError": (6, "provider"),
     "LockedError": (7, "locked"),

@@ -112,7 +112,7 @@ async def _owners(context: Context) -> Finding:
 _INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
 
 
-async def _ids(context: Context) -> Finding:
+async def _unique_ids(context: Context) -> Finding:
     state = context.schema
     if not state.has(MEMORIES):
         return ok("no memories yet")
@@ -329,7 +329,7 @@ CHECKS = (
     ),
     Check("memory.pending", "Extractions left undone", _pending, _SEEN),
     Check("memory.owners", "Whose the memories are", _owners, _SEEN, limit=8, reads_all=True),
-    Check("memory.ids", "One id, one memory", _ids, _SEEN, limit=8, reads_all=True),
+    Check("memory.ids", "One id, one memory", _unique_ids, _SEEN, limit=8, reads_all=True),
     Check("memory.sharing", "Sessions of several users", _sharing, _SEEN, limit=8, reads_all=True),
     Check("memory.size", "How much is remembered", _size, _SEEN, limit=8, reads_all=True),
 )
