@@ -131,7 +131,7 @@ def _everybody() -> Iterator[tuple[int, Path]]:
 
 def _command_line(entry: Path) -> str:
     try:
-        return (entry / "cmdline").read_text().replace("\0", " ")
+        return (entry / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
     except OSError:
         return ""
 
