@@ -18,7 +18,18 @@ from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import memories, pending, rows, say, settings_for, talking, template
-from tests.support.model_server import Empty, HttpError, Length, ModelServer, Reply, Request, Text, calls, nothing
+from tests.support.model_server import (
+    Empty,
+    Garbage,
+    HttpError,
+    Length,
+    ModelServer,
+    Reply,
+    Request,
+    Text,
+    calls,
+    nothing,
+)
 from tests.unit.test_extraction_reply import IN_TEXT, NEITHER, UNUSABLE
 
 
@@ -78,6 +89,48 @@ async def test_calls_in_the_text_are_memories(database: DatabaseUrl, model: Mode
     assert await pending(database) == []
     # Known to write them into the text: nothing else is tried.
     assert {way(request) for request in model.memory_requests} == {"tools"}
+
+
+ARGUMENTS = json.dumps({"memory": "User likes tea"})
+
+
+def events(*deltas: dict[str, Any]) -> Garbage:
+    """A stream of these deltas, as they are."""
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+    lines = [f"data: {json.dumps({'id': 'x', 'choices': [choice]})}\n\n" for choice in choices]
+    return Garbage("".join([*lines, "data: [DONE]\n\n"]), "text/event-stream")
+
+
+ON_THE_WIRE = {
+    "without id and type": events(
+        {"tool_calls": [{"index": 0, "function": {"name": "add_memory", "arguments": ARGUMENTS}}]}
+    ),
+    "without index": events(
+        {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "add_memory", "arguments": ARGUMENTS}}]}
+    ),
+    "arguments as an object": events(
+        {
+            "tool_calls": [
+                {"index": 0, "id": "c", "function": {"name": "add_memory", "arguments": {"memory": "User likes tea"}}}
+            ]
+        }
+    ),
+    "function_call": events({"function_call": {"name": "add_memory", "arguments": ARGUMENTS}}),
+    "function_call in pieces": events(
+        {"function_call": {"name": "add_memory", "arguments": ARGUMENTS[:9]}},
+        {"function_call": {"arguments": ARGUMENTS[9:]}},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ON_THE_WIRE)
+async def test_calls_that_the_protocol_has_otherwise_are_memories(
+    database: DatabaseUrl, model: ModelServer, form: str
+) -> None:
+    model.queue_memory(ON_THE_WIRE[form])
+    assert await heard(settings_for(database, model), "I like tea.") == [("added", "User likes tea")]
+    assert len(model.memory_requests) == 1
 
 
 @pytest.mark.parametrize("text", [*NEITHER[:9], "I refuse."], ids=lambda text: text[:20])

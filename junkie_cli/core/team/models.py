@@ -179,7 +179,7 @@ class ProviderModel(OpenAILike):
         """
         text = wire.text_alone(data)
         if text is None:
-            chunk = ChatCompletionChunk.model_construct(**data)
+            chunk = ChatCompletionChunk.model_construct(**wire.with_tool_calls(data))
             wire.take_chunk(call, chunk)
             return self._parse_provider_response_delta(chunk)
         call.has_text |= bool(text.strip())

@@ -50,6 +50,15 @@ def text_alone(data: Any) -> str | None:
     return text if isinstance(text, str) and not others else None
 
 
+def with_tool_calls(data: Any) -> Any:
+    """An event with `function_call`, which came before tool calls in the protocol, as one with a tool call."""
+    match data:
+        case {"choices": [{"delta": {"function_call": {**call}, **others}, **choice}]} if not others.get("tool_calls"):
+            delta = others | {"tool_calls": [{"index": 0, "type": "function", "function": call}]}
+            return dict(data) | {"choices": [choice | {"delta": delta}]}
+    return data
+
+
 def take_chunk(call: Call, chunk: Any) -> None:
     """Note what a chunk holds, and whether it ends the answer."""
     if chunk.choices:
