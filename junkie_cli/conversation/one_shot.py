@@ -11,7 +11,7 @@ from junkie_cli.conversation.options import Options, announcements
 from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
 from junkie_cli.conversation.view import PlainView, TerminalView, View
-from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done
+from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done, Memory
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import Settings
 from junkie_cli.invocation import Invocation
@@ -28,8 +28,8 @@ async def answer(settings: Settings, options: Options, message: str, view: View,
             settings, options, ask=_asking(view) if interactive else None, on_progress=_from_any_thread(view.note)
         )
         async with conversation:
-            done = await _turn(conversation, message, view)
-            if done.error is None:
+            done, extracted = await _turn(conversation, message, view)
+            if done.error is None and extracted:
                 await _retry_earlier(conversation, view)
     finally:
         view.settle()
@@ -37,19 +37,23 @@ async def answer(settings: Settings, options: Options, message: str, view: View,
         raise done.error
 
 
-async def _turn(conversation: Conversation, message: str, view: View) -> Done:
-    """Hold the turn to its end, even when nobody reads the answer any more: what was said is to be remembered."""
+async def _turn(conversation: Conversation, message: str, view: View) -> tuple[Done, bool]:
+    """Hold the turn to its end, even when nobody reads the answer any more: what was said is to be remembered.
+
+    Returns its end, and whether the memory model could be asked.
+    """
     if isinstance(view, JsonView):
         view.session_id = conversation.session_id
     for note in conversation.notes:
         view.announce(note)
     view.busy("thinking")
     lost: Exception | None = None
-    answered = False
+    answered, extracted = False, True
     ended: Done | None = None
     try:
         async for event in conversation.send(message):
             answered = answered or isinstance(event, AnswerComplete)
+            extracted = extracted and not (isinstance(event, Memory) and event.action == "pending")
             ended = event if isinstance(event, Done) else None
             if lost is None:
                 lost = _show(view, event)
@@ -59,7 +63,7 @@ async def _turn(conversation: Conversation, message: str, view: View) -> Done:
     if lost is not None:
         raise lost
     assert ended is not None  # it is the last event of every turn
-    return ended
+    return ended, extracted
 
 
 async def _retry_earlier(conversation: Conversation, view: View) -> None:

@@ -305,7 +305,7 @@ def test_reasoning_is_dim_and_passes_and_tools_leave_a_line(home: Home) -> None:
     thinking.go_on.set()
     who.sees("So it is 5.")
     who.prompted()
-    assert "· add\n\nSo it is 5." in who.picture.text
+    assert "· calculate\n\nSo it is 5." in who.picture.text
     assert "let me think" not in who.picture.text
     assert who.leaves() == 0
 

@@ -1,5 +1,6 @@
 """One question, one answer, as scripts ask it: what is on stdout, what is on stderr, and how it ends."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pexpect
 import pytest
 
 from junkie_cli.core.url import DatabaseUrl
+from tests.support.conversations import rows
 from tests.support.generations import Make
 from tests.support.junkie import SCRIPT, Junkie
 from tests.support.model_server import CutStream, Hang, HttpError, ModelServer, Reasoning, Text, calls
@@ -75,6 +77,19 @@ def test_what_never_ends_on_stdin_is_refused(junkie: Junkie, env: dict[str, str]
     assert '"code": "usage"' in done.stdout
     assert "stdin holds more than 8 MB" in done.stdout
     assert "stdin holds more than 8 MB" in done.stderr
+
+
+def test_what_earlier_messages_left_pending_is_extracted_after_the_answer(
+    junkie: Junkie, env: dict[str, str], database: DatabaseUrl, provider: ModelServer
+) -> None:
+    provider.queue_memory(HttpError(500))
+    junkie.run("chat", "I like tea.", env=env).ok()
+    asyncio.run(rows(database, "UPDATE ai.junkie_pending SET next_try = now()"))
+    provider.queue_memory(HttpError(500))  # this turn's own: the provider is not asked again now
+    junkie.run("chat", "One.", env=env).ok()
+    assert [request.user for request in provider.memory_requests] == ["I like tea.", "One."]
+    junkie.run("chat", "Two.", env=env).ok()
+    assert [request.user for request in provider.requests][-3:] == ["Two.", "Two.", "I like tea."]
 
 
 def test_a_pipe_left_open_by_whoever_started_us_does_not_hold_the_answer(
