@@ -239,15 +239,20 @@ async def open_connection(
             connection.hold_to(read_only=read_only, statement_timeout=statement_timeout, lock_timeout=lock_timeout)
             connection.keep_alive()
             if watch_locks:
-                connection.watch_locks(partial(_second, replace(url, hosts=(host,))))
+                connection.watch_locks(partial(_second, replace(url, hosts=(host,)), application_name))
             return connection
     raise none_answered(url, failures)
 
 
-async def _second(url: DatabaseUrl) -> "asyncpg.Connection":
-    """A connection beside one that waits for a lock."""
+async def _second(url: DatabaseUrl, application_name: str) -> "asyncpg.Connection":
+    """A connection next to one that may wait for a lock."""
     return await open_connection(
-        url, timeout=_LOOK_TIMEOUT, statement_timeout=_LOOK_TIMEOUT, read_only=True, watch_locks=False
+        url,
+        timeout=_LOOK_TIMEOUT,
+        statement_timeout=_LOOK_TIMEOUT,
+        read_only=True,
+        application_name=application_name,
+        watch_locks=False,
     )
 
 

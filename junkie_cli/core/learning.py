@@ -56,7 +56,7 @@ MOST_NAMED = 1000
 _BATCH = 200
 _NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
 # What a database answers that is just restarting or failing over.
-_PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout"})
+_PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_locked"})
 
 
 @frozen

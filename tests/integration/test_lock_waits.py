@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,20 +92,34 @@ async def test_who_holds_the_lock_is_reported(
     assert "idle in transaction" in reports.sentences[0]
 
 
-async def test_the_wait_ends_and_the_error_names_who_holds_the_lock(
-    written_by: Make, admin: Administration, reports: Reports, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_wait_ends(written_by: Make, admin: Administration, monkeypatch: pytest.MonkeyPatch) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
     await memories.add_memory(settings, "eve", "so that our tables are there")
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", 5.0)
-    async with held(url, ROW) as (process, _):
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.2)
+    async with held(url, ROW):
         with pytest.raises(DatabaseError) as caught:
             await memories.clear_memories(settings, "ada")
     assert (caught.value.code, caught.value.exit_code) == ("database_locked", ExitCode.LOCKED)
+    assert len((await memories.list_memories(settings, MemoryFilter("ada"))).memories) == 2
+
+
+CANCEL = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+async def test_the_error_names_who_held_the_lock(written_by: Make, admin: Administration, reports: Reports) -> None:
+    url = written_by("3.1")
+    settings = admin.settings(url)
+    async with held(url, ROW) as (process, _):
+        task = asyncio.ensure_future(memories.clear_memories(settings, "ada"))
+        async with asyncio.timeout(60):
+            await reports.arrived.wait()
+        assert await admin.value(url, CANCEL + " AND datname = current_database()") == 1
+        with pytest.raises(DatabaseError) as caught:
+            await task
+    assert caught.value.code == "database_locked"
     assert f"process {process} (a migration" in caught.value.message
     assert "pg_terminate_backend" in caught.value.hint
-    assert len((await memories.list_memories(settings, MemoryFilter("ada"))).memories) == 2
 
 
 async def test_a_role_that_sees_nothing_of_others_learns_the_process(
@@ -174,11 +189,20 @@ async def test_a_statement_that_only_takes_long_is_not_said_to_wait(
     assert reports.sentences == []
 
 
-async def test_the_command_ends_with_its_own_code(junkie: Junkie, written_by: Make) -> None:
+LOOKED = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'junkie'
+  AND state = 'idle' AND query LIKE 'COMMIT%'"""
+
+
+async def test_the_command_ends_with_its_own_code(junkie: Junkie, written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
-    env = {"POSTGRES_URL": url.libpq() + "&options=-c%20lock_timeout%3D4s"}
-    async with held(url, TABLE) as (process, _):
-        done = await asyncio.to_thread(junkie.run, "memories", "list", "--json", env=env)
+    env = {"POSTGRES_URL": url.libpq() + "&options=-c%20lock_timeout%3D0"}
+    async with held(url, TABLE) as (process, _), admin.connection(replace(url, parameters=())) as other:
+        running = asyncio.ensure_future(asyncio.to_thread(junkie.run, "memories", "list", "--json", env=env))
+        async with asyncio.timeout(60):
+            while not await other.fetchval(LOOKED + f" AND pid <> {other.get_server_pid()}"):
+                await asyncio.sleep(0.02)
+        await other.fetchval(CANCEL + " AND datname = current_database()")
+        done = await running
     assert done.exit_code == ExitCode.LOCKED
     error = done.json()["error"]
     assert error["code"] == "database_locked"

@@ -53,7 +53,9 @@ STORE_SECONDS = 15.0
 
 # A write that was refused may have gone to a server that has just become a standby; the next connection tells.
 _WORTH_ONE_MORE = "database_readonly"
-_PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_dns"})
+_PASSING = frozenset(
+    {"database_refused", "database_lost", "database_starting", "database_timeout", "database_locked", "database_dns"}
+)
 _TOOL_STATUS = {
     "TeamToolCallStarted": "started",
     "TeamToolCallCompleted": "completed",

@@ -44,6 +44,9 @@ def _unknown(name: str, checks: Sequence[Check]) -> UsageError:
     return UsageError(f"there is no check {name}", hint=hint)
 
 
+_TOO_SLOW = frozenset({"database_timeout", "database_locked"})
+
+
 async def examine(
     checks: Sequence[Check],
     context: Context,
@@ -201,8 +204,9 @@ class _Run:
             self._out_of_time(self._checks[check_id], self._timeout)
 
     def _ended_with(self, check: Check, outcome: Finding | BaseException) -> Result:
-        if isinstance(outcome, DatabaseError) and outcome.code == "database_timeout" and self._is_reachable():
-            outcome = self._too_slow(check, "was not read to the end in time: there is much, or somebody holds a lock")
+        if isinstance(outcome, DatabaseError) and outcome.code in _TOO_SLOW and self._is_reachable():
+            why = "there is much, or somebody holds a lock" if outcome.code == "database_timeout" else outcome.message
+            outcome = self._too_slow(check, f"was not read to the end in time: {why}")
         result, blocks = _result(check, outcome)
         if blocks:
             self._blocked[check.id] = outcome.check_id if isinstance(outcome, Waits) else check.id
