@@ -237,6 +237,15 @@ async def test_a_server_without_tools_or_schemas_is_asked_in_words(
         assert len(model.memory_requests) == 1
 
 
+async def test_a_model_that_finds_no_end_is_stopped_and_asked_in_another_way(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    model.script = answering(tools=Text("la " * 20_000), schema='{"facts": ["User likes tea"]}')
+    assert await heard(settings, "I like tea.") == [("added", "User likes tea")]
+    assert [way(request) for request in model.memory_requests] == ["tools", "schema"]
+
+
 async def test_after_three_failures_all_ways_are_tried_again(
     database: DatabaseUrl, model: ModelServer, state: Path
 ) -> None:

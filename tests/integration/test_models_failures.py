@@ -126,7 +126,7 @@ async def test_an_answer_cut_at_the_limit_stands_with_a_warning(tmp_path: Path) 
 
 async def test_an_extraction_cut_at_the_limit_is_a_failure(tmp_path: Path) -> None:
     async with (
-        ModelServer(memory=[Length("I will now")]) as server,
+        ModelServer(memory=[Length("I will now")] * 3) as server,
         team_models(tmp_path, server.environment()) as models,
     ):
         with pytest.raises(ModelError, match="limit") as caught:

@@ -1,5 +1,6 @@
-"""Extraction with a real model, before and after: `python -m tests.real_model MODEL.gguf [THREADS]`, or a base URL.
+"""Extraction with a real model, before and after: `python -m tests.real_model MODEL.gguf`, or a base URL.
 
+With `before` or `after` behind it that one alone is measured.
 "Before" is agno's prompt with its tools, read as the protocol has it, and the second round that a successful call
 costs; "after" is ours, with the way of asking found out as in use. For each message: what came, whether the reply was
 usable, tokens and seconds. A fact that holds a word of WRONG was invented or should not have been kept. Prints a table
@@ -87,13 +88,16 @@ async def after(models: TeamModels, message: str) -> Row:
     return row
 
 
+WAYS = {"before": before, "after": after}
+
+
 async def measure(url: str) -> None:
     environment = {"CUSTOM_PROVIDER": url, "CUSTOM_MODEL": "real-model", "MEMORY_TIMEOUT": "600", "AGENT_RETRIES": "0"}
     with tempfile.TemporaryDirectory() as state:
         os.environ["XDG_STATE_HOME"] = state
         models = build_models(load_settings(environ={"HOME": state, **environment}, cwd=Path(state)))
         try:
-            for name, way in (("before", before), ("after", after)):
+            for name, way in ((name, way) for name, way in WAYS.items() if name in sys.argv[2:] or len(sys.argv) < 3):
                 report(name, [await way(models, message) for message in SAID])
         finally:
             await models.close()
@@ -118,11 +122,11 @@ def main() -> None:
     if sys.argv[1].startswith("http"):
         asyncio.run(measure(sys.argv[1]))
         return
-    model, threads = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "2"
+    model = Path(sys.argv[1])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.real_model.server", str(model), str(port), threads]
+    command = [sys.executable, "-m", "tests.real_model.server", str(model), str(port)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as server:
         try:
             _wait(f"http://127.0.0.1:{port}/health", server)

@@ -40,11 +40,17 @@ LONGEST_MESSAGE = 12_000
 LONGEST_INPUT = 2000
 """Characters of the message kept with a memory, to show where it came from."""
 
+MOST_WRITTEN = 3000
+"""Tokens that one reply may have, thoughts included. A small model that finds no end would go on until its window is
+full: minutes, in which a way of asking that holds it to a form makes the memory."""
+
 KNOWN_BUDGET = 1200
 """Tokens, about, that known memories may take of an extraction's prompt."""
 
 # The way of asking does not fit the server, or a reply of this kind cannot come out better when asked the same way.
-_ABOUT_THE_METHOD = frozenset({"provider_bad_request", "provider_tool_use_failed", "provider_no_tools"})
+_ABOUT_THE_METHOD = frozenset(
+    {"provider_bad_request", "provider_tool_use_failed", "provider_no_tools", "provider_length", "bound_tokens"}
+)
 # The reply has ended before its end: what came of it may be good.
 _CUT_SHORT = frozenset({"provider_length", "provider_cut", "bound_tokens", "bound_tool_calls", "bound_seconds"})
 
@@ -89,7 +95,7 @@ class TeamMemoryManager(MemoryManager):
         self._asked = model
         self._methods = MethodStore()
         # More tool calls than changes: what is too many is left out, and the rest is good.
-        self._bounds = replace(bounds, calls=len(prompt.METHODS), tool_calls=4 * MOST_CHANGES)
+        self._bounds = replace(bounds, calls=1, tool_calls=4 * MOST_CHANGES, tokens=min(bounds.tokens, MOST_WRITTEN))
 
     async def aread_from_db(self, user_id: str | None = None) -> dict[str, list[UserMemory]]:
         """The memories that this turn read, each on a line that cannot close the block it is put into."""
@@ -114,9 +120,10 @@ class TeamMemoryManager(MemoryManager):
         shown = choose(known, message, KNOWN_BUDGET, extra=NUMBER_TOKENS)
         extraction = Extraction(user_id, message, left_unread=max(0, len(message) - LONGEST_MESSAGE))
         today = (said_at or datetime.now().astimezone()).astimezone().date()
-        asking = _Asking(self._asked, Budget(self._bounds), shown, plain_text(context), today, extraction)
+        asking = _Asking(self._asked, self._bounds, shown, plain_text(context), today, extraction)
         remembered = None if self._is_rehearsal else self._methods.get(*self._server)
-        understood = await self._ask(asking, remembered)
+        async with Budget(self._bounds).time_limit():  # of all calls together
+            understood = await self._ask(asking, remembered)
         self._take(extraction, understood, shown)
         return extraction
 
@@ -189,7 +196,7 @@ class _Asking:
     """One message being asked about, by one method after the other; what is used is added up in `extraction`."""
 
     model: ProviderModel
-    budget: Budget
+    bounds: Bounds
     shown: Sequence[MemoryEntry]
     context: str
     today: date
@@ -205,7 +212,7 @@ class _Asking:
             Message(role="user", content=self.extraction.message[:LONGEST_MESSAGE]),
         ]
         reply = await ask(
-            self.model, messages, self.budget, tools=request.tools, response_format=request.response_format
+            self.model, messages, Budget(self.bounds), tools=request.tools, response_format=request.response_format
         )
         self._count(reply, method)
         if reply.error is not None and reply.error.code not in _CUT_SHORT:
