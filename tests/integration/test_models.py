@@ -326,14 +326,14 @@ async def test_calls_of_turns_at_once_are_kept_apart(tmp_path: Path) -> None:
     assert [len(turn.log.calls) for turn in turns] == [1, 1, 1, 1]
 
 
-async def test_a_record_ends_where_it_says(tmp_path: Path) -> None:
+async def test_a_record_ends_where_it_says_and_belongs_to_those_around_it(tmp_path: Path) -> None:
     async with ModelServer() as server, team_models(tmp_path, server.environment()) as models:
         with record_calls() as outer:
             with record_calls() as inner:
                 await models.main.aresponse([Message(role="user", content="one")])
             await models.main.aresponse([Message(role="user", content="two")])
         await models.main.aresponse([Message(role="user", content="three")])
-    assert (len(outer.calls), len(inner.calls)) == (1, 1)
+    assert (len(outer.calls), len(inner.calls)) == (2, 1)
 
 
 async def test_a_record_may_be_closed_from_elsewhere() -> None:

@@ -17,7 +17,7 @@ from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
-from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose
+from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose, window_of
 from junkie_cli.text import one_line
 from junkie_cli.values import frozen
 
@@ -96,9 +96,7 @@ def _model_ids(response: "httpx2.Response") -> tuple[str, ...] | None:
 def _windows(response: "httpx2.Response") -> Iterator[tuple[str, int]]:
     """The context windows in a list of models, where a server names them: vLLM, Groq, OpenRouter, llama.cpp."""
     for row in response.json()["data"]:
-        meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
-        named = (row.get("max_model_len"), row.get("context_window"), row.get("context_length"), meta.get("n_ctx"))
-        window = next((one for one in named if isinstance(one, int) and one > 0), None)
+        window = window_of(row)
         if window is not None:
             yield str(row["id"]), window
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import journal
+from junkie_cli.core.chat.events import Waiting
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Finding, counted, failed, ok
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
@@ -164,7 +165,16 @@ async def _said(context: Context, user: str, message: str, *, offline: "Offline"
 
 
 async def _events(conversation: "Conversation", message: str) -> "list[ChatEvent]":
-    return [event async for event in conversation.send(message)]
+    """The events of one turn. Raises _Broken when a server is still loading its model: a chat waits for that."""
+    events = []
+    async for event in conversation.send(message):
+        if isinstance(event, Waiting) and event.loading:
+            raise _Broken(
+                f"{event.provider} is still loading {event.model} (it answers 503, Loading model)",
+                "try again when it is loaded",
+            )
+        events.append(event)
+    return events
 
 
 def _is(event: object, kind: str) -> bool:

@@ -69,10 +69,14 @@ class Call:
 
 @dataclass(slots=True)
 class CallLog:
-    """The calls made while it was open, in order; `on_event` is called with what happens before their first byte."""
+    """The calls made while it was open, in order; `on_event` is called with what happens before their first byte.
+
+    What is recorded here goes to the `outer` log as well, inside which this one was opened.
+    """
 
     calls: list[Call] = field(default_factory=list)
     on_event: Callable[[CallEvent], None] | None = None
+    outer: "CallLog | None" = None
 
     def failure(self, part: str = "main") -> ModelError | None:
         """Why the last call of `part` failed, None when it did not."""
@@ -90,7 +94,7 @@ _log: ContextVar[CallLog | None] = ContextVar("junkie_model_calls", default=None
 @contextmanager
 def record_calls(on_event: Callable[[CallEvent], None] | None = None) -> Iterator[CallLog]:
     """Record every model call made in this context and in the tasks that begin in it."""
-    log = CallLog(on_event=on_event)
+    log = CallLog(on_event=on_event, outer=_log.get())
     token = _log.set(log)
     try:
         yield log
@@ -102,14 +106,20 @@ def record_calls(on_event: Callable[[CallEvent], None] | None = None) -> Iterato
 def begin_call(part: str, choice: Choice) -> Call:
     """A new call, recorded where calls are recorded."""
     call = Call(part, choice)
-    log = _log.get()
-    if log is not None:
+    for log in _open_logs():
         log.calls.append(call)
     return call
 
 
 def report(event: CallEvent) -> None:
     """Pass `event` to whoever records calls here."""
+    for log in _open_logs():
+        if log.on_event is not None:
+            log.on_event(event)
+
+
+def _open_logs() -> Iterator[CallLog]:
     log = _log.get()
-    if log is not None and log.on_event is not None:
-        log.on_event(event)
+    while log is not None:
+        yield log
+        log = log.outer

@@ -15,7 +15,7 @@ import httpx2
 import openai
 from agno.models.message import Message
 
-from junkie_cli.core.team.endpoints import Choice
+from junkie_cli.core.team.endpoints import Choice, window_of
 
 SMALLEST = 1500
 """Tokens, about; a shorter prompt fits into every window, and no server is asked for its own."""
@@ -25,11 +25,6 @@ ANSWER = 1024
 
 _BYTES_PER_TOKEN = 3.5  # until a server has counted: English has four or more, other languages fewer
 _SECONDS = 3.0
-# LM Studio (loaded, then possible), Groq, vLLM, OpenRouter and others, Mistral, LiteLLM.
-_NAMES = (
-    *("loaded_context_length", "context_window", "max_model_len", "context_length", "max_context_length"),
-    "max_input_tokens",
-)
 
 
 class ContextWindow:
@@ -126,15 +121,14 @@ def _without_oldest(messages: list[Message]) -> list[Message] | None:
 
 
 async def _reported(client: openai.AsyncOpenAI, choice: Choice) -> int | None:
-    row = _row(await _get(client, f"{choice.endpoint.url}/models"), choice.model)
-    found = next((size for name in _NAMES if (size := _number(row.get(name)))), None)
+    found = window_of(_row(await _get(client, f"{choice.endpoint.url}/models"), choice.model))
     if found is not None or not choice.endpoint.is_local:
         return found
     # llama.cpp: its list names the length that the model was trained with, and not what it was started with.
     parts = urlsplit(choice.endpoint.url)
     properties = await _get(client, f"{parts.scheme}://{parts.netloc}/props")
     settings = properties.get("default_generation_settings")
-    return _number(settings.get("n_ctx")) if isinstance(settings, dict) else None
+    return window_of(settings) if isinstance(settings, dict) else None
 
 
 async def _get(client: openai.AsyncOpenAI, url: str) -> dict[str, Any]:
@@ -153,7 +147,3 @@ def _row(document: Mapping[str, Any], model: str) -> dict[str, Any]:
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     named = [row for row in rows if row.get("id") in (model, f"{model}:latest")]
     return next(iter(named or (rows if len(rows) == 1 else [])), {})
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 256 else None

@@ -1,6 +1,7 @@
 """Which model is asked at which address with which key: settings turned into endpoints. Loads nothing heavy."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from junkie_cli.core.errors import SettingsError
@@ -60,6 +61,21 @@ class Choices:
 
 Offline: TypeAlias = bool | Literal["chat"]
 """Whether the rehearsal model takes the place of both models, or ("chat") only of the one that talks."""
+
+
+# LM Studio (as loaded, then as possible), Groq, vLLM, OpenRouter and others, Mistral, LiteLLM.
+_WINDOWS = (
+    *("loaded_context_length", "context_window", "max_model_len", "context_length", "max_context_length"),
+    *("max_input_tokens", "n_ctx"),
+)
+
+
+def window_of(row: Mapping[str, Any]) -> int | None:
+    """The context window in a server's description of a model, in tokens; None where it names none."""
+    meta = row.get("meta")  # llama.cpp's own; n_ctx_train in it is what the model was trained with
+    found = {**(meta if isinstance(meta, dict) else {}), **row}
+    sizes = (found.get(name) for name in _WINDOWS)
+    return next((size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and size >= 256), None)
 
 
 def choose(settings: Settings, *, offline: Offline = False) -> Choices:

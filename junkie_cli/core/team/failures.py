@@ -249,7 +249,7 @@ def _rate_limited(refusal: Refusal, choice: Choice, said: Iterable[str]) -> Mode
 def _unavailable(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     if _reports_loading(refusal):
         return ModelError(
-            f"{choice.endpoint.label} is still loading {choice.model}",
+            f"{choice.endpoint.label} is still loading {choice.model}{_words(refusal, choice, said)}",
             hint="try again when it is loaded, or raise MODEL_TIMEOUT",
             code="provider_loading",
         )
