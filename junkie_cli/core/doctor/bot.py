@@ -141,4 +141,13 @@ def _read(path: Path) -> str:
         return ""
 
 
-CHECKS = (Check("bot.compatibility", "The Discord bot", _compatibility, needs=("settings.values",)),)
+CHECKS = (
+    Check(
+        "bot.compatibility",
+        "The Discord bot",
+        _compatibility,
+        needs=("settings.values",),
+        about="The Discord bot reads these settings in the same way",
+        advice="Follow the hint",
+    ),
+)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OLDEST = min(LAST_RELEASES)
 FREE_SLOTS = 5  # a chat, an administrator, a backup with its two, and one for whoever looks for the cause
-BOT_SLOTS = 25  # asyncpg's pool of 10 and SQLAlchemy's of 5 + 10 (facts: the bot)
+BOT_SLOTS = 25  # asyncpg's pool of 10 and SQLAlchemy's of 5 + 10: docs/decisions/0002-the-bot-owns-its-tables.md
 LONG_TRANSACTION = 600.0
 """Seconds after which a transaction keeps vacuum from its work, and others from theirs."""
 
@@ -406,14 +406,91 @@ async def _lag(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl") -> Fin
 
 _REACHED = ("database.reachable",)
 CHECKS = (
-    Check("database.url", "The database's address", _url, needs=("settings.values",)),
-    Check("database.reachable", "The database answers", _reachable, ("database.url",), limit=7, asks=True),
-    Check("database.async_url", "SQLAlchemy connects", _async_url, _REACHED, limit=12),
-    Check("database.server", "The server", _server, _REACHED),
-    Check("database.release", "Minor releases of PostgreSQL", _release, _REACHED, limit=10),
-    Check("database.rights", "Rights", _rights, _REACHED, (), ("JUNKIE_SCHEMA",)),
-    Check("database.connections", "Free connections", _connections, _REACHED),
-    Check("database.activity", "Locks and long transactions", _activity, _REACHED),
-    Check("database.time", "Clocks", _time, _REACHED),
-    Check("database.replica", "The replica", _replica, needs=("settings.values",), asks=True),
+    Check(
+        "database.url",
+        "The database's address",
+        _url,
+        needs=("settings.values",),
+        about="`POSTGRES_URL` can be parsed",
+        advice="Percent-encode special characters in the password",
+    ),
+    Check(
+        "database.reachable",
+        "The database answers",
+        _reachable,
+        ("database.url",),
+        limit=7,
+        asks=True,
+        about="The database accepts a connection within seconds",
+        advice="Start the server; check host, port, firewall, password and TLS as reported",
+    ),
+    Check(
+        "database.async_url",
+        "SQLAlchemy connects",
+        _async_url,
+        _REACHED,
+        limit=12,
+        about="agno's own connection (SQLAlchemy) works as well",
+        advice="Follow the hint; the cause is usually a TLS parameter of the URL",
+    ),
+    Check(
+        "database.server",
+        "The server",
+        _server,
+        _REACHED,
+        about="The server is a supported PostgreSQL version and accepts writes",
+        advice="Upgrade it, or name the primary: a standby only accepts reads",
+    ),
+    Check(
+        "database.release",
+        "Minor releases of PostgreSQL",
+        _release,
+        _REACHED,
+        limit=10,
+        about="The server, `pg_dump` and the bundled PostgreSQL run their latest minor release",
+        advice="Install the update; update junkie for the bundled PostgreSQL",
+    ),
+    Check(
+        "database.rights",
+        "Rights",
+        _rights,
+        _REACHED,
+        (),
+        ("JUNKIE_SCHEMA",),
+        about="The database role has the privileges that junkie needs",
+        advice="Run the GRANT statement that is shown",
+    ),
+    Check(
+        "database.connections",
+        "Free connections",
+        _connections,
+        _REACHED,
+        about="The server has free connections",
+        advice="Use a pooler, or stop programs that hold connections",
+    ),
+    Check(
+        "database.activity",
+        "Locks and long transactions",
+        _activity,
+        _REACHED,
+        about="No session holds a lock or a transaction for long",
+        advice="Wait for the session that is named, or end it",
+    ),
+    Check(
+        "database.time",
+        "Clocks",
+        _time,
+        _REACHED,
+        about="The clocks of this machine and of the server agree",
+        advice="Synchronize both with NTP",
+    ),
+    Check(
+        "database.replica",
+        "The replica",
+        _replica,
+        needs=("settings.values",),
+        asks=True,
+        about="The server in `POSTGRES_READ_URL` answers; shows how far it lags behind",
+        advice="Check the replication, or unset the variable",
+    ),
 )

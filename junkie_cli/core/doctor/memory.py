@@ -317,7 +317,15 @@ def _with_secrets(state: SchemaState) -> str:
 
 _SEEN = ("schema.tables", "schema.row_security", "database.rights")
 CHECKS = (
-    Check("memory.enabled", "The team remembers", _enabled, needs=("settings.values",), limit=12),
+    Check(
+        "memory.enabled",
+        "The team remembers",
+        _enabled,
+        needs=("settings.values",),
+        limit=12,
+        about="The team, as built with the installed agno, makes memories",
+        advice="Reinstall junkie: the installed agno is not a version that junkie knows",
+    ),
     Check(
         "memory.roundtrip",
         "Remember, recall, erase",
@@ -326,10 +334,58 @@ CHECKS = (
         after=("database.server", "schema.junkie", "groq.accepts", "provider.accepts"),
         deep=True,
         limit=55,
+        about="A fact can be remembered, recalled and erased with the configured models",
+        advice="Follow the hint of the step that failed",
     ),
-    Check("memory.pending", "Extractions left undone", _pending, _SEEN),
-    Check("memory.owners", "Whose the memories are", _owners, _SEEN, limit=8, reads_all=True),
-    Check("memory.ids", "One id, one memory", _unique_ids, _SEEN, limit=8, reads_all=True),
-    Check("memory.sharing", "Sessions of several users", _sharing, _SEEN, limit=8, reads_all=True),
-    Check("memory.size", "How much is remembered", _size, _SEEN, limit=8, reads_all=True),
+    Check(
+        "memory.pending",
+        "Extractions left undone",
+        _pending,
+        _SEEN,
+        about="No message is still waiting for its memories to be extracted",
+        advice="`junkie memories pending` shows the reasons; `junkie memories retry --all` tries again",
+    ),
+    Check(
+        "memory.owners",
+        "Whose the memories are",
+        _owners,
+        _SEEN,
+        limit=8,
+        reads_all=True,
+        about=(
+            "Every memory belongs to exactly one user id: none without an owner, none of `default`, no ids "
+            "that look the same"
+        ),
+        advice="`junkie memories list --no-owner`; decide on one id for each person",
+    ),
+    Check(
+        "memory.ids",
+        "One id, one memory",
+        _unique_ids,
+        _SEEN,
+        limit=8,
+        reads_all=True,
+        about="No two memories have the same id",
+        advice="Give each memory an id of its own and add a primary key: both statements are shown",
+    ),
+    Check(
+        "memory.sharing",
+        "Sessions of several users",
+        _sharing,
+        _SEEN,
+        limit=8,
+        reads_all=True,
+        about="No session is shared by several users",
+        advice="`junkie sessions show ID` shows who wrote there; in a shared channel this is expected",
+    ),
+    Check(
+        "memory.size",
+        "How much is remembered",
+        _size,
+        _SEEN,
+        limit=8,
+        reads_all=True,
+        about="No duplicates, no secrets, and not more memories than fit into a prompt",
+        advice="Delete the memories that are named",
+    ),
 )

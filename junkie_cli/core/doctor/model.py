@@ -101,6 +101,8 @@ class Check:
     time where there is much, or where somebody holds a lock: others need not wait for it.
     One that `asks` whether something answers has its result when nothing does in time: a failure, where other checks
     that run out of time know nothing.
+    `about` and `advice` are for the documents, in Markdown: what is in order when the check is ok, and what to do
+    when it is not.
     """
 
     id: str
@@ -113,6 +115,8 @@ class Check:
     limit: float = 5.0
     reads_all: bool = False
     asks: bool = False
+    about: str = ""
+    advice: str = ""
 
 
 @frozen

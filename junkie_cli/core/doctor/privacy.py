@@ -41,6 +41,20 @@ async def _keys(context: Context) -> Finding:
 
 
 CHECKS = (
-    Check("privacy.telemetry", "Telemetry", _telemetry, needs=("settings.values",), limit=12),
-    Check("privacy.keys", "Other vendors' keys", _keys),
+    Check(
+        "privacy.telemetry",
+        "Telemetry",
+        _telemetry,
+        needs=("settings.values",),
+        limit=12,
+        about="agno's telemetry is off",
+        advice="Unset `AGNO_TELEMETRY`",
+    ),
+    Check(
+        "privacy.keys",
+        "Other vendors' keys",
+        _keys,
+        about="No keys of other vendors that a client library would pick up",
+        advice="Unset them where they are not needed",
+    ),
 )

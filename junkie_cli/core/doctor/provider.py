@@ -372,7 +372,20 @@ _CUSTOM = ("CUSTOM_PROVIDER", "CUSTOM_PROVIDER_API_KEY")
 _ANSWERS = ("groq.accepts", "provider.accepts")
 CHECKS = (
     KEY_CHECK,
-    Check("groq.accepts", "Groq takes the key", _groq_accepts, ("groq.key",), variables=_GROQ, limit=6, asks=True),
+    Check(
+        "groq.accepts",
+        "Groq takes the key",
+        _groq_accepts,
+        ("groq.key",),
+        variables=_GROQ,
+        limit=6,
+        asks=True,
+        about="Groq answers and accepts the key",
+        advice=(
+            "401: create a new key. 403: network or country is blocked. 429: wait. Otherwise check network, "
+            "DNS and proxy"
+        ),
+    ),
     Check(
         "provider.accepts",
         "The other provider answers",
@@ -381,9 +394,29 @@ CHECKS = (
         variables=_CUSTOM,
         limit=6,
         asks=True,
+        about="The server in `CUSTOM_PROVIDER` answers and accepts the key",
+        advice="Start the server; check the base URL, which usually ends with `/v1`",
     ),
-    Check("model.chat", "The model that talks", _chat_model, ("settings.values",), _ANSWERS, ("CUSTOM_MODEL",)),
-    Check("model.memory", "The model that remembers", _memory_model, ("settings.values",), _ANSWERS, ("MEMORY_MODEL",)),
+    Check(
+        "model.chat",
+        "The model that talks",
+        _chat_model,
+        ("settings.values",),
+        _ANSWERS,
+        ("CUSTOM_MODEL",),
+        about="The chat model exists at its provider",
+        advice="Set `CUSTOM_MODEL` to one of the models that are listed",
+    ),
+    Check(
+        "model.memory",
+        "The model that remembers",
+        _memory_model,
+        ("settings.values",),
+        _ANSWERS,
+        ("MEMORY_MODEL",),
+        about="The memory model exists at its provider",
+        advice="Set `MEMORY_MODEL` to one of the models that are listed",
+    ),
     Check(
         "model.latency",
         "How fast the models are",
@@ -391,5 +424,7 @@ CHECKS = (
         needs=("model.chat", "model.memory"),
         deep=True,
         limit=45,
+        about="Both models answer fast enough",
+        advice="Use a smaller model, or check the load of the server",
     ),
 )

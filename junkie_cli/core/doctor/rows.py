@@ -127,4 +127,15 @@ def _json(state: SchemaState, table: Role, column: str) -> str | None:
     return kind if kind in ("json", "jsonb") else None
 
 
-CHECKS = (Check("memory.rows", "Rows as agno writes them", _rows, ("schema.tables",), limit=8, reads_all=True),)
+CHECKS = (
+    Check(
+        "memory.rows",
+        "Rows as agno writes them",
+        _rows,
+        ("schema.tables",),
+        limit=8,
+        reads_all=True,
+        about="No rows that another program wrote in a shape or time unit of its own",
+        advice="Correct the rows that are named",
+    ),
+)

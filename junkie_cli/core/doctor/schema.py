@@ -385,11 +385,65 @@ def require_tables_of_today(state: SchemaState) -> None:
 _SCHEMA = ("JUNKIE_SCHEMA",)
 _SEEN = ("schema.tables",)
 CHECKS = (
-    Check("schema.tables", "Agno's tables", _tables, ("database.reachable",), (), _SCHEMA),
-    Check("schema.version", "Agno's version of them", _version, _SEEN),
-    Check("schema.row_security", "Row security", _row_security, _SEEN),
-    Check("schema.junkie", "Junkie's own tables", _own, _SEEN),
-    Check("schema.indexes", "Indexes", _indexes, _SEEN),
-    Check("schema.bloat", "Dead rows", _bloat, _SEEN),
-    Check("schema.location", "Tables in other schemas", _location, _SEEN),
+    Check(
+        "schema.tables",
+        "Agno's tables",
+        _tables,
+        ("database.reachable",),
+        (),
+        _SCHEMA,
+        about="agno's tables exist, with the columns that junkie reads",
+        advice="Follow the hint; the first `junkie chat` creates missing tables",
+    ),
+    Check(
+        "schema.version",
+        "Agno's version of them",
+        _version,
+        _SEEN,
+        about="Which version of agno created the tables",
+        advice=(
+            "`junkie doctor --fix schema.version` migrates them, after a verified backup and after you type "
+            "the database name"
+        ),
+    ),
+    Check(
+        "schema.row_security",
+        "Row security",
+        _row_security,
+        _SEEN,
+        about="No row security policy hides rows from this role",
+        advice="Connect as a role with BYPASSRLS, or as the owner of the tables where row security is not forced",
+    ),
+    Check(
+        "schema.junkie",
+        "Junkie's own tables",
+        _own,
+        _SEEN,
+        about="junkie's own tables exist (history, undo, pending extractions)",
+        advice="`junkie doctor --fix schema.junkie`; otherwise the first change of a memory creates them",
+    ),
+    Check(
+        "schema.indexes",
+        "Indexes",
+        _indexes,
+        _SEEN,
+        about="Tables with 10,000 rows or more have the indexes that keep them fast",
+        advice="`junkie doctor --fix schema.indexes` builds them without blocking other sessions",
+    ),
+    Check(
+        "schema.bloat",
+        "Dead rows",
+        _bloat,
+        _SEEN,
+        about="Few dead rows",
+        advice="Run the VACUUM that is shown; check that autovacuum is on",
+    ),
+    Check(
+        "schema.location",
+        "Tables in other schemas",
+        _location,
+        _SEEN,
+        about="No tables of the same names in other schemas",
+        advice="Set `JUNKIE_SCHEMA` to the schema that you use",
+    ),
 )

@@ -208,10 +208,51 @@ async def _groq_key(context: Context) -> Finding:
 
 
 CHECKS = (
-    Check("settings.file", "The .env file", _file),
-    Check("settings.values", "Values of the settings", _values, needs=("settings.file",)),
-    Check("settings.unknown", "Misspelt names", _unknown, needs=("settings.file",)),
-    Check("settings.permissions", "Who can read the .env", _permissions, needs=("settings.file",)),
-    Check("settings.conflicts", "Environment against file", _conflicts, needs=("settings.file",)),
+    Check(
+        "settings.file",
+        "The .env file",
+        _file,
+        about="The `.env` file in use can be read",
+        advice="Check its path, owner and permissions, or name another file with `--env-file`",
+    ),
+    Check(
+        "settings.values",
+        "Values of the settings",
+        _values,
+        needs=("settings.file",),
+        about="Every setting has a usable value",
+        advice="Correct the variable that is named, in the file and line that are named",
+    ),
+    Check(
+        "settings.unknown",
+        "Misspelt names",
+        _unknown,
+        needs=("settings.file",),
+        about="No name looks like a misspelt setting",
+        advice="Correct the spelling",
+    ),
+    Check(
+        "settings.permissions",
+        "Who can read the .env",
+        _permissions,
+        needs=("settings.file",),
+        about="Only you can read the `.env` file",
+        advice="`junkie doctor --fix settings.permissions` sets mode 0600; never commit the file to git",
+    ),
+    Check(
+        "settings.conflicts",
+        "Environment against file",
+        _conflicts,
+        needs=("settings.file",),
+        about="No variable has one value in the environment and another in the file",
+        advice="Unset one of the two; the environment takes precedence",
+    ),
 )
-KEY_CHECK = Check("groq.key", "The Groq key", _groq_key, needs=("settings.values",))
+KEY_CHECK = Check(
+    "groq.key",
+    "The Groq key",
+    _groq_key,
+    needs=("settings.values",),
+    about="`GROQ_API_KEY` is set and looks like a Groq key",
+    advice="Create a key at <https://console.groq.com/keys>, or set `CUSTOM_PROVIDER` to a local server",
+)
