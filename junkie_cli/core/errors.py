@@ -11,7 +11,7 @@ from junkie_cli.values import frozen
 
 
 class ExitCode(IntEnum):
-    """The process' exit codes, as documented in the README and in CLI reference."""
+    """The exit codes of the process, as documented in docs/scripts.md."""
 
     OK = 0
     FAILED = 1

@@ -41,7 +41,7 @@ MEMORIES_BY_USER = ("user_id", "updated_at DESC", "memory_id DESC")
 SESSIONS_BY_USER = ("user_id", "updated_at DESC")
 _SEARCH_INDEX = "USING gin (to_tsvector('simple'::regconfig, (memory #>> '{}'::text[])))"
 
-# What agno 3 makes by itself at its first write when the schema lacks it (facts: it never alters an existing table).
+# What agno 3 makes by itself at its first write when the schema lacks it (it never alters an existing table).
 _AGNO_3_TABLES: tuple[TableRef, ...] = (SESSIONS, RUNS, MEMORIES, VERSIONS)
 
 # What every generation has and every statement here may name.

@@ -25,7 +25,7 @@ MESSAGES_EACH = 4
 
 
 def goals() -> Iterator[Goal]:
-    """What the facts ask of chat."""
+    """The goals of chat."""
     yield Goal("chat, prompt visible", ("FP",), 1.1)
     yield Goal("chat one-shot", ("openai one-shot",), 2.1)
     yield Goal("chat, first token", ("bare, first token",), 1.0, plus=0.005)

@@ -1,4 +1,4 @@
-"""What each figure is held against. The goals are those of facts measured before anything was built."""
+"""The goal of each figure, from measurements made before anything was built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -83,7 +83,10 @@ def _rows(tables: Sequence[TableContent]) -> dict[str, int]:
 
 
 def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
-    """Raise BackupError when the dump will hardly fit: 1.25 x the last one, or half of the tables' size (measured)."""
+    """Raise BackupError when the dump will hardly fit: 1.25 x the last one, or half of the tables' size.
+
+    Measured: docs/decisions/0016-a-backup-is-named-when-it-is-proven.md.
+    """
     last = last_good(entries, source.origin)
     needed = int(last.bytes * 1.25) if last else source.bytes // 2
     there = next(path for path in (folder, *folder.parents) if path.exists())  # a check may run before it is made

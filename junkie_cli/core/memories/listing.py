@@ -1,8 +1,9 @@
 """Reading memories: pages by keyset, one by its id, and where it came from.
 
 Data flows settings -> connection -> `SchemaState` -> one page query -> `MemoryPage`. Which form of a query is fast
-depends on the indexes that are there, so they are looked at (facts: a user whose rows are old costs 441 ms when the
-planner walks the updated_at index past everybody else's rows, and under 1 ms with our index).
+depends on the indexes that are there, so the catalogue is read first. For a user whose rows are old, a page takes
+441 ms when the planner walks the index on updated_at past the rows of everybody else, and 1 ms with our index
+(docs/decisions/0015-pages-by-keyset-and-version.md).
 """
 
 from operator import itemgetter

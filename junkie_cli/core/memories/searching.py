@@ -1,8 +1,8 @@
 """Searching memories: every word of the text must be in a memory, in any case; the best match comes first.
 
-Two phases beat any single statement (facts, 5 million rows): the newest rows first, where a frequent word is found in
-milliseconds, then the whole table: by the full-text index when doctor made one (then words match from their
-beginning), else by a scan that the updated_at index is kept out of.
+Two phases beat any single statement (docs/decisions/0007-search-with-plain-postgresql.md): the newest rows first, where
+a frequent word is found in milliseconds, then the whole table: by the full-text index if there is one (words then match
+from their beginning), otherwise by a scan that does not use the index on updated_at.
 """
 
 import re
