@@ -98,7 +98,10 @@ async def measure(url: str) -> None:
         models = build_models(load_settings(environ={"HOME": state, **environment}, cwd=Path(state)))
         try:
             for name, way in ((name, way) for name, way in WAYS.items() if name in sys.argv[2:] or len(sys.argv) < 3):
-                report(name, [await way(models, message) for message in SAID])
+                print(
+                    f"\n## {name}\n\n| message | usable | way | tokens | seconds | facts |\n|---|---|---|---|---|---|"
+                )
+                report(name, [show(message, await way(models, message)) for message in SAID])
         finally:
             await models.close()
 
@@ -107,15 +110,18 @@ def report(name: str, rows: list[Row]) -> None:
     wrong = sum(any(word in fact for word in WRONG) for row in rows for fact in row.facts)
     invented = sum(len(rows[place].facts) for place in NOTHING_IN if rows[place].usable)
     print(
-        f"\n## {name}: {sum(row.usable for row in rows)} of {len(rows)} usable, {wrong} facts that must not be, "
+        f"\n{name}: {sum(row.usable for row in rows)} of {len(rows)} usable, {wrong} facts that must not be, "
         f"{invented} where there was nothing, {sum(row.tokens for row in rows) // len(rows)} tokens and "
-        f"{sum(row.seconds for row in rows) / len(rows):.1f} s a message\n"
+        f"{sum(row.seconds for row in rows) / len(rows):.1f} s a message"
     )
-    print("| message | usable | way | tokens | seconds | facts |\n|---|---|---|---|---|---|")
-    for message, row in zip(SAID, rows, strict=True):
-        facts = "; ".join(row.facts).replace("|", "/").replace("\n", " ")[:200]
-        usable = "yes" if row.usable else "no"
-        print(f"| {message} | {usable} | {row.way} | {row.tokens} | {row.seconds:.1f} | {facts} |", flush=True)
+
+
+def show(message: str, row: Row) -> Row:
+    """Print a row at once: one may take minutes."""
+    facts = "; ".join(row.facts).replace("|", "/").replace("\n", " ")[:200]
+    usable = "yes" if row.usable else "no"
+    print(f"| {message} | {usable} | {row.way} | {row.tokens} | {row.seconds:.1f} | {facts} |", flush=True)
+    return row
 
 
 def main() -> None:
