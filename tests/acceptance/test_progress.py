@@ -25,13 +25,26 @@ READING = [
     ("memories search cello", "user_memories", "looking at the newest 20,000 of about 5 memories, then at all"),
     ("memories search cello -u ada", "user_memories", "looking through the memories of ada"),
     ("memories show {id}", "user_memories", "looking for the memory"),
-    ("memories clear -u ada --dry-run", "user_memories", "counting those to clear among about 5 memories"),
     ("memories history", "junkie_history", "looking through the history"),
     ("users list", "user_memories", "looking for user ids"),
-    ("users export ada -o ada.jsonl", "user_memories", "exporting user_memories"),
     ("sessions list", "agent_sessions", "looking through about 4 sessions"),
     ("sessions show c1", "agent_sessions", "reading the session"),
     ("stats", "user_memories", "counting about 5 memories"),
+]
+SLOW_VIEW = """
+ALTER TABLE ai.user_memories RENAME TO stored_memories;
+CREATE VIEW ai.user_memories AS SELECT * FROM ai.stored_memories WHERE pg_sleep(60) IS NOT NULL;
+"""
+SLOW_JSON = """
+CREATE TYPE slow AS ENUM ('slow');
+CREATE FUNCTION slowly(slow) RETURNS json LANGUAGE sql AS 'SELECT to_json(pg_sleep(60) IS NULL)';
+CREATE CAST (slow AS json) WITH FUNCTION slowly(slow);
+ALTER TABLE ai.user_memories ADD COLUMN slow slow DEFAULT 'slow';
+"""
+# what is typed, what makes reading slow, and what is said meanwhile; these refuse what row security may have narrowed
+READING_ALL = [
+    ("memories clear -u ada --dry-run", SLOW_VIEW, "counting those to clear among all memories"),
+    ("users export ada -o ada.jsonl", SLOW_JSON, "exporting user_memories"),
 ]
 # what is typed, what another session holds, and what is said meanwhile
 CHANGING = [
@@ -43,8 +56,8 @@ CHANGING = [
     ("memories undo --yes", WRITERS, "putting back 1 memory"),
     ("memories import new.jsonl", WRITERS, "storing"),
     ("memories history on", WRITERS, "waiting for others who write memories"),
-    ("users erase ada --dry-run", ROWS, "counting what would go: user_memories ("),
-    ("users erase ada --yes", ROWS, "erasing ada: user_memories ("),
+    ("users erase ada --dry-run", ROWS, "counting what would go: ai.user_memories ("),
+    ("users erase ada --yes", ROWS, "erasing ada: ai.user_memories ("),
     ("sessions delete c1 --yes", SESSION, "deleting the session: waiting"),
 ]
 
@@ -81,6 +94,15 @@ async def test_what_is_looked_at_is_said_and_ctrl_c_ends_it(
     assert not any(path.name.startswith("ada") for path in junkie.cwd.iterdir())
 
 
+@pytest.mark.parametrize(("command", "slow", "said"), READING_ALL, ids=[command for command, *_ in READING_ALL])
+async def test_what_is_read_in_full_is_reported_and_ctrl_c_ends_it(
+    junkie: Junkie, url: DatabaseUrl, admin: Administration, command: str, slow: str, said: str
+) -> None:
+    await admin.do(url, slow)
+    await interrupted(junkie, url, admin, command, said)
+    assert not any(path.name.startswith("ada") for path in junkie.cwd.iterdir())
+
+
 @pytest.mark.parametrize(("command", "held", "said"), CHANGING, ids=[command for command, *_ in CHANGING])
 async def test_what_is_being_changed_is_said_and_ctrl_c_leaves_all(
     junkie: Junkie, url: DatabaseUrl, admin: Administration, command: str, held: str, said: str
@@ -97,9 +119,11 @@ async def interrupted(
     junkie: Junkie, url: DatabaseUrl, admin: Administration, command: str, said: str, *, others: int = 0
 ) -> None:
     """Start `command`, press Ctrl-C as soon as `said` is to be seen, and wait until the server has ended it, too."""
-    memory_id = "SELECT min(memory_id) FROM ai.user_memories WHERE user_id = 'ada'"
     owner = replace(url, parameters=())
-    words = command.replace("{id}", await admin.value(owner, memory_id)).split()
+    if "{id}" in command:
+        memory_id = "SELECT min(memory_id) FROM ai.user_memories WHERE user_id = 'ada'"
+        command = command.replace("{id}", await admin.value(owner, memory_id))
+    words = command.split()
     screen = junkie.terminal(*words, env={"POSTGRES_URL": url.libpq()}, columns=120)
     await asyncio.to_thread(screen.expect_exact, said)
     screen.sendintr()
