@@ -40,7 +40,7 @@ demo: $(VENV)/.run ## A two-minute tour on a throw-away database, no key needed
 test: $(VENV)/.dev ## Run the tests, against servers that they start themselves: under ten minutes on two cores
 	$(PYTEST) $(PARALLEL) tests $(APART:%=--ignore tests/%)
 
-newcomer: $(VENV)/.dev ## Install with pip, pipx and uv, and run every command of the README
+newcomer: $(VENV)/.dev ## Install with pip, pipx and uv, and run every command of the documents
 	$(PYTEST) $(PARALLEL) tests/newcomer
 
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes

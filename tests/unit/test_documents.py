@@ -96,6 +96,33 @@ def test_the_table_of_checks_is_up_to_date() -> None:
     assert troubleshooting.TARGET.read_text() == troubleshooting.page(), "run make docs"
 
 
+def _code(path: Path) -> list[str]:
+    """What a reader may type: code in sentences, and blocks of commands."""
+    inline = re.findall(r"`([^`\n]+)`", documents.prose(path))
+    return inline + [
+        text for kind in ("sh", "sh embedded", "cron", "ini", "text") for text in documents.blocks(path, kind)
+    ]
+
+
+OTHER_PROGRAMS = re.compile(r"^(make|pg_dump|pg_restore|systemctl|createdb|pip|git)\b")
+WRITTEN = [path for path in documents.documents() if documents.name(path) not in GENERATED]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=documents.name)
+def test_options_checks_and_targets_that_are_named_exist(path: Path) -> None:
+    options = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "docs/reference.md").read_text()))
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    checks = {check.id for check in CHECKS}
+    lines = [line for text in _code(path) for line in text.splitlines()]
+    for line in lines:
+        assert set(re.findall(r"^make ([a-z][a-z-]*)", line)) <= targets, line
+        if not OTHER_PROGRAMS.match(line):
+            assert {name.rstrip("-") for name in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)} <= options | {
+                "--keep"
+            }, line
+            assert set(re.findall(r"doctor (?:--fix )?([a-z]+\.[a-z_]+)", line)) <= checks, line
+
+
 def test_decisions_are_numbered_and_listed() -> None:
     files = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
     assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
@@ -125,7 +152,6 @@ def test_modules_that_the_architecture_names_exist() -> None:
     assert [each for each in sorted(named) if not (PACKAGE / each).exists()] == []
 
 
-PLAIN_DOCUMENTS = [path for path in documents.documents() if documents.name(path) not in GENERATED]
 AVOIDED = re.compile(
     r"\b(mend(?:s|ed|ing)?|unasked|goes on with|go on with|take back|takes back|struck off|such as the|is owed"
     r"|told|doubles|for your eyes only)\b",
@@ -133,7 +159,7 @@ AVOIDED = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", PLAIN_DOCUMENTS, ids=documents.name)
+@pytest.mark.parametrize("path", WRITTEN, ids=documents.name)
 def test_documents_avoid_the_words_that_readers_stumbled_over(path: Path) -> None:
     if documents.name(path) == "docs/writing.md":
         return  # lists them
