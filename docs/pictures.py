@@ -1,7 +1,7 @@
-"""Make the README's pictures from real runs: `make docs`.
+"""Generates the pictures of the README from real runs: `make docs`.
 
-Each picture is what a terminal showed: `junkie` runs in tmux, in a home that is thrown away, with the rehearsal model;
-the screen is captured with its colours and drawn by rich as SVG. Nothing is typed in by hand, so they cannot lie.
+Each picture is a captured terminal: `junkie` runs in tmux, in a temporary home, with the rehearsal model; the screen is
+captured with its colors and drawn as SVG by rich.
 """
 
 import json
