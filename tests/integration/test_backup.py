@@ -32,7 +32,12 @@ class Heard:
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.reached: list[tuple[int, int]] = []
-        self.voice = Voice(self.progress.append, self.notes.append, self.warnings.append, self._reach)
+        self.voice = Voice(self.progress.append, self.notes.append, self._warn, self._reach)
+
+    def _warn(self, warning: str) -> None:
+        """What a backup warns of; how old the PostgreSQL of this machine is depends on the day."""
+        if not any(words in warning for words in ("repairs faults", "has CVE-")):
+            self.warnings.append(warning)
 
     def _reach(self, done: int, total: int) -> None:
         self.reached.append((done, total))

@@ -86,7 +86,7 @@ def test_a_version_whose_support_has_ended(junkie: Junkie, server: DebianServer,
     told = examined(server.socket_url())
     assert told["status"] == "warning"
     assert told["detail"] == "PostgreSQL 15 is no longer supported: its last release was on 2027-11-11"
-    assert told["hint"] == "upgrade the server to 18"
+    assert told["hint"] == "upgrade the server to 19"
     with newer_server() as newer:
         told = examined(newer.url)
         assert (told["status"], told["detail"]) == ("ok", "PostgreSQL 18.6")

@@ -50,7 +50,8 @@ def test_no_pg_dump_at_all(junkie: Junkie, database: DatabaseUrl) -> None:
     env = {"POSTGRES_URL": database.libpq(), "PATH": os.environ["PATH"]}
     nowhere = hiding(*(path for path in (BUNDLED, Path("/usr/lib/postgresql")) if path.exists()))
     status, detail, hint = check(junkie, "backup.tools", env, prefix=nowhere)
-    assert (status, detail) == ("failed", "the server is PostgreSQL 17: there is no pg_dump here")
+    assert status == "failed"
+    assert detail.startswith("the server is PostgreSQL 17: there is no pg_dump here that is recent enough")
     assert "postgresql-client-17" in hint
     env["PATH"] = f"{BIN}:{env['PATH']}"  # one is installed, if of another version
     status, detail, hint = check(junkie, "backup.tools", env, prefix=nowhere)

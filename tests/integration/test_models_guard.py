@@ -58,7 +58,7 @@ def talk(folder: Path, server: ModelServer, *arguments: str, **more: str) -> "su
 
 def test_only_the_configured_address_is_connected_to(tmp_path: Path) -> None:
     recorder = NetworkRecorder(tmp_path)
-    with ModelServer() as server:
+    with ModelServer(script=lambda _: Text("All right.")) as server:
         done = talk(tmp_path, server, **recorder.environment())
         assert done.returncode == 0, done.stderr
         host, port = server.url.split("/")[2].split(":")

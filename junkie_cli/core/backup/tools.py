@@ -33,7 +33,7 @@ _SYSTEM_FOLDERS = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-RESTRICTED_SINCE = "18.0, 17.6, 16.10, 15.14, 14.19 and 13.22"
+RESTRICTED_SINCE = "18.0, 17.6, 16.10, 15.14, 14.19 or 13.22"
 """The first minor versions whose tools know `\\restrict`."""
 _BUNDLED = "bundled"
 _METHODS = ("none", "gzip", "lz4", "zstd")
@@ -102,7 +102,7 @@ async def discover(pg_bin: Path | None) -> list[Tools]:
         if found:
             raise BackupError(
                 f"the pg_restore and psql of {found} in {pg_bin} carry out commands that a dump smuggles in",
-                hint=f"update them: PostgreSQL {RESTRICTED_SINCE} and later do not (\\restrict)",
+                hint=f"update them to at least PostgreSQL {RESTRICTED_SINCE}, which know \\restrict",
                 code="backup_tools",
             )
         raise BackupError(
@@ -180,7 +180,7 @@ def _none_fits(available: Sequence[Tools], major: int) -> BackupError:
         newest = max(available, key=lambda tools: tools.major)
         problem = f"the newest pg_dump here is {newest}, and an older one cannot dump a newer server"
     else:
-        problem = f"there is no pg_dump here, or none of {RESTRICTED_SINCE} and later"
+        problem = f"there is no pg_dump here that is recent enough (at least {RESTRICTED_SINCE})"
     return BackupError(
         f"the server is PostgreSQL {major}: {problem}",
         hint=f"install its client (Debian, Ubuntu: postgresql-client-{major}; Fedora, RHEL: postgresql{major};"
