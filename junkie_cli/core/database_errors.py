@@ -5,7 +5,8 @@ values in its details and in the messages of whole classes of errors, so these a
 
 database_dns, database_refused, database_timeout, database_tls, database_password, database_role, database_missing,
 database_connections, database_starting, database_lost, database_rights, database_readonly, database_full,
-database_locked, database_conflict, database_table, database_text, database_pooler; database_none (there is no
+database_locked, database_conflict, database_constraint, database_trigger, database_table, database_text,
+database_pooler; database_none (there is no
 database yet); database_error for the rest.
 """
 
@@ -160,6 +161,11 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     ),
     "53100": ("database_full", "the disk of {place} is full", "free space on the server; nothing of this was stored"),
     "53200": ("database_error", "the server of {place} is out of memory", "look at the server's log"),
+    "P0001": (
+        "database_trigger",
+        "a trigger or function of {place} refused the change; nothing was changed",
+        "see which: SELECT tgrelid::regclass, tgname, tgfoid::regproc FROM pg_trigger WHERE NOT tgisinternal",
+    ),
     "42P01": (
         "database_table",
         "a table that is needed is not in {place}",
@@ -270,6 +276,10 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
         return _rights(message)
     if error.sqlstate == "57P03":
         return _not_now(message)
+    if error.sqlstate in _CONSTRAINTS:
+        return _constraint(error)
+    if error.sqlstate == "0A000" and error.server_source_function == "RewriteQuery":
+        return _RULE
     if error.sqlstate == "28000" and error.server_source_function == "InitializeSessionUserId":
         return (
             "database_role",
@@ -297,6 +307,37 @@ def _rights(message: str) -> tuple[str, str, str]:
         f"role {{role}} has no right to {what} in {{place}}",
         "have its owner GRANT it (junkie doctor --only database.rights names what is missing)",
     )
+
+
+_CONSTRAINTS: Mapping[str, tuple[str, str]] = {
+    "23502": ("a value in column {column} of {table}", "give the column a default (ALTER TABLE ... SET DEFAULT)"),
+    "23503": ("the foreign key {constraint} of {table}", "change or delete the rows that it is about"),
+    "23505": ("the unique key {constraint} of {table}", "change or delete the row that has the same key"),
+    "23514": ("the check {constraint} of {table}", "write what it allows, or have its owner change it"),
+    "23P01": ("the exclusion constraint {constraint} of {table}", "change or delete the row that it excludes"),
+}
+"""What a constraint requires, by SQLSTATE, and a next step."""
+
+
+_RULE = (
+    "database_trigger",
+    "a rule (CREATE RULE) of a table in {place} does not allow the change; nothing was changed",
+    "see which: SELECT * FROM pg_rules; a trigger can do the same and allows it",
+)
+
+
+def _constraint(error: Any) -> tuple[str, str, str]:
+    """PostgreSQL names table, column and constraint in fields of their own: names of objects, of no person."""
+    if error.server_source_function == "exec_stmt_raise":  # a function that may put anything into these fields
+        return _SENTENCES["P0001"]
+    names = {
+        "column": error.column_name or "unknown",
+        "constraint": error.constraint_name or "unknown",
+        "table": f"table {error.table_name}" if error.table_name else f"type {error.data_type_name or 'unknown'}",
+    }
+    what, hint = _CONSTRAINTS[error.sqlstate]
+    required = what.format(**names).replace("{", "{{").replace("}", "}}")
+    return "database_constraint", f"{{place}} requires {required}; nothing was changed", hint
 
 
 def _not_now(message: str) -> tuple[str, str, str]:

@@ -563,6 +563,38 @@ async def test_a_character_that_cannot_be_stored_is_named_as_such(url: DatabaseU
     assert (await refusal(url, "SELECT $1::text", "a\x00b")).code == "database_text"
 
 
+REQUIRED = [
+    ("INSERT INTO seen VALUES (1, 'no')", "the check seen_word_check of table seen"),
+    ("INSERT INTO seen (id) VALUES (1)", "a value in column word of table seen"),
+    ("INSERT INTO seen VALUES (1, 'a'), (1, 'b')", "the unique key seen_pkey of table seen"),
+    (
+        "CREATE TEMP TABLE child (id int REFERENCES parent) ON COMMIT DROP; INSERT INTO child VALUES (1)",
+        "the foreign key child_id_fkey of table child",
+    ),
+    ("SELECT 'no'::pg_temp.yes", "the check yes_check of type yes"),
+]
+
+
+@pytest.mark.parametrize(("sql", "what"), REQUIRED)
+async def test_what_a_constraint_requires_is_named(url: DatabaseUrl, sql: str, what: str) -> None:
+    async with connected(url) as connection:
+        with pytest.raises(DatabaseError) as caught, translate_errors(url):
+            async with connection.transaction():
+                await connection.execute("CREATE TEMP TABLE parent (id int PRIMARY KEY) ON COMMIT DROP")
+                await connection.execute("CREATE DOMAIN pg_temp.yes AS text CHECK (value <> 'no')")
+                await connection.execute(sql)
+    assert caught.value.code == "database_constraint"
+    assert f"requires {what}; nothing was changed" in caught.value.message
+
+
+@pytest.mark.parametrize("state", ["P0001", "23502", "23514"])
+async def test_what_a_function_raises_is_not_repeated(url: DatabaseUrl, state: str) -> None:
+    fields = "TABLE = 'hunter2', COLUMN = 'hunter2', CONSTRAINT = 'hunter2'"
+    error = await refusal(url, f"DO $$ BEGIN RAISE EXCEPTION 'hunter2' USING ERRCODE = '{state}', {fields}; END $$")
+    assert error.code == "database_trigger"
+    assert SECRET not in error.message
+
+
 # What can hardly be made on purpose is said by a server all the same: in the words and with the code of the real thing.
 RARE = [
     ("57P03", "the database system is starting up", "database_starting", "is starting up"),
