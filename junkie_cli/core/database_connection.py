@@ -122,10 +122,13 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         self.reads_bytes = True
 
     def hold_to(self, *, read_only: bool, statement_timeout: float | None, lock_timeout: float | None = None) -> None:
-        """Make every transaction READ ONLY, and bound its statements and its waits for locks (seconds)."""
+        """Make every transaction READ ONLY, and bound its statements and its waits for locks (seconds).
+
+        A backslash in a literal stands for itself in every transaction, whatever the database sets.
+        """
         self._read_only = read_only
         limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
-        self._limits = "".join(
+        self._limits = " SET LOCAL standard_conforming_strings = on;" + "".join(
             f" SET LOCAL {name} = {max(1, round(seconds * 1000))};" for name, seconds in limits.items() if seconds
         )
 

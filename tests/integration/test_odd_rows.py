@@ -272,3 +272,17 @@ async def test_a_database_that_quotes_all_identifiers(
     assert state.has_index(MEMORIES, "user_id")
     assert state.has_index(MEMORIES, "updated_at")
     assert not state.has_index(MEMORIES, *MEMORIES_BY_USER)
+
+
+async def test_a_database_in_which_a_backslash_escapes(
+    written_by: Make, admin: Administration, postgres_server: ScratchServer
+) -> None:
+    """agno 2.2's json is read by patterns that have backslashes."""
+    url = written_by("2.2")
+    name = url.database or ""
+    execute(postgres_server, f'ALTER DATABASE "{name}" SET standard_conforming_strings = off', name)
+    settings = admin.settings(url)
+    [found] = (await memories.search_memories(settings, "cello")).memories
+    await memories.delete_memories(settings, [found.memory_id])
+    assert (await memories.undo(settings)).restored == 1
+    assert (await memories.search_memories(settings, "cello")).memories == (found,)
