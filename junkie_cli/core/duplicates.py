@@ -52,7 +52,7 @@ async def _twins(
 ) -> set[str]:
     """The ids in `written` whose text another memory has, or one that comes earlier in `written`."""
     encoding = str(connection.get_settings().server_encoding)
-    stored = f"({state.safe_json('m.memory', MEMORIES, 'memory')} #>> '{{}}')"
+    stored = state.memory_text()
     rows = await connection.fetch(
         "WITH written AS (SELECT t.memory_id, t.place, "
         f"{normalized_sql('t.text', encoding=encoding)} AS key"

@@ -16,7 +16,7 @@ from junkie_cli.core import foreign_keys, memory_ids
 from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign import objects
 from junkie_cli.core.foreign_keys import Going
-from junkie_cli.core.query import EPOCH_NOW
+from junkie_cli.core.query import EPOCH_NOW, count_of, kept_from_changing, require_all_changed
 from junkie_cli.core.schema import (
     CASCADES,
     HISTORY,
@@ -283,11 +283,12 @@ async def _apply(connection: "Connection", state: SchemaState, change: MemoryCha
         )
     [row] = own
     if change.action == "deleted":
-        await connection.execute(
+        done = await connection.execute(
             f"DELETE FROM {table} WHERE memory_id = $1 AND coalesce(user_id, '') = $2",
             change.memory_id,
             change.user_id or "",
         )
+        require_all_changed(count_of(done), 1)
         return _Made("deleted", change.memory_id, row["user_id"], row["row"], None)
     after = await _update(connection, state, change)
     return _Made("updated", change.memory_id, row["user_id"], row["row"], after)
@@ -297,7 +298,7 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
     state.require_writable()
     kind = state.column_type(MEMORIES, "memory")
     times = [name for name in ("updated_at", "created_at") if name in state.table(MEMORIES).writable]
-    text: str = await connection.fetchval(
+    text: str | None = await connection.fetchval(
         f"INSERT INTO {state.qualified(MEMORIES)} AS m"
         f" ({', '.join(('memory_id, user_id, memory, topics, input, agent_id, team_id', *times))})"
         f" VALUES ($1, $2, to_json($3::text)::{kind}, $4::text::{state.column_type(MEMORIES, 'topics')},"
@@ -310,6 +311,8 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
         change.agent_id,
         change.team_id,
     )
+    if text is None:
+        raise kept_from_changing(1)
     return text
 
 
@@ -317,7 +320,7 @@ async def _update(connection: "Connection", state: SchemaState, change: MemoryCh
     state.require_writable()
     dated = f", updated_at = {EPOCH_NOW}" if "updated_at" in state.table(MEMORIES).writable else ""
     kind = state.column_type(MEMORIES, "memory")
-    text: str = await connection.fetchval(
+    text: str | None = await connection.fetchval(
         f"UPDATE {state.qualified(MEMORIES)} AS m SET memory = coalesce(to_json($2::text)::{kind}, memory),"
         f" topics = coalesce($3::text::{state.column_type(MEMORIES, 'topics')}, topics), input = coalesce($4, input),"
         f" agent_id = coalesce($5, agent_id), team_id = coalesce($6, team_id){dated}"
@@ -330,6 +333,8 @@ async def _update(connection: "Connection", state: SchemaState, change: MemoryCh
         change.team_id,
         change.user_id or "",
     )
+    if text is None:
+        raise kept_from_changing(1)
     return text
 
 

@@ -1,4 +1,4 @@
-"""Small tools for our own SQL: conditions with numbered arguments, keyset cursors, plain text in LIKE."""
+"""Small tools for our own SQL: conditions with numbered arguments, keyset cursors, text in LIKE, counts of rows."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -6,7 +6,8 @@ from binascii import Error as Base64Error
 from collections.abc import Sequence
 from typing import Any
 
-from junkie_cli.core.errors import UsageError
+from junkie_cli.core.errors import DatabaseError, UsageError
+from junkie_cli.core.steps import number
 
 EPOCH_NOW = "extract(epoch FROM now())::bigint"
 """SQL of the time in whole seconds, as agno keeps it: the transaction's."""
@@ -72,3 +73,19 @@ def like(text: str) -> str:
 def count_of(status: str) -> int:
     """The number of rows in a command tag such as `DELETE 3`."""
     return int(status.rpartition(" ")[2])
+
+
+def kept_from_changing(count: int) -> DatabaseError:
+    """What to raise where the server changed `count` rows fewer than it was given, without an error of its own."""
+    return DatabaseError(
+        f"a trigger or a rule kept {number(count, 'row', 'rows')} from being changed; nothing was changed",
+        hint="see which: SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal; SELECT * FROM"
+        " pg_rules; if another program writes the same rows, run this again",
+        code="database_trigger",
+    )
+
+
+def require_all_changed(done: int, wanted: int) -> None:
+    """Raise DatabaseError where fewer rows were changed than were wanted."""
+    if done < wanted:
+        raise kept_from_changing(wanted - done)

@@ -33,7 +33,7 @@ def require_all_rows(state: SchemaState, *tables: TableRef, undone: str = "nothi
 
 
 def _filters(state: SchemaState, filtered: tuple[str, ...]) -> str:
-    names = ", ".join(f"{state.schema}.{name}" for name in filtered)
+    names = ", ".join(f"{state.schema}.{name}" for name in dict.fromkeys(filtered))
     return f"row security may hide rows of {names} from this database user"
 
 

@@ -182,9 +182,12 @@ class SchemaState:
         names = [self.name(table) for table in tables] or sorted(self.tables)
         return tuple(name for name in names if self.has(name) and self.tables[name].row_security)
 
-    def require_tables(self) -> None:
-        """Raise DatabaseError where a view stands for one of agno's tables: what is to be changed is behind it."""
-        for role in Role:
+    def require_tables(self, *roles: Role) -> None:
+        """Raise DatabaseError where a view stands for one of agno's tables: what is to be changed is behind it.
+
+        `roles` are the tables that are changed; without any, all of them.
+        """
+        for role in roles or Role:
             if self.has(role) and self.table(role).is_view:
                 raise DatabaseError(
                     f"{self.schema}.{self.name(role)} is a view, and junkie changes tables only; nothing was changed",
@@ -285,6 +288,15 @@ class SchemaState:
         json (agno 2.2) may hold escapes on which operators fail; jsonb cannot.
         """
         return plain_json(expression) if self.column_type(table, column) == "json" else expression
+
+    def memory_text(self, expression: str = "m.memory") -> str:
+        """SQL for the text in `expression`, of the type of the memories' column, whatever type that has.
+
+        agno 2.2 escapes non-ASCII in its json, so the JSON text itself cannot be searched.
+        """
+        if self.column_type(MEMORIES, "memory") not in ("json", "jsonb"):
+            return f"({expression}::text)"
+        return f"({self.safe_json(expression, MEMORIES, 'memory')} #>> ARRAY[]::text[])"
 
 
 def is_for_search(definition: str) -> bool:

@@ -11,7 +11,7 @@ from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign import as_text, document, moment, scaled
 from junkie_cli.core.foreign_keys import Going
 from junkie_cli.core.paging import Place
-from junkie_cli.core.query import Where, count_of
+from junkie_cli.core.query import Where, count_of, require_all_changed
 from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
@@ -235,7 +235,7 @@ async def delete_session(
     """
     async with connect(settings) as connection:
         state = await schema.inspect(connection, settings.layout)
-        state.require_tables()
+        state.require_tables(SESSIONS, RUNS)
         row_security.require_all_rows(state, SESSIONS, *_dependent(state))
         transaction = connection.transaction()
         await transaction.start()
@@ -276,6 +276,7 @@ async def _delete(
         on_step(f"{table[1]} ({number(sum(deleted.values()), 'row', 'rows')} so far)")
         status = await connection.execute(f"DELETE FROM {foreign_keys.identifier(table)} t WHERE {named}", session_id)
         deleted[table[1]] = count_of(status)
+    require_all_changed(deleted[state.name(SESSIONS)], 1)
     for name, count in consequences.counts(state.schema).items():
         deleted[name] = deleted.get(name, 0) + count
     return deleted, consequences.owners

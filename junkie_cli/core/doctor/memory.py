@@ -274,16 +274,13 @@ def _listed(rows: "list[asyncpg.Record]") -> str:
     return " ".join(row["memory_id"] for row in rows[:_LISTED]) + more
 
 
-def _text(state: SchemaState) -> str:
-    return f"({state.safe_json('m.memory', MEMORIES, 'memory')} #>> '{{}}')"
-
-
 def _large(state: SchemaState) -> str:
     """The formula of `team.records.tokens`: three bytes each, and four for the line."""
+    tokens = f"sum(octet_length(left({state.memory_text()}, {LONGEST_MEMORY})) / 3 + 4)"
     return (
-        f"SELECT m.user_id, count(*) AS n, sum(octet_length(left({_text(state)}, {LONGEST_MEMORY})) / 3 + 4) AS tokens"
+        f"SELECT m.user_id, count(*) AS n, {tokens} AS tokens"
         f" FROM {state.qualified(MEMORIES)} m WHERE m.user_id <> '' GROUP BY m.user_id"
-        f" HAVING sum(octet_length(left({_text(state)}, {LONGEST_MEMORY})) / 3 + 4) > $1 ORDER BY tokens DESC LIMIT 100"
+        f" HAVING {tokens} > $1 ORDER BY tokens DESC LIMIT 100"
     )
 
 
@@ -300,7 +297,7 @@ def _doubles(state: SchemaState) -> str:
     """Every memory but the newest of those that say the same of one user."""
     return (
         f"SELECT memory_id FROM (SELECT m.memory_id, row_number() OVER (PARTITION BY m.user_id,"
-        f" md5({_text(state)}) ORDER BY m.updated_at DESC NULLS LAST, m.memory_id) AS place"
+        f" md5({state.memory_text()}) ORDER BY m.updated_at DESC NULLS LAST, m.memory_id) AS place"
         f" FROM {state.qualified(MEMORIES)} m) d WHERE place > 1 ORDER BY memory_id LIMIT 1000"
     )
 
@@ -311,7 +308,7 @@ _NAMED_IDS = 20
 def _with_secrets(state: SchemaState) -> str:
     return (
         f"SELECT m.memory_id FROM {state.qualified(MEMORIES)} m"
-        f" WHERE {_text(state)} ~ $1 OR coalesce(m.input, '') ~ $1 ORDER BY m.memory_id LIMIT 1000"
+        f" WHERE {state.memory_text()} ~ $1 OR coalesce(m.input, '') ~ $1 ORDER BY m.memory_id LIMIT 1000"
     )
 
 

@@ -16,7 +16,7 @@ from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories.listing import find_memory
 from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.memory_ids import not_unique
-from junkie_cli.core.query import Where
+from junkie_cli.core.query import Where, kept_from_changing
 from junkie_cli.core.schema import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, all_memories, number, unheard
@@ -272,6 +272,8 @@ async def clear_memories(
             on_step(f"deleting {number(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
             cascaded = await _cascades(connection, state, user_id)
             deleted = await journal.delete_where(connection, state, where.sql, where.arguments, batch=batch)
+            if deleted < before and (left := await _count(connection, state, user_id)):
+                raise kept_from_changing(left)
             if keeps:
                 await journal.record_cascades(connection, state, batch, cascaded)
                 await journal.prune_history(connection, state, settings.history_days)

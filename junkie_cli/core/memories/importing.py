@@ -17,7 +17,7 @@ from junkie_cli.core.files import open_to_read
 from junkie_cli.core.foreign import scaled
 from junkie_cli.core.memories.exporting import UNQUOTED
 from junkie_cli.core.memories.import_lines import NAMED_LINES, TIMES, Lines, named_line
-from junkie_cli.core.query import EPOCH_NOW, count_of
+from junkie_cli.core.query import EPOCH_NOW, count_of, kept_from_changing, require_all_changed
 from junkie_cli.core.schema import (
     HISTORY,
     MEMORIES,
@@ -222,14 +222,28 @@ def _as_jsonb(column: str, name: str, kind: str) -> str:
     return f"to_jsonb({scaled(column) if kind == 'bigint' and name in TIMES else column})"
 
 
+_DIFFERING = "SELECT count(*) FROM {memories} m JOIN pg_temp.junkie_import i USING (memory_id) WHERE NOT {same}"
+_LEFT_OUT = (
+    "SELECT count(*) FROM pg_temp.junkie_import i"
+    " WHERE NOT EXISTS (SELECT 1 FROM {memories} m WHERE m.memory_id = i.memory_id)"
+)
+
+
 async def _merge(
     connection: "asyncpg.Connection[Any]", state: SchemaState, read: int, batch: str | None, *, overwrite: bool
 ) -> tuple[int, int, int, str | None]:
     """Insert what is new, overwrite what differs: (added, updated, unchanged, batch)."""
     await journal.mark_writer(connection, "junkie")
     arguments = [batch] if batch else []
-    updated = count_of(await connection.execute(_update(state, batch), *arguments)) if overwrite else 0
+    updated = 0
+    if overwrite:
+        differing = await connection.fetchval(_DIFFERING.format(memories=state.qualified(MEMORIES), same=_same(state)))
+        updated = count_of(await connection.execute(_update(state, batch), *arguments))
+        require_all_changed(updated, differing)
     added = count_of(await connection.execute(_insert(state, batch), *arguments))
+    left_out = await connection.fetchval(_LEFT_OUT.format(memories=state.qualified(MEMORIES)))
+    if left_out:
+        raise kept_from_changing(left_out)
     return added, updated, read - added - updated, batch if added or updated else None
 
 

@@ -13,7 +13,7 @@ from junkie_cli.core import memory_ids, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign import FIRST_BEYOND, scaled
-from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of, text_column
+from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
 from junkie_cli.core.paging import Place
 from junkie_cli.core.query import Where, like
 from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
@@ -230,7 +230,7 @@ def contains(state: SchemaState, text: str) -> str:
     For plain ASCII the C collation finds the same in half the time.
     """
     collation = ' COLLATE "C"' if text.isascii() else ""
-    return f"{text_column(state)}{collation} ILIKE " + "{}"
+    return f"{state.memory_text()}{collation} ILIKE " + "{}"
 
 
 async def _undated(

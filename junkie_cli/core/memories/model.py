@@ -37,11 +37,6 @@ def columns(state: SchemaState) -> str:
     )
 
 
-def text_column(state: SchemaState, column: str = "m.memory") -> str:
-    """SQL for the memory's text. agno 2.2 escapes non-ASCII in its json, so the JSON text itself cannot be searched."""
-    return f"({state.safe_json(column, MEMORIES, 'memory')} #>> ARRAY[]::text[])"
-
-
 def memory_of(row: Mapping[str, Any]) -> Memory:
     """The memory in a row selected by `columns`."""
     return Memory(

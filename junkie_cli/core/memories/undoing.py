@@ -16,7 +16,7 @@ from junkie_cli.core.foreign import as_text, objects
 from junkie_cli.core.memories import batches
 from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.paging import Place
-from junkie_cli.core.query import Where, count_of
+from junkie_cli.core.query import Where, count_of, require_all_changed
 from junkie_cli.core.schema import CASCADES, HISTORY, MEMORIES, SchemaState, as_agno_stores, literal, plain_json, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.steps import Tell, number, unheard
@@ -217,13 +217,14 @@ async def _undo(
         " (batch, by, action, memory_id, user_id, before, after, undo_of)"
         " SELECT $1::text::uuid, 'junkie', CASE WHEN now IS NULL THEN 'added' WHEN before IS NULL THEN 'deleted'"
         " ELSE 'updated' END, memory_id, user_id, now, before, $2::text::uuid FROM pg_temp.junkie_undo WHERE unchanged"
-        " RETURNING action) SELECT action, count(*) AS count FROM made GROUP BY 1",
+        " AND (now IS NOT NULL OR before IS NOT NULL) RETURNING action)"
+        " SELECT action, count(*) AS count FROM made GROUP BY 1",
         new_batch,
         change.batch,
     )
     counts = {row["action"]: row["count"] for row in made}
     on_step(f"putting back {number(sum(counts.values()), 'memory', 'memories')}")
-    await _put_back(connection, state)
+    require_all_changed(await _put_back(connection, state), sum(counts.values()))
     await journal.record_cascades(connection, state, new_batch, cascaded)
     await journal.prune_history(connection, state, max(keep_days, 1))
     already = await connection.fetchval("SELECT count(*) FROM pg_temp.junkie_undo WHERE already")
@@ -280,9 +281,10 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
     await connection.execute("UPDATE pg_temp.junkie_undo SET already = false WHERE already AND unchanged")
 
 
-async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
+async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
+    """Make each memory what it was before the batch; returns how many were changed."""
     memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).writable
-    await connection.execute(
+    removed = await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND u.now IS NOT NULL"
         f" AND u.before IS NULL AND {_SAME_MEMORY}"
     )
@@ -295,16 +297,17 @@ async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -
     )
     # Changed in place, not deleted and inserted: what other tables reference it is not touched.
     changed = ", ".join(f"{quoted(name)} = {value}" for name, value in values.items() if name != "memory_id")
-    await connection.execute(
+    reverted = await connection.execute(
         f"UPDATE {memories} m SET {changed} FROM {stored} WHERE u.now IS NOT NULL AND {_SAME_MEMORY}"
     )
     # An identity is the row's own number, which something outside may have kept: it returns with the row.
     numbers = {name: f"r.{quoted(name)}" for name in state.table(MEMORIES).identities}
     inserted = values | numbers
-    await connection.execute(
+    restored = await connection.execute(
         f"INSERT INTO {memories} ({', '.join(map(quoted, inserted))}) OVERRIDING SYSTEM VALUE"
         f" SELECT {', '.join(inserted.values())} FROM {stored} WHERE u.now IS NULL"
     )
+    return count_of(removed) + count_of(reverted) + count_of(restored)
 
 
 def _same_content(side: str, columns: Mapping[str, str]) -> str:
