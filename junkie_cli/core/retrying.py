@@ -32,7 +32,14 @@ MOST_FAILURES = 3
 
 ABOUT_THIS_MESSAGE = frozenset(
     {
-        *("provider_too_large", "provider_length", "provider_empty", "provider_tool_use_failed", "provider_cut"),
+        *(
+            "provider_too_large",
+            "provider_length",
+            "provider_empty",
+            "provider_tool_use_failed",
+            "provider_cut",
+            "provider_filtered",
+        ),
         *("extraction_unusable", "bound_calls", "bound_tool_calls", "bound_tokens"),
     }
 )

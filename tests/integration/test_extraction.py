@@ -225,7 +225,7 @@ async def test_a_server_without_tools_or_schemas_is_asked_in_words(
     database: DatabaseUrl, model: ModelServer, status: int
 ) -> None:
     settings = settings_for(database, model)
-    refusal = HttpError(status, "this model does not support tools")
+    refusal = HttpError(status, "cannot do that")
     model.script = answering(tools=refusal, schema=refusal, json='{"facts": ["User likes tea"]}')
     found = await heard(settings, "I like tea.")
     if status in (400, 422):

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import dataclasses
 import functools
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,9 +13,9 @@ from agno.models.message import Message
 from agno.team import Team
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
 
 from junkie_cli.core.errors import SettingsError
-from junkie_cli.core.team import models as module
 from junkie_cli.core.team import wire
 from junkie_cli.core.team.call_log import Call, record_calls
 from junkie_cli.core.team.guard import protect
@@ -94,20 +93,25 @@ def a_model() -> Any:
 
 @settings(max_examples=300)
 @given(EVENTS)
-def test_an_event_that_is_text_alone_says_what_the_clients_own_reading_of_it_says(event: dict[str, Any]) -> None:
-    told: list[Any] = []
+def test_an_event_of_the_protocol_is_read_as_agno_reads_it(event: dict[str, Any]) -> None:
     model = a_model()
-    for text_alone in (wire.text_alone, lambda _: None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(wire, "text_alone", text_alone)
-            call = Call("main", model.choice)
-            try:
-                response = model._piece(call, copy.deepcopy(event))
-            except module._UNREADABLE as error:
-                told.append(type(error))
-            else:
-                told.append((dataclasses.replace(response, created_at=0), dataclasses.asdict(call)))
-    assert told[0] == told[1]
+    read = wire.Reader(Call("main", model.choice)).read(copy.deepcopy(event))
+    chunk = ChatCompletionChunk.model_construct(**copy.deepcopy(event))
+    expected = model._parse_provider_response_delta(chunk)
+    for response in (read, expected):
+        response.content = response.content and response.content.replace("\0", "")
+        response.reasoning_content = (response.reasoning_content or "").replace("\0", "")
+        response.tool_calls = model.parse_tool_calls(response.tool_calls or [])
+        for call in response.tool_calls:
+            call["type"] = "function"
+    assert [read.content, read.reasoning_content, read.tool_calls, read.provider_data] == [
+        expected.content,
+        expected.reasoning_content,
+        expected.tool_calls,
+        {name: expected.provider_data[name] for name in ("id", "system_fingerprint") if name in expected.provider_data}
+        if expected.provider_data is not None
+        else None,
+    ]
 
 
 async def test_thoughts_in_the_text_are_kept_apart_too(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ class Call:
 
     `status` is the HTTP status (None: no answer came), `finish_reason` what the provider reported at the end (None:
     it did not get there), `error` why it failed, `warning` what to report of an answer that stands. Tokens are the
-    provider's count, 0 where it gave none. `took_back` when text had been passed on that turned out to be thoughts.
+    provider's count, 0 where it gave none.
+    `end_marked` when the server marked the end of the answer, `took_back` when text had been passed on that turned out
+    to be thoughts.
     """
 
     part: str
@@ -57,7 +59,7 @@ class Call:
     has_text: bool = False
     has_reasoning: bool = False
     has_tool_calls: bool = False
-    closed: bool = False
+    end_marked: bool = False
     took_back: bool = False
     input_tokens: int = 0
     output_tokens: int = 0
@@ -65,6 +67,11 @@ class Call:
     prompt_bytes: int = 0
     error: ModelError | None = None
     warning: ModelError | None = None
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether a part of an answer came: a word, a thought, or a tool call."""
+        return self.has_text or self.has_reasoning or self.has_tool_calls
 
 
 @dataclass(slots=True)

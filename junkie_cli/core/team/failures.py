@@ -8,15 +8,12 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from email.utils import parsedate_to_datetime
-from math import isfinite
-from time import time
-from typing import Any
 
 import openai
 
 from junkie_cli.core.errors import ProviderError
 from junkie_cli.core.team.endpoints import Choice
+from junkie_cli.core.team.refusal import Refusal, refusal_of
 from junkie_cli.text import one_line
 from junkie_cli.values import frozen
 
@@ -32,6 +29,23 @@ _WINDOW = re.compile(
     r"|> (?P<c>[0-9,]{3,9}) maximum|tokens allowed \((?P<d>[0-9,]{3,9})",
     re.IGNORECASE,
 )
+
+
+_LIMIT = re.compile(r"Limit (?P<limit>\d+).{0,40}Requested (?P<requested>\d+)")
+_OFF = "or set JUNKIE_TOOLS=off"
+# How servers refuse tools, with the setting of that server: vLLM, llama.cpp, Ollama, OpenRouter, others.
+_NO_TOOLS = {
+    "enable-auto-tool-choice": "start vLLM with --enable-auto-tool-choice and the --tool-call-parser of the model,",
+    "--jinja": "start llama-server with --jinja,",
+    "does not support tools": "use a model for which `ollama show` lists tools,",
+    "support tool use": "use a model that OpenRouter lists with tools,",
+    "does not support tool": "use a model that takes tools,",
+    "does not support function calling": "use a model that takes tools,",
+    "tool calling is not supported": "use a model that takes tools,",
+    "tools are not supported": "use a model that takes tools,",
+}
+# Of errors without a status, inside of a stream.
+_TRANSIENT = frozenset({"provider_unavailable", "provider_rate_limited", "provider_loading"})
 
 
 class ModelError(ProviderError):
@@ -51,52 +65,25 @@ class ModelError(ProviderError):
         return self.code
 
 
-@frozen
-class Refusal:
-    """An error as the provider worded it: HTTP status (None in the middle of a stream), code, words, Retry-After."""
-
-    status: int | None
-    code: str
-    words: str
-    retry_after: float | None = None
-    location: str = ""
-
-
 def explain(error: BaseException, choice: Choice, *, said: Iterable[str] = ()) -> ModelError:
     """`error`, raised while `choice` was asked, as a ModelError; `said` is the conversation that must not be quoted."""
     if isinstance(error, ModelError):
         return error
-    if isinstance(error, openai.APIStatusError):
-        return _refused(refusal_of(error), choice, said)
+    refusal = refusal_of(error)
+    if refusal is not None:
+        return _refused(refusal, choice, said)
     if isinstance(error, openai.APIConnectionError):
         return _unreachable(error, choice)
-    if isinstance(error, openai.APIError) and error.body is not None:
-        return _refused(_refusal_from_body(None, error.body, None), choice, said)
     return garbage(choice)
 
 
 # What the provider said
 
 
-def refusal_of(error: openai.APIStatusError) -> Refusal:
-    """The refusal in an HTTP answer."""
-    headers = error.response.headers
-    retry_after = parse_retry_after(headers.get("retry-after"))
-    found = _refusal_from_body(error.status_code, error.body, retry_after)
-    return Refusal(found.status, found.code, found.words, retry_after, headers.get("location", ""))
-
-
-def _refusal_from_body(status: int | None, body: object, retry_after: float | None) -> Refusal:
-    inner: Any = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(inner, dict):
-        code = inner.get("code") or inner.get("type") or ""
-        return Refusal(status, str(code), str(inner.get("message") or ""), retry_after)
-    return Refusal(status, "", inner if isinstance(inner, str) else "", retry_after)
-
-
 def is_loading(error: Exception) -> bool:
     """Whether the server answered that it is still loading the model: llama.cpp does, with status 503."""
-    return isinstance(error, openai.APIStatusError) and _reports_loading(refusal_of(error))
+    refusal = refusal_of(error)
+    return refusal is not None and _reports_loading(refusal)
 
 
 @frozen
@@ -108,9 +95,9 @@ class Overflow:
 
 def overflow_of(error: Exception) -> Overflow | None:
     """The refusal of a prompt that is too long for the model; None for any other, a limit by the minute too."""
-    if not isinstance(error, openai.APIStatusError):
-        return None
     refusal = refusal_of(error)
+    if refusal is None:
+        return None
     text = f"{refusal.code} {refusal.words}".lower()
     if "per minute" in text or not any(sign in text for sign in _OVERFLOW):
         return None
@@ -122,23 +109,14 @@ def _reports_loading(refusal: Refusal) -> bool:
     return refusal.status == 503 and "loading" in refusal.words.lower()
 
 
-def parse_retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks to wait: a number, or a date; None when it is neither."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time()
-        except ValueError:
-            return None
-    return max(0.0, seconds) if isfinite(seconds) else None
-
-
 def _refused(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     if refusal.code == "tool_use_failed":
         return _tool_use_failed(refusal, choice, said)
+    server = _server_without_tools(refusal)
+    if server is not None:
+        return _no_tools(server, refusal, choice, said)
+    if refusal.status == 413 and "tokens per minute" in refusal.words:
+        return _too_many_tokens(refusal, choice, said)
     if _is_too_large(refusal):
         return _too_large(refusal, choice, said)
     if _is_quota(refusal):
@@ -150,6 +128,23 @@ def _refused(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelErro
     if refusal.status is None:
         return _broke_off(refusal, choice, said)
     return _BY_STATUS.get(refusal.status, _by_class)(refusal, choice, said)
+
+
+def _server_without_tools(refusal: Refusal) -> str | None:
+    """What the refusal of tools is known by; None for every other refusal."""
+    words = refusal.words.lower()
+    return next((sign for sign in _NO_TOOLS if sign in words), None)
+
+
+def is_transient(refusal: Refusal, choice: Choice) -> bool:
+    """Whether the same request may be accepted a little later."""
+    if refusal.status is None:
+        return _refused(refusal, choice, ()).code in _TRANSIENT
+    if refusal.code == "tool_use_failed":
+        return True
+    if refusal.status in {408, 409, 425, 429, 498} or refusal.status >= 500:
+        return refusal.code != "insufficient_quota"
+    return False
 
 
 def _is_too_large(refusal: Refusal) -> bool:
@@ -226,6 +221,44 @@ def _too_large(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelEr
     )
 
 
+def _too_many_tokens(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    """Groq's 413: this request alone is near the tokens of a minute, or above them."""
+    seconds = refusal.retry_after if refusal.retry_after is not None else 60.0
+    label = choice.endpoint.label
+    numbers = _LIMIT.search(refusal.words)
+    limit, requested = (int(numbers["limit"]), int(numbers["requested"])) if numbers else (0, 0)
+    if requested <= limit:
+        return ModelError(
+            f"{label} takes no more tokens in this minute (413){_words(refusal, choice, said)}",
+            hint=f"wait {seconds:.0f} s and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
+            code="provider_rate_limited",
+            retry_after=seconds,
+        )
+    return ModelError(
+        f"the request takes {requested:,} tokens, and {label} allows {limit:,} a minute (413)",
+        hint=f"wait {seconds:.0f} s, then send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
+        code="provider_too_large",
+        retry_after=seconds,
+    )
+
+
+def _no_tools(sign: str, refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.model} at {choice.endpoint.label} takes no tools{_words(refusal, choice, said)}",
+        hint=f"{_NO_TOOLS[sign]} {_OFF}",
+        code="provider_no_tools",
+    )
+
+
+def _no_capacity(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"{choice.endpoint.label} has no capacity for this now ({refusal.status}){_words(refusal, choice, said)}",
+        hint="try again in a while",
+        code="provider_unavailable",
+        retry_after=refusal.retry_after,
+    )
+
+
 def _quota(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
     return ModelError(
         f"the account at {choice.endpoint.label} has no credit left{_words(refusal, choice, said)}",
@@ -294,7 +327,7 @@ def _bad_request(refusal: Refusal, choice: Choice, said: Iterable[str]) -> Model
 
 
 _Teller = Callable[[Refusal, Choice, Iterable[str]], ModelError]
-_BY_STATUS: dict[int, _Teller] = {401: _key, 403: _forbidden, 404: _not_found, 429: _rate_limited}
+_BY_STATUS: dict[int, _Teller] = {401: _key, 403: _forbidden, 404: _not_found, 429: _rate_limited, 498: _no_capacity}
 
 
 def _words(refusal: Refusal, choice: Choice, said: Iterable[str]) -> str:
@@ -372,12 +405,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 # Answers that are none
 
 
-def cut(choice: Choice) -> ModelError:
-    """The stream ended before the answer did."""
+def cut(choice: Choice, reason: str | None = None) -> ModelError:
+    """The stream ended before the answer did; `reason` is the provider's word for it."""
+    why = f" (finish_reason {one_line(reason)[:40]})" if reason else ""
     return ModelError(
-        f"{choice.endpoint.label} broke off in the middle of the answer",
+        f"{choice.endpoint.label} broke off in the middle of the answer{why}",
         hint="what was said so far stays; try again",
         code="provider_cut",
+    )
+
+
+def withheld(choice: Choice, reason: str | None) -> ModelError:
+    """A filter of the provider ended the answer; `reason` is the provider's word for it."""
+    return ModelError(
+        f"a filter of {choice.endpoint.label} ended the answer (finish_reason {one_line(reason or '')[:40]})",
+        hint="what was said so far stays; say it in other words, or use another model",
+        code="provider_filtered",
     )
 
 

@@ -18,7 +18,7 @@ import openai
 from agno.models.message import Message
 from agno.models.openai.like import OpenAILike
 from agno.models.response import ModelResponse
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion
 
 from junkie_cli.core.extraction.methods import MethodStore
 from junkie_cli.core.settings import Settings
@@ -29,6 +29,8 @@ from junkie_cli.core.team.clients import ModelClients
 from junkie_cli.core.team.context_window import ContextWindow
 from junkie_cli.core.team.endpoints import COMPOUND, Choice, Offline, choose
 from junkie_cli.core.team.failures import ModelError
+from junkie_cli.core.team.refusal import refusal_of
+from junkie_cli.core.team.stream import EventStream
 from junkie_cli.core.team.thinking import ThoughtSplitter
 from junkie_cli.values import frozen
 
@@ -144,22 +146,20 @@ class ProviderModel(OpenAILike):
             if metrics is not None:
                 metrics.start_timer()
             report(Waiting(self.part, call.choice))
+            reader = wire.Reader(call)
             # Closed at once when the reader leaves (Ctrl-C): the provider stops writing, and billing.
             async with await self._open(call, messages, parameters, compressed) as stream:
-                call.status = stream.response.status_code
-                async for data in _chunks(stream):
-                    piece = wire.split(self._piece(call, data), thoughts, call)
+                async for document in _until_complete(stream, call):
+                    piece = wire.split(reader.read(document), thoughts, call)
                     charge.take(piece)
                     yield piece
             if metrics is not None:
                 metrics.stop_timer()
-            yield wire.split(ModelResponse(), thoughts, call, at_end=True)
+            yield wire.split(reader.end(), thoughts, call, at_end=True)
             if call.took_back:
                 self._habits.note_unmarked_thoughts(*self._server)
             call.has_text &= thoughts.has_text
-            if not call.closed and not wire.is_event_stream(stream.response):
-                raise failures.garbage(call.choice)
-            self._judge(call)
+            self._judge(call, is_stream=wire.is_event_stream(stream.response))
             self.window.learn(call.prompt_bytes, call.input_tokens)
             charge.end()
 
@@ -170,21 +170,6 @@ class ProviderModel(OpenAILike):
     def _thought_splitter(self) -> ThoughtSplitter:
         """Nobody reads along with an extraction: its text is held until it is known what are thoughts."""
         return ThoughtSplitter(holds=self.part == "memory" or self._habits.has_unmarked_thoughts(*self._server))
-
-    def _piece(self, call: Call, data: Any) -> ModelResponse:
-        """What one event of the stream says, as agno reads it.
-
-        Nearly all hold a few letters of text and nothing else: making the client's objects of those, and reading them,
-        takes longer than all the rest of an answer.
-        """
-        text = wire.text_alone(data)
-        if text is None:
-            chunk = ChatCompletionChunk.model_construct(**wire.with_tool_calls(data))
-            wire.take_chunk(call, chunk)
-            return self._parse_provider_response_delta(chunk)
-        call.has_text |= bool(text.strip())
-        named = {name: data[name] for name in ("id", "system_fingerprint") if data.get(name)}
-        return ModelResponse(content=text, provider_data=named)
 
     async def _open(self, call: Call, messages: list[Message], parameters: Mapping[str, Any], compressed: bool) -> Any:
         """Send the messages, without the oldest exchanges where the model cannot read them all."""
@@ -201,7 +186,7 @@ class ProviderModel(OpenAILike):
             request |= {"stream": True, "stream_options": {"include_usage": True}}
             try:
                 return await self._create(call, request, messages)
-            except openai.APIStatusError as error:
+            except openai.APIError as error:
                 overflow = failures.overflow_of(error)
                 if overflow is None or not context_window.has_history(kept):
                     raise
@@ -218,9 +203,11 @@ class ProviderModel(OpenAILike):
         waits = httpx2.Timeout(self.patience.read, connect=self.patience.connect)
         while True:
             try:
-                answer = await self._send(request, waits)
-            except (openai.APIConnectionError, openai.APIStatusError) as error:
-                call.status = error.status_code if isinstance(error, openai.APIStatusError) else None
+                stream = await self._send(request, waits)
+                call.status = stream.response.status_code
+                await stream.begin()
+            except openai.APIError as error:
+                call.status = error.status_code if isinstance(error, openai.APIStatusError) else call.status
                 if failures.is_loading(error) and clock.time() < loaded:
                     await self._loading(call)
                     continue
@@ -229,8 +216,7 @@ class ProviderModel(OpenAILike):
                     raise
                 report(Retry(failures.explain(error, call.choice, said=_said(messages)), seconds))
             else:
-                call.status = 200
-                return answer
+                return stream
             call.retries += 1
             await asyncio.sleep(seconds)
 
@@ -238,20 +224,21 @@ class ProviderModel(OpenAILike):
         report(Waiting(self.part, call.choice, loading=True))
         await asyncio.sleep(_LOADING_PAUSE)
 
-    async def _send(self, request: Mapping[str, Any], waits: httpx2.Timeout) -> Any:
+    async def _send(self, request: Mapping[str, Any], waits: httpx2.Timeout) -> EventStream:
         """One request, by the client's call for paths that it has no method for.
 
         What its `create` does besides is to walk every message for keys to rename, and there are none: 7 ms of twenty
         messages, before the first byte is sent.
         """
-        return await self.get_async_client().post(
+        stream: EventStream = await self.get_async_client().post(
             "/chat/completions",
             body=request,
             cast_to=ChatCompletion,
-            stream=bool(request.get("stream")),
-            stream_cls=openai.AsyncStream[object],
+            stream=True,
+            stream_cls=EventStream,
             options={"timeout": waits},
         )
+        return stream
 
     @contextmanager
     def _told(self, call: Call, messages: list[Message]) -> Iterator[None]:
@@ -262,16 +249,17 @@ class ProviderModel(OpenAILike):
             call.error = error
             raise
         except (openai.OpenAIError, httpx2.HTTPError, *_UNREADABLE) as error:
-            if call.finish_reason is not None and isinstance(error, openai.APIConnectionError):
-                return  # the answer had come to its end before the connection broke
             call.error = failures.explain(error, call.choice, said=_said(messages))
             raise call.error from error
 
-    def _judge(self, call: Call) -> None:
+    def _judge(self, call: Call, *, is_stream: bool) -> None:
         """Raise for an answer that came to no end or holds nothing; keep a warning for one that was cut short."""
-        if not call.closed:
-            raise failures.cut(call.choice)
-        if call.finish_reason == "length":
+        end = wire.how_it_ended(call)
+        if end == wire.BROKEN_OFF:
+            raise failures.cut(call.choice, call.finish_reason) if is_stream else failures.garbage(call.choice)
+        if end == wire.WITHHELD:
+            raise failures.withheld(call.choice, call.finish_reason)
+        if end == wire.SHORTENED:
             shortened = failures.length(call.choice, has_text=call.has_text)
             if self.part == "memory" or not call.has_text:  # half a tool call, or nothing at all
                 raise shortened
@@ -291,30 +279,27 @@ def _said(messages: Iterable[Message]) -> list[str]:
     return [message.content for message in messages if isinstance(message.content, str)]
 
 
-async def _chunks(stream: Any) -> AsyncIterator[Any]:
-    """What the server sent, event by event; in one piece where it does not stream."""
-    whole = await wire.whole_answer(stream.response)
-    if whole is not None:
-        yield whole
-        return
-    async for data in stream:
-        yield data
+async def _until_complete(stream: EventStream, call: Call) -> AsyncIterator[Any]:
+    """What the server sends, document by document; what goes wrong after the end of the answer changes nothing."""
+    try:
+        async for document in stream:
+            yield document
+    except (openai.OpenAIError, httpx2.HTTPError, *_UNREADABLE):
+        if call.finish_reason is None:
+            raise
+    call.end_marked |= stream.ended
 
 
-def _retry_delay(error: openai.APIConnectionError | openai.APIStatusError, call: Call) -> float | None:
+def _retry_delay(error: openai.APIError, call: Call) -> float | None:
     """Seconds to wait before another attempt, None when it would fail the same way."""
-    retry_after: float | None = None
-    if isinstance(error, openai.APIStatusError):
-        if error.status_code not in {408, 409, 425, 429} and error.status_code < 500:
+    refusal = refusal_of(error)
+    if refusal is None:
+        if failures.explain(error, call.choice).code in {"provider_tls", "provider_dns"}:
             return None
-        refusal = failures.refusal_of(error)
-        if refusal.code == "insufficient_quota":
-            return None
-        retry_after = refusal.retry_after
-    elif failures.explain(error, call.choice).code in {"provider_tls", "provider_dns"}:
+    elif not failures.is_transient(refusal, call.choice):
         return None
-    if retry_after is not None:
-        return retry_after
+    elif refusal.retry_after is not None:
+        return refusal.retry_after
     backoff: float = min(8.0, 0.5 * 2**call.retries)
     return backoff * random.uniform(0.75, 1.0)  # noqa: S311 - spreads clients, guards nothing
 
