@@ -272,6 +272,16 @@ class Garbage(Reply):
 
 
 @dataclass
+class Raw(Reply):
+    """These bytes, in these pieces; `broken` when the connection is reset instead of ended."""
+
+    chunks: Sequence[bytes] = ()
+    status: int = 200
+    content_type: str = "text/event-stream"
+    broken: bool = False
+
+
+@dataclass
 class Hang(Reply):
     """Takes the request and never answers (until the client leaves, the test releases it or the server stops)."""
 
@@ -481,6 +491,8 @@ class ModelServer:
             return _error_response(reply)
         if isinstance(reply, Garbage):
             return web.Response(text=reply.body, content_type=reply.content_type)
+        if isinstance(reply, Raw):
+            return await _raw(request, reply)
         if isinstance(reply, EndlessLine):
             return await _endless_line(request, reply)
         if not isinstance(reply, Text):  # Hang after its release, HangUp
@@ -530,6 +542,18 @@ async def _stream(request: web.Request, found: Request, reply: Text) -> web.Stre
         if reply.delay:
             await asyncio.sleep(reply.delay)
     if isinstance(reply, CutStream) and reply.reset:
+        _abort(request)
+        raise ConnectionResetError("scripted")
+    await response.write_eof()
+    return response
+
+
+async def _raw(request: web.Request, reply: Raw) -> web.StreamResponse:
+    response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
+    await response.prepare(request)
+    for chunk in reply.chunks:
+        await response.write(chunk)
+    if reply.broken:
         _abort(request)
         raise ConnectionResetError("scripted")
     await response.write_eof()

@@ -44,8 +44,9 @@ _NO_TOOLS = {
     "tool calling is not supported": "use a model that takes tools,",
     "tools are not supported": "use a model that takes tools,",
 }
-# Of errors without a status, inside of a stream.
-_TRANSIENT = frozenset({"provider_unavailable", "provider_rate_limited", "provider_loading"})
+_TRANSIENT = frozenset(
+    {"provider_unavailable", "provider_rate_limited", "provider_loading", "provider_tool_use_failed"}
+)
 
 
 class ModelError(ProviderError):
@@ -138,13 +139,7 @@ def _server_without_tools(refusal: Refusal) -> str | None:
 
 def is_transient(refusal: Refusal, choice: Choice) -> bool:
     """Whether the same request may be accepted a little later."""
-    if refusal.status is None:
-        return _refused(refusal, choice, ()).code in _TRANSIENT
-    if refusal.code == "tool_use_failed":
-        return True
-    if refusal.status in {408, 409, 425, 429, 498} or refusal.status >= 500:
-        return refusal.code != "insufficient_quota"
-    return False
+    return refusal.status in {408, 409, 425} or _refused(refusal, choice, ()).code in _TRANSIENT
 
 
 def _is_too_large(refusal: Refusal) -> bool:
