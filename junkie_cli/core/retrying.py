@@ -49,7 +49,14 @@ ABOUT_THIS_MESSAGE = frozenset(
 _OUTAGES = frozenset(
     {
         *("provider_address", "provider_dns", "provider_forbidden", "provider_key", "provider_missing"),
-        *("provider_model", "provider_quota", "provider_rate_limited", "provider_refused", "provider_tls"),
+        *(
+            "provider_model",
+            "provider_quota",
+            "provider_rate_limited",
+            "provider_refused",
+            "provider_tls",
+            "provider_proxy",
+        ),
         *(
             "provider_loading",
             "provider_unreachable",

@@ -18,6 +18,7 @@ from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, counted, fai
 from junkie_cli.core.doctor.settings import KEY_CHECK
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
 from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose, window_of
+from junkie_cli.core.team.network import NetworkSettingError, certificate_variables, client_arguments, proxy_for
 from junkie_cli.text import one_line
 from junkie_cli.values import frozen
 
@@ -32,10 +33,10 @@ _PORTAL = "another server answers in the place of {label}: this network may want
 _PORTAL_HINT = "open a web page and log in to the network, or see which proxy or {variable} is in the way"
 
 
-def _client(seconds: float) -> "httpx2.AsyncClient":
+def _client(seconds: float, endpoint: Endpoint) -> "httpx2.AsyncClient":
     import httpx2
 
-    return httpx2.AsyncClient(timeout=seconds, follow_redirects=False)
+    return httpx2.AsyncClient(timeout=seconds, follow_redirects=False, **client_arguments(endpoint.url))
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:
@@ -65,11 +66,11 @@ async def _accepts(context: Context, endpoint: Endpoint) -> Finding:
     context.models.pop(endpoint.url, None)
     began = time.monotonic()
     try:
-        async with _client(_SECONDS * context.patience) as client:
+        async with _client(_SECONDS * context.patience, endpoint) as client:
             response = await client.get(f"{endpoint.url}/models", headers=_headers(endpoint))
     except httpx2.InvalidURL:
         return failed(f"{endpoint.url_variable} is no address that can be asked", f"correct {endpoint.url_variable}")
-    except (httpx2.HTTPError, OSError, ssl.SSLError) as error:
+    except (NetworkSettingError, httpx2.HTTPError, OSError, ssl.SSLError) as error:
         return _unreachable(error, endpoint)
     refusal = _refusal(response, endpoint)
     if refusal is not None:
@@ -198,20 +199,33 @@ _BY_STATUS: dict[int, Callable[["httpx2.Response", Endpoint], Finding]] = {
 
 
 def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
+    if isinstance(error, NetworkSettingError):
+        return failed(str(error), error.hint)
     label, variable = endpoint.label, endpoint.url_variable
     causes = list(_causes(error))
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return failed(
-            f"the name {label} cannot be resolved: no network, or a wrong name",
-            f"look at this machine's network and DNS, and at {variable}",
-        )
     certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if certificate is not None:
         reason = getattr(certificate, "verify_message", "") or (certificate.reason or "TLS failed").lower()
         return failed(
             f"no safe connection to {label}: {one_line(reason.replace('_', ' '))}",
             f"see whether {variable} begins with the right http:// or https://, and whether a proxy or a log-in page "
-            "of this network stands in between; a private authority goes into SSL_CERT_FILE",
+            "of this network stands in between; a private authority goes into SSL_CERT_FILE"
+            + "".join(f"; {name} is set" for name in certificate_variables()),
+        )
+    proxy = proxy_for(endpoint.url)
+    if proxy is not None and {type(cause).__name__ for cause in causes} & {
+        "ConnectError",
+        "ConnectTimeout",
+        "ProxyError",
+    }:
+        return failed(
+            f"the proxy {one_line(proxy.label)} of {proxy.variable} cannot be reached, or refuses {label}",
+            f"start the proxy, correct or unset {proxy.variable}, or add the server to NO_PROXY",
+        )
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return failed(
+            f"the name {label} cannot be resolved: no network, or a wrong name",
+            f"look at this machine's network and DNS, and at {variable}",
         )
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return failed(f"nothing listens at {label}", f"start the server, or correct {variable}")
@@ -323,12 +337,12 @@ async def _measured(context: Context, choice: Choice) -> Latency | Finding:
 
     began = time.monotonic()
     try:
-        async with _client(30 * context.patience) as client, _asked(client, choice) as response:
+        async with _client(30 * context.patience, choice.endpoint) as client, _asked(client, choice) as response:
             if response.status_code != 200:
                 await response.aread()
                 return _refusal(response, choice.endpoint) or _foreign(response, choice.endpoint)
             return await _timed(response, choice, began)
-    except (httpx2.HTTPError, OSError, ssl.SSLError) as error:
+    except (NetworkSettingError, httpx2.HTTPError, OSError, ssl.SSLError) as error:
         return _unreachable(error, choice.endpoint)
 
 

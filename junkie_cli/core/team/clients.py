@@ -8,6 +8,7 @@ import openai
 
 from junkie_cli.core.team import failures
 from junkie_cli.core.team.endpoints import Endpoint
+from junkie_cli.core.team.network import NetworkSettingError, client_arguments
 
 LARGEST_ANSWER = 64 * 2**20
 """Bytes of one answer on the wire; about 200,000 tokens, each in an event of its own."""
@@ -30,7 +31,7 @@ class ModelClients:
         return self
 
     def get(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
-        """The client of `endpoint`."""
+        """The client of `endpoint`. Raises ModelError when a variable of the environment keeps it from being made."""
         client = self._clients.get(endpoint)
         if client is None or client.is_closed():
             client = self._clients[endpoint] = _make_client(endpoint)
@@ -49,8 +50,12 @@ def _make_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
         from junkie_cli.core.team.rehearsal import RehearsalTransport
 
         transport = RehearsalTransport()
+    try:
+        network = {"transport": transport} if transport else client_arguments(endpoint.url)
+    except NetworkSettingError as error:
+        raise failures.ModelError(str(error), hint=error.hint, code=error.code) from None
     http_client = httpx2.AsyncClient(
-        transport=transport,
+        **network,
         follow_redirects=False,  # what people say goes to the configured address and to no other
         event_hooks={"request": [_say_nothing_of_this_machine], "response": [_bound_answer]},
     )

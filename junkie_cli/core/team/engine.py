@@ -11,6 +11,7 @@ from junkie_cli.core.spool import Spool, identity
 from junkie_cli.core.team import guard
 from junkie_cli.core.team.connections import Connections
 from junkie_cli.core.team.endpoints import Offline
+from junkie_cli.core.team.failures import ModelError
 from junkie_cli.core.team.models import TeamModels, build_models
 from junkie_cli.core.team.records import Records
 from junkie_cli.core.team.storage import TeamDatabase
@@ -81,7 +82,8 @@ async def open_engine(
     guard.quiet_loop()
     models = build_models(settings, offline=offline)
     for choice in (models.main_choice, models.memory_choice):  # the certificates of the machine take 20 ms to load
-        await asyncio.to_thread(models.clients.get, choice.endpoint)
+        with suppress(ModelError):  # a client that cannot be made fails the first request, where it is reported
+            await asyncio.to_thread(models.clients.get, choice.endpoint)
     if connections is None:
         return _engine(settings, models, VolatileRecords(), False, None)
     state = await ensure_tables(connections, settings.layout, may_add_tables=may_add_tables)

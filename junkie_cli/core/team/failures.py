@@ -8,11 +8,13 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 import openai
 
 from junkie_cli.core.errors import ProviderError
 from junkie_cli.core.team.endpoints import Choice
+from junkie_cli.core.team.network import Proxy, certificate_variables, proxy_for
 from junkie_cli.core.team.refusal import Refusal, refusal_of
 from junkie_cli.text import one_line
 from junkie_cli.values import frozen
@@ -351,6 +353,12 @@ def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError
     label, variable = choice.endpoint.label, choice.endpoint.url_variable
     causes = list(_causes(error))
     names = {type(cause).__name__ for cause in causes}
+    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    if tls is not None:
+        return _tls(tls, choice)
+    proxy = proxy_for(choice.endpoint.url)
+    if proxy is not None and names & {"ConnectError", "ConnectTimeout", "ProxyError"}:
+        return _no_proxy(proxy, causes, choice)
     if isinstance(error, openai.APITimeoutError):
         connecting = "ConnectTimeout" in names
         what = "does not take the connection in time" if connecting else "did not answer in time"
@@ -359,9 +367,6 @@ def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError
         return ModelError(
             f"the name {label} cannot be resolved", hint=f"check {variable} and the network", code="provider_dns"
         )
-    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
-    if tls is not None:
-        return _tls(tls, choice)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return ModelError(
             f"nothing listens at {label}", hint=f"start the server, or check {variable}", code="provider_refused"
@@ -373,12 +378,38 @@ def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError
     )
 
 
+def _no_proxy(proxy: Proxy, causes: list[BaseException], choice: Choice) -> ModelError:
+    """The proxy is not there, or does not let the connection through."""
+    host = urlsplit(choice.endpoint.url).hostname
+    return ModelError(
+        f"the proxy {one_line(proxy.label)} of {proxy.variable} {what_a_proxy_did(causes)}",
+        hint=f"start the proxy, correct or unset {proxy.variable}, or add {host} to NO_PROXY",
+        code="provider_proxy",
+    )
+
+
+def what_a_proxy_did(causes: Iterable[BaseException]) -> str:
+    """Why a connection by a proxy failed, as a verb."""
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return "cannot be found: its name does not resolve"
+        if isinstance(cause, ConnectionRefusedError):
+            return "cannot be reached: nothing listens there"
+        if type(cause).__name__ == "ProxyError":
+            return f"does not let the connection through: {one_line(str(cause))[:100]}"
+        if "Timeout" in type(cause).__name__:
+            return "does not take the connection in time"
+    return "cannot be reached"
+
+
 def _tls(error: ssl.SSLError, choice: Choice) -> ModelError:
     reason = getattr(error, "verify_message", "") or (error.reason or "TLS failed").replace("_", " ").lower()
+    named = " and ".join(certificate_variables())
+    own = f"; {named} decides which authorities are believed" if named else ""
     return ModelError(
         f"no safe connection to {choice.endpoint.label}: {reason}",
         hint=f"check that {choice.endpoint.url_variable} begins with the right http:// or https://; a private "
-        "authority goes into SSL_CERT_FILE, a bare container lacks the package ca-certificates",
+        f"authority goes into SSL_CERT_FILE, a bare container lacks the package ca-certificates{own}",
         code="provider_tls",
     )
 

@@ -8,7 +8,7 @@ deep copy, the status, finish_reason and usage of each call. And a retry never r
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NoReturn
@@ -363,7 +363,8 @@ def build_models(
     main.window = ContextWindow(settings.context_window)
     memory = _model(choices.memory, clients, memory_patience, "memory", _memory_arguments(settings, choices.memory))
     for choice in (choices.main, choices.memory):
-        clients.get(choice.endpoint)  # loading the TLS context takes 23 ms: now, not between a message and its answer
+        with suppress(ModelError):  # of the first request, where it is reported
+            clients.get(choice.endpoint)  # loading the TLS context takes 23 ms: now, not before the first answer
     return TeamModels(main, memory, clients, choices.main, choices.memory, settings)
 
 
