@@ -24,6 +24,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"] and _tells_version():
         _end(0)
     _prepare_streams()
+    _hide_warnings_of_libraries()
     code = run_command_line(sys.argv[1:], listen=True)
     _flush_what_is_left()
     _let_signals_kill()
@@ -39,6 +40,21 @@ def _tells_version() -> bool:
         return os.write(sys.stdout.fileno(), line) == len(line)
     except OSError:
         return False
+
+
+def _hide_warnings_of_libraries() -> None:
+    """Keep them off stderr: they quote values, memories among them.
+
+    -v writes them to the log (`core.team.guard`); Python's -W and PYTHONWARNINGS show them.
+    """
+    import warnings
+
+    if not sys.warnoptions:
+        warnings.showwarning = _ignore
+
+
+def _ignore(*_: object, **__: object) -> None:
+    """Takes a warning and shows it to nobody."""
 
 
 def _let_signals_kill() -> None:

@@ -239,3 +239,22 @@ def test_root_and_people_have_their_own_folders(junkie: Junkie) -> None:
     assert shown["JUNKIE_BACKUP_DIR"]["value"] == (
         "/var/backups/junkie" if root else f"{junkie.home}/data/junkie-backups"
     )
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["-W", "always"], True)])
+def test_warnings_of_libraries_stay_off_stderr(junkie: Junkie, options: list[str], shown: bool) -> None:
+    program = """
+import warnings
+from junkie_cli import app
+def run(*_, **__):
+    warnings.warn("Expected `str` but got `int` - input_value='the safe opens with 4711'")
+    return 0
+app.run_command_line = run
+app.main()
+"""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", program, "config", "path"],
+        env=junkie.environment(), cwd=junkie.cwd, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ("4711" in done.stderr) is shown
+    assert shown or done.stderr == ""

@@ -114,3 +114,14 @@ def test_choosing_a_provider_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_warnings_are_in_the_log_that_is_asked_for(verbose: bool) -> None:
+    program = (
+        "import warnings; from junkie_cli.core.team import guard;"
+        f"warnings.showwarning = lambda *_, **__: None; guard.protect(verbose={verbose}); warnings.warn('personal')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert ("py.warnings: WARNING" in done.stderr) is verbose
+    assert ("personal" in done.stderr) is verbose

@@ -16,7 +16,7 @@ from typing import Any
 # Our own, agno's three, and those of what carries its requests; SQLAlchemy's hold every statement with its parameters.
 _LOGGERS = (
     *("junkie", "agno", "agno-team", "agno-workflow"),
-    *("openai", "httpx", "httpx2", "httpcore", "httpcore2", "sqlalchemy"),
+    *("openai", "httpx", "httpx2", "httpcore", "httpcore2", "sqlalchemy", "py.warnings"),
 )
 
 
@@ -53,6 +53,7 @@ def protect(*, verbose: bool | None = None) -> None:
         del os.environ[name]
     if verbose is not None:
         _handler.told_to_speak = verbose
+        logging.captureWarnings(verbose)
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [_handler]
