@@ -4,12 +4,14 @@
 
     {"http://localhost:8080/v1 qwen2.5": {"method": "schema", "failures": 0, "in_text": false, "used": "2026-12-01"}}
 
-`method` is "" where only something else is known: `"unmarked_thoughts": true` of a model whose answers begin with
-thoughts that no opening mark tells from text.
+`method` is "" where only something else is known of the model's answers in a chat: `unmarked_thoughts`, whether they
+begin with thoughts that no opening mark tells from text (true or false, once an answer came), and `calls_in_answers`,
+true when it wrote a tool call into an answer.
 
 The first extraction with a model tries the ways in their order and keeps the first that gives a usable reply. After
 MOST_FAILURES unusable replies in a row the entry is dropped, and the next extraction tries all again: models and
-servers are exchanged behind an address. A file that cannot be read or written costs these attempts and nothing else.
+servers are exchanged behind an address. A file that cannot be read or written costs these attempts and nothing else,
+whatever is found in its place.
 """
 
 import json
@@ -22,6 +24,7 @@ from urllib.parse import urlsplit
 
 from junkie_cli.core.extraction.prompt import METHODS
 from junkie_cli.core.files import FileError, complete_file
+from junkie_cli.core.regular_files import read_regular
 from junkie_cli.core.settings import state_dir
 from junkie_cli.values import frozen
 
@@ -30,6 +33,8 @@ METHOD_NAMES = {"tools": "tool calls", "schema": "a JSON schema", "json": "JSON 
 
 MOST_FAILURES = 3
 _MOST_ENTRIES = 100
+_MOST_BYTES = 2**20
+_ABOUT_ANSWERS = ("unmarked_thoughts", "calls_in_answers")
 
 
 @frozen
@@ -66,17 +71,40 @@ class MethodStore:
 
     def has_unmarked_thoughts(self, url: str, model: str) -> bool:
         """Whether answers of `model` begin with thoughts without an opening mark."""
-        return _field(self._read().get(_key(url, model)), "unmarked_thoughts") is True
+        return self._answers(url, model, "unmarked_thoughts") is True
 
     def note_unmarked_thoughts(self, url: str, model: str) -> None:
         """An answer of `model` began with thoughts without an opening mark."""
-        self._put(url, model, self.get(url, model), unmarked_thoughts=True)
+        self._note_answers(url, model, "unmarked_thoughts", value=True)
 
-    def _put(self, url: str, model: str, known: Known | None, *, unmarked_thoughts: bool = False) -> None:
+    def has_known_answers(self, url: str, model: str) -> bool:
+        """Whether it is known how answers of `model` begin."""
+        return self._answers(url, model, "unmarked_thoughts") is not None
+
+    def note_plain_answers(self, url: str, model: str) -> None:
+        """An answer of `model` held no thoughts, or only such that are marked."""
+        if not self.has_known_answers(url, model):
+            self._note_answers(url, model, "unmarked_thoughts", value=False)
+
+    def has_calls_in_answers(self, url: str, model: str) -> bool:
+        """Whether `model` wrote a tool call into an answer."""
+        return self._answers(url, model, "calls_in_answers") is True
+
+    def note_calls_in_answers(self, url: str, model: str) -> None:
+        """`model` wrote a tool call into an answer."""
+        self._note_answers(url, model, "calls_in_answers", value=True)
+
+    def _answers(self, url: str, model: str, name: str) -> Any:
+        return self._read().get(_key(url, model), {}).get(name)
+
+    def _note_answers(self, url: str, model: str, name: str, *, value: bool) -> None:
+        self._put(url, model, self.get(url, model), {name: value})
+
+    def _put(self, url: str, model: str, known: Known | None, answers: Mapping[str, bool] | None = None) -> None:
         entries = self._read()
         key = _key(url, model)
-        before = entries.pop(key, None)
-        kept = {"unmarked_thoughts": True} if unmarked_thoughts or _field(before, "unmarked_thoughts") is True else {}
+        before = entries.pop(key, {})
+        kept = {name: before[name] for name in _ABOUT_ANSWERS if name in before} | dict(answers or {})
         if known is not None or kept:
             known = known or Known("")
             entries[key] = {
@@ -86,20 +114,31 @@ class MethodStore:
                 "used": date.today().isoformat(),
                 **kept,
             }
-        if entries.get(key) == before:
-            return
-        newest = sorted(entries.items(), key=lambda entry: str(_field(entry[1], "used")))[-_MOST_ENTRIES:]
+        if entries.get(key, {}) != before:
+            self._write(entries)
+
+    def _write(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        newest = sorted(entries.items(), key=lambda entry: str(entry[1].get("used")))[-_MOST_ENTRIES:]
+        text = json.dumps(dict(newest), indent=1)
         with suppress(FileError, OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._path.exists() and not self._path.is_file():  # a pipe would wait for its reader
+                return
             with complete_file(self._path) as file:
-                file.write(json.dumps(dict(newest), indent=1, ensure_ascii=False).encode() + b"\n")
+                file.write(text.encode() + b"\n")
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """The entries of the file: objects of plain values; what else stands there is left out."""
         try:
-            found = json.loads(self._path.read_bytes())
+            found = json.loads(read_regular(self._path, limit=_MOST_BYTES))
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        entries = found.items() if isinstance(found, dict) else ()
+        return {key: _plain(entry) for key, entry in entries if isinstance(entry, dict)}
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if isinstance(value, str | int)}
 
 
 def _key(url: str, model: str) -> str:
@@ -108,12 +147,8 @@ def _key(url: str, model: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {model}"
 
 
-def _field(entry: Any, name: str) -> Any:
-    return entry.get(name) if isinstance(entry, Mapping) else None
-
-
-def _known(entry: Any) -> Known | None:
-    method, failures = _field(entry, "method"), _field(entry, "failures")
-    if method not in METHODS or not isinstance(failures, int):
+def _known(entry: Mapping[str, Any] | None) -> Known | None:
+    method, failures = (entry or {}).get("method"), (entry or {}).get("failures")
+    if method not in METHODS or not isinstance(method, str) or not isinstance(failures, int):
         return None
-    return Known(method, failures, bool(_field(entry, "in_text")))
+    return Known(method, failures, bool((entry or {}).get("in_text")))
