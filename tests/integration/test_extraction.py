@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -11,13 +12,13 @@ from typing import Any
 import pytest
 
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.extraction.methods import MethodStore
+from junkie_cli.core.extraction.methods import Known, MethodStore
 from junkie_cli.core.journal import MAX_ATTEMPTS
 from junkie_cli.core.learning import learn_file
 from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.conversations import memories, pending, rows, say, settings_for, talking, template
+from tests.support.conversations import Turn, memories, pending, rows, say, settings_for, talking, template
 from tests.support.model_server import (
     Empty,
     Garbage,
@@ -284,14 +285,46 @@ def test_a_file_that_cannot_be_used_costs_attempts_and_nothing_else(tmp_path: Pa
         b"\xff",
         b'{"u m": 7}',
         b'{"u m": {"method": "telepathy", "failures": 0}}',
+        b'{"u m": {"method": ["tools"], "failures": 0, "used": {}}}',
+        b'{"\\ud800": {"method": "\\ud800", "used": "\\ud800"}}',
+        b'{"u m": {"method": "tools", "failures": ' + b"9" * 5000 + b"}}",
+        b'{"u m": {"method": "tools", "failures": 0}, "x": "' + b" " * 2**20 + b'"}',
         b"[" * 9999,
+        b'{"x": ' + b'{"x":' * 900 + b"1" + b"}" * 901,
     ):
         path.write_bytes(content)
         assert MethodStore(path).get("u", "m") is None
-    path.unlink()
+        # It is made good by the next entry.
+        MethodStore(path).note_success("http://x/v1", "m", "tools", in_text=False)
+        assert MethodStore(path).get("http://x/v1", "m") is not None
+
+
+def a_folder(path: Path) -> None:
     path.mkdir()
-    MethodStore(path).note_success("http://x/v1", "m", "tools", in_text=False)
-    assert MethodStore(path).get("http://x/v1", "m") is None
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def a_file_for_a_folder(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("")
+
+
+@pytest.mark.parametrize("make", [a_folder, a_pipe, a_device, a_file_for_a_folder])
+def test_what_stands_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "state" / "methods.json"
+    path.parent.mkdir()
+    make(path)
+    store = MethodStore(path)
+    store.note_success("http://x/v1", "m", "tools", in_text=False)
+    store.note_unmarked_thoughts("http://x/v1", "m")
+    assert store.get("http://x/v1", "m") in {None, Known("tools")}  # None, or what replaced it
 
 
 def test_no_password_of_an_address_is_written_down(tmp_path: Path) -> None:
@@ -399,6 +432,57 @@ async def test_an_update_into_a_duplicate_leaves_one(database: DatabaseUrl, mode
         )
         await say(conversation, "Tea, no coffee.")
     assert await memories(database) == [("ada", "User likes Jazz"), ("ada", "User likes tea")]
+
+
+async def test_a_late_extraction_brings_back_nothing_that_was_deleted_or_replaced(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    facts = ["User likes tea", "User likes milk", "User lives in Rome"]
+    async with talking(settings) as conversation:
+        half = [("add_memory", {"memory": fact}) for fact in facts]
+        model.queue_memory(calls(*half, ("add_memory", {"memory": 3})))
+        assert (await say(conversation, "I like tea and milk, and live in Rome.")).memories[-1] == ("pending", None)
+        ids = {entry.memory: entry.memory_id for entry in await conversation.memories()}
+        await conversation.forget(ids[facts[0]])
+        model.queue_memory(calls(("update_memory", {"number": 1, "memory": "User lives in Oslo"})))
+        assert (await say(conversation, "I live in Oslo now.")).memories == [("updated", "User lives in Oslo")]
+        model.queue_memory(calls(*half, ("add_memory", {"memory": "User likes juice"})))
+        done = await conversation.retry()
+        assert (done.succeeded, done.memories["added"]) == (1, 1)
+        # Said again after it was deleted, it is remembered again.
+        model.queue_memory(calls(("add_memory", {"memory": facts[0]})))
+        assert (await say(conversation, "I like tea after all.")).memories == [("added", facts[0])]
+    kept = sorted(text for _, text in await memories(database))
+    assert kept == ["User likes juice", "User likes milk", "User likes tea", "User lives in Oslo"]
+
+
+async def test_an_update_of_a_memory_that_is_gone_meanwhile_is_added(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation, talking(settings) as other:
+        kept = await conversation.remember("User lives in Rome")
+        slow = calls(("update_memory", {"number": 1, "memory": "User lives in Oslo"}))
+        slow.pause_after = 0
+        model.queue_memory(slow)
+        turn = Turn(conversation, "I moved to Oslo.")
+        await slow.paused.wait()
+        await other.forget(kept.memory_id)
+        slow.go_on.set()
+        assert (await turn.said()).ok().memories == [("added", "User lives in Oslo")]
+    assert await memories(database) == [("ada", "User lives in Oslo")]
+
+
+async def test_a_reply_that_only_reorders_changes_nothing(database: DatabaseUrl, model: ModelServer) -> None:
+    async with talking(settings_for(database, model)) as conversation:
+        for text in ("User likes tea", "User likes milk"):
+            await conversation.remember(text)
+        before = await rows(database, "SELECT * FROM ai.user_memories ORDER BY memory_id")
+        for order in (("tea", "milk"), ("milk", "tea")):
+            model.queue_memory(
+                calls(*(("update_memory", {"number": n, "memory": f"User likes {t}"}) for n, t in enumerate(order, 1)))
+            )
+            assert (await say(conversation, "Hi.")).ok().memories == []
+        assert await rows(database, "SELECT * FROM ai.user_memories ORDER BY memory_id") == before
 
 
 async def test_two_extractions_at_once_add_a_fact_once(database: DatabaseUrl, model: ModelServer) -> None:

@@ -166,7 +166,8 @@ class TeamMemoryManager(MemoryManager):
             log_refusal(extraction.user_id, "clearing of all memories")
         extraction.bounded = len(understood.changes) > MOST_CHANGES
         texts = {entry.memory_id: entry.memory for entry in shown}
-        for change in understood.changes[:MOST_CHANGES]:
+        wanted = understood.changes[:MOST_CHANGES]
+        for change in () if _only_reorders(wanted, texts) else wanted:
             if change.memory is not None and holds_secret(change.memory):
                 extraction.secrets += 1
             elif not _says_nothing_new(change, texts):
@@ -240,6 +241,14 @@ class _Asking:
             hint="it is tried again later; another MEMORY_MODEL may do better (junkie doctor --deep)",
             code=UNUSABLE,
         )
+
+
+def _only_reorders(changes: Sequence[Change], texts: dict[str, str]) -> bool:
+    """Whether the changes give memories each other's texts: the same is known afterwards."""
+    if {change.action for change in changes} != {"updated"}:
+        return False
+    before = {change.target: texts[change.target or ""] for change in changes}
+    return sorted(before.values()) == sorted(change.memory or "" for change in changes)
 
 
 def _says_nothing_new(change: Change, texts: dict[str, str]) -> bool:

@@ -345,7 +345,7 @@ class Records(Lookups):
     ) -> tuple[journal.AppliedChange, ...] | None:
         """Make `changes` of one user and strike the extraction off, in one transaction, and read them back.
 
-        What would make a duplicate of another memory of the user is left out (see `duplicates`).
+        What another memory of the user says already, or was deleted since `began`, is left out (see `duplicates`).
 
         `began` is when the database's clock stood at what is remembered (None: now). None when another process had
         done this extraction meanwhile, or `take`, which runs in the transaction, says so. Raises OwnershipError,
@@ -361,7 +361,7 @@ class Records(Lookups):
             if take is not None and not await take(connection):
                 return None
             for user_id in sorted({change.user_id for change in changes if change.user_id}):
-                changes = await without_duplicates(connection, self.state, user_id, changes)
+                changes = await without_duplicates(connection, self.state, user_id, changes, began)
             applied = await journal.apply_changes(
                 connection, self.state, changes, by=by, keep_days=self._history_days, began=began
             )
