@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,7 +207,7 @@ def expected_end(body: bytes, *, broken: bool) -> bool:
             reason = choice.get("finish_reason") or reason
         marked |= not document["choices"] and bool(document.get("usage")) and says
     if reason is not None:
-        return says and reason not in {"content_filter", "abort", "error"}
+        return says and reason not in {"content_filter", "abort", "error", "model_length"}
     return says and marked
 
 
@@ -225,6 +226,21 @@ def test_answers_that_are_cut_repeated_and_reordered(
     if broken or "Calls" in specimen.fields or "halves" in specimen.name:
         return  # what of a broken connection still arrives is not certain; calls are followed by another answer
     assert said.done.complete == expected_end(body, broken=broken)
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.data())
+def test_the_memory_model_may_answer_like_that_too(
+    damaged: DatabaseUrl, model: ModelServer, loop: asyncio.Runner, data: st.DataObject
+) -> None:
+    specimen = ZOO[data.draw(st.sampled_from(list(ZOO)))]
+    specimen = replace(specimen, fields=specimen.fields | {"Model": "memory"})
+    events = [event + b"\n\n" for event in specimen.body.split(b"\n\n") if event]
+    events = data.draw(st.one_of(st.just(events), st.permutations(events), st.lists(st.sampled_from(events))))
+    body = b"".join(events)
+    body = body[: data.draw(st.one_of(st.none(), st.integers(0, len(body))))]
+    reply = specimen.reply_of(body, broken=data.draw(st.booleans()))
+    run_damaged(loop, damaged, model, specimen, reply).ok()
 
 
 @settings(max_examples=EXAMPLES)

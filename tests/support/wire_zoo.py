@@ -42,7 +42,8 @@ class Specimen:
     @property
     def is_stream(self) -> bool:
         """Whether it is a stream of plain events, each a line of JSON."""
-        return self.body.startswith(b"data: {") and self.body.endswith(b"\n\n")
+        *events, rest = self.body.split(b"\n\n")
+        return not rest and all(event.startswith((b"data: {", b"data: [DONE]")) for event in events)
 
     def reply(self) -> Raw:
         """The answer as it was recorded."""

@@ -6,7 +6,7 @@ when it is not what it should be. How an answer ended is decided by the finish r
 
     finish reason                     end marker   the answer is
     stop, tool_calls, any other word  any          complete, even when the connection breaks afterwards
-    length, max_tokens                any          complete with a warning; a failure if it holds no text
+    length, max_tokens                any          kept, with a warning; a failure if it holds no text
     content_filter, safety, ...       any          withheld: a failure, what came of it stays
     error, abort, cancelled, ...      any          broken off: a failure, what came of it stays
     none, null, ""                    yes          complete
