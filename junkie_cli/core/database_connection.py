@@ -5,7 +5,9 @@ waits without end for the server to acknowledge an interruption, trusts TCP to n
 answers for a PostgreSQL.
 """
 
+import codecs
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from types import SimpleNamespace
@@ -82,6 +84,30 @@ def _as_bytes(value: Any) -> Any:
     return [_as_bytes(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+class _Kept(threading.local):
+    """The text that was encoded last in this thread."""
+
+    encoded: Any = None
+
+
+_kept = _Kept()
+
+
+def _keep_what_is_encoded(codec: codecs.CodecInfo) -> None:
+    """Have `codec` keep what it encoded last.
+
+    asyncpg frees an argument that it encoded before it copies it into the message, unless the client speaks UTF-8
+    (asyncpg 0.31, pgproto/codecs/text.pyx): of longer texts the server then got what was in that memory since.
+    """
+    encode = codec[0]
+
+    def keep(text: str, errors: str = "strict") -> Any:
+        _kept.encoded = encode(text, errors)
+        return _kept.encoded
+
+    codec.encode = keep  # type: ignore[misc]
+
+
 class _ByteRecord(asyncpg.Record):  # type: ignore[misc]
     """A row of a server without an encoding."""
 
@@ -119,6 +145,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         outlives a transaction, and one that poolers keep for each client, as they keep what clients start with.
         """
         await self.execute("SET client_encoding = 'LATIN1'")
+        _keep_what_is_encoded(self._protocol.get_settings().get_text_codec())
         self.reads_bytes = True
 
     def hold_to(self, *, read_only: bool, statement_timeout: float | None, lock_timeout: float | None = None) -> None:

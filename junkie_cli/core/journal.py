@@ -306,7 +306,8 @@ async def _insert(connection: "Connection", state: SchemaState, change: MemoryCh
         change.memory_id,
         change.user_id or None,
         storable(change.memory or ""),
-        json.dumps(change.topics and [storable(topic) for topic in change.topics]),  # nothing is JSON null, as agno's
+        # Nothing is JSON null, as agno's.
+        json.dumps(change.topics and [storable(topic) for topic in change.topics], ensure_ascii=False),
         None if change.input is None else storable(change.input),
         change.agent_id,
         change.team_id,
@@ -327,7 +328,7 @@ async def _update(connection: "Connection", state: SchemaState, change: MemoryCh
         " WHERE memory_id = $1 AND coalesce(user_id, '') = $7 RETURNING row_to_json(m)::text",
         change.memory_id,
         None if change.memory is None else storable(change.memory),
-        None if change.topics is None else json.dumps([storable(topic) for topic in change.topics]),
+        None if change.topics is None else json.dumps([storable(topic) for topic in change.topics], ensure_ascii=False),
         None if change.input is None else storable(change.input),
         change.agent_id,
         change.team_id,

@@ -98,3 +98,13 @@ def test_the_commands_say_so(settings: Settings, junkie: Junkie, tmp_path: Path)
         "sessions list --json",
     ):
         junkie.run(*command.split(), env=env).ok()
+
+
+@pytest.mark.parametrize("length", [600, 1500, 5000, 50_000])
+async def test_long_texts_are_stored_as_they_are(settings: Settings, admin: Administration, length: int) -> None:
+    """asyncpg frees what it encoded for another encoding than UTF-8 before it sends it."""
+    text = ("Zoë likes tea. " * (length // 15)).strip()
+    done = await memories.add_memory(settings, "ada", text, topics=(text,))
+    stored = await memories.get_memory(settings, done.memories[0].memory_id)
+    assert stored.memory.memory == text
+    assert list(stored.memory.topics) == [text]
