@@ -210,8 +210,6 @@ async def _undo(
     await _compare(connection, state, change.batch, on_step)
     new_batch = str(uuid4())
     lost = await _lost(connection, state, change.batch)
-    added = "m.memory_id IN (SELECT memory_id FROM pg_temp.junkie_undo WHERE unchanged AND before IS NULL)"
-    cascaded = await journal.cascades(connection, state, added, [])
     made = await connection.fetch(
         f"WITH made AS (INSERT INTO {state.qualified(HISTORY)}"
         " (batch, by, action, memory_id, user_id, before, after, undo_of)"
@@ -223,6 +221,8 @@ async def _undo(
         change.batch,
     )
     counts = {row["action"]: row["count"] for row in made}
+    added = "m.memory_id IN (SELECT memory_id FROM pg_temp.junkie_undo WHERE unchanged AND before IS NULL)"
+    cascaded = await journal.cascades(connection, state, added, []) if "deleted" in counts else {}
     on_step(f"putting back {number(sum(counts.values()), 'memory', 'memories')}")
     require_all_changed(await _put_back(connection, state), sum(counts.values()))
     await journal.record_cascades(connection, state, new_batch, cascaded)
