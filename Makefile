@@ -26,7 +26,7 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test newcomer check lint fix coverage faults soak bench bench-small bench-data lock real-model docs clean
+.PHONY: help chat demo test newcomer check lint fix coverage faults soak zoo bench bench-small bench-data lock real-model docs clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ faults: $(VENV)/.dev ## Kill backups and restores (KILLS=30 times), cut connecti
 
 soak: $(VENV)/.dev ## People talk for MINUTES=10 while all around them fails; then an audit (SOAK_SEED=N repeats)
 	SOAK_MINUTES=$(MINUTES) $(PYTEST) -rP tests/faults/test_soak.py
+
+zoo: $(VENV)/.dev ## Run every command on databases of every kind for MINUTES=10 (ZOO="--seed N" repeats one)
+	$(BIN)/python -m tests.zoo --minutes $(MINUTES) $(ZOO)
 
 bench-data: $(VENV)/.dev ## Fill an embedded server with ROWS memories (5 million, about 4 GB) in BENCH_DIR
 	$(BIN)/python -m tests.benchmarks.data $(BENCH_DIR) --rows $(ROWS)
