@@ -80,7 +80,7 @@ async def assert_invariants(database: DatabaseUrl, model: ModelServer, said: Sai
         assert said.done.error.hint
     stored = [run for run in await runs(database) if run["user_id"] == user]
     assert [(run["said"], run["answer"] or "") for run in stored] == [(MESSAGE, said.answer)]
-    stands = said.done.error is None or said.done.error.code == "provider_length"
+    stands = said.done.error is None or (said.done.error.code == "provider_length" and bool(said.answer))
     assert stored[0]["status"] == ("COMPLETED" if stands else "ERROR")
     own = [text for owner, text in await memories(database) if owner == user]
     owed = [entry["message"] for entry in await pending(database) if entry["user_id"] == user]
@@ -318,6 +318,16 @@ def test_bytes_that_are_no_answer_end_in_a_failure(
     body = b"\xff\xfe" if data is None else data.draw(st.binary(max_size=200))
     said = run_damaged(loop, damaged, model, specimen, specimen.reply_of(body))
     assert said.done.error is not None
+
+
+async def test_a_server_that_is_silent_after_the_end_is_not_waited_for(
+    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("junkie_cli.core.team.models._AFTER_THE_END", 0.1)
+    silent = Text("Hello Ada.", pause_after=3)  # two words and the finish reason
+    model.script = lambda request: nothing() if request.is_memory else silent
+    said = (await turn(database, model, MODEL_TIMEOUT="0")).ok()
+    assert said.answer == "Hello Ada."
 
 
 async def test_a_byte_that_is_no_utf8_costs_one_character(database: DatabaseUrl, model: ModelServer) -> None:

@@ -56,6 +56,7 @@ class Patience:
     retries: int
 
 
+_AFTER_THE_END = 5.0  # seconds waited for the count of tokens, which some servers send last
 _LOADING_PAUSE = 0.5  # seconds between two questions whether a model is loaded
 _PATIENCE = Patience(5, 60, 60, 2)
 
@@ -281,12 +282,18 @@ def _said(messages: Iterable[Message]) -> list[str]:
 
 async def _until_complete(stream: EventStream, call: Call) -> AsyncIterator[Any]:
     """What the server sends, document by document; what goes wrong after the end of the answer changes nothing."""
-    try:
-        async for document in stream:
-            yield document
-    except (openai.OpenAIError, httpx2.HTTPError, *_UNREADABLE):
-        if call.finish_reason is None:
-            raise
+    documents = aiter(stream)
+    while True:
+        try:
+            async with asyncio.timeout(None if call.finish_reason is None else _AFTER_THE_END):
+                document = await anext(documents)
+        except StopAsyncIteration:
+            break
+        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, *_UNREADABLE):
+            if call.finish_reason is None:
+                raise
+            break
+        yield document
     call.end_marked |= stream.ended
 
 
