@@ -113,6 +113,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO zoo_member;
 _READ = """
 GRANT USAGE ON SCHEMA {schema} TO zoo_member;
 GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO zoo_member;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO zoo_member;
 """
 _BASE = "ALTER TABLE {m} RENAME TO zoo_base; "
 _INHERITED = """
