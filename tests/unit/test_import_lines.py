@@ -39,6 +39,8 @@ def as_line(row: dict[str, Any], *, ascii_only: bool) -> bytes:
     st.none() | st.tuples(st.integers(0, 200), st.binary(max_size=3)),
 )
 @example(PLAIN | {"created_at": 2**63}, True, None)
+@example({"memory_id": "\ud011"}, True, None)
+@example(PLAIN | {"input": "\U0001f3f0"}, True, None)
 @example(PLAIN | {"input": "\x00"}, True, None)
 @example(PLAIN | {"input": "\ud800"}, False, None)
 def test_what_is_plain_is_right(row: dict[str, Any], ascii_only: bool, fault: tuple[int, bytes] | None) -> None:

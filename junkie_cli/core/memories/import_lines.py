@@ -8,6 +8,7 @@ examined further.
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -30,6 +31,7 @@ _INSIDE = 1 << 32  # lines are fewer: a memory inside a document has its line ti
 _HIGHEST_EXPONENT = 100_000  # of a number that PostgreSQL takes
 
 _KNOWN = frozenset({"memory_id", "memory", "topics", *_TEXTS, *TIMES})
+_HALF = re.compile("[\ud800-\udfff]")
 _SHAPES = 100  # sets of fields that are kept in mind
 _PIECE = 1 << 16  # bytes sent at a time
 
@@ -238,13 +240,14 @@ def _storable(row: dict[str, Any], text: bytes | None) -> bytes:
     """
     times = {name: seconds_of(row[name]) for name in TIMES if row.get(name) is not None}
     converted = any(type(row[name]) is not int or row[name] != time for name, time in times.items())
-    if text is not None and not converted and b"\\u0000" not in text and not _has_half(text):
+    if text is not None and not converted and b"\\u0000" not in text and not _has_half(text, row):
         return text.replace(b"\r", b" ")
     return json.dumps(_without_nul(row) | times, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _has_half(text: bytes) -> bool:
-    return b"\\u" in text and b"\\ud" in text.lower()
+def _has_half(text: bytes, row: dict[str, Any]) -> bool:
+    """Whether an escape in the line is half a character, which jsonb refuses; two halves were read as one character."""
+    return b"\\ud" in text.lower() and bool(_HALF.search(json.dumps(row, ensure_ascii=False)))
 
 
 def _without_nul(value: Any) -> Any:
