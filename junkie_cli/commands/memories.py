@@ -524,10 +524,11 @@ def retry(
         )
     if as_json:
         counts = ("tried", "succeeded", "failed", "set_aside", "remaining", "memories")
-        print_json({name: getattr(done, name) for name in counts})
+        print_json({**{name: getattr(done, name) for name in counts}, "left_out": _left_out(done)})
     else:
         _print_retried(done)
     _tell_refused(done.refused)
+    _tell_left_out(done)
     if done.error is not None:
         warn(done.error.message)
         raise typer.Exit(done.error.exit_code)
@@ -536,6 +537,20 @@ def retry(
 def _tell_refused(count: int) -> None:
     if count:
         warn(f"the memory model reached for memories that are not the user's ({count} times): refused; -v tells whose")
+
+
+def _left_out(done: "Retried | Learned") -> dict[str, int]:
+    from junkie_cli.core.retrying import LEFT_OUT
+
+    return {kind: done.left_out[kind] for kind in LEFT_OUT}
+
+
+def _tell_left_out(done: "Retried | Learned") -> None:
+    from junkie_cli.core.retrying import LEFT_OUT
+
+    for kind, count in _left_out(done).items():
+        if count:
+            warn(f"{count} {LEFT_OUT[kind]}")
 
 
 def _print_retried(done: "Retried") -> None:
@@ -584,6 +599,7 @@ def _learned_document(done: "Learned") -> dict[str, Any]:
     return {
         **{name: getattr(done, name) for name in counts},
         "memories": {action: done.memories[action] for action in ("added", "updated", "deleted")},
+        "left_out": _left_out(done),
         "bad": done.bad,
         "set_aside": str(done.set_aside) if done.set_aside else None,
     }
@@ -603,6 +619,7 @@ def _tell_learned(done: "Learned", *, as_json: bool) -> None:
     if done.set_aside:
         note(f"the bad lines are in {done.set_aside}")
     _tell_refused(done.refused)
+    _tell_left_out(done)
     if done.pending:
         note("pending lines are tried again by: junkie memories retry")
     if done.error is not None:

@@ -6,6 +6,7 @@ from junkie_cli.conversation.notices import folded, memory_lines, warning_lines
 from junkie_cli.conversation.signs import sign
 from junkie_cli.conversation.slash import COMMANDS
 from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
+from junkie_cli.core.retrying import LEFT_OUT
 from junkie_cli.figures import ago
 from junkie_cli.look import Look
 from junkie_cli.text import cut, one_line, pad, quoted_id, shown, width
@@ -115,6 +116,9 @@ class Actions:
         if done.refused:
             refused = f"the memory model reached for memories that are not yours ({done.refused} times): refused"
             lines += warning_lines(refused, self._look, self._columns)
+        for kind, count in done.left_out.items():
+            if count:
+                lines += warning_lines(f"{count} {LEFT_OUT[kind]}", self._look, self._columns)
         if done.error is not None:
             lines += warning_lines(done.error.message, self._look, self._columns)
         if done.remaining:

@@ -87,8 +87,9 @@ class Learned:
     """What a run did: of the `total` lines it `read` some, and each of these is learned, skipped, failed or pending.
 
     `skipped` lines were learned by an earlier run; `failed` ones are bad, and in the file `set_aside`; `pending` ones
-    are tried again by `memories retry`. `refused` counts calls of the memory model for what is not the user's. `error`
-    is why the run ended before the end of the file.
+    are tried again by `memories retry`. `refused` counts calls of the memory model for what is not the user's,
+    `left_out` what extractions left out, by the kinds of `retrying.LEFT_OUT`. `error` is why the run ended before the
+    end of the file.
     """
 
     total: int = 0
@@ -98,6 +99,7 @@ class Learned:
     pending: int = 0
     refused: int = 0
     memories: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
     set_aside: Path | None = None
     seconds: float = 0
@@ -450,6 +452,7 @@ class _Learner:
             self.done.skipped += 1  # by another run of the same file
             return
         self.done.learned += 1
+        self.done.left_out.update(extraction.left_out)
         self.done.memories.update(change.action for change in made)
 
     async def _refuse_erased(self, line: Line) -> None:

@@ -67,12 +67,20 @@ _OUTAGES = frozenset(
 )
 
 
+LEFT_OUT = {
+    "changes": "extractions wanted too many changes of memories: only the first of them were made",
+    "secrets": "memories held what looks like a password or a key: not kept",
+    "characters": "characters at the end of long messages were not searched for memories",
+}
+"""What extractions left out, by kind: what follows the count."""
+
+
 @dataclass(slots=True)
 class Retried:
     """One pass over what is owed: `failed` counts those set aside too, `remaining` what is owed after it.
 
     `refused` counts calls of the memory model for what is not the user's; `error` is why the last extraction failed,
-    None when none did.
+    None when none did. `left_out` counts what extractions left out, by the kinds of LEFT_OUT.
     """
 
     tried: int = 0
@@ -82,6 +90,7 @@ class Retried:
     remaining: int = 0
     refused: int = 0
     changes: list[AppliedChange] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
     error: JunkieError | None = None
 
     @property
@@ -223,6 +232,7 @@ async def _extract(engine: "TeamEngine", records: "Records", entry: Pending, don
         completed = entry.pending_id if extraction.error is None else None
         made = await records.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
     done.changes += made or ()
+    done.left_out.update(extraction.left_out)
     if extraction.error is not None:
         raise extraction.error
 

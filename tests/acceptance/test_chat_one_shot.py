@@ -144,6 +144,20 @@ def test_json_lines_tell_the_whole_turn(junkie: Junkie, env: dict[str, str], pro
     assert done["usage"]["total_tokens"] > 0 and "error" not in done
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["in a pipe", "JSON"])
+def test_reasoning_of_a_model_that_is_not_known_reaches_no_program(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer, options: list[str]
+) -> None:
+    provider.queue(Text("Okay, she wants tea.\n</think>\n\nTea or milk?"))
+    result = junkie.run("chat", *options, "Drink?", env=env).ok()
+    assert "she wants tea" not in "".join(line for line in result.stdout.splitlines() if "reasoning" not in line)
+    if options:
+        texts = [event["text"] for event in lines(result) if event["event"] == "delta"]
+        assert ("".join(texts), lines(result)[-1]["answer"]) == ("Tea or milk?", "Tea or milk?")
+    else:
+        assert result.stdout == "Tea or milk?\n"
+
+
 def test_failures_before_and_in_a_turn_are_the_last_line_of_json(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:

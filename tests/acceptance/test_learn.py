@@ -10,7 +10,7 @@ import pytest
 
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.junkie import Junkie, new_junkie
-from tests.support.model_server import Hang, HttpError, ModelServer, nothing
+from tests.support.model_server import Hang, HttpError, ModelServer, Text, nothing
 from tests.support.schemas import validate
 
 
@@ -73,6 +73,27 @@ def test_a_bad_line_is_exit_2_named_and_the_rest_is_learned(junkie: Junkie) -> N
     assert "line 2 is not JSON" in result.stderr
     assert Path(result.json()["set_aside"]).read_text() == "not json\n"
     assert len(remembered(junkie, "ada")) == 1
+
+
+def test_what_the_extractions_left_out_is_reported(junkie: Junkie, provider: ModelServer) -> None:
+    facts = [f"User likes tea number {number}" for number in range(25)]
+    secret = ["User's password is Tr0ub4dor&3"]
+    provider.script = lambda request: Text(json.dumps({"facts": facts if "much" in request.user else secret}))
+    path = talk(junkie, ("ada", "much " + "x" * 12_000), ("ada", "My password is Tr0ub4dor&3"))
+    result = junkie.run("memories", "learn", str(path), "--json").ok()
+    validate(result.json(), "memories.learn")
+    assert result.json()["left_out"] == {"changes": 1, "secrets": 1, "characters": 5}
+    for words in ("wanted too many changes", "looks like a password", "5 characters at the end"):
+        assert words in result.stderr
+    # Extractions that are made up for later report the same.
+    path.write_text(json.dumps({"user_id": "bob", "message": "much " + "x" * 12_000}) + "\n")
+    script, provider.script = provider.script, lambda _: Text("I have noted that.")
+    assert junkie.run("memories", "learn", str(path)).exit_code == 6
+    provider.script = script
+    retried = junkie.run("memories", "retry", "--all", "--json").ok()
+    validate(retried.json(), "memories.retry")
+    assert retried.json()["left_out"] == {"changes": 1, "secrets": 0, "characters": 5}
+    assert "wanted too many changes" in retried.stderr
 
 
 def test_a_provider_that_refuses_is_exit_6(junkie: Junkie, provider: ModelServer) -> None:

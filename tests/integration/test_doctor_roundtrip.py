@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -265,15 +266,34 @@ def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
     is_told(doctor.one("model.chat"), "ok")
 
 
+def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_tools(
+    doctor: Doctor, ready: DatabaseUrl, model: ModelServer, junkie: Junkie
+) -> None:
+    """Also where another model makes the memories."""
+    state = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
+    model.script = lambda _: Text('{"name": "calculate", "arguments": {"expression": "6 * 7"}}')
+    answer = junkie.run("chat", "--no-database", "6 * 7?", env=model.environment() | state).ok()
+    assert "JUNKIE_TOOLS=off" in answer.stderr
+    doctor.use(ready, **model.environment())
+    is_told(doctor.one("model.chat"), "warning", "writes calls of tools into its text", "JUNKIE_TOOLS=off")
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
+        (
+            HttpError(
+                400, "request (9000 tokens) exceeds the available context size", code="exceed_context_size_error"
+            ),
+            "request (9000 tokens) exceeds the available context size",
+        ),
+        (HttpError(404, "The model `scripted-model` does not exist", code="model_not_found"), "has no model"),
         (Text("I have noted that."), "cannot be used"),
         (HttpError(503, "Loading model"), "Loading model"),
         (calls(("nothing_to_remember", {})), "nothing to remember"),
         (calls(("add_memory", {"memory": "User likes tea"})), "made another memory of it"),
     ],
-    ids=["prose", "loading", "nothing", "something else"],
+    ids=["overflow", "unknown model", "prose", "loading", "nothing", "something else"],
 )
 def test_why_the_configured_model_made_no_memory(
     doctor: Doctor, ready: DatabaseUrl, model: ModelServer, reply: Reply, words: str

@@ -1,6 +1,7 @@
 """Extraction against a real server and database: memories, a pending entry or an explicit nothing, each time."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from junkie_cli.core.chat import Delta
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.extraction.methods import Known, MethodStore
 from junkie_cli.core.journal import MAX_ATTEMPTS
@@ -18,8 +20,9 @@ from junkie_cli.core.learning import learn_file
 from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.url import DatabaseUrl
-from tests.support.conversations import Turn, memories, pending, rows, say, settings_for, talking, template
+from tests.support.conversations import Said, Turn, memories, pending, rows, say, settings_for, talking, template
 from tests.support.model_server import (
+    CutStream,
     Empty,
     Garbage,
     HttpError,
@@ -259,7 +262,7 @@ async def test_after_three_failures_all_ways_are_tried_again(
         assert await heard(settings, "Hi.") == [("pending", None)]
         assert next(iter(json.loads(state.read_text()).values()))["failures"] == failures
     assert await heard(settings, "Hi.") == [("pending", None)]
-    assert json.loads(state.read_text()) == {}
+    assert [entry["method"] for entry in json.loads(state.read_text()).values()] == [""]
     assert await heard(settings, "Hi.") == []
     assert next(iter(json.loads(state.read_text()).values()))["method"] == "tools"
     ways = [way(request) for request in model.memory_requests]
@@ -434,6 +437,12 @@ async def test_an_update_into_a_duplicate_leaves_one(database: DatabaseUrl, mode
     assert await memories(database) == [("ada", "User likes Jazz"), ("ada", "User likes tea")]
 
 
+def moved(request: Request) -> Reply | None:
+    """A memory model that replaces the memory of Rome, whatever its number is."""
+    number = re.search(r"^(\d+)\. User lives in Rome", request.system, re.MULTILINE)
+    return calls(("update_memory", {"number": int(number[1]), "memory": "User lives in Oslo"})) if number else None
+
+
 async def test_a_late_extraction_brings_back_nothing_that_was_deleted_or_replaced(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
@@ -445,8 +454,9 @@ async def test_a_late_extraction_brings_back_nothing_that_was_deleted_or_replace
         assert (await say(conversation, "I like tea and milk, and live in Rome.")).memories[-1] == ("pending", None)
         ids = {entry.memory: entry.memory_id for entry in await conversation.memories()}
         await conversation.forget(ids[facts[0]])
-        model.queue_memory(calls(("update_memory", {"number": 1, "memory": "User lives in Oslo"})))
+        model.script = moved
         assert (await say(conversation, "I live in Oslo now.")).memories == [("updated", "User lives in Oslo")]
+        model.script = None
         model.queue_memory(calls(*half, ("add_memory", {"memory": "User likes juice"})))
         done = await conversation.retry()
         assert (done.succeeded, done.memories["added"]) == (1, 1)
@@ -575,3 +585,68 @@ async def test_thoughts_reach_neither_the_answer_nor_the_history(database: Datab
     async with talking(settings) as conversation:
         model.queue(Text("Well, well.</think>Tea?"))
         assert (await say(conversation, "Drink?")).ok().answer == "Tea?"
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["reasons", "does not"])
+async def test_held_text_is_given_out_when_it_is_known_to_be_no_reasoning(
+    database: DatabaseUrl, model: ModelServer, marked: bool
+) -> None:
+    settings = settings_for(database, model)
+    text = "Okay, she wants tea.\n</think>\n\nTea or milk?" if marked else "Tea or milk?"
+    async with talking(settings) as conversation:
+        for _ in range(2):
+            model.queue(Text(text))
+            said = Said([event async for event in conversation.send("Drink?", hold=True)]).ok()
+            assert (said.answer, said.done.answer, said.warnings) == ("Tea or milk?", "Tea or milk?", [])
+        # What is known of the model is given out as it comes.
+        slow = Text("Okay.</think>Tea or milk?" if marked else "Tea or milk?", pause_after=2)
+        model.queue(slow)
+        async with contextlib.aclosing(conversation.send("Drink?", hold=True)) as events:
+            if not marked:
+                first = [await anext(events), await anext(events)]
+                assert Delta("Tea ") in first
+            slow.go_on.set()
+            assert "".join([e.text async for e in events if isinstance(e, Delta)]).endswith("milk?")
+
+
+async def test_held_text_is_given_out_when_the_answer_breaks_off(database: DatabaseUrl, model: ModelServer) -> None:
+    async with talking(settings_for(database, model)) as conversation:
+        model.queue(CutStream("one two three four", after=2))
+        said = Said([event async for event in conversation.send("Count.", hold=True)])
+    assert said.answer == said.done.answer == "one two "
+    assert said.failures == ["provider_cut"]
+
+
+# --- tools of the model that talks ------------------------------------------------------------------------------------
+
+
+async def test_without_tools_the_chat_model_is_given_none(database: DatabaseUrl, model: ModelServer) -> None:
+    for switch in ("off", "on"):
+        async with talking(settings_for(database, model, JUNKIE_TOOLS=switch)) as conversation:
+            (await say(conversation, "What is 6 * 7?")).ok()
+    off, on = model.main_requests
+    assert "tools" not in off.body
+    assert "tool" not in off.system.lower()
+    assert "calculate" in on.tools
+
+
+async def test_a_call_that_the_chat_model_writes_into_its_answer_is_reported(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    store, server = MethodStore(), (model.url, "scripted-model")
+    async with talking(settings) as conversation:
+        for text in (
+            "The function `calculate` takes an expression.",
+            'In code that is {"name": "calculate"}, as the manual shows. ' + "It goes on. " * 50,
+        ):
+            model.queue(Text(text))
+            assert (await say(conversation, "How?")).ok().warnings == []
+        assert not store.has_calls_in_answers(*server)
+        model.queue(Text('```json\n{"name": "calculate", "arguments": {"expression": "6 * 7"}}\n```'))
+        [warning] = (await say(conversation, "What is 6 * 7?")).ok().warnings
+        assert "JUNKIE_TOOLS=off" in warning
+    assert store.has_calls_in_answers(*server)
+    async with talking(settings_for(database, model, JUNKIE_TOOLS="off")) as conversation:
+        model.queue(Text('{"name": "calculate", "arguments": {"expression": "6 * 7"}}'))
+        assert (await say(conversation, "What is 6 * 7?")).ok().warnings == []

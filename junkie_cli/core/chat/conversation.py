@@ -118,8 +118,11 @@ class Conversation:
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
-    def send(self, message: str) -> TurnEvents:
+    def send(self, message: str, *, hold: bool = False) -> TurnEvents:
         """One turn, as an async iterator of its events; it begins with the first of them.
+
+        Some models write their reasoning as text and mark only its end. With `hold` the first answer of a model is
+        given out when it is known to be none; without, `Done.answer` alone is free of it, and a Warning reports it.
 
         Never raises for a provider or database failure: `Done.error` and `Warning` report it. Raises UsageError while
         another turn is under way, for a message that is empty or longer than LONGEST_MESSAGE, after `close`, and in
@@ -129,9 +132,9 @@ class Conversation:
         CANCELLED; during extraction the turn is already stored and the extraction stays pending. The next `send` waits
         for that. A second cancellation leaves at once. `stop` does the same while the events go on to `Done`.
         """
-        return TurnEvents(lambda: self._begin(message))
+        return TurnEvents(lambda: self._begin(message, hold))
 
-    def _begin(self, message: str) -> RunningTurn:
+    def _begin(self, message: str, hold: bool) -> RunningTurn:
         from junkie_cli.core.chat.turn import TurnRunner
 
         engine = self._usable()
@@ -144,6 +147,7 @@ class Conversation:
             emit,
             tell_cap=self.user_id not in self._told_cap,
             tell_cut=self.session_id not in self._told_cut,
+            hold=hold,
         )
         ids = (self.user_id, self.session_id)
         turn.start(asyncio.create_task(self._run(runner, ids, message, emit, earlier)))

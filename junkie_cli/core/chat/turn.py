@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from junkie_cli.core.chat.ahead import Ahead
+from junkie_cli.core.chat.answer_habits import AnswerHabits
 from junkie_cli.core.chat.events import (
     AnswerComplete,
     ChatEvent,
@@ -77,10 +78,13 @@ class TurnRunner:
     """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after.
 
     With `tell_cap` a warning tells that not all memories fit into the prompt, with `tell_cut` that the history does
-    not; `history_cut` is set when it did.
+    not; `history_cut` is set when it did. With `hold` the text of a model whose answers are not known is given out
+    when it is known to be no reasoning.
     """
 
-    def __init__(self, engine: TeamEngine, emit: Emit, *, tell_cap: bool, tell_cut: bool = True) -> None:
+    def __init__(
+        self, engine: TeamEngine, emit: Emit, *, tell_cap: bool, tell_cut: bool = True, hold: bool = False
+    ) -> None:
         self._engine = engine
         self._emit = emit
         self._tell_cap = tell_cap
@@ -89,6 +93,9 @@ class TurnRunner:
         self._answer: list[str] = []
         self._begins: list[int] = []  # where in the answer each call of the main model begins
         self._took_back = 0  # the call whose text turned out to be thoughts
+        self._habits = AnswerHabits(engine.models.main_choice)
+        self._holds = hold and not self._habits.are_known
+        self._given = 0  # pieces of the answer that were given out
         self._error: JunkieError | None = None
         self._complete = False
         self._usage: Usage | None = None
@@ -179,6 +186,7 @@ class TurnRunner:
                 self._fail(_team_error(type(error).__name__))
             finally:
                 self._usage = _usage(log)
+                self._give_out()
         if self._error is None and turn.run is None:
             self._fail(_team_error("it gave no run"))
         if self._took_back:
@@ -186,7 +194,27 @@ class TurnRunner:
             turn.keep_answers(["".join(self._answer[begin:end]) for begin, end in zip(self._begins, ends, strict=True)])
         shortened = next(iter(log.warnings()), None)
         self._complete = self._error is None and shortened is None
+        if self._complete:
+            self._note_habits(hero)
         return shortened
+
+    def _note_habits(self, hero: HeroTeam) -> None:
+        """Keep what this answer shows of the model, and report a tool call that nothing answers."""
+        self._habits.note(took_back=bool(self._took_back))
+        if self._habits.writes_calls("".join(self._answer), hero.tool_names):
+            self._emit(
+                Warning(
+                    "the answer holds a tool call that the model wrote as text, where nothing makes it; with "
+                    "JUNKIE_TOOLS=off it answers without tools"
+                )
+            )
+
+    def _give_out(self) -> None:
+        """Emit what was held of the answer."""
+        for text in self._answer[self._given :]:
+            self._emit(Delta(text))
+        self._given = len(self._answer)
+        self._holds = False
 
     def _take(self, event: Any, log: CallLog, budget: Budget) -> None:
         kind = event.event
@@ -203,17 +231,22 @@ class TurnRunner:
         self._begins += [len(self._answer)] * (len(calls) - len(self._begins))
         if calls and calls[-1].took_back and self._took_back < len(calls):
             self._took_back = len(calls)
-            if self._answer[self._begins[-1] :]:
+            if self._given > self._begins[-1]:
                 self._emit(Warning("the text so far was the model's reasoning; its answer begins here"))
             del self._answer[self._begins[-1] :]
+            self._given = min(self._given, len(self._answer))
+            self._give_out()
 
     def _take_content(self, event: Any) -> None:
         if event.reasoning_content:
+            if not self._answer:  # the server tells thoughts and text apart
+                self._holds = False
             self._emit(Reasoning(storable(event.reasoning_content)))
         if isinstance(event.content, str) and event.content:
             text = storable(event.content)
             self._answer.append(text)
-            self._emit(Delta(text))
+            if not self._holds:
+                self._give_out()
 
     def _report(self, event: CallEvent) -> None:
         if isinstance(event, Retry):

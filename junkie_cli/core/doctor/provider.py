@@ -260,13 +260,19 @@ def _choices(context: Context) -> Choices:
 async def _chat_model(context: Context) -> Finding:
     choice = _choices(context).main
     found = _offered(context, choice)
-    known = MethodStore().get(choice.endpoint.url, choice.model)
-    if found.status == OK and known is not None and known.in_text and context.settings.tools:
+    if found.status == OK and context.settings.tools and _writes_calls(choice):
         return warning(
             f"{found.detail} writes calls of tools into its text, where nothing answers them",
             "set JUNKIE_TOOLS=off, or use a server that knows the model's format",
         )
     return found
+
+
+def _writes_calls(choice: Choice) -> bool:
+    """Whether the model wrote tool calls into its text, in an answer or, as the memory model, in a reply."""
+    store, server = MethodStore(), (choice.endpoint.url, choice.model)
+    known = store.get(*server)
+    return store.has_calls_in_answers(*server) or (known is not None and known.in_text)
 
 
 async def _memory_model(context: Context) -> Finding:

@@ -86,6 +86,11 @@ class Extraction:
         """How often the model reached for what is not this user's, or for everything."""
         return self.refused + self.clearings
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What was not made or not searched, by the names of `retrying.LEFT_OUT`."""
+        return {"changes": int(self.bounded), "secrets": self.secrets, "characters": self.left_unread}
+
 
 class TeamMemoryManager(MemoryManager):
     """Reads the turn's memories for agno, and extracts new ones when it is told to; every other way is closed."""

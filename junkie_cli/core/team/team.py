@@ -51,6 +51,13 @@ class HeroTeam:
     turns: int = 0
     extracting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """Names of the tools that the model is given."""
+        kits = self.team.tools if isinstance(self.team.tools, list) else []
+        toolkits = [kit for kit in kits if isinstance(kit, Toolkit)]
+        return tuple(name for kit in toolkits for name in (*kit.functions, *kit.async_functions))
+
     async def events(self, turn: Turn) -> AsyncIterator[Any]:
         """Agno's events of the turn, which must be under way (`storage.under_way`).
 
