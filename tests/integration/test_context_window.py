@@ -9,7 +9,7 @@ import pytest
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import pending, say, settings_for, talking, template
-from tests.support.model_server import Garbage, HttpError, ModelServer, Reply, Request, Text
+from tests.support.model_server import Garbage, HttpError, ModelServer, Reply, Request, Text, calls
 
 LONG = "word " * 800  # about a thousand tokens
 
@@ -80,6 +80,15 @@ async def test_what_the_server_reports_is_kept_to(
     assert [request.path for request in model.other_requests] == ["/v1/models"]  # asked once
 
 
+async def test_the_window_that_llama_cpp_was_started_with_is_kept_to(database: DatabaseUrl, model: ModelServer) -> None:
+    model.models_reply = listing(meta={"n_ctx_train": 131072})
+    model.properties = {"default_generation_settings": {"n_ctx": 6000}}
+    notes = await talk(settings_for(database, model))
+    assert 1 < len(sent(model.main_requests[-1])) < 6
+    assert len(notes) == 1
+    assert [request.path for request in model.other_requests] == ["/v1/models", "/props"]  # each asked once
+
+
 async def test_a_short_prompt_asks_nobody(database: DatabaseUrl, model: ModelServer) -> None:
     async with talking(settings_for(database, model), memory=False) as conversation:
         for _ in range(3):
@@ -129,6 +138,27 @@ async def test_without_a_history_to_cut_the_overflow_is_reported(database: Datab
     assert "8192 tokens" in said.done.error.message
     assert len(model.main_requests) == 1
     assert len(await pending(database)) == 1
+
+
+async def test_a_message_that_the_memory_model_cannot_read_at_once_is_read_as_far_as_it_can(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    words = "request (3500 tokens) exceeds the available context size (2048 tokens), try increasing it"
+
+    def script(request: Request) -> Reply | None:
+        if not request.is_memory:
+            return None
+        if len(json.dumps(request.body)) > 8000:
+            return HttpError(400, words, code="exceed_context_size_error")
+        return calls(("add_memory", {"memory": "User likes tea"}))
+
+    model.script = script
+    async with talking(settings_for(database, model)) as conversation:
+        said = (await say(conversation, f"I like tea. {LONG * 2}")).ok()
+    assert said.memories == [("added", "User likes tea")]
+    assert any("were not searched for memories" in warning for warning in said.warnings)
+    assert len(model.memory_requests) <= 4
+    assert await pending(database) == []
 
 
 async def test_a_limit_by_the_minute_is_not_taken_for_the_window(database: DatabaseUrl, model: ModelServer) -> None:

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from junkie_cli.core.chat import AnswerComplete, Conversation, Delta, Done
+from junkie_cli.core.chat.conversation import LONGEST_MESSAGE
 from junkie_cli.core.database import connect
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import UsageError
@@ -223,6 +224,15 @@ async def test_an_exception_in_the_loop_stops_the_turn(database: DatabaseUrl, mo
             await reads(conversation)
         gc.collect()
         (await say(conversation, "Well?")).ok()
+
+
+async def test_a_message_of_no_bounds_is_refused(database: DatabaseUrl, model: ModelServer) -> None:
+    async with talking(settings_for(database, model)) as conversation:
+        for message, words in (("x" * (LONGEST_MESSAGE + 1), "too long"), (" \n", "empty")):
+            with pytest.raises(UsageError, match=words):
+                await say(conversation, message)
+        assert model.requests == []
+        (await say(conversation, "Hi.")).ok()
 
 
 async def test_two_turns_at_once_are_refused_and_the_first_goes_on(database: DatabaseUrl, model: ModelServer) -> None:

@@ -186,6 +186,47 @@ async def test_an_extraction_under_way_is_nobody_elses(database: DatabaseUrl, mo
     assert await memories(database) == [("ada", "User likes tea")]
 
 
+async def test_the_lease_is_renewed_while_a_slow_model_is_at_it(
+    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database, model)
+    await owe(settings, model, "I like tea.")
+    monkeypatch.setattr("junkie_cli.core.retrying.LEASE", 0.3)  # of what is renewed here; the claim's own is longer
+    slow = remembered("User likes tea")
+    slow.pause_after = 0
+    model.queue_memory(slow)
+    retrying = asyncio.create_task(retry_memories(settings, everything=True))
+    await slow.paused.wait()
+    await come_due(database)  # the claim's lease is over, as after a long time
+    async with asyncio.timeout(30):
+        renewed = 0
+        last = None
+        while renewed < 3:
+            [row] = await rows(database, "SELECT next_try FROM ai.junkie_pending")
+            renewed += row["next_try"] != last
+            last = row["next_try"]
+            await asyncio.sleep(0.01)
+    slow.go_on.set()
+    assert outcome(await retrying) == (1, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "variables", [{"MEMORY_TIMEOUT": "1"}, {"JUNKIE_MAX_SECONDS": "1"}], ids=["silence", "time bound"]
+)
+async def test_a_slow_model_sets_nothing_aside(
+    database: DatabaseUrl, model: ModelServer, variables: dict[str, str]
+) -> None:
+    await owe(settings_for(database, model), model, "I like tea.")
+    settings = settings_for(database, model, **variables)
+    model.script = lambda _: Hang()
+    for _ in range(MAX_ATTEMPTS + 1):
+        done = await retry_memories(settings, everything=True)
+        assert outcome(done) == (1, 0, 1, 0, 1)
+        assert done.error is not None
+        assert done.error.code in {"provider_timeout", "bound_seconds"}
+    assert [entry["set_aside"] for entry in await pending(database)] == [False]
+
+
 @pytest.mark.parametrize("passed", [False, True], ids=["before", "after"])
 async def test_a_connection_cut_at_the_commit_is_made_up_for_once(
     database: DatabaseUrl, model: ModelServer, passed: bool

@@ -314,6 +314,7 @@ class ModelServer:
         self.smart = smart
         self.models = list(models)
         self.models_reply: Reply | None = None  # scripted answer of GET /models, an HttpError say
+        self.properties: dict[str, Any] | None = None  # what GET /props answers, as llama.cpp does
         self.key = ""  # the one key whose GET /models is answered, if there is one
         self.requests: list[Request] = []  # of chat completions, in order of arrival
         self.other_requests: list[Request] = []  # GET /models, and paths that do not exist
@@ -449,6 +450,8 @@ class ModelServer:
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         await self._record(request, self.other_requests)
+        if request.path == "/props" and self.properties is not None:
+            return web.json_response(self.properties)
         return _error_response(HttpError(404, f"Unknown request URL: {request.method} {request.path}"))
 
     async def _list_models(self, request: web.Request) -> web.StreamResponse:

@@ -40,6 +40,9 @@ LONGEST_MESSAGE = 12_000
 LONGEST_INPUT = 2000
 """Characters of the message kept with a memory, to show where it came from."""
 
+_SHORTEST_MESSAGE = 1000
+"""Characters of a message that are worth asking for, where the model's window is too small for more."""
+
 MOST_WRITTEN = 3000
 """Tokens that one reply may have, thoughts included. A small model that finds no end would go on until its window is
 full: minutes, in which a way of asking that holds it to a form makes the memory."""
@@ -123,12 +126,15 @@ class TeamMemoryManager(MemoryManager):
         when nothing of the reply can be used.
         """
         shown = choose(known, message, KNOWN_BUDGET, extra=NUMBER_TOKENS)
-        extraction = Extraction(user_id, message, left_unread=max(0, len(message) - LONGEST_MESSAGE))
+        extraction = Extraction(user_id, message)
         today = (said_at or datetime.now().astimezone()).astimezone().date()
-        asking = _Asking(self._asked, self._bounds, shown, plain_text(context), today, extraction)
+        asking = _Asking(
+            self._asked, self._bounds, shown, plain_text(context), today, extraction, min(len(message), LONGEST_MESSAGE)
+        )
         remembered = None if self._is_rehearsal else self._methods.get(*self._server)
         async with Budget(self._bounds).time_limit():  # of all calls together
             understood = await self._ask(asking, remembered)
+        extraction.left_unread = len(message) - asking.length
         self._take(extraction, understood, shown)
         return extraction
 
@@ -146,7 +152,7 @@ class TeamMemoryManager(MemoryManager):
         first_failure: ModelError | None = None
         methods = prompt.METHODS if remembered is None else (remembered.method,)
         for method in methods:
-            understood, failure = await asking.by(method)
+            understood, failure = await self._shortened(asking, method)
             if understood is not None:
                 if not self._is_rehearsal:
                     self._methods.note_success(*self._server, method, in_text=understood.in_text)
@@ -159,6 +165,15 @@ class TeamMemoryManager(MemoryManager):
         if not self._is_rehearsal:
             self._methods.note_failure(*self._server, methods[0])
         raise first_failure
+
+    async def _shortened(self, asking: "_Asking", method: str) -> tuple[Understood | None, ModelError | None]:
+        """Ask by `method`, with half of the message each time that it is more than the model can read at once."""
+        while True:
+            understood, failure = await asking.by(method)
+            too_large = failure is not None and failure.code == "provider_too_large" and failure.retry_after is None
+            if not too_large or asking.length <= _SHORTEST_MESSAGE:
+                return understood, failure
+            asking.length //= 2
 
     def _take(self, extraction: Extraction, understood: Understood, shown: Sequence[MemoryEntry]) -> None:
         """Turn what the model wants into changes, without what must not be made."""
@@ -207,6 +222,7 @@ class _Asking:
     context: str
     today: date
     extraction: Extraction
+    length: int
 
     async def by(self, method: str) -> tuple[Understood | None, ModelError | None]:
         """What the reply means if any of it can be used; else why not."""
@@ -215,7 +231,7 @@ class _Asking:
         )
         messages = [
             Message(role="system", content=request.system),
-            Message(role="user", content=self.extraction.message[:LONGEST_MESSAGE]),
+            Message(role="user", content=self.extraction.message[: self.length]),
         ]
         reply = await ask(
             self.model, messages, Budget(self.bounds), tools=request.tools, response_format=request.response_format
