@@ -126,6 +126,7 @@ class TurnRunner:
         self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error))
 
     def _fail(self, error: JunkieError) -> None:
+        self._give_out()  # what came before it
         self._error = error
         self._emit(Failed(error))
 
