@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # importing `typing` for this would double what `--version` t
 
 COMPLETION_VARIABLE = "_JUNKIE_COMPLETE"
 SIGPIPE = 13
+_SIGNALLED = 128
+"""Above this an exit code is that of a signal."""
 
 
 def main() -> None:
@@ -26,8 +28,8 @@ def main() -> None:
     _prepare_streams()
     _hide_warnings_of_libraries()
     code = run_command_line(sys.argv[1:], listen=True)
-    _flush_what_is_left()
     _let_signals_kill()
+    _flush_what_is_left(ended=code > _SIGNALLED)
     _end(code)
 
 
@@ -142,11 +144,11 @@ def _exit_code(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, BrokenPipeError) and _reader_left():
-        return 128 + SIGPIPE  # as a program that the signal ended, with `| head`: no word about it
+        return _SIGNALLED + SIGPIPE  # as a program that the signal ended, with `| head`: no word about it
     if isinstance(error, KeyboardInterrupt):
         return _ended("interrupted", ExitCode.INTERRUPTED)
     if isinstance(error, Terminated):
-        return _ended("terminated", 128 + error.signal_number)
+        return _ended("terminated", _SIGNALLED + error.signal_number)
     return _tell(error, arguments)
 
 
@@ -215,9 +217,10 @@ def _ended(how: str, code: int) -> int:
     from junkie_cli.output import print_error_document
     from junkie_cli.progress import say
 
-    if invocation().json:
+    if invocation().json and _has_room(sys.stdout):
         print_error_document(JunkieError(how, code=how))
-    say(f"\n{how}\n" if is_terminal(sys.stderr) else f"{how}\n")
+    if _has_room(sys.stderr):
+        say(f"\n{how}\n" if is_terminal(sys.stderr) else f"{how}\n")
     return int(code)
 
 
@@ -233,8 +236,7 @@ def _prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  open as long as the process
     sys.stdout = _complete_stdout(sys.stdout)
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = _complete_stderr(sys.stderr)
 
 
 def _complete_stdout(stdout: "TextIO | None") -> "TextIO":
@@ -252,6 +254,18 @@ def _complete_stdout(stdout: "TextIO | None") -> "TextIO":
     return TextIOWrapper(BufferedWriter(raw), encoding="utf-8", errors="backslashreplace")
 
 
+def _complete_stderr(stderr: "TextIO | None") -> "TextIO":
+    """A stream to stderr's descriptor in which a write that waits for its reader ends with a signal."""
+    from io import BufferedWriter, TextIOWrapper
+
+    from junkie_cli.core.files import CompleteWriter
+
+    if stderr is None:
+        return open(os.devnull, "w")  # noqa: PTH123
+    raw = CompleteWriter(stderr.fileno(), lambda error: error, closefd=False)
+    return TextIOWrapper(BufferedWriter(raw), encoding=stderr.encoding, errors=stderr.errors, line_buffering=True)
+
+
 def _reader_left() -> bool:
     """Whether nobody reads our stdout or stderr any more; another pipe that broke is an error like any."""
     import select
@@ -262,12 +276,25 @@ def _reader_left() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def _flush_what_is_left() -> None:
-    """Nobody does it at the end: the process is left, not taken apart. What cannot be written has been told."""
+def _has_room(stream: "TextIO") -> bool:
+    """Whether a line can be written to `stream` without waiting for its reader."""
+    import select
+
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in poll.poll(0))
+
+
+def _flush_what_is_left(*, ended: bool) -> None:
+    """Nobody does it at the end: the process is left, not taken apart. What cannot be written has been told.
+
+    When a signal `ended` the command, no reader is waited for.
+    """
     from junkie_cli.core.errors import JunkieError
 
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if not ended or _has_room(stream):
+                stream.flush()
         except (OSError, JunkieError):
             continue

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Ended by these a command rolls back and cleans up; Ctrl-C (SIGINT) is asyncio's own business and does the same.
+# Ended by these a command rolls back and cleans up; for Ctrl-C (SIGINT) asyncio's own handler does the same.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -77,13 +77,17 @@ class Invocation:
 
         from junkie_cli.core.loop import Loop
 
-        ended_by: list[int] = []
+        ending = _Ending()
         with asyncio.Runner(loop_factory=Loop) as runner:
             try:
-                return runner.run(_terminable(coroutine, ended_by))
+                return runner.run(_terminable(coroutine, ending))
             except asyncio.CancelledError:
-                if ended_by:
-                    raise Terminated(ended_by[0]) from None
+                if ending.cancelled_by is not None:
+                    raise Terminated(ending.cancelled_by) from None
+                raise
+            except BaseException:
+                if ending.in_write is not None:  # whatever else failed because of it, while all was cleaned up
+                    raise ending.in_write from None
                 raise
 
 
@@ -109,38 +113,75 @@ def _end(number: int, _: object) -> None:
     raise Terminated(number)
 
 
-async def _terminable(coroutine: Coroutine[Any, Any, T], ended_by: list[int]) -> T:
+class _Ending:
+    """How signals end a coroutine: the one that cancelled it, or what one raised inside a write."""
+
+    def __init__(self) -> None:
+        self.cancelled_by: int | None = None
+        self.in_write: BaseException | None = None
+
+    def stop_write(self, error: BaseException) -> None:
+        """Raise `error` when this thread waits inside a write, as it may for good."""
+        from junkie_cli.core.files import stop_write
+
+        try:
+            stop_write(error)
+        except BaseException:
+            self.in_write = error
+            raise
+
+
+async def _terminable(coroutine: Coroutine[Any, Any, T], ending: _Ending) -> T:
     import asyncio
 
     task = asyncio.current_task()
     assert task is not None
-    with _cancelled_by_signals(asyncio.get_running_loop(), task, ended_by):
+    with _cancelled_by_signals(asyncio.get_running_loop(), task, ending):
         return await coroutine
 
 
 @contextmanager
 def _cancelled_by_signals(
-    loop: "asyncio.AbstractEventLoop", task: "asyncio.Task[Any]", ended_by: list[int]
+    loop: "asyncio.AbstractEventLoop", task: "asyncio.Task[Any]", ending: _Ending
 ) -> Iterator[None]:
-    """SIGTERM and SIGHUP cancel `task`, unless they are ignored."""
+    """SIGTERM and SIGHUP cancel `task`, unless they are ignored.
+
+    While a write waits for its reader the loop stands still and could not: these and Ctrl-C then end the write itself.
+    Handlers of the loop are no way to do that, for the system continues the write after them.
+    """
     in_charge = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in _ENDING if in_charge}
-    handled = {number: handler for number, handler in before.items() if handler in (signal.SIG_DFL, _end)}
+    before = {number: handler for number, handler in before.items() if handler in (signal.SIG_DFL, _end)}
 
-    def end(number: int) -> None:
-        ended_by.append(number)
-        for each in handled:
-            loop.remove_signal_handler(each)  # the next one ends the process at once
-        task.cancel()
+    def end(number: int, _: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
+        ending.stop_write(Terminated(number))
+        ending.cancelled_by = number
+        loop.call_soon_threadsafe(task.cancel)
 
-    for number in handled:
-        loop.add_signal_handler(number, end, number)
+    handlers: dict[int, Any] = dict.fromkeys(before, end)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if in_charge and callable(interrupt):
+        before[signal.SIGINT], handlers[signal.SIGINT] = interrupt, _interrupting(interrupt, ending)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in handled.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+        for number, handler in before.items():
+            if number != signal.SIGINT or signal.getsignal(number) is handlers[number]:
+                signal.signal(number, handler)
+
+
+def _interrupting(handle: Callable[..., Any], ending: _Ending) -> Callable[[int, Any], None]:
+    """`handle`, the handler of Ctrl-C, which ends a write at once."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        ending.stop_write(KeyboardInterrupt())
+        handle(number, frame)
+
+    return interrupt
 
 
 _current = Invocation()

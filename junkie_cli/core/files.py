@@ -9,6 +9,7 @@ import io
 import os
 import re
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -46,42 +47,78 @@ def unwritable(error: OSError) -> Exception:
     return error if isinstance(error, BrokenPipeError) else OutputError(error)
 
 
+_writing: "dict[int, CompleteWriter]" = {}
+"""The writer that each thread is inside a write of, by the thread's number."""
+
+
+def stop_write(error: BaseException) -> None:
+    """For a signal's handler: raise `error` where this thread is inside a write that waits for its reader.
+
+    A write that still proceeds raises it before its next piece, if there is one.
+    """
+    writer = _writing.get(threading.get_ident())
+    if writer is not None:
+        writer.stop(error)
+
+
 class CompleteWriter(io.FileIO):
     """A descriptor to which every write is complete, or raises what `failed` makes of the system's error.
 
     A plain FileIO returns early when a disk fills up or a pipe that does not block is full, and the rest is lost where
-    nobody counts. After a failure nothing more is written, so that no later piece follows a gap.
+    nobody counts. After a failure, or when a signal's handler ended a write, nothing more is written, so that no later
+    piece follows a gap or waits for the same reader again.
     """
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], Exception], *, closefd: bool = True) -> None:
         super().__init__(descriptor, "w", closefd=closefd)
         self._failed = failed
         self._failure: OSError | None = None
+        self._stopped_by: BaseException | None = None
 
     def write(self, data: Any, /) -> int:
         """Write all of `data`; waits for a reader that is slow."""
         if self._failure is not None:
             raise self._failed(self._failure) from None
         view = memoryview(data).cast("B")
-        done = 0
+        thread = threading.get_ident()
+        _writing[thread] = self
         try:
-            while done < len(view):
-                written = super().write(view[done:])
-                if written is None:
-                    self._wait_for_room()
-                else:
-                    done += written
+            return self._write_all(view)
         except OSError as error:
             self._failure = error
             raise self._failed(error) from None
+        except BaseException:
+            self._failure = OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            raise
+        finally:
+            _writing.pop(thread, None)
+            self._stopped_by = None
+
+    def stop(self, error: BaseException) -> None:
+        """End the write that this thread is inside of with `error`, at once where it waits."""
+        self._stopped_by = error
+        if not self._has_room(0):
+            raise error
+
+    def _write_all(self, view: "memoryview[int]") -> int:
+        done = 0
+        while done < len(view):
+            if self._stopped_by is not None:
+                raise self._stopped_by
+            written = super().write(view[done:])
+            if written is None:
+                self._has_room(None)
+            else:
+                done += written
         return done
 
-    def _wait_for_room(self) -> None:
+    def _has_room(self, patience: int | None) -> bool:
+        """Whether something can be written within `patience` milliseconds; None waits for as long as it takes."""
         import select
 
         poll = select.poll()
         poll.register(self.fileno(), select.POLLOUT)
-        poll.poll()
+        return bool(poll.poll(patience))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -194,18 +194,47 @@ def test_a_dash_is_stdout_and_stdin(bot: Junkie, name: str) -> None:
 def test_waiting_for_the_other_end_of_a_fifo_ends(bot: Junkie, command: str, number: signal.Signals) -> None:
     os.mkfifo(bot.cwd / "fifo")
     running = bot.start(*command.split())
-    wait_until_blocked(running.process.pid)
+    wait_until_blocked(running.process.pid, "wait_for_partner", "fifo_open")
     running.send(number)
     done = running.wait()
     assert done.exit_code == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert stat.S_ISFIFO((bot.cwd / "fifo").stat().st_mode)
 
 
-def wait_until_blocked(pid: int) -> None:
-    """Wait until a thread of the process sleeps in the opening of a FIFO."""
+def wait_until_blocked(pid: int, *where: str) -> None:
+    """Wait until a thread of the process sleeps in one of these functions of the kernel."""
     for _ in range(1200):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            if (thread / "wchan").read_text() in {"wait_for_partner", "fifo_open"}:
+            if any(name in (thread / "wchan").read_text() for name in where):
                 return
         time.sleep(0.05)
-    pytest.fail("it does not wait for the other end")
+    pytest.fail(f"it does not wait in {' or '.join(where)}")
+
+
+@pytest.mark.parametrize(
+    "command", ["memories list", "memories list --json", "memories export", "users export zoe -o -"]
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_signal_ends_a_write_that_waits_for_its_reader(
+    junkie: Junkie, written_by: Make, admin: Administration, command: str, number: signal.Signals, together: bool
+) -> None:
+    url = written_by("3.1")
+    await admin.do(url, "UPDATE ai.user_memories SET user_id = 'zoe', memory = to_jsonb(repeat('x', 60000))")
+    environment = junkie.environment({"POSTGRES_URL": url.libpq()})
+    readable, writable = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [str(SCRIPT), *command.split()],
+            env=environment,
+            cwd=junkie.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=writable,
+            stderr=writable if together else subprocess.DEVNULL,
+        )
+        os.close(writable)
+        wait_until_blocked(process.pid, "pipe_write")
+        process.send_signal(number)
+        assert process.wait(60) == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    finally:
+        os.close(readable)
