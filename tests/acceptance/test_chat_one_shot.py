@@ -181,6 +181,7 @@ def test_failures_before_and_in_a_turn_are_the_last_line_of_json(
     assert result.exit_code == 6 and done["answer"] == "one two three " and done["complete"] is False
 
     running = junkie.start("chat", "--json", "-s", "stopped", "hello", env=env)
+    answer_once(junkie, env)
     provider.queue(hang := Text("alpha beta gamma", pause_after=2))
     assert running.process.stdin is not None
     running.process.stdin.close()
