@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from junkie_cli.core.demo import Stage
+from junkie_cli.core.rehearsal.demo import Stage
 
 FOLDER = Path(__file__).parent
 PATIENCE = 60.0  # seconds for an expected text to appear

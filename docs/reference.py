@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from junkie_cli.command_tree import TreeContext, root_command
+from junkie_cli.cli.command_tree import TreeContext, root_command
 
 TARGET = Path(__file__).parent / "reference.md"
 COLUMNS = 80

@@ -1,5 +1,5 @@
 """`python -m junkie_cli` is `junkie`."""
 
-from junkie_cli.app import main
+from junkie_cli.cli.main import main
 
 main()

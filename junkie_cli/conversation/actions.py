@@ -2,14 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from junkie_cli.conversation.notices import folded, memory_lines, warning_lines
-from junkie_cli.conversation.signs import sign
+from junkie_cli.conversation.messages import folded, memory_lines, warning_lines
+from junkie_cli.conversation.signals import sign
 from junkie_cli.conversation.slash import COMMANDS
 from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
-from junkie_cli.core.retrying import LEFT_OUT
-from junkie_cli.figures import ago
-from junkie_cli.look import Look
-from junkie_cli.text import cut, one_line, pad, quoted_id, shown, width
+from junkie_cli.core.chat.pending_retry import LEFT_OUT
+from junkie_cli.core.formatting import ago
+from junkie_cli.core.sanitize import cut, one_line, pad, quoted_id, shown, width
+from junkie_cli.terminal.style import Look
 
 _SHOWN = 20  # of a list; how many more there are is said
 _MOST = 1000  # memories that a conversation lists

@@ -21,9 +21,9 @@ from rich.syntax import ANSISyntaxTheme, Syntax  # noqa: TID253
 from rich.table import Table  # noqa: TID253
 from rich.text import Text  # noqa: TID253
 
-from junkie_cli.conversation.signs import sign
-from junkie_cli.look import Look
-from junkie_cli.text import shown
+from junkie_cli.conversation.signals import sign
+from junkie_cli.core.sanitize import shown
+from junkie_cli.terminal.style import Look
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod

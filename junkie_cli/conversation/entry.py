@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from junkie_cli.conversation.keyboard import typed_ahead
 from junkie_cli.conversation.options import Options, require_user
 from junkie_cli.core.settings import Settings
-from junkie_cli.invocation import Invocation
-from junkie_cli.look import is_terminal
+from junkie_cli.terminal.invocation import Invocation
+from junkie_cli.terminal.style import is_terminal
 
 
 def talk(options: Options, invocation: Invocation) -> None:
@@ -29,9 +29,9 @@ def _person_sits_here() -> bool:
 
 def _converse(options: Options, invocation: Invocation) -> None:
     settings, options = _prepare(options, invocation)
-    from junkie_cli.conversation.greeting import greet
-    from junkie_cli.conversation.notices import Notices
+    from junkie_cli.conversation.messages import Notices
     from junkie_cli.conversation.screen import main_screen
+    from junkie_cli.conversation.welcome import greet
 
     notices = Notices(main_screen(), quiet=invocation.quiet)
     with typed_ahead() if notices.screen.look.motion else nullcontext():

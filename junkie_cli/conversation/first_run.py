@@ -11,11 +11,11 @@ from typing import TypeVar
 from junkie_cli.conversation.options import Options
 from junkie_cli.core import setup
 from junkie_cli.core.errors import DeclinedError, ProviderError, SettingsError
+from junkie_cli.core.sanitize import wrap
 from junkie_cli.core.settings import Settings
-from junkie_cli.look import columns_of
-from junkie_cli.output import ask, note, warn, working
-from junkie_cli.progress import say
-from junkie_cli.text import wrap
+from junkie_cli.terminal.output import ask, note, warn, working
+from junkie_cli.terminal.progress import say
+from junkie_cli.terminal.style import columns_of
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from junkie_cli.conversation.notices import Notices
+from junkie_cli.conversation.messages import Notices
 from junkie_cli.core.chat import (
     AnswerComplete,
     ChatEvent,
@@ -18,7 +18,7 @@ from junkie_cli.core.chat import (
     Warning,
 )
 from junkie_cli.core.errors import JunkieError
-from junkie_cli.output import print_json
+from junkie_cli.terminal.output import print_json
 
 
 class JsonView:

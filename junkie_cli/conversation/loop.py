@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.conversation.actions import Actions, help_lines, short
 from junkie_cli.conversation.keyboard import is_gone, silence_gone_terminal
-from junkie_cli.conversation.notices import Notices
-from junkie_cli.conversation.opening import open_conversation
+from junkie_cli.conversation.messages import Notices
 from junkie_cli.conversation.options import Options
 from junkie_cli.conversation.plain_prompt import PlainPrompt
-from junkie_cli.conversation.signs import sign
+from junkie_cli.conversation.signals import sign
 from junkie_cli.conversation.slash import Misspelt, Run, Say, parse
+from junkie_cli.conversation.start_up import open_conversation
 from junkie_cli.conversation.turns import Turn
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Waiting, Warning
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.reporting import set_reporter
 from junkie_cli.core.settings import Settings
-from junkie_cli.invocation import Terminated
+from junkie_cli.terminal.invocation import Terminated
 
 if TYPE_CHECKING:
     from junkie_cli.conversation.prompt import Prompt
@@ -37,7 +37,7 @@ _AFTER_TURN = frozenset({"new", "resume", "user", "why"})  # commands that need 
 
 
 class Loop:
-    """One process' conversation with a person at a terminal, who has been greeted (`greeting.py`)."""
+    """One process' conversation with a person at a terminal, who has been greeted (`conversation/welcome.py`)."""
 
     def __init__(self, settings: Settings, options: Options, notices: Notices) -> None:
         self._settings = settings
@@ -363,4 +363,4 @@ def _load_drawing() -> None:
 
 def _load_driver() -> None:
     """Load what talks to PostgreSQL in a thread: the keyboard would wait a tenth of a second for it otherwise."""
-    import junkie_cli.core.database_connection  # noqa: F401
+    import junkie_cli.core.postgres.connection  # noqa: F401

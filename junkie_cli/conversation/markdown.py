@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from junkie_cli.conversation.blocks import BlockRenderer, list_start
-from junkie_cli.look import Look
+from junkie_cli.terminal.style import Look
 
 _HALF_MARK = re.compile(r"(?<![*_`~])[*_`~]{1,3}$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)$")

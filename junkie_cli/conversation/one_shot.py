@@ -5,17 +5,17 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from junkie_cli.conversation.json_lines import JsonView
-from junkie_cli.conversation.notices import Notices
-from junkie_cli.conversation.opening import open_conversation
+from junkie_cli.conversation.messages import Notices
 from junkie_cli.conversation.options import Options, announcements
 from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
+from junkie_cli.conversation.start_up import open_conversation
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done, Memory
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import Settings
-from junkie_cli.invocation import Invocation
-from junkie_cli.look import Look
+from junkie_cli.terminal.invocation import Invocation
+from junkie_cli.terminal.style import Look
 
 
 async def answer(settings: Settings, options: Options, message: str, view: View, *, interactive: bool) -> None:

@@ -2,7 +2,7 @@
 
 from junkie_cli.core.errors import SettingsError, UsageError
 from junkie_cli.core.settings import COMMON_NAMES, Settings
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 REHEARSAL = "rehearsal model: no real model answers, nothing leaves this machine"
 

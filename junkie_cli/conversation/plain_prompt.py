@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from junkie_cli.conversation.signs import sign, write
-from junkie_cli.look import Look
-from junkie_cli.text import shown
+from junkie_cli.conversation.signals import sign, write
+from junkie_cli.core.sanitize import shown
+from junkie_cli.terminal.style import Look
 
 
 class PlainPrompt:

@@ -26,12 +26,12 @@ from prompt_toolkit.output import ColorDepth, Output  # noqa: TID253
 from prompt_toolkit.output.vt100 import Vt100_Output  # noqa: TID253
 from prompt_toolkit.styles import Style  # noqa: TID253
 
-from junkie_cli.conversation.signs import sign
+from junkie_cli.conversation.signals import sign
 from junkie_cli.conversation.slash import COMMANDS
 from junkie_cli.core.files import FileError, OutputError, append_line, complete_file
 from junkie_cli.core.prompt_history import history_file
-from junkie_cli.look import Look, is_terminal, rows_of
-from junkie_cli.text import one_line
+from junkie_cli.core.sanitize import one_line
+from junkie_cli.terminal.style import Look, is_terminal, rows_of
 
 Choices = Callable[[str], Awaitable[list[tuple[str, str]]]]
 """Gives the arguments of the command called so, each with what it means."""

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from junkie_cli.conversation.signs import write
-from junkie_cli.look import SMALLEST, Look, columns_of, plain, rows_of
-from junkie_cli.text import width
+from junkie_cli.conversation.signals import write
+from junkie_cli.core.sanitize import width
+from junkie_cli.terminal.style import SMALLEST, Look, columns_of, plain, rows_of
 
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # one picture at once, where the terminal knows how; ignored elsewhere
 _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"

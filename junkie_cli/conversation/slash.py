@@ -2,7 +2,7 @@
 
 import re
 
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 
 @frozen

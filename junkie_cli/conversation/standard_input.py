@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from junkie_cli.core.chat.conversation import LONGEST_MESSAGE
 from junkie_cli.core.errors import UsageError
-from junkie_cli.look import is_terminal
+from junkie_cli.terminal.style import is_terminal
 
 _LARGEST = LONGEST_MESSAGE  # bytes; what comes may never end
 _NOTICE_SECONDS = 1.0

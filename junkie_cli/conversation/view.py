@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from junkie_cli.conversation.notices import Notices, folded
+from junkie_cli.conversation.messages import Notices, folded
 from junkie_cli.conversation.screen import Screen
-from junkie_cli.conversation.signs import sign, write
+from junkie_cli.conversation.signals import sign, write
 from junkie_cli.core.chat import (
     AnswerComplete,
     ChatEvent,
@@ -25,8 +25,8 @@ from junkie_cli.core.chat import (
     Waiting,
     Warning,
 )
-from junkie_cli.look import is_terminal
-from junkie_cli.text import Gate, cut, one_line
+from junkie_cli.core.sanitize import Gate, cut, one_line
+from junkie_cli.terminal.style import is_terminal
 
 if TYPE_CHECKING:
     from junkie_cli.conversation.markdown import MarkdownStream

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: which database, and how to open it.
 
-This is the border of asyncpg: its errors become DatabaseError here (by database_errors.py), and are named in an
+This is the border of asyncpg: its errors become DatabaseError here (by core/postgres/errors.py), and are named in an
 `except` nowhere else.
 
 Every connection works behind PgBouncer in transaction mode, where each transaction may run on another server
@@ -8,60 +8,23 @@ connection. That is why nothing here outlives a transaction: no named prepared s
 start-up parameter beside `application_name`.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from junkie_cli.core import embedded
-from junkie_cli.core.database_errors import (
-    UNFIT,
-    check_files,
-    none_answered,
-    translate_errors,
-    unfit,
-    while_connecting,
-)
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, SettingsError
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl, Host
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
-
-__all__ = [
-    "CONNECT_TIMEOUT",
-    "Database",
-    "close_connection",
-    "connect",
-    "engine_options",
-    "locate",
-    "naming_origin",
-    "open_connection",
-    "require_named_database",
-    "translate_errors",
-]
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds that one host may take, TLS and log-in included, unless the URL's connect_timeout says otherwise."""
-
-# Failures after which another host of the URL is worth trying. As in libpq, a refused password is final.
-_TRY_NEXT_HOST = frozenset(
-    {"database_dns", "database_refused", "database_timeout", "database_starting", "database_lost"}
-)
 # What a server that is just being stopped, or just starting, answers with.
 _PASSING = frozenset({"database_refused", "database_starting", "database_lost"})
 _EMBEDDED_ATTEMPTS = 5
-_LOOK_TIMEOUT = 5.0
-
-LOCK_TIMEOUT = 30.0
-"""Seconds that a statement waits for a lock, unless the URL's `options` set lock_timeout."""
-
-# The client gives up on a statement only when the server has had the time to do so itself, and to say so.
-GRACE = 5.0
 
 
 @frozen
@@ -194,140 +157,3 @@ def naming_origin(origin: str) -> Iterator[None]:
         if origin:
             error.message = f"{error.message} ({origin})"
         raise
-
-
-async def open_connection(
-    url: DatabaseUrl,
-    *,
-    timeout: float | None = None,  # noqa: ASYNC109  it holds for each host, not for the call
-    statement_timeout: float | None = None,
-    read_only: bool = False,
-    application_name: str = "junkie",
-    watch_locks: bool = True,
-) -> "asyncpg.Connection":
-    """Connect to the first host of `url` that answers and fits its `target_session_attrs`.
-
-    `timeout` (seconds; default: the URL's connect_timeout, else 10) bounds each host, from the look-up of its name to
-    the end of the log-in. `statement_timeout` (seconds) is set in each transaction and bounds each statement; so is
-    LOCK_TIMEOUT for each wait for a lock, and with `watch_locks` whoever holds it is reported. Raises DatabaseError
-    with one of the codes in this module.
-    """
-    from junkie_cli.core.database_connection import Connection
-
-    budget = timeout or url.connect_timeout or CONNECT_TIMEOUT
-    options = {
-        "statement_cache_size": 0,
-        "command_timeout": statement_timeout + GRACE if statement_timeout else None,
-        "connection_class": Connection,
-    }
-    wanted = url.target_session_attrs
-    passes = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
-    failures: dict[str, DatabaseError] = {}
-    for attrs in passes:
-        for host in url.hosts:
-            if str(host) in failures and failures[str(host)].code != UNFIT:
-                continue  # it did not answer in the first pass either
-            arguments = _arguments(url, host, application_name) | options
-            try:
-                connection = await _open_host(url, host, arguments, attrs, budget)
-            except DatabaseError as error:
-                if error.code not in _TRY_NEXT_HOST | {UNFIT}:
-                    raise
-                failures[str(host)] = error
-                continue
-            lock_timeout = None if "lock_timeout" in dict(url.parameters).get("options", "") else LOCK_TIMEOUT
-            connection.hold_to(read_only=read_only, statement_timeout=statement_timeout, lock_timeout=lock_timeout)
-            connection.keep_alive()
-            if watch_locks:
-                connection.watch_locks(partial(_second, replace(url, hosts=(host,)), application_name))
-            return connection
-    raise none_answered(url, failures)
-
-
-async def _second(url: DatabaseUrl, application_name: str) -> "asyncpg.Connection":
-    """A connection next to one that may wait for a lock."""
-    return await open_connection(
-        url,
-        timeout=_LOOK_TIMEOUT,
-        statement_timeout=_LOOK_TIMEOUT,
-        read_only=True,
-        application_name=application_name,
-        watch_locks=False,
-    )
-
-
-def _arguments(url: DatabaseUrl, host: Host, application_name: str) -> dict[str, Any]:
-    check_files(url)
-    arguments = url.asyncpg_arguments(host)
-    server = {"application_name": application_name, **arguments.get("server_settings", {})}
-    # asyncpg's own check of these runs statements outside a transaction, which a pooler may spread over two servers.
-    return arguments | {"server_settings": server, "target_session_attrs": "any"}
-
-
-async def _open_host(
-    url: DatabaseUrl, host: Host, arguments: Mapping[str, Any], attrs: str, budget: float
-) -> "asyncpg.Connection":
-    import asyncpg
-
-    connection = None
-    try:
-        async with asyncio.timeout(budget):
-            connection = await asyncpg.connect(timeout=None, **arguments)
-            if connection.get_settings().server_encoding == "SQL_ASCII":
-                await connection.read_bytes()
-            fits = attrs == "any" or await _fits(connection, attrs)
-    except Exception as error:
-        if connection is not None:
-            connection.terminate()
-        raise while_connecting(error, url, host, budget) from None
-    except BaseException:
-        if connection is not None:
-            connection.terminate()
-        raise
-    if fits:
-        return connection
-    await close_connection(connection)
-    raise unfit(host, attrs)
-
-
-async def _fits(connection: "asyncpg.Connection", attrs: str) -> bool:
-    async with connection.transaction():
-        standby, read_only = await connection.fetchrow(
-            "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'"
-        )
-    wanted = {
-        "read-write": not (standby or read_only),
-        "read-only": standby or read_only,
-        "primary": not standby,
-        "standby": standby,
-    }
-    return bool(wanted[attrs])
-
-
-async def close_connection(connection: "asyncpg.Connection") -> None:
-    """Close politely within two seconds, else at once; never raises for a connection that is broken already."""
-    try:
-        await connection.close(timeout=2)
-    except Exception:
-        connection.terminate()
-
-
-# --- SQLAlchemy -------------------------------------------------------------------------------------------------------
-
-
-def engine_options(
-    url: DatabaseUrl, *, timeout: float | None = None, statement_timeout: float | None = None
-) -> dict[str, Any]:
-    """What `create_async_engine(url.sqlalchemy(), **engine_options(url))` needs to work as `open_connection` does.
-
-    The engine opens its connections here, so that hosts, TLS, timeouts and errors are the same on both lanes, and so
-    that its statements have no names. It must not keep what it has prepared: behind a pooler the next transaction may
-    find another server
-    (https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#prepared-statement-name-with-pgbouncer). Further
-    `connect_args` may be added to these; `async_creator` must not.
-    """
-
-    async def open_for_engine(**_: Any) -> "asyncpg.Connection":
-        return await open_connection(url, timeout=timeout, statement_timeout=statement_timeout)
-
-    return {"connect_args": {"async_creator_fn": open_for_engine, "prepared_statement_cache_size": 0}}

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from junkie_cli.core.errors import SettingsError
-from junkie_cli.values import field, frozen
+from junkie_cli.core.value_class import field, frozen
 
 NAME = ".env"
 _MOST_BYTES = 1 << 20

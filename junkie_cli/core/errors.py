@@ -1,13 +1,13 @@
 """What can go wrong, in the user's words: every failure that leaves the core is one of these.
 
 Each kind carries the exit code of the command line and a stable `code` for `--json`; the message says what happened,
-the hint what to do next. Neither ever holds a secret or somebody's text. `app.py` alone turns them into an exit.
+the hint what to do next. Neither ever holds a secret or somebody's text. `cli/main.py` alone turns them into an exit.
 """
 
 from enum import IntEnum
 from typing import ClassVar
 
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 
 class ExitCode(IntEnum):

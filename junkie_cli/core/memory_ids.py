@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import JunkieError
-from junkie_cli.core.schema import MEMORIES, SchemaState
-from junkie_cli.text import quoted_id
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 
 if TYPE_CHECKING:
     import asyncpg

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 REPLACEMENT = "[removed]"
 

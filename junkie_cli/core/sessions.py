@@ -5,18 +5,19 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import foreign_keys, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign import as_text, document, moment, scaled
-from junkie_cli.core.foreign_keys import Going
-from junkie_cli.core.paging import Place
-from junkie_cli.core.query import Where, count_of, require_all_changed
-from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.foreign_values import as_text, document, moment, scaled
+from junkie_cli.core.postgres import paging
+from junkie_cli.core.postgres.paging import Place
+from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
+from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema import foreign_keys, row_security, runs, tables
+from junkie_cli.core.schema.foreign_keys import Going
+from junkie_cli.core.schema.tables import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.steps import Tell, number, unheard
-from junkie_cli.text import quoted_id
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -105,7 +106,7 @@ async def list_sessions(
     first page. Raises UsageError for a cursor.
     """
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.layout)
+        state = await tables.inspect(connection, settings.layout)
         if not state.has(SESSIONS):
             return SessionPage((), None, table_missing=state.name(SESSIONS))
 
@@ -179,7 +180,7 @@ def _session(row: Mapping[str, Any], speakers: list[str], count: int) -> Session
 async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
     """What was said in a session, oldest first; runs of members inside a turn are part of it. Raises NotFoundError."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.layout)
+        state = await tables.inspect(connection, settings.layout)
         await _require(connection, state, session_id)
         table = runs.table(state, data=True, sessions="s.session_id = $1::text")
         rows = await connection.fetch(
@@ -234,7 +235,7 @@ async def delete_session(
     wrote meanwhile. Raises NotFoundError.
     """
     async with connect(settings) as connection:
-        state = await schema.inspect(connection, settings.layout)
+        state = await tables.inspect(connection, settings.layout)
         state.require_tables(SESSIONS, RUNS)
         row_security.require_all_rows(state, SESSIONS, *_dependent(state))
         transaction = connection.transaction()

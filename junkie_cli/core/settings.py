@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 from junkie_cli.core import env_file
 from junkie_cli.core import setting_values as read
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.env_file import EnvFile
 from junkie_cli.core.errors import SettingsError
-from junkie_cli.core.layout import VARIABLES as TABLE_VARIABLES
-from junkie_cli.core.layout import Layout, default_runs
-from junkie_cli.core.url import DatabaseUrl
-from junkie_cli.values import as_document, field, frozen
+from junkie_cli.core.table_layout import VARIABLES as TABLE_VARIABLES
+from junkie_cli.core.table_layout import Layout, default_runs
+from junkie_cli.core.value_class import as_document, field, frozen
 
 REDACTED = "********"
 

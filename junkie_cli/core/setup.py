@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import ProviderError, SettingsError
 from junkie_cli.core.files import FileError, complete_file
 from junkie_cli.core.settings import BY_NAME, Settings, config_env_file, find_env_file, is_ours, read_env_file
-from junkie_cli.core.url import DatabaseUrl
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 GROQ_KEYS_PAGE = "https://console.groq.com/keys"
 _LARGEST_ANSWER = 4 * 1024 * 1024  # bytes of a list of models; the longest known is a tenth of that
@@ -107,7 +107,7 @@ def _host(base_url: str) -> str:
 
 async def check_database(url: DatabaseUrl, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109  it holds for each host
     """Connect to `url` and return the server's version. Raises DatabaseError; `timeout` is in seconds."""
-    from junkie_cli.core.database import close_connection, open_connection
+    from junkie_cli.core.postgres.connect import close_connection, open_connection
 
     connection = await open_connection(url, timeout=timeout)
     try:

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign import FIRST_BEYOND, moment, scaled
-from junkie_cli.core.query import Where
-from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.foreign_values import FIRST_BEYOND, moment, scaled
+from junkie_cli.core.postgres.sql import Where
+from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.schema import row_security, runs
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema.estimates import all_memories
+from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.steps import Tell, all_memories, number, unheard
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

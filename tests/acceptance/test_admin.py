@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
-from junkie_cli.text import width
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.sanitize import width
 from tests.support.generations import Administration, Make, as_role, reader
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate
@@ -357,7 +357,7 @@ HEAVY = {"agno", "sqlalchemy", "openai", "pydantic", "prompt_toolkit", "httpx", 
 )
 def test_administration_loads_nothing_heavy(bot: Junkie, command: str) -> None:
     code = (
-        "import sys; from junkie_cli.app import run_command_line; code = run_command_line(sys.argv[1:]);"
+        "import sys; from junkie_cli.cli.main import run_command_line; code = run_command_line(sys.argv[1:]);"
         f" print(code, sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run(

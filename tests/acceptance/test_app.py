@@ -245,7 +245,7 @@ def test_root_and_people_have_their_own_folders(junkie: Junkie) -> None:
 def test_warnings_of_libraries_stay_off_stderr(junkie: Junkie, options: list[str], shown: bool) -> None:
     program = """
 import warnings
-from junkie_cli import app
+from junkie_cli.cli import main as app
 def run(*_, **__):
     warnings.warn("Expected `str` but got `int` - input_value='the safe opens with 4711'")
     return 0

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import dumps, environment, load, sql
 from tests.support.junkie import Junkie
 from tests.support.needs import need_root

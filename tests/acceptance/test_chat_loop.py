@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.junkie import Junkie
 from tests.support.model_server import (
     CutStream,

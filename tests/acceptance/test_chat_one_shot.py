@@ -11,7 +11,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.conversations import rows
 from tests.support.generations import Make
 from tests.support.junkie import SCRIPT, Junkie

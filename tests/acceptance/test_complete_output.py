@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.generations import Administration, Make
 from tests.support.junkie import SCRIPT, Junkie, Result
 from tests.support.mounts import device

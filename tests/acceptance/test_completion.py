@@ -8,8 +8,8 @@ import sys
 import pexpect
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.doctor.checks import CHECKS
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.junkie import SCRIPT, Junkie
 
 PATIENT = {"JUNKIE_COMPLETION_SECONDS": "30"}  # the machine that tests may be busy

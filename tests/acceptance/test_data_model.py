@@ -6,7 +6,7 @@ import re
 
 import asyncpg
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.documents import ROOT
 from tests.support.junkie import Junkie
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.demo import STEPS
+from junkie_cli.core.rehearsal.demo import STEPS
 from tests.support.embedded import processes, until
 from tests.support.junkie import Junkie
 from tests.support.person import person

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.postgres_releases import faults_of
-from junkie_cli.core.url import DatabaseUrl, Host
-from junkie_cli.text import width
+from junkie_cli.core.database_url import DatabaseUrl, Host
+from junkie_cli.core.postgres.releases import faults_of
+from junkie_cli.core.sanitize import width
 from tests.support.backups import sql
 from tests.support.generations import Make
 from tests.support.junkie import Junkie
@@ -305,7 +305,7 @@ def test_words_where_there_is_no_colour(junkie: Junkie) -> None:
 
 LANE = """
 import sys
-from junkie_cli import app
+from junkie_cli.cli import main as app
 code = app.run_command_line(sys.argv[1:])
 heavy = {"agno", "sqlalchemy", "openai", "pydantic", "prompt_toolkit"} & set(sys.modules)
 sys.stderr.write(f"{code} {sorted(heavy)}")

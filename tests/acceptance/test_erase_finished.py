@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core import ledger
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import ExitCode
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.schema import ledger
 from tests.support.doctor import Doctor
 from tests.support.junkie import Junkie
 from tests.support.postgres import execute

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer
 from tests.support.person import Person, person

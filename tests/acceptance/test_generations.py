@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from junkie_cli.text import width
+from junkie_cli.core.sanitize import width
 from tests.support.generations import Administration, Make, as_role, reader
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.acceptance.test_startup import HEAVY, loaded
 from tests.benchmarks.floors import help_tree
 from tests.support.generations import Make
@@ -53,7 +53,7 @@ def test_administration_does_its_work_without_a_framework(junkie: Junkie, agno: 
         junkie.run("memories", "add", "tea", "-u", "ada", env={"POSTGRES_URL": agno.libpq()}).ok()
     modules = loaded(junkie, *command.split(), POSTGRES_URL=agno.libpq())
     assert not modules & HEAVY
-    assert not any(name.startswith("junkie_cli.core.team.") for name in modules)
+    assert not any(name.startswith("junkie_cli.core.agent.") for name in modules)
     assert "junkie_cli.conversation" not in modules
     assert "junkie_cli.core.database" in modules or "backup list" in command
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.backups import dumps, environment, load
 from tests.support.junkie import Junkie
 from tests.support.mounts import full, read_only_but

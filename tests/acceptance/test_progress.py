@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from junkie_cli.core import memories
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.generations import Administration, Make, as_role, reader
 from tests.support.junkie import Junkie
 

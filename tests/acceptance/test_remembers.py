@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.junkie import Junkie, new_junkie
 from tests.support.model_server import (
     CutStream,

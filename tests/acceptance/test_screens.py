@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from junkie_cli import __version__
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.junkie import Junkie
 from tests.support.person import person
 

@@ -13,7 +13,7 @@ import atexit
 import sys
 sys.argv = ["junkie", *sys.argv[1:]]
 atexit.register(lambda: print(" ".join(sys.modules), file=sys.stderr))
-from junkie_cli.app import main
+from junkie_cli.cli.main import main
 main()
 """
 
@@ -54,14 +54,14 @@ def test_administration_loads_no_framework(junkie: Junkie, arguments: str) -> No
 
 
 def test_help_of_one_command_imports_no_other(junkie: Junkie) -> None:
-    commands = {name for name in loaded(junkie, "config", "--help") if name.startswith("junkie_cli.commands.")}
-    assert commands == {"junkie_cli.commands.config"}
+    commands = {name for name in loaded(junkie, "config", "--help") if name.startswith("junkie_cli.cli.commands.")}
+    assert commands == {"junkie_cli.cli.commands.config"}
 
 
 def test_the_version_is_answered_before_anything_is_loaded(junkie: Junkie) -> None:
     idle = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
     more = loaded(junkie, "--version") - set(idle.stdout.split())
-    assert more == {"atexit", "junkie_cli", "junkie_cli.app"}
+    assert more == {"atexit", "junkie_cli", "junkie_cli.cli", "junkie_cli.cli.main"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

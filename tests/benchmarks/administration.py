@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from junkie_cli.core.backup import content_hash
-from junkie_cli.core.query import encode_cursor
+from junkie_cli.core.postgres.sql import encode_cursor
 from tests.benchmarks.data import ABSENT, COMMON, RARE
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.measuring import Case, Command

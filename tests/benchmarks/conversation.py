@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pexpect
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.measuring import Case, CaseFailed, Command, Figures, Samples, Starter, measure
 from tests.benchmarks.place import COLUMNS, FLOORS, Place

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import asyncpg
 
-from junkie_cli.core import embedded, schema
-from junkie_cli.core.database import open_connection
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core import embedded
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.table_layout import Layout
 
 AGNO = Path(__file__).parents[1] / "data" / "agno-3.1.sql"
 MADE_BY = "2"

@@ -12,8 +12,8 @@ from typing import Any
 import asyncpg
 
 from junkie_cli.core import embedded
-from junkie_cli.core.database import open_connection
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.postgres.connect import open_connection
 from tests.benchmarks.data import Bench
 from tests.benchmarks.floors import help_tree
 from tests.benchmarks.measuring import Case, Command
@@ -98,7 +98,7 @@ class Place:
         """A script as pip installs it, of a program that does nothing: what the installer's own lines cost."""
         script = self.folder / "nothing"
         installed = Path(self.script).read_text("utf-8")
-        script.write_text(installed.replace("from junkie_cli.app import main", "main = int"), "utf-8")
+        script.write_text(installed.replace("from junkie_cli.cli.main import main", "main = int"), "utf-8")
         script.chmod(0o755)
         return Case(name, lambda _: Command((str(script),)))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.database import open_connection
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.postgres.connect import open_connection
 from tests.benchmarks import data
 from tests.benchmarks.measuring import Case, CaseFailed, Command, Starter, measure
 from tests.support.junkie import Junkie

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.backup import catalogue
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import dumps, environment, fill, names
 from tests.support.junkie import SCRIPT, Junkie, Running
 from tests.support.needs import need
@@ -53,7 +53,7 @@ def proxied(server: ScratchServer, big: DatabaseUrl) -> Iterator[tuple[Proxy, Da
     """The database by way of a proxy that sees what is said."""
     from dataclasses import replace
 
-    from junkie_cli.core.url import Host
+    from junkie_cli.core.database_url import Host
 
     target = replace(big, hosts=(Host("127.0.0.1", server.port),), parameters=(("sslmode", "disable"),))
     with Proxy(target) as proxy:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.chat import AnswerComplete, Conversation
+from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.retrying import retry_memories
-from junkie_cli.core.spool import spool_folder
+from junkie_cli.core.turns.spool import spool_folder
 from tests.support.conversations import Said, memories, pending, rows, runs, say, settings_for, talking
 from tests.support.model_server import ModelServer, Reply, Request, calls
 from tests.support.postgres import scratch_server
@@ -32,7 +32,7 @@ async def test_a_connection_cut_at_each_message_of_a_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.01, 0.05))
+    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01, 0.05))
     with scratch_server() as server, ModelServer(script=echo) as model, Proxy(server.url) as proxy:
         told: dict[str, Said] = {}
         async with talking(settings_for(proxy.url(server.url), model), session_id="talk") as conversation:

@@ -22,10 +22,10 @@ from typing import Any
 
 import pytest
 
+from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.spool import spool_folder
+from junkie_cli.core.turns.spool import spool_folder
 from tests.support.conversations import pending, rows, runs, settings_for, talking
 from tests.support.model_server import (
     CutStream,
@@ -60,7 +60,7 @@ from pathlib import Path
 from junkie_cli.core.chat import AnswerComplete, Conversation, Done
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.settings import load_settings
-from junkie_cli.invocation import Invocation, Terminated
+from junkie_cli.terminal.invocation import Invocation, Terminated
 
 name, people, seed, stop = sys.argv[1], sys.argv[2].split(","), sys.argv[3], Path(sys.argv[4])
 draw = random.Random(f"{seed} {name}")
@@ -70,8 +70,8 @@ def tell(**what):
 
 def tell_what_has_begun():
     # A turn has begun once the database has its message, or the spool: from then on no kill may cost it.
-    from junkie_cli.core.spool import Spool
-    from junkie_cli.core.team.records import Records
+    from junkie_cli.core.turns.spool import Spool
+    from junkie_cli.core.turns.postgres_store import Records
 
     write_ahead, put = Records.write_ahead, Spool.put
 

@@ -23,14 +23,14 @@ from sqlalchemy.pool import NullPool
 from junkie_cli.conversation.actions import Actions
 from junkie_cli.core import sessions
 from junkie_cli.core.chat import Conversation, Delta
+from junkie_cli.core.chat.pending_retry import retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.retrying import retry_memories
-from junkie_cli.core.spool import spool_folder
-from junkie_cli.core.team.records import Records
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.turns.postgres_store import Records
+from junkie_cli.core.turns.spool import spool_folder
 from junkie_cli.core.users import erase_user
-from junkie_cli.look import Look
+from junkie_cli.terminal.style import Look
 from tests.support.conversations import (
     Turn,
     memories,
@@ -279,7 +279,7 @@ async def test_one_that_hangs_is_not_waited_for_at_the_end(
             left.set()
 
     monkeypatch.setattr(Records, "write_ahead", hang)
-    monkeypatch.setattr("junkie_cli.core.chat.ahead.PATIENCE", 0.01)
+    monkeypatch.setattr("junkie_cli.core.chat.heartbeat.PATIENCE", 0.01)
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "I like tea.")).ok()
         assert said.memories == [("added", "User said: I like tea.")]
@@ -343,7 +343,7 @@ async def test_a_connection_cut_at_the_commit_doubles_nothing(
 async def test_one_that_is_held_up_is_given_up_and_does_no_harm_when_it_arrives_late(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.ahead.PATIENCE", 0.01)
+    monkeypatch.setattr("junkie_cli.core.chat.heartbeat.PATIENCE", 0.01)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
             proxy.stall_when(b"WITH kept AS")
@@ -509,7 +509,7 @@ async def test_one_that_is_alive_says_so_and_is_left_alone(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(database, model)
-    monkeypatch.setattr("junkie_cli.core.chat.ahead.SIGNS", 10_000)  # one every hundredth of a second
+    monkeypatch.setattr("junkie_cli.core.chat.heartbeat.SIGNS", 10_000)  # one every hundredth of a second
     async with talking(settings, session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
         await written_ahead(database, "I like tea.")

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from junkie_cli.core import memories, users
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import LockedError, NotFoundError
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make
 
 WHOLE = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memories m"

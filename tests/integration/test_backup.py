@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.backup import catalogue, process, tools
+from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import verify
-from junkie_cli.core.backup.voice import Voice
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer, bin_dir
 from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import GENERATIONS, back_up, dumps, fill, load, names, sql
 from tests.support.debian_postgres import BIN as DEBIAN_BIN
 from tests.support.debian_postgres import DebianServer, debian_server, need_debian_postgres
@@ -303,7 +303,7 @@ async def test_a_missing_right_is_named(bot: DatabaseUrl, folder: Path, postgres
 
 
 async def test_a_locked_table_is_given_up_and_its_holder_named(bot: DatabaseUrl, folder: Path) -> None:
-    from junkie_cli.core.database import close_connection, open_connection
+    from junkie_cli.core.postgres.connect import close_connection, open_connection
 
     holder = await open_connection(bot, application_name="a migration")
     try:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.backup import manifest
+from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.backup.verify import verify
-from junkie_cli.core.backup.voice import Voice
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import whole
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, database_of, load, psql, settings_for, sql
 from tests.support.postgres import execute
 

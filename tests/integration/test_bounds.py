@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from agno.models.message import Message
 
+from junkie_cli.core.agent.bounds import Bounds, Budget
+from junkie_cli.core.agent.calling import Reply, ask
+from junkie_cli.core.agent.models import Patience
 from junkie_cli.core.chat import Waiting
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import ExitCode
-from junkie_cli.core.team.bounds import Bounds, Budget
-from junkie_cli.core.team.calling import Reply, ask
-from junkie_cli.core.team.models import Patience
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import memories, pending, runs, say, settings_for, talking, template
 from tests.support.model_server import (
     CutStream,

@@ -11,11 +11,11 @@ import asyncpg
 import pytest
 
 from junkie_cli.core import embedded
+from junkie_cli.core.agent.models import Patience, build_models
 from junkie_cli.core.chat import AnswerComplete, Delta, Done
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ProviderError
-from junkie_cli.core.team.models import Patience, build_models
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import (
     Turn,
     memories,
@@ -205,7 +205,7 @@ async def test_a_provider_that_falls_silent_ends_the_turn_and_nothing_is_lost(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch, pieces: int, kept: str
 ) -> None:
     impatient = partial(build_models, patience=Patience(connect=5, read=0.3, total=0.1, retries=0))
-    monkeypatch.setattr("junkie_cli.core.team.engine.build_models", impatient)
+    monkeypatch.setattr("junkie_cli.core.agent.engine.build_models", impatient)
     model.queue(Text("one two three", pause_after=pieces))
     model.queue_memory(likes_tea())
     async with talking(settings_for(database, model)) as conversation:
@@ -409,7 +409,7 @@ async def test_the_database_away_in_mid_answer_and_back_in_time(database: Databa
 async def test_the_database_away_to_the_end_of_a_turn_is_told_and_made_up_for(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.01,))
+    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01,))
     slow = Text("one two three", pause_after=2)
     model.queue(slow)
     with Proxy(database) as proxy:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import memories, pending, runs, template
 from tests.support.model_server import ModelServer, Text, calls
 
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.settings import load_settings
-from junkie_cli.invocation import Invocation, Terminated
+from junkie_cli.terminal.invocation import Invocation, Terminated
 
 async def main():
     settings = load_settings(cwd=Path("/nonexistent"))

@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 
 from junkie_cli.core.chat import AnswerComplete, Delta, Memory
-from junkie_cli.core.chat.turn import TurnRunner
+from junkie_cli.core.chat.turn_runner import TurnRunner
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError, UsageError
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
 from tests.support.model_server import ModelServer, Reasoning, Text, calls
 

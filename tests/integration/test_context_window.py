@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import pending, say, settings_for, talking, template
 from tests.support.model_server import Garbage, HttpError, ModelServer, Reply, Request, Text, calls
 

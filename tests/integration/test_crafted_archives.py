@@ -15,10 +15,10 @@ import pytest
 
 from junkie_cli.core.backup import catalogue, manifest, tools
 from junkie_cli.core.backup.verify import verify
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import bin_dir
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import whole
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, database_of, settings_for, sql
 
 _LENGTH = 400

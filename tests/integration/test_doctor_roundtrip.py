@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.database import close_connection, open_connection
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.postgres.connect import close_connection, open_connection
 from tests.support.backups import sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Make, as_role

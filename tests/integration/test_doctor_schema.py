@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from agno.db.migrations.manager import MigrationManager
 
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.doctor import memory, schema
 from junkie_cli.core.doctor.model import Result
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.extraction.reply import LONGEST_MEMORY
-from junkie_cli.core.team.records import MEMORY_BUDGET
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET
 from tests.support.backups import back_up, fill, sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.embedded import public_packages, public_python, run_as

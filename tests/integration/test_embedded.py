@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 
 from junkie_cli.core import embedded
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import account, client, wire
 from junkie_cli.core.errors import DatabaseError, SettingsError
-from junkie_cli.core.url import DatabaseUrl
 from tests.support import embedded as support
 from tests.support.embedded import (
     answer,

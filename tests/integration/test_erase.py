@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, prompt_history, schema, users
+from junkie_cli.core import memories, prompt_history, users
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.schema import tables
+from junkie_cli.core.table_layout import Layout
 from tests.support.generations import ALL, Administration, Make, as_role, named, new_role, reader
 
 GENERATIONS = [generation for generation in ALL if generation != "2.3"]
@@ -25,10 +26,10 @@ OTHERS = """SELECT string_agg(t, '|' ORDER BY t) FROM (
 
 async def spoken(admin: Administration, url: DatabaseUrl) -> set[tuple[str, str | None]]:
     """(session, speaker) of every stored run."""
-    from junkie_cli.core import runs
+    from junkie_cli.core.schema import runs
 
     async with admin.connection(url) as connection:
-        state = await schema.inspect(connection, Layout("ai"))
+        state = await tables.inspect(connection, Layout("ai"))
         rows = await connection.fetch(f"SELECT session_id, user_id FROM {runs.table(state)} r")
     return {(row["session_id"], row["user_id"]) for row in rows}
 
@@ -241,7 +242,7 @@ async def test_the_ledger_names_nobody_and_erases_again_after_a_restore(
     # Ids, salts and hashes are random, and may well hold these three letters.
     assert "ada" not in re.sub("[0-9a-f-]{32,}", "", file.read_text())
     async with admin.connection(url) as connection:
-        known = await users.read_ledger(connection, await schema.inspect(connection, Layout("ai")))
+        known = await users.read_ledger(connection, await tables.inspect(connection, Layout("ai")))
     with file.open("a") as cut_by_a_crash:
         cut_by_a_crash.write('{"erasure_id": "x", "sal')
     ledger = users.read_ledger_file(settings.backup_dir)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from junkie_cli.core import memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
-from junkie_cli.core.foreign import objects, seconds_of
+from junkie_cli.core.foreign_values import objects, seconds_of
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support import odd_rows
 from tests.support.generations import ALL, Administration, Make, as_role, named, reader
 from tests.support.postgres import execute

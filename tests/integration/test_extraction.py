@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from junkie_cli.core.chat import Delta
+from junkie_cli.core.chat.learn import learn_file
+from junkie_cli.core.chat.pending_retry import retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.extraction.methods import Known, MethodStore
-from junkie_cli.core.journal import MAX_ATTEMPTS
-from junkie_cli.core.learning import learn_file
-from junkie_cli.core.retrying import retry_memories
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
 from tests.support.conversations import Said, Turn, memories, pending, rows, say, settings_for, talking, template
 from tests.support.model_server import (
     CutStream,

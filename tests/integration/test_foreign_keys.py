@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from junkie_cli.core import memories, sessions, users
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate

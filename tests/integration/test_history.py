@@ -3,10 +3,10 @@
 import pytest
 
 from junkie_cli.core import memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import ALL, Administration, Make, as_role, named, new_role, reader
 
 # Everything in the table, in one text that does not depend on the order of rows.

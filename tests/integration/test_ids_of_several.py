@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core import memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.memories import MemoryFilter
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Administration, Make

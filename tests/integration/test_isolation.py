@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from junkie_cli.core.chat import Conversation
+from junkie_cli.core.chat.pending_retry import retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError, UsageError
-from junkie_cli.core.journal import MemoryChange, OwnershipError
-from junkie_cli.core.retrying import retry_memories
+from junkie_cli.core.memories.change_log import MemoryChange, OwnershipError
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.team.records import Records
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.turns.postgres_store import Records
 from tests.support.conversations import memories, rows, runs, say, settings_for, talking, template, written_ahead
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Text, calls

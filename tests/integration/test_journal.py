@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import pytest
 
-from junkie_cli.core import journal, schema
-from junkie_cli.core.journal import ErasedError, MemoryChange, OwnershipError, Pending
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.memories import list_history
+from junkie_cli.core.memories import change_log, list_history
+from junkie_cli.core.memories.change_log import ErasedError, MemoryChange, OwnershipError
+from junkie_cli.core.schema import stored_text, tables
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns import pending_rows
+from junkie_cli.core.turns.pending_rows import Pending
 from junkie_cli.core.users import erase_user
 from tests.support.generations import ALL, Administration, Make, as_role, new_role
 
@@ -20,9 +22,9 @@ GENERATIONS = ("2.2", "2.3", "3.1")
 async def test_a_change_and_its_trace_are_one(written_by: Make, admin: Administration, generation: str) -> None:
     url = written_by(generation)
     async with admin.connection(url) as connection:
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.prepare(connection, Layout("ai"))
         async with connection.transaction():
-            done = await journal.apply_changes(
+            done = await change_log.apply_changes(
                 connection,
                 state,
                 [
@@ -52,13 +54,13 @@ async def test_another_users_memory_is_refused_and_the_rest_undone(written_by: M
     url = written_by("3.1")
     theirs = await admin.value(url, "SELECT memory_id FROM ai.user_memories WHERE user_id = 'bob'")
     async with admin.connection(url) as connection:
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.prepare(connection, Layout("ai"))
         for action in ("added", "updated", "deleted"):
             with pytest.raises(OwnershipError):
                 async with connection.transaction():
                     mine = MemoryChange("added", "m1", "eve", "mine")
                     change = MemoryChange(action, theirs, "eve", "Bob is a liar")
-                    await journal.apply_changes(connection, state, [mine, change], by="team")
+                    await change_log.apply_changes(connection, state, [mine, change], by="team")
     assert await admin.value(url, "SELECT count(*) FROM ai.user_memories WHERE user_id = 'eve'") == 0
     assert (
         await admin.value(url, "SELECT memory::text FROM ai.user_memories WHERE user_id = 'bob'")
@@ -69,11 +71,11 @@ async def test_another_users_memory_is_refused_and_the_rest_undone(written_by: M
 async def test_old_history_goes_with_the_next_write(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.prepare(connection, Layout("ai"))
         for memory_id in ("m1", "m2"):
             async with connection.transaction():
                 change = MemoryChange("added", memory_id, "eve", "x")
-                await journal.apply_changes(connection, state, [change], by="junkie", keep_days=30)
+                await change_log.apply_changes(connection, state, [change], by="junkie", keep_days=30)
             await connection.execute("UPDATE ai.junkie_history SET at = at - interval '31 days' WHERE memory_id = 'm1'")
     assert await admin.value(url, "SELECT string_agg(memory_id, ',') FROM ai.junkie_history") == "m2"
 
@@ -89,10 +91,10 @@ async def test_no_history_where_none_is_wanted_or_possible(
     )
     where = url if keep_days == 0 else as_role(url, role)
     async with admin.connection(where) as connection:
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.prepare(connection, Layout("ai"))
         async with connection.transaction():
             change = MemoryChange("added", "m1", "eve", "x")
-            done = await journal.apply_changes(connection, state, [change], by="junkie", keep_days=keep_days)
+            done = await change_log.apply_changes(connection, state, [change], by="junkie", keep_days=keep_days)
     assert done.batch is None
     assert await admin.value(url, "SELECT count(*) FROM ai.user_memories WHERE user_id = 'eve'") == 1
 
@@ -100,29 +102,29 @@ async def test_no_history_where_none_is_wanted_or_possible(
 async def test_a_turn_that_began_before_an_erasure_is_refused(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        began = await journal.database_time(connection)
+        began = await stored_text.database_time(connection)
         await erase_user(admin.settings(url), "ada")
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.prepare(connection, Layout("ai"))
         change = MemoryChange("added", "m1", "ada", "late")
         for moment in (began, None):
             with pytest.raises(ErasedError):
                 async with connection.transaction():
-                    await journal.apply_changes(connection, state, [change], by="team", began=moment)
+                    await change_log.apply_changes(connection, state, [change], by="team", began=moment)
             with pytest.raises(ErasedError):
                 async with connection.transaction():
-                    await journal.write_pending(connection, state, pending("ada"), began=moment)
+                    await pending_rows.write_pending(connection, state, pending("ada"), began=moment)
         async with connection.transaction():
-            now = await journal.database_time(connection)
-            await journal.apply_changes(connection, state, [change], by="team", began=now)
+            now = await stored_text.database_time(connection)
+            await change_log.apply_changes(connection, state, [change], by="team", began=now)
 
 
 async def test_an_erasure_waits_for_a_write_under_way_and_finds_it(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.prepare(connection, Layout("ai"))
         async with connection.transaction():
             change = MemoryChange("added", "m1", "ada", "just in time")
-            await journal.apply_changes(connection, state, [change], by="team")
+            await change_log.apply_changes(connection, state, [change], by="team")
             erasing = asyncio.create_task(erase_user(admin.settings(url), "ada"))
             await until_waiting(admin, url)
     done = await erasing
@@ -143,35 +145,35 @@ def pending(user_id: str) -> Pending:
 
 async def test_pending_is_written_once_fails_and_is_struck_off(written_by: Make, admin: Administration) -> None:
     async with admin.connection(written_by("2.2")) as connection:
-        state = await schema.inspect(connection, Layout("ai"))
-        assert await journal.list_pending(connection, state) == []
-        state = await schema.prepare(connection, Layout("ai"))
+        state = await tables.inspect(connection, Layout("ai"))
+        assert await pending_rows.list_pending(connection, state) == []
+        state = await tables.prepare(connection, Layout("ai"))
         entry = pending("ada")
         async with connection.transaction():
-            await journal.write_pending(connection, state, entry)
-            await journal.write_pending(connection, state, entry)
-            await journal.write_pending(connection, state, pending("bob"))
-        (found,) = await journal.list_pending(connection, state, "ada")
+            await pending_rows.write_pending(connection, state, entry)
+            await pending_rows.write_pending(connection, state, entry)
+            await pending_rows.write_pending(connection, state, pending("bob"))
+        (found,) = await pending_rows.list_pending(connection, state, "ada")
         assert (found.message, found.context, found.attempts) == ("yes, exactly", "Do you like tea?", 0)
         async with connection.transaction():
-            await journal.record_failure(connection, state, entry.pending_id, "429", retry_after=600)
-        (found,) = await journal.list_pending(connection, state, "ada")
+            await pending_rows.record_failure(connection, state, entry.pending_id, "429", retry_after=600)
+        (found,) = await pending_rows.list_pending(connection, state, "ada")
         assert found.created_at and found.next_try
         assert found.next_try - found.created_at >= timedelta(seconds=600)
         assert (found.attempts, found.last_error, found.set_aside) == (1, "429", False)
-        for _ in range(journal.MAX_ATTEMPTS):
+        for _ in range(pending_rows.MAX_ATTEMPTS):
             async with connection.transaction():
-                await journal.record_failure(connection, state, entry.pending_id, "500")
-        (found,) = await journal.list_pending(connection, state, "ada")
+                await pending_rows.record_failure(connection, state, entry.pending_id, "500")
+        (found,) = await pending_rows.list_pending(connection, state, "ada")
         assert found.set_aside
         async with connection.transaction():
-            assert await journal.strike_off(connection, state, entry.pending_id)
-            assert not await journal.strike_off(connection, state, entry.pending_id)
-        assert [left.user_id for left in await journal.list_pending(connection, state)] == ["bob"]
+            assert await pending_rows.strike_off(connection, state, entry.pending_id)
+            assert not await pending_rows.strike_off(connection, state, entry.pending_id)
+        assert [left.user_id for left in await pending_rows.list_pending(connection, state)] == ["bob"]
 
 
 @pytest.mark.parametrize("generation", ALL)
 async def test_our_tables_fit_beside_every_generation(written_by: Make, admin: Administration, generation: str) -> None:
     async with admin.connection(written_by(generation, schema="My Schema")) as connection:
-        assert await schema.ensure_own_tables(connection, Layout("My Schema"))
-        assert await schema.ensure_own_tables(connection, Layout("My Schema"))
+        assert await tables.ensure_own_tables(connection, Layout("My Schema"))
+        assert await tables.ensure_own_tables(connection, Layout("My Schema"))

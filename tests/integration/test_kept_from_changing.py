@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from junkie_cli.core import memories, sessions
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make
 
 TEA, CELLO = "7aa6dc81-3201-4b0d-9591-dbaa034d35bc", "7825b7a0-1726-44d4-958d-35a5b4b77508"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from junkie_cli.core.agent.team import build_team
+from junkie_cli.core.chat.learn import WINDOW, BadLine, Learned, learn_file, parse
+from junkie_cli.core.chat.pending_retry import retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import LockedError, UsageError
-from junkie_cli.core.learning import WINDOW, BadLine, Learned, learn_file, parse
-from junkie_cli.core.memories import list_pending
-from junkie_cli.core.retrying import retry_memories
-from junkie_cli.core.team.team import build_team
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.turns.pending_list import list_pending
 from junkie_cli.core.users import erase_user
 from tests.support.conversations import memories, rows, settings_for, template
 from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text, calls
@@ -32,7 +32,7 @@ def template_database(postgres_server: ScratchServer) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("junkie_cli.core.learning.PAUSES", (0.01,) * 5)
+    monkeypatch.setattr("junkie_cli.core.chat.learn.PAUSES", (0.01,) * 5)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ async def test_the_teams_of_the_most_recent_users_are_kept(
         teams.append(arguments[4])
         return build_team(*arguments, **options)
 
-    monkeypatch.setattr("junkie_cli.core.team.engine.build_team", build)
+    monkeypatch.setattr("junkie_cli.core.agent.engine.build_team", build)
     users = [f"user{number}" for number in range(5)]
     path = write(tmp_path / "talk.jsonl", [line(user, f"{user} {n}") for n in range(2) for user in users])
     settings = settings_for(database, model, MAX_AGENTS=most)

@@ -14,11 +14,11 @@ import uvloop
 from junkie_cli.core.chat import AnswerComplete, Conversation, Delta, Done
 from junkie_cli.core.chat.conversation import LONGEST_MESSAGE
 from junkie_cli.core.database import connect
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
 from tests.support.model_server import Hang, HttpError, ModelServer, Text
 from tests.support.postgres import scratch_server

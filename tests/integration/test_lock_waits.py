@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from junkie_cli.core import database, lock_watch, memories, reporting, sessions, stats, users
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from junkie_cli.core import memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import ALL, Administration, Make, as_role, new_role, reader
 
 

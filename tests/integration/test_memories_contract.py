@@ -4,8 +4,8 @@ from agno.db.postgres import AsyncPostgresDb
 from agno.db.schemas import UserMemory
 
 from junkie_cli.core import memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.memories import MemoryFilter
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration
 
 

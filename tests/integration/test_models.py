@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
+from junkie_cli.core.agent import wire
+from junkie_cli.core.agent.agno_environment import protect
+from junkie_cli.core.agent.call_log import Call, record_calls
+from junkie_cli.core.agent.models import build_models
 from junkie_cli.core.errors import SettingsError
-from junkie_cli.core.team import wire
-from junkie_cli.core.team.call_log import Call, record_calls
-from junkie_cli.core.team.guard import protect
-from junkie_cli.core.team.models import build_models
 from tests.support.model_server import ModelServer, Reasoning, Request, Text, calls, rehearsed
 from tests.support.models import extract, make_settings, take_turn, team_models
 from tests.support.texts import texts

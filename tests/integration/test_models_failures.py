@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from junkie_cli.core.agent.call_log import CallEvent, Retry, record_calls
+from junkie_cli.core.agent.models import ModelError, Patience
 from junkie_cli.core.errors import ExitCode
-from junkie_cli.core.team.call_log import CallEvent, Retry, record_calls
-from junkie_cli.core.team.models import ModelError, Patience
 from tests.support.model_server import (
     CutStream,
     Empty,

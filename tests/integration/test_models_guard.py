@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.team.guard import quiet_loop
+from junkie_cli.core.agent.agno_environment import quiet_loop
 from tests.support.model_server import HttpError, ModelServer, Text
 from tests.support.network import NetworkRecorder
 
@@ -17,8 +17,8 @@ SECRET = "the safe opens with 4711"
 PROGRAM = """
 import asyncio, sys
 from junkie_cli.core.settings import load_settings
-from junkie_cli.core.team import guard
-from junkie_cli.core.team.models import build_models
+from junkie_cli.core.agent import guard
+from junkie_cli.core.agent.models import build_models
 from agno.agent import Agent
 from agno.memory import MemoryManager
 from agno.models.message import Message
@@ -109,7 +109,7 @@ async def test_a_task_that_nobody_asks_about_says_nothing(capsys: pytest.Capture
 
 def test_choosing_a_provider_loads_nothing_heavy() -> None:
     program = (
-        "import sys, json; import junkie_cli.core.team.endpoints;"
+        "import sys, json; import junkie_cli.core.agent.endpoints;"
         "print(json.dumps([m for m in ('agno','openai','httpx2','pydantic','sqlalchemy','rich') if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
@@ -119,7 +119,7 @@ def test_choosing_a_provider_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("verbose", [False, True])
 def test_warnings_are_in_the_log_that_is_asked_for(verbose: bool) -> None:
     program = (
-        "import warnings; from junkie_cli.core.team import guard;"
+        "import warnings; from junkie_cli.core.agent import guard;"
         f"warnings.showwarning = lambda *_, **__: None; guard.protect(verbose={verbose}); warnings.warn('personal')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

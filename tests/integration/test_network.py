@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.team.network import proxy_for
+from junkie_cli.core.agent.network import proxy_for
 from tests.support.doctor import Doctor
 from tests.support.model_server import ModelServer
 from tests.support.models import take_turn, team_models

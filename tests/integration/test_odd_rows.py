@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import completion, memories, sessions, stats, users
+from junkie_cli.core import completion_values, memories, sessions, stats, users
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError
-from junkie_cli.core.foreign import in_seconds, moment, seconds, seconds_of
-from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, inspect
+from junkie_cli.core.foreign_values import in_seconds, moment, seconds, seconds_of
+from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, inspect
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support import odd_rows
 from tests.support.debian_postgres import DebianServer
 from tests.support.doctor import Doctor
@@ -106,9 +106,9 @@ async def test_users_and_figures(odd: Settings, tmp_path: Path) -> None:
     for line in (tmp_path / "ada.jsonl").read_bytes().splitlines():
         with suppress(ValueError, RecursionError):  # numbers and depths that Python itself does not read
             assert json.loads(line)["table"]
-    await completion.user_ids(odd, "", 10)
-    await completion.session_ids(odd, "o", 10)
-    await completion.memory_ids(odd, "", 10, "ada")
+    await completion_values.user_ids(odd, "", 10)
+    await completion_values.session_ids(odd, "o", 10)
+    await completion_values.memory_ids(odd, "", 10, "ada")
 
 
 async def test_what_changes_rows_can_be_tried_and_done(odd: Settings) -> None:

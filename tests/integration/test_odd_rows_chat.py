@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.url import DatabaseUrl
 from tests.support import odd_rows
 from tests.support.conversations import rows, say, settings_for, talking, template
 from tests.support.model_server import ModelServer

@@ -3,10 +3,10 @@
 import pytest
 
 from junkie_cli.core import memories
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.memories import listing
+from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.benchmarks import data
 from tests.support.generations import Administration
 

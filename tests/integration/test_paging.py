@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from junkie_cli.core import memories, sessions, users
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.memories import MemoryFilter
-from junkie_cli.core.query import decode_cursor, encode_cursor
+from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.postgres.sql import decode_cursor, encode_cursor
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.generations import Administration, Make
 
 NOW = 1_700_000_000

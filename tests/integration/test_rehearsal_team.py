@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from junkie_cli.core.team.rehearsal_text import WHAT_IT_IS
-from junkie_cli.core.team.tools import EverydayTools
+from junkie_cli.core.agent.tools import EverydayTools
+from junkie_cli.core.rehearsal.rehearsal_text import WHAT_IT_IS
 from tests.support.models import extract, take_turn, team_models
 
 

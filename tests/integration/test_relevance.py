@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from junkie_cli.core.chat.pending_retry import retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.retrying import retry_memories
-from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER
-from junkie_cli.core.team.relevance import choose, patterns_of, stems_of
-from junkie_cli.core.team.values import MemoryEntry
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER
+from junkie_cli.core.turns.ranking import choose, patterns_of, stems_of
+from junkie_cli.core.turns.types import MemoryEntry
 from tests.support.conversations import memories, rows, say, settings_for, talking, template
 from tests.support.model_server import HttpError, ModelServer, Request, calls
 from tests.support.proxy import Proxy

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.backup import catalogue
 from junkie_cli.core.backup.verify import verify
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import whole
 from junkie_cli.core.restore.whole import WholeResult
-from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.core.users import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, dumps, fill, load, settings_for, sql
 from tests.support.debian_postgres import DebianServer, debian_server
@@ -177,7 +177,7 @@ async def test_a_bot_at_work_loses_nothing_it_wrote_before_the_swap(database: Da
     written: list[str] = []
 
     async def bot() -> None:
-        from junkie_cli.core.database import close_connection, open_connection
+        from junkie_cli.core.postgres.connect import close_connection, open_connection
 
         connection = await open_connection(database)
         while not over.is_set():
@@ -386,7 +386,7 @@ async def test_a_dump_made_with_newer_tools_comes_back_into_its_older_server(
     url = debian_server.url(name)
     load(url)
     warned: list[str] = []
-    from junkie_cli.core.backup.voice import Voice
+    from junkie_cli.core.backup.progress import Voice
 
     made = await back_up(url, folder, verify=False, pg_bin=bin_dir(), voice=Voice(warn=warned.append))
     assert made.manifest.pg_dump_version == "17.10"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.restore import person, person_write
 from junkie_cli.core.restore.person import PersonPlan
 from junkie_cli.core.restore.person_write import PersonResult
-from junkie_cli.core.url import DatabaseUrl
 from junkie_cli.core.users import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, load, settings_for, sql
 from tests.support.postgres import clone, scratch_server

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.backup import catalogue, lock
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.restore import person, person_write, whole
 from junkie_cli.core.restore.whole import WholePlan
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, database_of, load, names, settings_for, sql
 from tests.support.debian_postgres import DebianServer, debian_server
 from tests.support.postgres import clone, execute, scratch_server

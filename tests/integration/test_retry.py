@@ -8,13 +8,14 @@ import pytest
 
 from junkie_cli.conversation.actions import Actions
 from junkie_cli.core.chat import AnswerComplete, Conversation, Memory
+from junkie_cli.core.chat.pending_retry import MOST_IN_CHAT, Retried, retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.journal import LEASE, MAX_ATTEMPTS
-from junkie_cli.core.retrying import MOST_IN_CHAT, Retried, retry_memories
+from junkie_cli.core.schema.stored_text import LEASE
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
 from junkie_cli.core.users import erase_user
-from junkie_cli.look import Look
+from junkie_cli.terminal.style import Look
 from tests.support.conversations import Turn, memories, pending, rows, say, settings_for, talking, template
 from tests.support.junkie import Junkie
 from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text, calls
@@ -191,7 +192,9 @@ async def test_the_lease_is_renewed_while_a_slow_model_is_at_it(
 ) -> None:
     settings = settings_for(database, model)
     await owe(settings, model, "I like tea.")
-    monkeypatch.setattr("junkie_cli.core.retrying.LEASE", 0.3)  # of what is renewed here; the claim's own is longer
+    monkeypatch.setattr(
+        "junkie_cli.core.chat.pending_retry.LEASE", 0.3
+    )  # of what is renewed here; the claim's own is longer
     slow = remembered("User likes tea")
     slow.pause_after = 0
     model.queue_memory(slow)

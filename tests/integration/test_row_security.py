@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, row_security, sessions, stats, users
+from junkie_cli.core import memories, sessions, stats, users
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode, NotFoundError
+from junkie_cli.core.schema import row_security
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie

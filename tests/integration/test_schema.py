@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import schema
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.table_layout import Layout
 from tests.support.generations import Administration, Make, as_role, reader
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 
-from junkie_cli.core import memories, schema
+from junkie_cli.core import memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.memories import searching
+from junkie_cli.core.memories import search
+from junkie_cli.core.schema import tables
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.table_layout import Layout
 from tests.support.generations import ALL, Administration, Make
 
 TEXTS = {
@@ -55,7 +56,7 @@ async def test_more_than_asked_for_is_told(settings: Settings) -> None:
 
 
 async def test_old_rows_are_found_beyond_the_newest(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searching, "NEWEST", 2)
+    monkeypatch.setattr(search, "NEWEST", 2)
     assert await found(settings, "tea") == ["m4", "m2", "m1", "m3"]
 
 
@@ -63,7 +64,7 @@ async def test_with_the_full_text_index(
     settings: Settings, database: DatabaseUrl, admin: Administration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with admin.connection(database) as connection:
-        state = await schema.inspect(connection, Layout("ai"))
+        state = await tables.inspect(connection, Layout("ai"))
         for table, name, rest in state.missing_indexes():
             await connection.execute(f"CREATE INDEX {name} ON {state.qualified(table)} {rest}")
         await connection.execute(
@@ -71,7 +72,7 @@ async def test_with_the_full_text_index(
             " SELECT 'f' || n, to_jsonb('filler ' || n), 'f', n, n FROM generate_series(1000, 3000) n"
         )
         await connection.execute("VACUUM ANALYZE ai.user_memories")
-    monkeypatch.setattr(searching, "NEWEST", 2)
+    monkeypatch.setattr(search, "NEWEST", 2)
     assert await found(settings, "gre te") == ["m4", "m1"]
     assert await found(settings, "tea") == ["m4", "m2", "m1"]
     assert await found(settings, "tea", anywhere=True) == ["m4", "m2", "m1", "m3"]

@@ -1,7 +1,7 @@
 """PostgreSQL finds with the detector's pattern what Python finds."""
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.secrets_detector import SQL_PATTERN
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import rows
 from tests.unit.test_secrets_detector import HARMLESS, KEYS
 

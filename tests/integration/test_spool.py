@@ -14,16 +14,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core import journal, schema
 from junkie_cli.core.chat import Conversation, Delta
+from junkie_cli.core.chat.pending_retry import retry_memories
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.memories import list_pending
-from junkie_cli.core.retrying import retry_memories
+from junkie_cli.core.schema import tables
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.spool import identity, spool_folder
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns import pending_rows
+from junkie_cli.core.turns.pending_list import list_pending
+from junkie_cli.core.turns.spool import identity, spool_folder
 from junkie_cli.core.users import erase_user
 from tests.support.conversations import (
     Said,
@@ -61,7 +62,7 @@ def model() -> Iterator[ModelServer]:
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder of this test alone; nobody waits long for a database."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.01,))
+    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01,))
     return tmp_path
 
 
@@ -280,7 +281,7 @@ async def test_where_nothing_can_be_kept_it_is_told_and_waits_in_this_process(
 async def test_a_restart_of_the_server_is_waited_for_and_leaves_nothing_behind(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn.STORE_PAUSES", (0.05,) * 40)
+    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.05,) * 40)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
             slow = Text("one two three", pause_after=2)
@@ -365,12 +366,12 @@ async def test_without_our_tables_a_database_cannot_be_told_from_others(postgres
     with clone(postgres_server) as bare:
         connection = await asyncpg.connect(**bare.asyncpg_arguments())
         try:
-            assert await identity(connection, await schema.inspect(connection, Layout("ai"))) is None
-            await schema.ensure_own_tables(connection, Layout("ai"))
-            state = await schema.inspect(connection, Layout("ai"))
+            assert await identity(connection, await tables.inspect(connection, Layout("ai"))) is None
+            await tables.ensure_own_tables(connection, Layout("ai"))
+            state = await tables.inspect(connection, Layout("ai"))
             known = await identity(connection, state)
             assert known
             assert known == await identity(connection, state)
-            assert await journal.list_pending(connection, state) == []
+            assert await pending_rows.list_pending(connection, state) == []
         finally:
             await connection.close()

@@ -14,11 +14,11 @@ import pytest
 
 from junkie_cli.core import memories, sessions, stats, users
 from junkie_cli.core.chat import Conversation
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.query import encode_cursor
+from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.postgres.sql import encode_cursor
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.benchmarks import data
 from tests.support.model_server import ModelServer
 from tests.support.postgres import clone, execute, scratch_server

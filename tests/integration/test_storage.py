@@ -18,11 +18,11 @@ from agno.session import TeamSession
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from junkie_cli.core.agent.agno_adapter import TeamDatabase, Turn, current_turn, under_way
 from junkie_cli.core.chat import Conversation, TablesNeededError
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.team.storage import TeamDatabase, Turn, current_turn, under_way
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.table_layout import Layout
 from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
 from tests.support.model_server import ModelServer, Text, calls
 from tests.support.postgres import scratch_server

@@ -7,11 +7,11 @@ import pytest
 
 from junkie_cli.core import memories, reporting, sessions, stats, users
 from junkie_cli.core.chat import Conversation
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.restore import person, person_write
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.backups import back_up, database_of, settings_for, sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.generations import Administration, Make

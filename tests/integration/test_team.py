@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from agno.tools import Toolkit
 
+from junkie_cli.core.agent.agno_adapter import TeamDatabase
+from junkie_cli.core.agent.models import TeamModels
+from junkie_cli.core.agent.team import HeroTeam, TeamCache, build_team
 from junkie_cli.core.chat import Tool
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.team.models import TeamModels
-from junkie_cli.core.team.storage import TeamDatabase
-from junkie_cli.core.team.team import HeroTeam, TeamCache, build_team
-from junkie_cli.core.team.volatile import VolatileRecords
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns.in_memory_store import VolatileRecords
 from tests.support.conversations import rows, say, settings_for, talking
 from tests.support.model_server import ModelServer, Text, calls
 from tests.support.models import make_settings, team_models

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.text_normalizer import normalized, normalized_sql
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import rows
 from tests.support.postgres import execute
 from tests.unit.test_text_normalizer import DIFFERENT, SAME

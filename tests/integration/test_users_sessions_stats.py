@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import prompt_history, schema, sessions, spool, stats, users
+from junkie_cli.core import prompt_history, sessions, stats, users
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns import spool
 from tests.support.generations import ALL, Administration, Make, as_role, named, reader
 from tests.support.proxy import Proxy
 

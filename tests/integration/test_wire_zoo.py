@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.core.chat import Reasoning
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import ExitCode
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.conversations import (
     Said,
     memories,
@@ -323,7 +323,7 @@ def test_bytes_that_are_no_answer_end_in_a_failure(
 async def test_a_server_that_is_silent_after_the_end_is_not_waited_for(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.team.models._AFTER_THE_END", 0.1)
+    monkeypatch.setattr("junkie_cli.core.agent.models._AFTER_THE_END", 0.1)
     silent = Text("Hello Ada.", pause_after=3)  # two words and the finish reason
     model.script = lambda request: nothing() if request.is_memory else silent
     said = (await turn(database, model, MODEL_TIMEOUT="0")).ok()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.url import DatabaseUrl
 from tests.support import documents
 from tests.support.documents import README, ROOT, blocks
 from tests.support.junkie import SCRIPT, Junkie

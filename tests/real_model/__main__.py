@@ -21,14 +21,14 @@ from pathlib import Path
 from agno.memory import MemoryManager
 from agno.models.message import Message
 
-from junkie_cli.core.layout import Layout
+from junkie_cli.core.agent.agno_adapter import TeamDatabase
+from junkie_cli.core.agent.bounds import Bounds, Budget
+from junkie_cli.core.agent.calling import ask
+from junkie_cli.core.agent.memory_manager import TeamMemoryManager
+from junkie_cli.core.agent.model_errors import ModelError
+from junkie_cli.core.agent.models import TeamModels, build_models
 from junkie_cli.core.settings import load_settings
-from junkie_cli.core.team.bounds import Bounds, Budget
-from junkie_cli.core.team.calling import ask
-from junkie_cli.core.team.failures import ModelError
-from junkie_cli.core.team.memory import TeamMemoryManager
-from junkie_cli.core.team.models import TeamModels, build_models
-from junkie_cli.core.team.storage import TeamDatabase
+from junkie_cli.core.table_layout import Layout
 
 SAID = (
     "My name is Ada and I prefer tea to coffee.",

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.backup.dump import BackupOptions, BackupResult, make_backup
-from junkie_cli.core.backup.voice import SILENT, Voice
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.database import Database
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import bin_dir
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl
 
 DATA = Path(__file__).parents[1] / "data"
 GENERATIONS = ("agno-2.2", "agno-2.3", "agno-2.9", "agno-2.9-migrated", "agno-2.9-then-3.1", "agno-3.1")

@@ -11,9 +11,9 @@ from typing import Any
 import asyncpg
 
 from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, Memory, Waiting, Warning
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.model_server import ModelServer
 from tests.support.postgres import execute
 

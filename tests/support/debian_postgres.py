@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import wire
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.needs import need
 from tests.support.tls import Authority
 

@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.doctor import fixes, runner
 from junkie_cli.core.doctor.checks import CHECKS
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Result
-from junkie_cli.core.url import DatabaseUrl
 
 PATIENCE = 4.0
 """Factor of every time limit: the machine may be busy with other tests."""

@@ -14,8 +14,8 @@ import asyncio, os, signal, sys, time
 from typing import Annotated, Optional
 import typer
 from junkie_cli.core import errors
-from junkie_cli.invocation import JsonOption, Terminated, invocation
-from junkie_cli.output import note, print_line, print_rows, Column
+from junkie_cli.terminal.invocation import JsonOption, Terminated, invocation
+from junkie_cli.terminal.output import note, print_line, print_rows, Column
 
 app = typer.Typer(name="boom", help="Fail in every way.")
 
@@ -92,8 +92,8 @@ def write(folder: Path) -> Path:
 
 def arguments(folder: Path, *words: str) -> list[str]:
     """An argument vector for the command line with the commands in `folder` beside its own."""
-    program = "import sys; from junkie_cli import commands; commands.__path__.append(sys.argv.pop(1)); "
-    program += "from junkie_cli.app import main; main()"
+    program = "import sys; from junkie_cli.cli import commands; commands.__path__.append(sys.argv.pop(1)); "
+    program += "from junkie_cli.cli.main import main; main()"
     return [sys.executable, "-c", program, str(write(folder)), *words]
 
 

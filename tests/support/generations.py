@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core.database import open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl
 from tests.support.postgres import clone, execute
 
 FOLDER = Path(__file__).parents[1] / "data"

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from junkie_cli.core.database import engine_options, open_connection
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.postgres.connect import engine_options, open_connection
 
 WHO = """SELECT json_build_object('user', session_user, 'database', current_database(),
     'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), 'name', current_setting('application_name'),

@@ -508,7 +508,7 @@ class ModelServer:
 
 def rehearsed(request: Request) -> Text:
     """What the built-in rehearsal model answers: facts become memories, questions are answered from the context."""
-    from junkie_cli.core.team.rehearsal import answer
+    from junkie_cli.core.rehearsal.rehearsal import answer
 
     said = answer(request.body)
     if said.tool_calls:

@@ -7,14 +7,14 @@ from typing import Any
 
 from agno.team import Team
 
-from junkie_cli.core.layout import Layout
+from junkie_cli.core.agent.agno_adapter import TeamDatabase
+from junkie_cli.core.agent.bounds import Bounds
+from junkie_cli.core.agent.call_log import CallLog, record_calls
+from junkie_cli.core.agent.memory_manager import Extraction, TeamMemoryManager
+from junkie_cli.core.agent.models import Patience, TeamModels, build_models
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.team.bounds import Bounds
-from junkie_cli.core.team.call_log import CallLog, record_calls
-from junkie_cli.core.team.memory import Extraction, TeamMemoryManager
-from junkie_cli.core.team.models import Patience, TeamModels, build_models
-from junkie_cli.core.team.storage import TeamDatabase
-from junkie_cli.core.team.values import MemoryEntry
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns.types import MemoryEntry
 
 IMPATIENT = Patience(connect=2, read=5, total=10, retries=0)
 

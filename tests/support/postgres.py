@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer, wire
 from junkie_cli.core.embedded.cluster import USER
-from junkie_cli.core.url import DatabaseUrl
 
 _numbers = count(1)
 _MEMORY = Path("/dev/shm")

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from junkie_cli.core.url import DatabaseUrl, Host
+from junkie_cli.core.database_url import DatabaseUrl, Host
 
 RESET = struct.pack("ii", 1, 0)  # linger for no time: closing sends RST
 

@@ -9,10 +9,11 @@ import pytest
 from typer._click.core import Command
 from typer.core import TyperGroup
 
-from junkie_cli import app, command_tree, commands, invocation
-from junkie_cli.command_tree import TreeContext, root_command
-from junkie_cli.look import plain
-from junkie_cli.text import width
+from junkie_cli.cli import command_tree, commands, main
+from junkie_cli.cli.command_tree import TreeContext, root_command
+from junkie_cli.core.sanitize import width
+from junkie_cli.terminal import invocation
+from junkie_cli.terminal.style import plain
 from tests.support import extra_commands
 
 
@@ -83,7 +84,7 @@ def test_examples_name_commands_that_exist() -> None:
 
 
 def test_the_root_shows_the_way(capfd: pytest.CaptureFixture[str]) -> None:
-    assert app.run_command_line([]) == 0
+    assert main.run_command_line([]) == 0
     out = capfd.readouterr().out
     for name in ("chat", "demo", "doctor"):
         assert (f"junkie {name} " in out) == (f"junkie {name}" in TREE)
@@ -94,13 +95,13 @@ def test_a_command_is_added_by_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(extra_commands.write(tmp_path))])
-    assert app.run_command_line(["--help"]) == 0
+    assert main.run_command_line(["--help"]) == 0
     assert re.search(r"^  boom +Fail in every way\.$", capfd.readouterr().out, re.MULTILINE)
-    assert app.run_command_line(["boom", "leave", "0"]) == 0
+    assert main.run_command_line(["boom", "leave", "0"]) == 0
 
 
 def test_global_options_reach_the_command(capfd: pytest.CaptureFixture[str]) -> None:
-    assert app.run_command_line(["--env-file", os.devnull, "-q", "-v", "config", "path"]) == 0
+    assert main.run_command_line(["--env-file", os.devnull, "-q", "-v", "config", "path"]) == 0
     options = invocation.invocation()
     assert (options.env_file, options.quiet, options.verbose) == (Path(os.devnull), True, True)
     assert capfd.readouterr().out == f"{os.devnull}\n"

@@ -9,9 +9,9 @@ from junkie_cli.core.backup.catalogue import scan
 from junkie_cli.core.backup.checks import own_disk
 from junkie_cli.core.backup.files import DUMP_SUFFIX
 from junkie_cli.core.database import Database
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.settings import Settings, load_settings
-from junkie_cli.core.url import DatabaseUrl
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.conversation.markdown import MarkdownStream
-from junkie_cli.look import Look, plain
-from junkie_cli.text import Gate, shown, width
+from junkie_cli.core.sanitize import Gate, shown, width
+from junkie_cli.terminal.style import Look, plain
 from tests.support.texts import texts
 
 many_examples = settings(max_examples=150)

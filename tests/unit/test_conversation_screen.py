@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.conversation.screen import Screen
-from junkie_cli.look import Look
+from junkie_cli.terminal.style import Look
 from tests.support.person import PseudoTerminal
 
 LOOK = Look(colour=True, styles=True, motion=True)

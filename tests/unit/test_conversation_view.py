@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.conversation.json_lines import JsonView
-from junkie_cli.conversation.notices import Notices
+from junkie_cli.conversation.messages import Notices
 from junkie_cli.conversation.screen import Screen
 from junkie_cli.conversation.view import PlainView, TerminalView
 from junkie_cli.core.chat import AnswerComplete, Delta, Done, Failed, Memory, Reasoning, Tool, Usage, Waiting, Warning
 from junkie_cli.core.errors import ProviderError
-from junkie_cli.look import Look
+from junkie_cli.terminal.style import Look
 from tests.support.person import PseudoTerminal
 
 DONE = Done("s", "r", "ada", "Hi.", True, Usage(1, 2, 3), None)

@@ -12,18 +12,7 @@ import pytest
 from junkie_cli.core.doctor import runner
 from junkie_cli.core.doctor.checks import CHECKS
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import (
-    Check,
-    Finding,
-    Report,
-    Result,
-    Waits,
-    counted,
-    failed,
-    ok,
-    together,
-    warning,
-)
+from junkie_cli.core.doctor.model import Check, Finding, Report, Result, Waits, counted, failed, ok, together, warning
 from junkie_cli.core.errors import DatabaseError, UsageError
 
 Run = Callable[[Context], Awaitable[Finding]]

@@ -16,9 +16,6 @@ from tests.support.documents import GENERATED, README, ROOT
 
 PACKAGE = ROOT / "junkie_cli"
 DECISIONS = ROOT / "docs/decisions"
-AFTER_THE_MOVE = pytest.mark.skipif(
-    not (PACKAGE / "cli").is_dir(), reason="docs/architecture.md describes the layout with junkie_cli/cli"
-)
 
 
 @pytest.mark.parametrize("path", documents.documents(), ids=documents.name)
@@ -141,7 +138,6 @@ def test_comments_point_to_nothing_outside_the_repository() -> None:
             assert (ROOT / decision).exists(), f"{path}: {decision}"
 
 
-@AFTER_THE_MOVE
 def test_modules_that_the_architecture_names_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     named = set(re.findall(r"`((?:cli|conversation|terminal|core|schemas)/[\w/]*(?:\.py|/)?)`", text))

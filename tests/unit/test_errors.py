@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli import app, commands, invocation
+from junkie_cli.cli import commands, main
 from junkie_cli.core import errors
 from junkie_cli.core.errors import ExitCode, JunkieError
+from junkie_cli.terminal import invocation
 from tests.support import extra_commands
 from tests.support.schemas import validate
 
@@ -37,7 +38,7 @@ def boom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     invocation.invocation().json = False
-    code = app.run_command_line(list(arguments))
+    code = main.run_command_line(list(arguments))
     told = capfd.readouterr()
     return code, told.out, told.err
 
@@ -168,7 +169,7 @@ def test_another_pipe_that_breaks_is_a_bug(capfd: pytest.CaptureFixture[str]) ->
 
 # --- the next step ----------------------------------------------------------------------------------------------------
 
-TOLD_BY_ANOTHER = {"learning.py:parse", "learning.py:_refuse_erased", "app.py:_ended"}
+TOLD_BY_ANOTHER = {"learn.py:parse", "learn.py:_refuse_erased", "main.py:_ended"}
 """Whose sentence becomes part of another error, which has the hint; and a signal, after which nothing is to do."""
 
 
@@ -183,7 +184,7 @@ def kinds_without_a_hint_of_their_own(trees: Iterable[ast.Module]) -> set[str]:
 
 
 def test_every_error_ends_with_the_next_step() -> None:
-    trees = {path: ast.parse(path.read_text()) for path in Path(app.__file__).parent.rglob("*.py")}
+    trees = {path: ast.parse(path.read_text()) for path in Path(main.__file__).parents[1].rglob("*.py")}
     kinds = kinds_without_a_hint_of_their_own(trees.values())
     silent = {
         f"{path.name}:{function.name}"

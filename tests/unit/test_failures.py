@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from junkie_cli.core.team.refusal import parse_retry_after
+from junkie_cli.core.agent.refusal import parse_retry_after
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core.files import (
-    FileError,
-    append_line,
-    check_writable,
-    complete_file,
-    is_standard_output,
-)
+from junkie_cli.core.files import FileError, append_line, check_writable, complete_file, is_standard_output
 from tests.support.mounts import device
 from tests.support.needs import need_root
 

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from junkie_cli.core.layout import Layout
 from junkie_cli.core.memories.import_lines import Lines
-from junkie_cli.core.schema import SchemaState, Table
+from junkie_cli.core.schema.tables import SchemaState, Table
+from junkie_cli.core.table_layout import Layout
 from tests.support.texts import texts
 
 COLUMNS = ("memory_id", "memory", "topics", "user_id", "input", "agent_id", "team_id", "created_at", "updated_at")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from junkie_cli.core.layout import Layout, Role, default_runs
+from junkie_cli.core.table_layout import Layout, Role, default_runs
 
 AGNO = ("agno_memories", "agno_sessions", "agno_runs")
 USUAL = ("user_memories", "agent_sessions", "agent_sessions_runs")

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junkie_cli import figures, invocation, output, progress
+from junkie_cli.core import formatting
 from junkie_cli.core.errors import DeclinedError, JunkieError, NotFoundError, UsageError
-from junkie_cli.look import Look, columns_of, plain
-from junkie_cli.output import Column
-from junkie_cli.text import unescape_field, width
+from junkie_cli.core.sanitize import unescape_field, width
+from junkie_cli.terminal import charts, invocation, output, progress
+from junkie_cli.terminal.output import Column
+from junkie_cli.terminal.style import Look, columns_of, plain
 from tests.support.terminal import Terminal, replace_streams
 from tests.support.texts import texts
 
@@ -279,7 +280,7 @@ def test_columns_are_those_that_were_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_figures() -> None:
-    assert [figures.size(n) for n in (0, 1023, 1024, 1536, 10_240, 123_456_789, 5 * 1024**3, 10**18)] == [
+    assert [formatting.size(n) for n in (0, 1023, 1024, 1536, 10_240, 123_456_789, 5 * 1024**3, 10**18)] == [
         "0 B", "1,023 B", "1.0 kB", "1.5 kB", "10 kB", "118 MB", "5.0 GB", "909,495 TB"
     ]  # fmt: skip
     at = datetime(2025, 6, 1, tzinfo=UTC)
@@ -291,30 +292,30 @@ def test_figures() -> None:
         86_400 * 29: "29 d ago",
         -7200: "in 2 h",
     }
-    assert {seconds: figures.ago(at - timedelta(seconds=seconds), at) for seconds in ages} == ages
-    assert figures.ago(at - timedelta(days=40), at).startswith("2025-04-2")
-    assert figures.ago(at.replace(tzinfo=None), at) == "just now"
-    assert [figures.duration(s) for s in (0.42, 9.96, 61, 7260)] == ["0.4 s", "10 s", "1 min 1 s", "2 h 1 min"]
-    assert [figures.clock(s) for s in (5, 754, 3723)] == ["0:05", "12:34", "1:02:03"]
-    assert figures.number(1234.5) == "1,234.50"
+    assert {seconds: formatting.ago(at - timedelta(seconds=seconds), at) for seconds in ages} == ages
+    assert formatting.ago(at - timedelta(days=40), at).startswith("2025-04-2")
+    assert formatting.ago(at.replace(tzinfo=None), at) == "just now"
+    assert [formatting.duration(s) for s in (0.42, 9.96, 61, 7260)] == ["0.4 s", "10 s", "1 min 1 s", "2 h 1 min"]
+    assert [formatting.clock(s) for s in (5, 754, 3723)] == ["0:05", "12:34", "1:02:03"]
+    assert formatting.number(1234.5) == "1,234.50"
 
 
 def test_bars_and_sparklines() -> None:
-    assert figures.bar(10, 10, 5) == "█████"
-    assert figures.bar(0, 10, 5) == ""
-    assert figures.bar(1, 1_000_000, 5) == "▏"
-    assert figures.bar(5, 10, 5) == "██▌"
-    assert figures.bar(99, 10, 5) == "█████"
-    assert figures.bar(1, 0, 5) == ""
-    assert figures.bar(5, 10, 4, unicode=False) == "##"
-    assert figures.sparkline([0, 1, 2, 4]) == "▁▃▅█"
-    assert figures.sparkline([]) == ""
-    assert figures.sparkline([0, 0]) == "▁▁"
+    assert charts.bar(10, 10, 5) == "█████"
+    assert charts.bar(0, 10, 5) == ""
+    assert charts.bar(1, 1_000_000, 5) == "▏"
+    assert charts.bar(5, 10, 5) == "██▌"
+    assert charts.bar(99, 10, 5) == "█████"
+    assert charts.bar(1, 0, 5) == ""
+    assert charts.bar(5, 10, 4, unicode=False) == "##"
+    assert charts.sparkline([0, 1, 2, 4]) == "▁▃▅█"
+    assert charts.sparkline([]) == ""
+    assert charts.sparkline([0, 0]) == "▁▁"
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.integers(1, 50))
 def test_bars_stay_inside_their_width(value: float, maximum: float, columns: int) -> None:
-    assert width(figures.bar(value, maximum, columns)) <= columns
+    assert width(charts.bar(value, maximum, columns)) <= columns
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import pytest
 
-from junkie_cli.core.postgres_releases import LAST_RELEASES, NEWEST, newer_than, outdated
+from junkie_cli.core.postgres.releases import LAST_RELEASES, NEWEST, newer_than, outdated
 
 
 @pytest.mark.parametrize(

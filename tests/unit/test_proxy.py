@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from junkie_cli.core.url import DatabaseUrl
+from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.proxy import Proxy
 
 

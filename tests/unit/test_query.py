@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.query import Where, decode_cursor, encode_cursor, like
+from junkie_cli.core.postgres.sql import Where, decode_cursor, encode_cursor, like
 from tests.support.texts import texts
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.extraction.prompt import TOOLS, build_request
-from junkie_cli.core.team.rehearsal import Answer, answer
-from junkie_cli.core.team.rehearsal_text import (
+from junkie_cli.core.rehearsal.rehearsal import Answer, answer
+from junkie_cli.core.rehearsal.rehearsal_text import (
     WHAT_IT_IS,
     Known,
     ToolCall,

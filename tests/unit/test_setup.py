@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.errors import ProviderError, SettingsError
 from junkie_cli.core.settings import load_settings, read_env_file
-from junkie_cli.core.setup import (
-    check_key,
-    checked_value,
-    env_file_to_keep,
-    env_file_to_write,
-    write_env_values,
-)
+from junkie_cli.core.setup import check_key, checked_value, env_file_to_keep, env_file_to_write, write_env_values
 from tests.support.texts import PRINTABLE, texts
 
 BOT = (

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from junkie_cli.core.agent.arithmetic import is_prime
+from junkie_cli.core.agent.memory_manager import plain_line, plain_text
+from junkie_cli.core.agent.tools import BioTools, EverydayTools
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.team.arithmetic import is_prime
-from junkie_cli.core.team.memory import plain_line, plain_text
-from junkie_cli.core.team.relevance import tokens, within_budget
-from junkie_cli.core.team.tools import BioTools, EverydayTools
-from junkie_cli.core.team.values import Counts, Exchange, MemoryEntry
+from junkie_cli.core.turns.ranking import tokens, within_budget
+from junkie_cli.core.turns.types import Counts, Exchange, MemoryEntry
 from tests.support.texts import texts
 
 

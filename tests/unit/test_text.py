@@ -9,8 +9,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from junkie_cli import text as gate
-from junkie_cli.text import Gate, cut, field, json_safe, one_line, pad, quoted_id, shown, unescape_field, width, wrap
+from junkie_cli.core import sanitize as gate
+from junkie_cli.core.sanitize import (
+    Gate,
+    cut,
+    field,
+    json_safe,
+    one_line,
+    pad,
+    quoted_id,
+    shown,
+    unescape_field,
+    width,
+    wrap,
+)
 from tests.support.texts import ALPHABET
 
 # Whatever a str can hold, with what is dangerous far more often than chance would have it.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junkie_cli.core.team.thinking import ThoughtSplitter, without_thoughts
+from junkie_cli.core.agent.reasoning_parser import ThoughtSplitter, without_thoughts
 
 ANSWERS = [
     ("<think>she wants tea</think>\n\nTea?", "she wants tea", "Tea?"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junkie_cli.core.team.tool_calls import ToolCallParts
+from junkie_cli.core.agent.tool_calls import ToolCallParts
 from tests.support.texts import texts
 
 

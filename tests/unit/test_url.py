@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
-from junkie_cli.core import url as module
-from junkie_cli.core.url import DatabaseUrl, Host
+from junkie_cli.core import database_url as module
+from junkie_cli.core.database_url import DatabaseUrl, Host
 from tests.support.texts import ALPHABET, texts
 
 AWFUL = "p@ss/w%rd:#"
@@ -397,6 +397,6 @@ def test_only_the_standard_library_and_of_ours_what_makes_values():
     source = Path(module.__file__).read_text()
     imported = {line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))}
     ours = {name for name in imported if name.startswith("junkie_cli")}
-    assert ours == {"junkie_cli.values"}
+    assert ours == {"junkie_cli.core.value_class"}
     standard = {name.split(".")[0] for name in imported - ours}
     assert standard <= {"os", "pwd", "re", "sys", "collections", "dataclasses", "pathlib", "typing", "urllib"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import junkie_cli
-from junkie_cli.values import as_document, field, frozen, is_value
+from junkie_cli.core.value_class import as_document, field, frozen, is_value
 
 
 @frozen

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.when import since, until
+from junkie_cli.core.time_parsing import since, until
 
 NOW = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from junkie_cli.core.database_url import DatabaseUrl, Host
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.wire import WireError
-from junkie_cli.core.url import DatabaseUrl, Host
 from tests.support.generations import FOLDER
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
 from tests.support.postgres import execute, scratch_server

@@ -8,8 +8,8 @@ and the restoring role may hand things over. Where an old schema is being replac
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.schema import quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.schema.tables import quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

@@ -12,10 +12,10 @@ from pathlib import Path
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.voice import Reach
+from junkie_cli.core.backup.progress import Reach
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.regular_files import open_regular
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 VERIFIED = "verified"
 UNVERIFIED = "unverified"

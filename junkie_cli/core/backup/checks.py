@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from junkie_cli import __version__, figures
-from junkie_cli.core import postgres_releases
+from junkie_cli import __version__
+from junkie_cli.core import formatting
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
@@ -16,7 +16,8 @@ from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.source import Source
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
-from junkie_cli.core.schema import OWN_TABLES
+from junkie_cli.core.postgres import releases
+from junkie_cli.core.schema.tables import OWN_TABLES
 
 if TYPE_CHECKING:
     from junkie_cli.core.database import Database
@@ -93,7 +94,8 @@ def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise BackupError(
-            f"there is not enough room in {folder}: about {figures.size(needed)} needed, {figures.size(free)} free",
+            f"there is not enough room in {folder}: about {formatting.size(needed)} needed,"
+            f" {formatting.size(free)} free",
             hint="free some space, prune (junkie backup prune), use another folder (-o), or say --no-space-check",
             code="backup_no_space",
         )
@@ -124,7 +126,7 @@ def old_releases(
     Then it was reported already: what cron mails every night is not read.
     """
     version = source.origin.server_version
-    found = postgres_releases.outdated(
+    found = releases.outdated(
         server="" if embedded else version,
         tools="" if bundled is not None and tools.folder == bundled.folder else tools.version,
         bundled=bundled.version if bundled else "",

@@ -8,7 +8,7 @@ written as text is fixed for the transaction, and text of other encodings is has
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.schema import quoted
+from junkie_cli.core.schema.tables import quoted
 
 if TYPE_CHECKING:
     import asyncpg

@@ -14,29 +14,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import __version__, figures
+from junkie_cli import __version__
+from junkie_cli.core import formatting
 from junkie_cli.core.backup import catalogue, checks, files, lock, names, process, proof, script, tools, trust
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.backup.scratch import Needs, Scratch, Unprovable, open_scratch
 from junkie_cli.core.backup.source import Source, count_and_hash, open_source
 from junkie_cli.core.backup.tools import Compression, Tools
-from junkie_cli.core.backup.voice import SILENT, Voice
-from junkie_cli.core.database import translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.files import FileError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.ledger import complete_ledger_file
-from junkie_cli.values import field, frozen
+from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.schema.ledger import complete_ledger_file
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.value_class import field, frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
     from junkie_cli.core.database import Database
+    from junkie_cli.core.database_url import DatabaseUrl
     from junkie_cli.core.settings import Settings
-    from junkie_cli.core.url import DatabaseUrl
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a table that another session has locked, before the backup fails."""
@@ -292,7 +293,7 @@ class _Run:
 
         def written() -> int:
             size = partial.stat().st_size
-            self.voice.progress(f"dumping {self.database.label}: {figures.size(size)} written")
+            self.voice.progress(f"dumping {self.database.label}: {formatting.size(size)} written")
             return size
 
         ended = await process.run(
@@ -311,7 +312,7 @@ class _Run:
         files.sync_file(partial)
         contents = await script.list_contents(partial, plan.tools, encoding=source.origin.encoding)
         proof.check_missing_data(contents, tables)
-        self.voice.progress(f"reading the file back ({figures.size(partial.stat().st_size)})")
+        self.voice.progress(f"reading the file back ({formatting.size(partial.stat().st_size)})")
         digest = await files.sha256(partial, self.voice.reach)
         info = partial.stat()
         manifest = Manifest(

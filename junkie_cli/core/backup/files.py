@@ -17,7 +17,7 @@ from pathlib import Path
 
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.voice import Reach
+from junkie_cli.core.backup.progress import Reach
 from junkie_cli.core.errors import BackupError, UsageError
 from junkie_cli.core.files import is_standard_output, sync_folder
 from junkie_cli.core.regular_files import open_regular

@@ -20,15 +20,15 @@ from junkie_cli.core.backup.access import Access
 from junkie_cli.core.backup.outside import Outside
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.errors import BackupError
-from junkie_cli.core.layout import Role
 from junkie_cli.core.regular_files import read_regular
-from junkie_cli.values import field, frozen
+from junkie_cli.core.table_layout import Role
+from junkie_cli.core.value_class import field, frozen
 
 FORMAT = 1
 LARGEST = 32 << 20
 """Bytes of a manifest; one of a thousand tables with ten grants each has less than a megabyte."""
 GENERATIONS = ("none", "2.2", "2.3", "3")
-"""Values of `Origin.generation`, oldest first (see `core/schema.py`)."""
+"""Values of `Origin.generation`, oldest first (see `core/schema/tables.py`)."""
 REGULAR = "backup"
 """Why an ordinary backup was made; a restore makes others, of what it is about to replace."""
 SUFFIX = ".json"

@@ -10,7 +10,7 @@ of the proof. What cannot be made this way is named, and leaves the backup unver
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.backup.voice import Voice
+from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.errors import BackupError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 _PR_SET_PDEATHSIG = 1
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import content_hash, script
 from junkie_cli.core.backup.manifest import Origin, TableContent
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.scratch import (
     WHOLE_DATABASE,
     Needs,
@@ -23,12 +24,12 @@ from junkie_cli.core.backup.scratch import (
 )
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import major_of
-from junkie_cli.core.backup.voice import SILENT, Voice
-from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 
 if TYPE_CHECKING:
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 
 async def prove(

@@ -7,7 +7,7 @@ from pathlib import Path
 from junkie_cli.core.backup import catalogue, files, lock, retention
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.retention import Candidate, Decision, Policy
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 Job = tuple[str, str, str, bool]
 

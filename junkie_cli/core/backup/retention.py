@@ -7,7 +7,7 @@ rule wants is kept. Unverified backups never take a verified one's place, and th
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 
 @frozen

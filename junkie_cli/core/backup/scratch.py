@@ -20,20 +20,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import figures
-from junkie_cli.core import embedded
+from junkie_cli.core import embedded, formatting
 from junkie_cli.core.backup.manifest import Extension, Origin
 from junkie_cli.core.backup.outside import Outside
 from junkie_cli.core.backup.tools import Tools, choose, major_of
-from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.schema import quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.schema.tables import quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 # Nothing here need survive a crash: the server is thrown away.
 _SETTINGS = {
@@ -156,7 +156,7 @@ def folder_with(room: int, fallback: Path) -> Path:
         if os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > room + _KEPT_FREE:
             return folder
     raise Unprovable(
-        f"there is no room for it ({figures.size(room + _KEPT_FREE)} in {', '.join(map(str, folders))}):"
+        f"there is no room for it ({formatting.size(room + _KEPT_FREE)} in {', '.join(map(str, folders))}):"
         " set TMPDIR to a larger folder"
     )
 
@@ -376,12 +376,12 @@ async def _too_much(scratch: Scratch, name: str) -> str:
         return ""
     with suppress(OSError):
         if shutil.disk_usage(scratch.folder).free < _KEPT_FREE:
-            return f"less than {figures.size(_KEPT_FREE)} are left on the disk of {scratch.folder.parent}"
+            return f"less than {formatting.size(_KEPT_FREE)} are left on the disk of {scratch.folder.parent}"
     return _over(await asyncio.to_thread(_size, scratch.folder), scratch.bytes)
 
 
 def _over(used: int, allowed: int) -> str:
-    return f"it takes more than {figures.size(allowed)}, far more than its data" if used > allowed else ""
+    return f"it takes more than {formatting.size(allowed)}, far more than its data" if used > allowed else ""
 
 
 def _size(folder: Path) -> int:

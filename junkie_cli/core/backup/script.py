@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from junkie_cli.core.backup import process
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.tools import Tools
-from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.errors import BackupError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 REFUSED = "restore_refused"
 """The code of the error when the server refuses a statement of the script."""

@@ -9,23 +9,25 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli import figures
+from junkie_cli.core import formatting
 from junkie_cli.core.backup import access, content_hash, outside
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
 from junkie_cli.core.backup.outside import Outside
-from junkie_cli.core.backup.voice import Voice
-from junkie_cli.core.database import close_connection, naming_origin, open_connection, translate_errors
+from junkie_cli.core.backup.progress import Voice
+from junkie_cli.core.database import naming_origin
 from junkie_cli.core.errors import BackupError, DatabaseError
-from junkie_cli.core.layout import Layout
-from junkie_cli.core.ledger import Erasure, read_ledger
-from junkie_cli.core.schema import inspect, quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.schema.ledger import Erasure, read_ledger
+from junkie_cli.core.schema.tables import inspect, quoted
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
     from junkie_cli.core.database import Database
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 
 @frozen
@@ -274,7 +276,7 @@ async def count_and_hash(
     for table in source.tables:
         own = table.schema == source.origin.schema
         name = table.table if own else f"{table.schema}.{table.table}"
-        voice.progress(f"counting and hashing {name} ({figures.size(table.bytes)})")
+        voice.progress(f"counting and hashing {name} ({formatting.size(table.bytes)})")
         rows, digits = await content_hash.read(connection, table.schema, table.table, encoding=source.origin.encoding)
         contents.append(TableContent(name, table.schema, table.table, rows, digits))
     return tuple(contents)

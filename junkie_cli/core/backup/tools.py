@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from junkie_cli.core import embedded
 from junkie_cli.core.backup import process
 from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 _NAMES = ("pg_dump", "pg_restore", "psql")
 _SYSTEM_FOLDERS = (

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import catalogue, files, lock, names, proof, script, tools, trust
 from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.scratch import Needs, Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
-from junkie_cli.core.backup.voice import SILENT, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 _EXPANSION = 12  # a zstd dump restored, with its indexes, at most (measured: 5)
 

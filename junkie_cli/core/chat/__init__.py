@@ -22,8 +22,8 @@ from junkie_cli.core.chat.events import (
     Warning,
     memory_event,
 )
-from junkie_cli.core.retrying import Retried
-from junkie_cli.core.team.values import TablesNeededError
+from junkie_cli.core.chat.pending_retry import Retried
+from junkie_cli.core.turns.types import TablesNeededError
 
 __all__ = [
     "AnswerComplete",

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from junkie_cli.core.agent.endpoints import Choice
 from junkie_cli.core.extraction.calls_in_text import find_calls
 from junkie_cli.core.extraction.methods import MethodStore
-from junkie_cli.core.team.endpoints import Choice
 
 _FEW_WORDS = 400  # characters of a call and what a small model says before it
 

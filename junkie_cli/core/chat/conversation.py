@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from junkie_cli.core.agent.team_loader import open_team
 from junkie_cli.core.chat.events import (
     ChatEvent,
     Exchange,
@@ -16,19 +17,19 @@ from junkie_cli.core.chat.events import (
     Warning,
     memory_event,
 )
+from junkie_cli.core.chat.pending_retry import Retried, move_spool, retry_owed
 from junkie_cli.core.chat.turn_events import RunningTurn, TurnEvents
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
-from junkie_cli.core.journal import MemoryChange, storable
-from junkie_cli.core.owners import check_id
-from junkie_cli.core.retrying import Retried, move_spool, retry_owed
+from junkie_cli.core.memories.change_log import MemoryChange
+from junkie_cli.core.schema.stored_text import storable
+from junkie_cli.core.schema.user_ids import check_id
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.team.opening import open_team
 
 if TYPE_CHECKING:
-    from junkie_cli.core.chat.turn import TurnRunner, Unstored
-    from junkie_cli.core.team.endpoints import Offline
-    from junkie_cli.core.team.engine import TeamEngine
-    from junkie_cli.core.team.records import Records
+    from junkie_cli.core.agent.endpoints import Offline
+    from junkie_cli.core.agent.engine import TeamEngine
+    from junkie_cli.core.chat.turn_runner import TurnRunner, Unstored
+    from junkie_cli.core.turns.postgres_store import Records
 
 NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not persist!"
 """What `--no-database` says, word for word as the Junkie bot does."""
@@ -96,7 +97,7 @@ class Conversation:
         engine = await open_team(
             settings,
             on_progress,
-            also="junkie_cli.core.chat.turn",
+            also="junkie_cli.core.chat.turn_runner",
             offline=offline,
             memory=memory,
             database=database,
@@ -135,7 +136,7 @@ class Conversation:
         return TurnEvents(lambda: self._begin(message, hold))
 
     def _begin(self, message: str, hold: bool) -> RunningTurn:
-        from junkie_cli.core.chat.turn import TurnRunner
+        from junkie_cli.core.chat.turn_runner import TurnRunner
 
         engine = self._usable()
         check_message(message)
@@ -292,7 +293,7 @@ class Conversation:
         return self._why
 
     def _records(self) -> "Records":
-        from junkie_cli.core.team.records import Records
+        from junkie_cli.core.turns.postgres_store import Records
 
         records = self._usable().records
         if not isinstance(records, Records):
@@ -347,7 +348,7 @@ class Conversation:
 
     async def status(self) -> Status:
         """What this conversation stands on. Raises DatabaseError."""
-        from junkie_cli.core.team.records import MEMORY_BUDGET
+        from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET
 
         engine = self._usable()
         counts = await engine.records.counts(self.user_id)

@@ -6,9 +6,9 @@ each change; and exactly one `Done`, always last. `Waiting` may come anywhere be
 """
 
 from junkie_cli.core.errors import JunkieError
-from junkie_cli.core.journal import AppliedChange
-from junkie_cli.core.team.values import Exchange, MemoryEntry, SessionEntry
-from junkie_cli.values import frozen
+from junkie_cli.core.memories.change_log import AppliedChange
+from junkie_cli.core.turns.types import Exchange, MemoryEntry, SessionEntry
+from junkie_cli.core.value_class import frozen
 
 __all__ = [
     "AnswerComplete",
@@ -31,7 +31,7 @@ __all__ = [
 
 @frozen
 class Delta:
-    """The next piece of the answer, as the model wrote it: hostile text until it has passed `text.py`."""
+    """The next piece of the answer, as the model wrote it: hostile text until it has passed `core/sanitize.py`."""
 
     text: str
 

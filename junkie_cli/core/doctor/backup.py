@@ -9,16 +9,15 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from junkie_cli import figures
-from junkie_cli.core import embedded
+from junkie_cli.core import embedded, formatting
 from junkie_cli.core.backup import catalogue, tools, trust
 from junkie_cli.core.backup.catalogue import DAMAGED, Entry
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Fix, counted, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError
-from junkie_cli.core.ledger import FILE_NAME, Erasure, complete_ledger_file, missing_in_file, read_ledger
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS
-from junkie_cli.figures import duration
+from junkie_cli.core.formatting import duration
+from junkie_cli.core.schema.ledger import FILE_NAME, Erasure, complete_ledger_file, missing_in_file, read_ledger
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS
 
 OLD = 7 * 24.0
 """Hours after which the newest backup is called old when no --max-backup-age was given."""
@@ -124,10 +123,10 @@ async def _space(context: Context) -> Finding:
     free, needed = shutil.disk_usage(there).free, await _needed(context)
     if free < needed:
         return failed(
-            f"{figures.size(free)} are free in {there}, about {figures.size(needed)} are needed",
+            f"{formatting.size(free)} are free in {there}, about {formatting.size(needed)} are needed",
             "free some space there, junkie backup prune --keep-last 3, or set JUNKIE_BACKUP_DIR to another disk",
         )
-    return ok(f"{figures.size(free)} are free in {there}, about {figures.size(needed)} are needed")
+    return ok(f"{formatting.size(free)} are free in {there}, about {formatting.size(needed)} are needed")
 
 
 async def _needed(context: Context) -> int:

@@ -9,15 +9,17 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from junkie_cli.core.database import Database, close_connection, open_connection, translate_errors
+from junkie_cli.core.database import Database
 from junkie_cli.core.env_file import EnvFile
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.settings import Problem, Settings
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from junkie_cli.core.schema import SchemaState
+    from junkie_cli.core.schema.tables import SchemaState
 
 T = TypeVar("T")
 

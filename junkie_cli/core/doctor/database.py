@@ -6,19 +6,20 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.database import CONNECT_TIMEOUT, close_connection, label, locate, open_connection
+from junkie_cli.core.database import label, locate
 from junkie_cli.core.doctor.context import NAME, Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError, DatabaseError
-from junkie_cli.core.layout import TableRef
-from junkie_cli.core.postgres_releases import KNOWN_SINCE, LAST_RELEASES, outdated
-from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
-from junkie_cli.figures import duration
+from junkie_cli.core.formatting import duration
+from junkie_cli.core.postgres.connect import CONNECT_TIMEOUT, close_connection, open_connection
+from junkie_cli.core.postgres.releases import KNOWN_SINCE, LAST_RELEASES, outdated
+from junkie_cli.core.schema.tables import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
+from junkie_cli.core.table_layout import TableRef
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 OLDEST = min(LAST_RELEASES)
 FREE_SLOTS = 5  # a chat, an administrator, a backup with its two, and one for whoever looks for the cause
@@ -123,10 +124,10 @@ async def _async_url(context: Context) -> Finding:
     url = context.database.url
     masked = "postgresql+asyncpg" + url.masked().removeprefix("postgresql")
     await load_team()
-    from junkie_cli.core.team import checkup
+    from junkie_cli.core.agent import doctor_probes
 
     async def connect() -> None:
-        await checkup.connect_by_sqlalchemy(url, seconds=5 * context.patience, application_name=NAME)
+        await doctor_probes.connect_by_sqlalchemy(url, seconds=5 * context.patience, application_name=NAME)
 
     try:
         async with context.place():

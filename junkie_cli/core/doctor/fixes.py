@@ -5,13 +5,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.database import close_connection, locate, open_connection, translate_errors
+from junkie_cli.core.database import locate
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import NAME, Context
 from junkie_cli.core.doctor.model import Fix
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.layout import TableRef
-from junkie_cli.core.schema import MEMORIES, OWN_VERSIONS, RUNS, SESSIONS, SchemaState, ensure_own_tables, inspect
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.schema.tables import (
+    MEMORIES,
+    OWN_VERSIONS,
+    RUNS,
+    SESSIONS,
+    SchemaState,
+    ensure_own_tables,
+    inspect,
+)
+from junkie_cli.core.table_layout import TableRef
 
 if TYPE_CHECKING:
     import asyncpg
@@ -121,10 +131,10 @@ async def migrate(context: Context, tell: Tell) -> str:
     from junkie_cli.core.doctor.team import load_team
 
     await load_team()
-    from junkie_cli.core.team import checkup
+    from junkie_cli.core.agent import doctor_probes
 
     try:
-        await checkup.migrate(context.database.url, context.schema.layout)
+        await doctor_probes.migrate(context.database.url, context.schema.layout)
         after = await _counts(context)
     except DatabaseError as error:
         raise DatabaseError(
@@ -143,7 +153,7 @@ async def migrate(context: Context, tell: Tell) -> str:
 
 async def _backed_up(context: Context, tell: Tell) -> str:
     from junkie_cli.core.backup.dump import BackupOptions, make_backup
-    from junkie_cli.core.backup.voice import Voice
+    from junkie_cli.core.backup.progress import Voice
 
     options = BackupOptions(require_verified=True, reason="before a migration")
     voice = Voice(progress=tell)
@@ -170,7 +180,7 @@ async def _rows(connection: "asyncpg.Connection[Any]", state: SchemaState, table
 
 
 async def _runs(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
-    from junkie_cli.core import runs
+    from junkie_cli.core.schema import runs
 
     if not (state.has(RUNS) or state.has_runs_column):
         return 0

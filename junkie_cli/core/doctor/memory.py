@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from junkie_cli.core import owners
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
-from junkie_cli.core.schema import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState, quoted
+from junkie_cli.core.schema import user_ids
+from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.secrets_detector import SQL_PATTERN
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ async def _enabled(context: Context) -> Finding:
     from junkie_cli.core.doctor.team import load_team
 
     await load_team()
-    from junkie_cli.core.team import checkup
+    from junkie_cli.core.agent import doctor_probes
 
-    facts = await checkup.describe_team(context.settings, offline=not context.settings.names_provider)
+    facts = await doctor_probes.describe_team(context.settings, offline=not context.settings.names_provider)
     answers = {
         "memories enabled": facts.memories_enabled,
         "manager present": facts.manager_present,
@@ -81,7 +81,7 @@ async def _owners(context: Context) -> Finding:
         unusual = await connection.fetch(
             f"SELECT DISTINCT u.user_id FROM ({_ids(state)}) u"
             " WHERE u.user_id ~ '^[[:space:]]|[[:space:]]$|[[:cntrl:]]'"
-            f" OR length(u.user_id) > {owners.LONGEST_ID} ORDER BY 1 LIMIT 20"
+            f" OR length(u.user_id) > {user_ids.LONGEST_ID} ORDER BY 1 LIMIT 20"
         )
     assert row is not None
     findings = []
@@ -210,7 +210,7 @@ async def _sharing(context: Context) -> Finding:
     state = context.schema
     if not (state.has(RUNS) or state.has_runs_column):
         return ok("no sessions yet")
-    from junkie_cli.core import runs
+    from junkie_cli.core.schema import runs
 
     async with context.connection() as connection, connection.transaction():
         row = await connection.fetchrow(

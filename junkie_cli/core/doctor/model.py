@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from junkie_cli.values import field, frozen
+from junkie_cli.core.value_class import field, frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.doctor.context import Context

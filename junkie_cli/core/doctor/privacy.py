@@ -14,9 +14,9 @@ async def _telemetry(context: Context) -> Finding:
     from junkie_cli.core.doctor.team import load_team
 
     await load_team()
-    from junkie_cli.core.team import checkup
+    from junkie_cli.core.agent import doctor_probes
 
-    facts = await checkup.describe_team(context.settings, offline=True)
+    facts = await doctor_probes.describe_team(context.settings, offline=True)
     if facts.telemetry:
         return failed("agno's telemetry is on in the team as built", "report it: this must not be", blocks=False)
     wish = context.environ.get("AGNO_TELEMETRY", "").strip().lower()

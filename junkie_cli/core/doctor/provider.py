@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.agent.endpoints import Choice, Choices, Endpoint, choose, window_of
+from junkie_cli.core.agent.network import NetworkSettingError, certificate_variables, client_arguments, proxy_for
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
-from junkie_cli.core.team.endpoints import Choice, Choices, Endpoint, choose, window_of
-from junkie_cli.core.team.network import NetworkSettingError, certificate_variables, client_arguments, proxy_for
-from junkie_cli.text import one_line
-from junkie_cli.values import frozen
+from junkie_cli.core.sanitize import one_line
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import httpx2

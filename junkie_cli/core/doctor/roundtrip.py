@@ -13,19 +13,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import journal
+from junkie_cli.core.agent.endpoints import Choice, choose
 from junkie_cli.core.chat.events import Waiting
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Finding, counted, failed, ok
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
-from junkie_cli.core.schema import MEMORIES, OWN_TABLES, RUNS, SESSIONS, SchemaState
-from junkie_cli.core.team.endpoints import Choice, choose
+from junkie_cli.core.memories import change_log
+from junkie_cli.core.schema.tables import MEMORIES, OWN_TABLES, RUNS, SESSIONS, SchemaState
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from junkie_cli.core.agent.endpoints import Offline
     from junkie_cli.core.chat import ChatEvent, Conversation
-    from junkie_cli.core.team.endpoints import Offline
 
 SCRATCH = "junkie-doctor-"
 """Every scratch user's id begins so."""
@@ -85,7 +85,7 @@ async def _alive(context: Context, user: str) -> AsyncIterator[None]:
 
 async def _remembered_and_recalled(context: Context, state: SchemaState, user: str) -> str:
     """Do it; what is to be reported of the model's extraction. Raises _Broken."""
-    from junkie_cli.core.team.call_log import record_calls
+    from junkie_cli.core.agent.call_log import record_calls
 
     name = "Doctor" + "".join(secrets.choice("abcdefghijkmnopqrstuvwxyz") for _ in range(8))
     real = context.settings.names_provider and not context.offline
@@ -218,7 +218,7 @@ async def _erase(context: Context, state: SchemaState, user: str) -> None:
     if not user.startswith(SCRATCH):
         raise ValueError("only a scratch user is deleted here")
     async with context.connection(read_only=False) as connection, connection.transaction():
-        await journal.mark_writer(connection, "junkie")
+        await change_log.mark_writer(connection, "junkie")
         await _delete(connection, state, user)
 
 
@@ -245,7 +245,7 @@ async def _sweep(context: Context, state: SchemaState) -> int:
     for user in users:
         async with context.connection(read_only=False) as connection, connection.transaction():
             if await connection.fetchval(_TRY_LOCK, user):
-                await journal.mark_writer(connection, "junkie")
+                await change_log.mark_writer(connection, "junkie")
                 await _delete(connection, state, user)
                 swept += 1
     return swept

@@ -1,13 +1,13 @@
 """Rows that another program wrote in a shape of its own: every reader gets past them, and here they are named."""
 
-from junkie_cli.core import runs
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, ok, together, warning
-from junkie_cli.core.foreign import FIRST_BEYOND, beyond
-from junkie_cli.core.layout import Role
-from junkie_cli.core.query import EPOCH_NOW
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState
-from junkie_cli.values import frozen
+from junkie_cli.core.foreign_values import FIRST_BEYOND, beyond
+from junkie_cli.core.postgres.sql import EPOCH_NOW
+from junkie_cli.core.schema import runs
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.table_layout import Role
+from junkie_cli.core.value_class import frozen
 
 _NAMED = 3
 _DAY = 86_400

@@ -10,9 +10,9 @@ from pathlib import PurePath
 
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import FAILED, OK, SKIPPED, Check, Finding, Report, Result, Waits, failed, unknown
+from junkie_cli.core.doctor.worker import Worker
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.settings import redact
-from junkie_cli.core.threads import Worker
 
 TIMEOUT, DEEP_TIMEOUT = 15.0, 60.0
 """Seconds for everything, without and with the deep checks."""

@@ -8,8 +8,7 @@ from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
 from junkie_cli.core.doctor.model import OK, Check, Finding, Fix, Waits, failed, ok, together, warning
-from junkie_cli.core.layout import VARIABLES, Role, TableRef
-from junkie_cli.core.schema import (
+from junkie_cli.core.schema.tables import (
     MEMORIES,
     OWN_TABLES,
     OWN_VERSION,
@@ -23,6 +22,7 @@ from junkie_cli.core.schema import (
     is_for_search,
     quoted,
 )
+from junkie_cli.core.table_layout import VARIABLES, Role, TableRef
 
 AGNO_SCHEMA = "3.0.0"
 """The version that the installed agno writes into its tables; a contract test compares it with agno's own."""

@@ -10,13 +10,13 @@ _loading = threading.Lock()
 
 async def load_team() -> None:
     """Load `core.team.checkup`, with all that it stands on."""
-    await asyncio.to_thread(_load, "junkie_cli.core.team.checkup")
+    await asyncio.to_thread(_load, "junkie_cli.core.agent.doctor_probes")
 
 
 async def load_chat() -> None:
     """Load what a conversation needs, so that opening one loads nothing."""
-    await asyncio.to_thread(_load, "junkie_cli.core.chat.turn")
-    await asyncio.to_thread(_load, "junkie_cli.core.team.engine")
+    await asyncio.to_thread(_load, "junkie_cli.core.chat.turn_runner")
+    await asyncio.to_thread(_load, "junkie_cli.core.agent.engine")
 
 
 def _load(name: str) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from junkie_cli.core.database_url import DatabaseUrl
     from junkie_cli.core.embedded.scratch import ScratchServer
-    from junkie_cli.core.url import DatabaseUrl
 
 __all__ = ["ScratchServer", "bin_dir", "ensure_running", "exists", "running", "stop"]
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 ACCOUNTS = ("junkie", "postgres", "nobody")
 NEW_DATA = "new-data-"

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import wire
 from junkie_cli.core.embedded.account import KEEPER_LOCK, START_LOCK, clean_environment
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
 from junkie_cli.core.embedded.keeper import no_database
 from junkie_cli.core.errors import DatabaseError, SettingsError
-from junkie_cli.core.url import DatabaseUrl
 
 LINGER = 30.0  # seconds
 LINGER_VARIABLE = "JUNKIE_EMBEDDED_LINGER"  # for tests: another number of seconds

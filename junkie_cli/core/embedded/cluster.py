@@ -30,7 +30,7 @@ from junkie_cli.core.embedded.account import (
     unusable,
 )
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 USER = "junkie"
 DATABASE = "junkie"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded.client import (
     absolute,
     keeper_command,
@@ -19,7 +20,6 @@ from junkie_cli.core.embedded.client import (
 )
 from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.url import DatabaseUrl
 
 
 class ScratchServer:

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 LONGEST_TEXT = 50_000
 """Characters of a reply that are read; the answer to one message has a hundredth of it."""

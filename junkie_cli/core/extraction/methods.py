@@ -26,7 +26,7 @@ from junkie_cli.core.extraction.prompt import METHODS
 from junkie_cli.core.files import FileError, complete_file
 from junkie_cli.core.regular_files import read_regular
 from junkie_cli.core.settings import state_dir
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 METHOD_NAMES = {"tools": "tool calls", "schema": "a JSON schema", "json": "JSON in plain words"}
 """The methods for people."""

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from junkie_cli.core.extraction.reply import ADD, DELETE, NOTHING, UPDATE
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 TOOLS, SCHEMA, JSON = "tools", "schema", "json"
 METHODS = (TOOLS, SCHEMA, JSON)

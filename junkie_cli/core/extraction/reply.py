@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from junkie_cli.core.extraction.calls_in_text import find_calls, parse_arguments
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 LONGEST_MEMORY = 1000
 """Characters of one memory that go into a prompt, and that a model may write."""

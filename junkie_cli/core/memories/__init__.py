@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from junkie_cli.core.memories.batches import Batch
-    from junkie_cli.core.memories.changing import (
+    from junkie_cli.core.memories.edits import (
         Changed,
         Cleared,
         ClearPreview,
@@ -17,13 +17,8 @@ if TYPE_CHECKING:
         preview_clear,
         preview_delete,
     )
-    from junkie_cli.core.memories.exporting import Exported, export_memories
-    from junkie_cli.core.memories.importing import Imported, import_memories
-    from junkie_cli.core.memories.listing import MemoryDetail, MemoryFilter, MemoryPage, get_memory, list_memories
-    from junkie_cli.core.memories.model import Memory
-    from junkie_cli.core.memories.pending import list_pending
-    from junkie_cli.core.memories.searching import Found, search_memories
-    from junkie_cli.core.memories.undoing import (
+    from junkie_cli.core.memories.export import Exported, export_memories
+    from junkie_cli.core.memories.history import (
         Change,
         Conflict,
         HistoryPage,
@@ -34,6 +29,10 @@ if TYPE_CHECKING:
         text_in,
         undo,
     )
+    from junkie_cli.core.memories.import_file import Imported, import_memories
+    from junkie_cli.core.memories.listing import MemoryDetail, MemoryFilter, MemoryPage, get_memory, list_memories
+    from junkie_cli.core.memories.model import Memory
+    from junkie_cli.core.memories.search import Found, search_memories
 
 __all__ = [
     "Batch",
@@ -61,7 +60,6 @@ __all__ = [
     "import_memories",
     "list_history",
     "list_memories",
-    "list_pending",
     "preview_clear",
     "preview_delete",
     "preview_undo",
@@ -74,7 +72,7 @@ __all__ = [
 # A command uses one of these modules; importing all of them took a third of what `memories list` takes by itself.
 _HOMES = {
     "batches": {"Batch"},
-    "changing": {
+    "edits": {
         "Changed",
         "Cleared",
         "ClearPreview",
@@ -86,13 +84,12 @@ _HOMES = {
         "preview_clear",
         "preview_delete",
     },
-    "exporting": {"Exported", "export_memories"},
-    "importing": {"Imported", "import_memories"},
+    "export": {"Exported", "export_memories"},
+    "import_file": {"Imported", "import_memories"},
     "listing": {"MemoryDetail", "MemoryFilter", "MemoryPage", "get_memory", "list_memories"},
     "model": {"Memory"},
-    "pending": {"list_pending"},
-    "searching": {"Found", "search_memories"},
-    "undoing": {
+    "search": {"Found", "search_memories"},
+    "history": {
         "Change",
         "Conflict",
         "HistoryPage",

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from junkie_cli.core.errors import NotFoundError, UsageError
-from junkie_cli.core.schema import HISTORY, SchemaState
-from junkie_cli.values import frozen
+from junkie_cli.core.schema.tables import HISTORY, SchemaState
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

@@ -17,8 +17,8 @@ import msgspec
 
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import read_lines, told
-from junkie_cli.core.foreign import FIRST_BEYOND, seconds_of
-from junkie_cli.core.schema import MEMORIES, SchemaState
+from junkie_cli.core.foreign_values import FIRST_BEYOND, seconds_of
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 
 _TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
 TIMES = ("created_at", "updated_at")

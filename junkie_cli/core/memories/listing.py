@@ -9,19 +9,22 @@ depends on the indexes that are there, so the catalogue is read first. For a use
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import memory_ids, paging, row_security, runs, schema
+from junkie_cli.core import memory_ids
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign import FIRST_BEYOND, scaled
+from junkie_cli.core.foreign_values import FIRST_BEYOND, scaled
 from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
-from junkie_cli.core.paging import Place
-from junkie_cli.core.query import Where, like
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
+from junkie_cli.core.postgres import paging
+from junkie_cli.core.postgres.paging import Place
+from junkie_cli.core.postgres.sql import Where, like
+from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema import row_security, runs, tables
+from junkie_cli.core.schema.estimates import all_memories
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.steps import Tell, all_memories, unheard
-from junkie_cli.core.when import since, until
-from junkie_cli.text import quoted_id
-from junkie_cli.values import frozen
+from junkie_cli.core.time_parsing import since, until
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -82,7 +85,7 @@ async def list_memories(
     """
     times = _times(wanted)
     async with connect(settings, read_only=replica) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.layout)
+        state = await tables.inspect(connection, settings.layout)
         if not state.has(MEMORIES):
             return MemoryPage((), None, table_missing=state.name(MEMORIES))
 
@@ -202,7 +205,7 @@ def _walks_index(state: SchemaState, wanted: MemoryFilter, place: Place) -> bool
         return False
     if wanted.user_id is None:
         return wanted.topic is None and wanted.search is None
-    return bool(wanted.user_id) and state.has_index(MEMORIES, *schema.MEMORIES_BY_USER)
+    return bool(wanted.user_id) and state.has_index(MEMORIES, *tables.MEMORIES_BY_USER)
 
 
 def _content(state: SchemaState, wanted: MemoryFilter, where: Where) -> Where:
@@ -257,7 +260,7 @@ async def _undated(
 async def get_memory(settings: Settings, memory_id: str) -> MemoryDetail:
     """One memory, with the run that it came from. Raises NotFoundError."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
-        state = await schema.inspect(connection, settings.layout)
+        state = await tables.inspect(connection, settings.layout)
         memory = await find_memory(connection, state, memory_id)
         origin = await runs.find_by_message(connection, state, memory.user_id, memory.input)
         warnings = row_security.warnings(state, MEMORIES, SESSIONS, RUNS) + damaged(connection, [memory])

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign import REPLACED, as_text, document, marked, moment
-from junkie_cli.core.schema import MEMORIES, SchemaState
-from junkie_cli.core.steps import number
-from junkie_cli.values import frozen
+from junkie_cli.core.foreign_values import REPLACED, as_text, document, marked, moment
+from junkie_cli.core.progress import number
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState
+from junkie_cli.core.value_class import frozen
 
 _NAMED = 10
 

@@ -15,7 +15,7 @@ from junkie_cli.core.backup import process, script
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError
-from junkie_cli.values import frozen
+from junkie_cli.core.value_class import frozen
 
 _KINDS = ("FUNCTION", "PROCEDURE", "AGGREGATE", "TRIGGER", "EVENT TRIGGER", "RULE", "PROCEDURAL LANGUAGE")
 # What pg_restore writes before each entry; line breaks in names are spaces there.

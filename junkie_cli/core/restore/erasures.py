@@ -8,10 +8,10 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import journal
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore.staging import Names
-from junkie_cli.core.schema import OWN_VERSIONS, TOMBSTONES, SchemaState, inspect
+from junkie_cli.core.schema import stored_text
+from junkie_cli.core.schema.tables import OWN_VERSIONS, TOMBSTONES, SchemaState, inspect
 from junkie_cli.core.users import Erasure, apply_erasures, complete_ledger_file, read_ledger, read_ledger_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def refuse_erased(
         hashlib.sha256((erasure.salt + user_id).encode()).hexdigest() == erasure.user_hash
         for erasure in _from_files(backup, settings)
     )
-    if listed or await journal.erased_at(connection, state, user_id):
+    if listed or await stored_text.erased_at(connection, state, user_id):
         raise BackupError(
             "this person was erased; nothing was changed",
             hint="only if the person wants to be remembered again: --even-erased",

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import BackupError
-from junkie_cli.core.schema import quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.schema.tables import quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

@@ -12,30 +12,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import row_security
 from junkie_cli.core.backup import catalogue, names, proof, script, tools, trust
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.scratch import Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import needs_of
-from junkie_cli.core.backup.voice import SILENT, Voice
-from junkie_cli.core.database import close_connection, open_connection, translate_errors
 from junkie_cli.core.errors import BackupError, NotFoundError
-from junkie_cli.core.layout import Layout, Role
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.restore import erasures, rows, safety
 from junkie_cli.core.restore.rows import Row, Run, Sides
 from junkie_cli.core.restore.target import open_target
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
-from junkie_cli.text import quoted_id
-from junkie_cli.values import frozen
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema import row_security
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
+from junkie_cli.core.table_layout import Layout, Role
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
     from junkie_cli.core.database import Database
+    from junkie_cli.core.database_url import DatabaseUrl
     from junkie_cli.core.settings import Settings
-    from junkie_cli.core.url import DatabaseUrl
 
 ADD, CHANGE, LEAVE = "added", "changed", "left alone"
 _EXPANSION = 12  # see verify

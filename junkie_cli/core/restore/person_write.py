@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core import journal, runs
-from junkie_cli.core.backup.voice import SILENT, Voice
+from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.memories import change_log
 from junkie_cli.core.restore import erasures, safety
 from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_runs_column
 from junkie_cli.core.restore.rows import KEYS
 from junkie_cli.core.restore.target import open_target
-from junkie_cli.core.schema import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, inspect, prepare, quoted
-from junkie_cli.text import quoted_id
-from junkie_cli.values import frozen
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema import runs, stored_text
+from junkie_cli.core.schema.tables import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, inspect, prepare, quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -51,13 +52,13 @@ async def carry_out(
     kept = await safety.make(database, settings, planned.safety, voice) if _overwrites(planned) else None
     async with open_target(database) as (_, connection):
         state = await prepare(connection, settings.layout)
-        began = await journal.database_time(connection)
+        began = await stored_text.database_time(connection)
         async with connection.transaction():
             if even_erased:
                 await erasures.take_back(connection, state, planned.user_id)
-            await journal.guard_user(connection, state, planned.user_id, began=began if even_erased else None)
-            await journal.mark_writer(connection, "junkie")
-            batch = str(uuid4()) if journal.records_history(state, settings.history_days) else None
+            await change_log.guard_user(connection, state, planned.user_id, began=began if even_erased else None)
+            await change_log.mark_writer(connection, "junkie")
+            batch = str(uuid4()) if change_log.records_history(state, settings.history_days) else None
             for item in planned.to_do():
                 if item.role is RUNS and old_runs_column(state):
                     continue

@@ -8,8 +8,8 @@ another matter: the restored rows were never sent to them.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.schema import quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.schema.tables import quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

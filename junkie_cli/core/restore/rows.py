@@ -8,11 +8,11 @@ generation keeps them.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import runs
 from junkie_cli.core.errors import BackupError
-from junkie_cli.core.layout import Role
-from junkie_cli.core.schema import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.schema import runs
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
+from junkie_cli.core.table_layout import Role
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

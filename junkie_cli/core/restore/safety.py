@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from junkie_cli.core.backup import dump
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.voice import Voice
+from junkie_cli.core.backup.progress import Voice
 
 if TYPE_CHECKING:
     from junkie_cli.core.database import Database

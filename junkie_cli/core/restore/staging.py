@@ -12,8 +12,8 @@ from junkie_cli.core.backup.manifest import Extension, TableContent
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import extensions
 from junkie_cli.core.restore.extensions import Inside
-from junkie_cli.core.schema import quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.schema.tables import quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

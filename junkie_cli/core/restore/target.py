@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.backup.manifest import Manifest
 from junkie_cli.core.backup.source import open_pinned
 from junkie_cli.core.backup.verify import needs_of
-from junkie_cli.core.database import close_connection, translate_errors
 from junkie_cli.core.errors import BackupError, DatabaseError
-from junkie_cli.core.schema import quoted, transaction
-from junkie_cli.values import frozen
+from junkie_cli.core.postgres.connect import close_connection
+from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.schema.tables import quoted, transaction
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
 
     from junkie_cli.core.database import Database
-    from junkie_cli.core.url import DatabaseUrl
+    from junkie_cli.core.database_url import DatabaseUrl
 
 
 @frozen

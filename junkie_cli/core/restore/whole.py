@@ -12,18 +12,18 @@ from junkie_cli.core.backup import access, catalogue, names, proof, script, tool
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import GENERATIONS, Extension, Manifest, TableContent
+from junkie_cli.core.backup.progress import SILENT, Reach, Voice
 from junkie_cli.core.backup.scratch import Unprovable, folder_with
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
-from junkie_cli.core.backup.voice import SILENT, Reach, Voice
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.restore import code, erasures, extensions, replication, safety, staging
 from junkie_cli.core.restore.code import Code
 from junkie_cli.core.restore.extensions import Inside
 from junkie_cli.core.restore.target import Target, check_fit, exact_rows, look, open_target
-from junkie_cli.core.schema import inspect, quoted
-from junkie_cli.values import frozen
+from junkie_cli.core.schema.tables import inspect, quoted
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg

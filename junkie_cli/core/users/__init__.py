@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from junkie_cli.core.ledger import FILE_NAME, Erasure, complete_ledger_file, read_ledger, read_ledger_file
-    from junkie_cli.core.users.erasing import Erased, apply_erasures, erase_user, finish_erasure
-    from junkie_cli.core.users.exporting import ExportedUser, export_user
+    from junkie_cli.core.schema.ledger import FILE_NAME, Erasure, complete_ledger_file, read_ledger, read_ledger_file
+    from junkie_cli.core.users.erase import Erased, apply_erasures, erase_user, finish_erasure
+    from junkie_cli.core.users.export import ExportedUser, export_user
     from junkie_cli.core.users.listing import User, UserPage, list_users
     from junkie_cli.core.users.receipt import check_receipt_path, write_receipt
 
@@ -31,9 +31,15 @@ __all__ = [
 
 # As in core/memories: a command uses one of these modules, and listing need not wait for erasing.
 _HOMES = {
-    "erasing": {"Erased", "apply_erasures", "erase_user", "finish_erasure"},
-    "exporting": {"ExportedUser", "export_user"},
-    "junkie_cli.core.ledger": {"FILE_NAME", "Erasure", "complete_ledger_file", "read_ledger", "read_ledger_file"},
+    "erase": {"Erased", "apply_erasures", "erase_user", "finish_erasure"},
+    "export": {"ExportedUser", "export_user"},
+    "junkie_cli.core.schema.ledger": {
+        "FILE_NAME",
+        "Erasure",
+        "complete_ledger_file",
+        "read_ledger",
+        "read_ledger_file",
+    },
     "listing": {"User", "UserPage", "list_users"},
     "receipt": {"check_receipt_path", "write_receipt"},
 }

@@ -3,17 +3,20 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import owners, paging, row_security, runs, schema
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign import moment, scaled
-from junkie_cli.core.layout import Role
-from junkie_cli.core.paging import Moment, Place
-from junkie_cli.core.query import Where
-from junkie_cli.core.schema import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.foreign_values import moment, scaled
+from junkie_cli.core.postgres import paging
+from junkie_cli.core.postgres.paging import Moment, Place
+from junkie_cli.core.postgres.sql import Where
+from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.schema import row_security, runs, user_ids
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema.estimates import all_memories
+from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.steps import Tell, all_memories, number, unheard
-from junkie_cli.values import frozen
+from junkie_cli.core.table_layout import Role
+from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
@@ -145,7 +148,9 @@ def _ids(state: SchemaState, tables: list[Role], count: int) -> str:
     What no index gives has to be scanned: only up to the last of as many ids that the indexes gave.
     """
     probed = [table for table in tables if state.has_index(table, "user_id")]
-    sources = [f"SELECT user_id FROM {owners.distinct_ids(state, table, '$1::text', str(count))} i" for table in probed]
+    sources = [
+        f"SELECT user_id FROM {user_ids.distinct_ids(state, table, '$1::text', str(count))} i" for table in probed
+    ]
     near = " UNION ".join(sources) or "SELECT NULL::text AS user_id WHERE false"
     bound = f"(SELECT CASE WHEN count(*) = {count} THEN max(user_id) END FROM near)"
     scans = [f"SELECT t.user_id::text FROM {state.qualified(table)} t" for table in tables if table not in probed]

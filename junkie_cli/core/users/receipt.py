@@ -9,7 +9,7 @@ from typing import Any
 from junkie_cli import __version__
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import FileError, check_writable, complete_file, is_standard_output
-from junkie_cli.core.users.erasing import Erased
+from junkie_cli.core.users.erase import Erased
 
 
 def check_receipt_path(path: Path, *, alone: bool = True) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import runs
-from junkie_cli.core.foreign_keys import ForeignKey, Going
-from junkie_cli.core.layout import Layout, default_runs
-from junkie_cli.core.query import count_of
-from junkie_cli.core.schema import RUNS, SESSIONS, SchemaState
-from junkie_cli.core.users import belongings
+from junkie_cli.core.postgres.sql import count_of
+from junkie_cli.core.schema import runs
+from junkie_cli.core.schema.foreign_keys import ForeignKey, Going
+from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
+from junkie_cli.core.table_layout import Layout, default_runs
+from junkie_cli.core.users import user_data
 
 if TYPE_CHECKING:
     import asyncpg
@@ -76,7 +76,7 @@ class SessionTables:
     async def find(self) -> None:
         """Find the sessions in which this person spoke, and the runs that go: own ones, and those that they began."""
         await self.connection.execute(
-            f"CREATE TEMP TABLE {self._scope} ON COMMIT DROP AS SELECT * FROM {belongings.sessions(self.state)} c",
+            f"CREATE TEMP TABLE {self._scope} ON COMMIT DROP AS SELECT * FROM {user_data.sessions(self.state)} c",
             self.user_id,
         )
         await self.connection.execute(f"ANALYZE {self._scope}")
@@ -84,7 +84,7 @@ class SessionTables:
             return
         await self.connection.execute(
             f"CREATE TEMP TABLE {self._own_runs} ON COMMIT DROP AS SELECT * FROM"
-            f" {belongings.own_runs(self.state, self._scope)} own",
+            f" {user_data.own_runs(self.state, self._scope)} own",
             self.user_id,
         )
         await self.connection.execute(
@@ -107,8 +107,8 @@ class SessionTables:
         if not self.state.has_runs_column:
             return
         sessions, kind = self.state.qualified(SESSIONS), self.state.column_type(SESSIONS, "runs")
-        elements, own = runs.elements(self.state, "s.runs"), belongings.own_run(self.state)
-        self.counts[belongings.old_runs(self.state)] = await self.connection.fetchval(
+        elements, own = runs.elements(self.state, "s.runs"), user_data.own_run(self.state)
+        self.counts[user_data.old_runs(self.state)] = await self.connection.fetchval(
             f"SELECT count(*) FROM {sessions} s JOIN {self._scope} c USING (session_id), LATERAL {elements}"
             f" WHERE {own}",
             self.user_id,
@@ -127,7 +127,7 @@ class SessionTables:
         if "summary" in columns:
             changes.append("summary = NULL")
         if "session_data" in columns:
-            changes.append(f"session_data = {belongings.stripped(self.state, 'session_data')}")
+            changes.append(f"session_data = {user_data.stripped(self.state, 'session_data')}")
         done = await self.connection.execute(
             f"UPDATE {self.state.qualified(SESSIONS)} s SET {', '.join(changes)} FROM {self._scope} c"
             " WHERE c.session_id = s.session_id AND c.shared",

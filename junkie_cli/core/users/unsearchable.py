@@ -6,8 +6,8 @@ The catalogue decides by columns, not names: a table that holds text, JSON or ve
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.foreign_keys import OWNER_COLUMNS, label
-from junkie_cli.core.schema import CASCADES, LEARNED, OWN_TABLES, VERSIONS, SchemaState
+from junkie_cli.core.schema.foreign_keys import OWNER_COLUMNS, label
+from junkie_cli.core.schema.tables import CASCADES, LEARNED, OWN_TABLES, VERSIONS, SchemaState
 
 if TYPE_CHECKING:
     import asyncpg

@@ -1,0 +1,1 @@
+"""The program: command-line arguments in, exit code out."""

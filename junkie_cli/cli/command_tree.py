@@ -1,0 +1,257 @@
+"""The command tree: global options, the commands found in `commands/`, and how their help looks.
+
+Help is plain text in our own hand: typer's rich panels cost 70 ms a call. Only the module of the command that is
+wanted is imported; all of them only to list them.
+"""
+
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer._click.decorators
+import typer._completion_classes
+import typer.core
+import typer.main
+import typer.models
+from typer._click.core import Command, Context
+from typer._click.exceptions import ClickException, NoSuchOption
+from typer._click.formatting import HelpFormatter, wrap_text
+
+from junkie_cli import __version__
+from junkie_cli.cli import commands
+from junkie_cli.core.errors import UsageError
+from junkie_cli.terminal.invocation import invocation
+from junkie_cli.terminal.style import Look, columns_of
+
+typer.core.HAS_RICH = False
+# Completion would import rich for each key press, only to strip markup that our help texts do not have.
+typer._completion_classes._sanitize_help_text = lambda text: text
+
+_WIDEST = 100
+_ORDER = ("chat", "demo", "memories", "users", "sessions", "stats", "backup", "restore", "doctor", "config")
+_WAYS_IN = (
+    ("chat", "talk to it; without a key it offers three ways to begin"),
+    ("demo", "see the whole story in two minutes; nothing of yours is touched"),
+    ("doctor", "check what is set up, and be told the next step"),
+)
+_GLOBAL_OPTIONS = frozenset({"-v", "--verbose", "-q", "--quiet", "--env-file", "--version"})
+
+
+def _print(text: str, **_: Any) -> None:
+    """Print an answer as commands do, who say why they cannot; loaded only for that."""
+    from junkie_cli.terminal.output import print_styled
+
+    print_styled(text)
+
+
+typer._click.decorators.echo = _print  # type: ignore[attr-defined, assignment]  # what prints help
+
+
+class TreeContext(Context):
+    """A context whose help is drawn here."""
+
+    formatter_class: type[HelpFormatter]
+
+
+class TreeFormatter(HelpFormatter):
+    """Plain help: headings bold, names cyan where the terminal may; examples are kept as they were written."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        super().__init__(indent_increment, width or min(columns_of(sys.stdout), _WIDEST) - 2, max_width)
+        self._look = Look.of(sys.stdout)
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Usage with plain names: ID and not {ID} for what must be given."""
+        super().write_usage(prog, re.sub(r"[{}]", "", args), prefix)
+
+    def write_heading(self, heading: str) -> None:
+        """A bold heading."""
+        self.write(self._look.styled(f"{'':>{self.current_indent}}{heading}:", "bold") + "\n")
+
+    def write_text(self, text: str) -> None:
+        """Paragraphs are wrapped; "Example:" is a heading, and what stands below it stays as it was written."""
+        prose, heading, examples = re.match(r"(.*?)(?:(Examples?:)(.*))?\Z", text, re.DOTALL).groups()  # type: ignore[union-attr]
+        indent = " " * self.current_indent
+        paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", prose.strip())]
+        if prose.strip():
+            wrapped = (
+                wrap_text(each, self.width, initial_indent=indent, subsequent_indent=indent) for each in paragraphs
+            )
+            self.write("\n\n".join(wrapped) + "\n")
+        if heading:
+            self.write("\n" if prose.strip() else "")
+            self.write(self._look.styled(heading, "bold") + "\n")
+            self.write("".join(f"  {line.strip()}\n" for line in examples.splitlines() if line.strip()))
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Names in colour, what they mean beside them."""
+        super().write_dl([(self._look.styled(name, "cyan"), meaning) for name, meaning in rows], col_max, col_spacing)
+
+
+TreeContext.formatter_class = TreeFormatter
+
+
+class Root(typer.core.TyperGroup):
+    """The group of all commands, which imports a command's module when it is asked for."""
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in self.commands and cmd_name.replace("-", "_") in _modules():
+            self._add(cmd_name.replace("-", "_"))
+        if cmd_name not in self.commands:
+            self._add_all()
+        return self.commands.get(cmd_name)
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """All names, in the order in which one meets them; what is new goes last."""
+        self._add_all()
+        return sorted(self.commands, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+    def _add_all(self) -> None:
+        for module in _modules():
+            self._add(module)
+
+    def _add(self, module: str) -> None:
+        for name, command in _load(module).items():
+            self.commands.setdefault(name, command)
+
+
+def _modules() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(commands.__path__)]
+
+
+def _load(module: str) -> Mapping[str, Command]:
+    app: typer.Typer = importlib.import_module(f"{commands.__name__}.{module}").app
+    app.info.cls = Group
+    infos, app.registered_commands = app.registered_commands, []
+    group = typer.main.get_group(app)
+    app.registered_commands = infos
+    inner_commands = _Commands(infos)
+    group.commands = inner_commands  # type: ignore[assignment]  # nobody adds to it
+    return {group.name: _dressed(group)} if group.name else inner_commands
+
+
+class Group(typer.core.TyperGroup):
+    """A group of a module's commands; one that gives no examples shows the first one of each of its first commands."""
+
+    def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """The examples."""
+        shown = [re.search(r"junkie [^\n]+", command.epilog or "") for command in self.commands.values()]
+        self.epilog = self.epilog or "Examples:\n" + "\n".join([match[0] for match in shown if match][:3])
+        super().format_epilog(ctx, formatter)
+
+
+class _Commands(Mapping[str, Command]):
+    """A group's commands by name, each made when it is asked for: all fourteen of `memories` take a tenth of a list."""
+
+    def __init__(self, infos: Sequence[typer.models.CommandInfo]) -> None:
+        self._infos = {_name_of(info): info for info in infos}
+        self._made: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._made:
+            info = self._infos[name]
+            made = typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+            self._made[name] = _dressed(made)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+
+def _name_of(info: typer.models.CommandInfo) -> str:
+    assert info.callback is not None
+    return info.name or typer.main.get_command_name(info.callback.__name__)
+
+
+def _dressed(command: Command) -> Command:
+    command.context_class = TreeContext
+    # The first sentence whole: what is cut to one line explains nothing.
+    command.short_help = command.short_help or re.split(r"(?<=\.)\s|\n\n", command.help or "", maxsplit=1)[0]
+    if isinstance(command, typer.core.TyperGroup):
+        command.no_args_is_help = not command.invoke_without_command
+    return command
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        _print(f"junkie {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    env_file: Annotated[
+        Path | None, typer.Option("--env-file", metavar="FILE", help="Read settings from FILE, not from a found .env.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only warnings, errors and the answer.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    options = invocation()
+    options.env_file, options.verbose, options.quiet = env_file, verbose, quiet
+    if context.invoked_subcommand is None:
+        _print(_welcome())
+
+
+def root_command() -> Command:
+    """The root of the tree, with shell completion; no command's module is imported yet."""
+    app = typer.Typer(
+        name="junkie",
+        cls=Root,
+        help="Talk to a team that remembers, and look after what it remembers.",
+        epilog='Examples:\n\n  junkie chat "What do you know about me?"\n  junkie memories list --user 42 --json\n'
+        "  junkie --env-file /srv/bot/.env backup",
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    root = typer.main.get_command(app)
+    root.context_class = TreeContext
+    return root
+
+
+def _welcome() -> str:
+    """What `junkie` alone says: where to begin."""
+    look = Look.of(sys.stdout)
+    ways = [(f"junkie {name}", meaning) for name, meaning in _WAYS_IN if name in _modules()]
+    lines = [f"{look.styled('junkie', 'bold')} {__version__}: talk to a team that remembers", ""]
+    lines += [f"  {look.styled(f'{name:<15}', 'cyan')}{meaning}" for name, meaning in ways]
+    return "\n".join([*lines, "", "All commands: junkie --help"])
+
+
+def usage_error(error: ClickException, arguments: Sequence[str]) -> UsageError:
+    """What the command line's parser complains about, as an error of ours with the next step."""
+    message, _, suggestion = error.format_message().partition(" Did you mean ")
+    context = getattr(error, "ctx", None)
+    hint = f"see: {context.command_path if context else 'junkie'} --help"
+    if suggestion:
+        hint = f"did you mean {suggestion.replace(chr(39), '')} {hint}"
+    if isinstance(error, NoSuchOption):
+        message = error.message
+        hint = _option_hint(error, arguments, hint)
+    message = message.strip().rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _option_hint(error: NoSuchOption, arguments: Sequence[str], hint: str) -> str:
+    if error.option_name in _GLOBAL_OPTIONS:
+        value = " FILE" if error.option_name == "--env-file" else ""
+        return f"write it before the command: junkie {error.option_name}{value} {arguments[0]} ..."
+    if error.possibilities:
+        from difflib import SequenceMatcher
+
+        likeness = {each: SequenceMatcher(None, error.option_name, each).ratio() for each in error.possibilities}
+        return f"did you mean {max(likeness, key=lambda each: likeness[each])}? {hint}"
+    return hint

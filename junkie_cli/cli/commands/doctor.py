@@ -1,0 +1,363 @@
+"""`junkie doctor`: the first command in any trouble."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.sanitize import cut, one_line, pad, width, wrap
+from junkie_cli.terminal import completion
+from junkie_cli.terminal.invocation import JsonOption, YesOption, invocation
+from junkie_cli.terminal.output import (
+    Column,
+    confirm_typed,
+    flush_answer,
+    note,
+    print_json,
+    print_rows,
+    require_confirmation,
+    working,
+)
+from junkie_cli.terminal.progress import clear
+from junkie_cli.terminal.style import Look, columns_of, encodable, is_terminal
+
+if TYPE_CHECKING:
+    from junkie_cli.core.doctor.context import Context
+    from junkie_cli.core.doctor.model import Check, Fix, Report, Result
+
+app = typer.Typer()
+
+
+class _DoctorCommand(typer.core.TyperCommand):
+    """Takes `--fix=ID` as `--fix ID`: the option has a value for those who want one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, with the value of --fix made an argument."""
+        split = [part for word in args for part in (word.split("=", 1) if word.startswith("--fix=") else (word,))]
+        return super().parse_args(ctx, split)
+
+
+@app.command(
+    cls=_DoctorCommand,
+    epilog="Examples:\n\n  junkie doctor\n  junkie doctor --deep --json\n  junkie doctor --only database,groq.accepts\n"
+    "  junkie doctor --fix schema.indexes\n  junkie doctor --nagios --max-backup-age 26",
+)
+def doctor(
+    checks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="Checks to run, or with --fix to mend; default: all.",
+            autocompletion=completion.check_ids,
+        ),
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Show what can be mended, ask, do it, and check again; with ID that alone.")
+    ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also ask the models, and remember, recall and erase something for real.")
+    ] = False,
+    only: Annotated[
+        str,
+        typer.Option(
+            "--only",
+            metavar="ID,...",
+            help="Run these checks; a word such as database is its group.",
+            autocompletion=completion.check_ids,
+        ),
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning or an unknown result, too.")] = False,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="One line for a monitoring system; exit 0, 1 (warning), 2 or 3.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", min=1, help="Seconds for all of it (15; with --deep 60).")
+    ] = None,
+    max_backup_age: Annotated[
+        float | None, typer.Option("--max-backup-age", metavar="HOURS", min=0, help="Fail when the newest is older.")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With --deep: try the rehearsal model, not the configured memory model.")
+    ] = False,
+    yes: YesOption = False,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for schema.version.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what can be wrong, and say what helps. Nothing is changed without --fix."""
+    if nagios and (fix or as_json):
+        raise UsageError("--nagios goes with neither --fix nor --json", hint="leave one of them out")
+    wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
+    silent = nagios or as_json or (fix and not is_terminal(sys.stdout))
+    asked = _asked(wanted, deep, timeout, max_backup_age, offline=offline, told=not silent, nagios=nagios)
+    report = asked.examine()
+    if fix:
+        report = _mend(asked, report, _chosen(report, named=bool(wanted)), yes, confirm)
+        if not asked.told and not as_json:
+            print_rows(_COLUMNS, report.results)
+    if nagios:
+        raise typer.Exit(_print_for_nagios(report))
+    if as_json:
+        print_json({"status": report.status, "checks": [_as_document(result) for result in report.results]})
+    bad = report.status == "failed" or (strict and report.status == "warning")
+    raise typer.Exit(int(bad))
+
+
+# --- examining --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What the command line wants to know."""
+
+    context: "Context"
+    checks: "tuple[Check, ...]"
+    timeout: float
+    told: bool
+    began: float = field(default_factory=monotonic)
+
+    @classmethod
+    def of(
+        cls,
+        wanted: list[str],
+        deep: bool,
+        timeout: float | None,
+        max_backup_age: float | None,
+        *,
+        offline: bool,
+        told: bool,
+    ) -> "_Asked":
+        environ = dict(os.environ)  # before agno's guard takes variables out of it
+        from junkie_cli.core.doctor import runner
+        from junkie_cli.core.doctor.checks import CHECKS
+        from junkie_cli.core.doctor.context import Context
+
+        usual = runner.DEEP_TIMEOUT if deep else runner.TIMEOUT
+        context = Context(
+            environ,
+            named_env_file=invocation().env_file,
+            max_backup_age=max_backup_age,
+            patience=max(1.0, (timeout or usual) / usual),
+            offline=offline,
+        )
+        return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, told)
+
+    def examine(self, ids: frozenset[str] | None = None) -> "Report":
+        """Run the checks, or those of them with these `ids`; tell each when `told`."""
+        from junkie_cli.core.doctor import runner
+        from junkie_cli.core.doctor.checks import CHECKS
+
+        began = monotonic()
+        report = tuple(check for check in self.checks if ids is None or check.id in ids)
+        screen = _Screen(max((width(check.id) for check in report), default=0)) if self.told else None
+        with working("checking") as activity:
+
+            def tell(running: Sequence[str]) -> None:
+                activity.say(f"checking {', '.join(running)}")
+
+            found = invocation().run(
+                runner.examine(
+                    CHECKS,
+                    self.context,
+                    report=report,
+                    timeout=self.timeout,
+                    on_result=screen.show if screen else lambda _: None,
+                    on_running=tell,
+                )
+            )
+        if screen:
+            screen.sum_up(found, monotonic() - began)
+        return found
+
+
+def _asked(
+    wanted: list[str],
+    deep: bool,
+    timeout: float | None,
+    max_backup_age: float | None,
+    *,
+    offline: bool,
+    told: bool,
+    nagios: bool,
+) -> _Asked:
+    """What is to be examined; to a monitoring system a check that there is not is UNKNOWN, not CRITICAL."""
+    try:
+        return _Asked.of(wanted, deep, timeout, max_backup_age, offline=offline, told=told)
+    except UsageError as error:
+        if not nagios:
+            raise
+        _write(f"JUNKIE UNKNOWN - {one_line(error.message)}\n")
+        raise typer.Exit(3) from None
+
+
+# --- mending ----------------------------------------------------------------------------------------------------------
+
+
+def _chosen(report: "Report", *, named: bool) -> "tuple[Fix, ...]":
+    """What is to be mended: what was named, else all that is not ok and needs no more than a yes."""
+    if named:
+        return report.fixes
+    offered = [fix for result in report.results if result.status != "ok" for fix in result.fixes]
+    for fix in offered:
+        if fix.severe:
+            note(f"{fix.check_id} is only mended when it is named: junkie doctor --fix {fix.check_id}")
+    return tuple(fix for fix in offered if not fix.severe)
+
+
+def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> "Report":
+    """Show, ask, do, check again; the report with what the checks say now."""
+    from dataclasses import replace
+
+    if not fixes:
+        note("there is nothing that --fix could mend")
+        return report
+    _ask(asked.context, fixes, yes, confirm)
+    from junkie_cli.core.doctor.fixes import apply
+
+    for each in fixes:
+        with working(f"mending {each.check_id}") as activity:
+            afterwards = invocation().run(apply(each, asked.context, activity.say))
+        if afterwards:
+            note(afterwards)
+    again = asked.examine(frozenset(each.check_id for each in fixes))
+    new = {result.id: result for result in again.results}
+    return replace(report, results=tuple(new.get(result.id, result) for result in report.results))
+
+
+def _ask(context: "Context", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> None:
+    from junkie_cli.core.database import label
+
+    note(f"This will be done (database: {label(context.settings)}):")
+    for each in fixes:
+        for line in each.what:
+            note(f"  {line}")
+    if any(each.severe for each in fixes):
+        name = context.database.url.database_name
+        confirm_typed("This cannot be undone but by restoring the backup.", name, given=confirm)
+    else:
+        require_confirmation("Do it?", yes=yes)
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+_SYMBOLS: Mapping[str, tuple[str, str, str]] = {
+    "ok": ("✓", "+", "green"),
+    "warning": ("!", "!", "yellow"),
+    "failed": ("✗", "x", "red"),
+    "skipped": ("–", "-", "dim"),
+    "unknown": ("?", "?", "yellow"),
+}
+_LEAST_ROOM = 44  # columns
+_WORD = max(map(len, _SYMBOLS))
+_COLUMNS = (
+    Column("STATUS", lambda result: result.status),
+    Column("ID", lambda result: result.id),
+    Column("DETAIL", lambda result: result.detail),
+    Column("HINT", lambda result: result.hint),
+)
+
+
+class _Screen:
+    """Results as they come: on a terminal one line a check, what helps below it; in a pipe one line of fields."""
+
+    def __init__(self, ids: int) -> None:
+        self._ids = ids
+        self._terminal = is_terminal(sys.stdout)
+        self._look = Look.of(sys.stdout)
+
+    def show(self, result: "Result") -> None:
+        """Print one result."""
+        if not self._terminal:
+            print_rows(_COLUMNS, [result])
+            flush_answer()
+            return
+        clear()
+        _write("\n".join(self._lines(result)) + "\n")
+
+    def _lines(self, result: "Result") -> list[str]:
+        look = self._look
+        unicode, plain, style = _SYMBOLS[result.status]
+        symbol = unicode if look.unicode else plain
+        word = "" if look.colour else f" {pad(result.status, _WORD)}"
+        margin = width(symbol) + width(word) + self._ids + 3
+        room = columns_of(sys.stdout) - margin
+        head = f"{look.styled(symbol + word, style)} {pad(result.id, self._ids)}  "
+        if result.status in {"ok", "skipped"}:
+            return [head + look.styled(cut(one_line(result.detail), room), "dim")]
+        indent = margin
+        if room < _LEAST_ROOM:  # too narrow for two columns: the sentence goes below
+            indent, room = 4, columns_of(sys.stdout) - 4
+            head, lines = head.rstrip(), [""]
+        else:
+            lines = []
+        for position, (detail, hint) in enumerate(result.pairs):
+            lines += wrap(one_line(detail), room)
+            if hint and hint != next((later for _, later in result.pairs[position + 1 : position + 2]), ""):
+                lines += self._remedy(hint, room)
+        return [head + lines[0], *(" " * indent + line for line in lines[1:])]
+
+    def _remedy(self, hint: str, room: int) -> list[str]:
+        arrow = "→" if self._look.unicode else ">"
+        lines = wrap(one_line(hint), room - 2)
+        return [self._look.styled(f"{' ' if i else arrow} {line}", "cyan") for i, line in enumerate(lines)]
+
+    def sum_up(self, report: "Report", seconds: float) -> None:
+        """What failed, in the order in which to mend it, for those who no longer see it above; and the counts."""
+        from junkie_cli.core.formatting import duration
+
+        if not self._terminal:
+            return
+        look = self._look
+        parts = [
+            look.styled(f"{report.count(status)} {_plural(status, report.count(status))}", style)
+            for status, (_, _, style) in _SYMBOLS.items()
+            if report.count(status)
+        ]
+        joint = f" {look.symbol('separator')} "
+        failed = ", ".join(result.id for result in report.results if result.status == "failed")
+        lines = wrap(f"failed: {failed}", columns_of(sys.stdout)) if failed else []
+        counts = joint.join([*parts, look.styled(duration(seconds), "dim")])
+        clear()
+        _write("\n".join(["", *(look.styled(line, "red") for line in lines), counts, ""]))
+
+
+def _plural(status: str, count: int) -> str:
+    return "warnings" if status == "warning" and count > 1 else status
+
+
+def _write(text: str) -> None:
+    """Lines whose every piece has passed the gate."""
+    sys.stdout.write(encodable(text, sys.stdout))
+    flush_answer()
+
+
+def _as_document(result: "Result") -> dict[str, str]:
+    names = ("id", "title", "status", "detail", "hint")
+    return {name: getattr(result, name) for name in names}
+
+
+_NAGIOS: Mapping[str, tuple[str, int]] = {
+    "failed": ("CRITICAL", 2),
+    "unknown": ("UNKNOWN", 3),
+    "warning": ("WARNING", 1),
+    "ok": ("OK", 0),
+}
+
+
+def _print_for_nagios(report: "Report") -> int:
+    """One line of the worst results, and the exit code for it: 3 for unknown, and when nothing could be judged."""
+    judged = len(report.results) > report.count("skipped")
+    worst = next((status for status in _NAGIOS if report.count(status)), "ok") if judged else "unknown"
+    word, code = _NAGIOS[worst]
+    bad = [result for result in report.results if result.status == worst != "ok"]
+    told = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks are ok"
+    counts = " ".join(f"{status}={report.count(status)}" for status in _SYMBOLS)
+    _write(f"JUNKIE {word} - {one_line(told).replace('|', '/')} | {counts}\n")
+    return code

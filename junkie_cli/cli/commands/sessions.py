@@ -1,0 +1,122 @@
+"""`junkie sessions`: which there are, what was said in one, and deleting one."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from junkie_cli.core.errors import ExitCode
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.terminal import completion
+from junkie_cli.terminal.invocation import JsonOption, UserOption, YesOption, invocation
+from junkie_cli.terminal.output import (
+    Column,
+    none_yet,
+    note,
+    print_json,
+    print_line,
+    print_rows,
+    require_confirmation,
+    show_warnings,
+    tell_next,
+    warn,
+    working,
+)
+
+app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
+
+_COLUMNS = (
+    Column("SESSION", lambda session: session.session_id, "id"),
+    Column("NAME", lambda session: session.name),
+    Column("USERS", lambda session: session.users),
+    Column("RUNS", lambda session: session.runs, "number"),
+    Column("CREATED", lambda session: session.created_at, "time"),
+    Column("UPDATED", lambda session: session.updated_at, "time"),
+)
+_SAID = (
+    Column("AT", lambda line: line[0].at, "time"),
+    Column("WHO", lambda line: line[0].user_id if line[1].role == "user" else line[1].role),
+    Column("SAID", lambda line: line[1].content),
+    Column("STATUS", lambda line: line[0].status),
+    Column("RUN", lambda line: line[0].run_id, "id"),
+)
+
+
+@app.command("list", epilog="Example: junkie sessions list -u ada")
+def list_(
+    user: UserOption = None,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+    ] = 50,
+    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List sessions, the latest first; with -u those that the user owns or spoke in.
+
+    Those that go on while pages are read come after the last of them, as they are then.
+    """
+    from junkie_cli.core import sessions
+
+    settings = invocation().settings()
+    with working("listing sessions") as shown:
+        page = invocation().run(sessions.list_sessions(settings, user, limit=limit, after=after, on_step=shown.say))
+    if as_json:
+        return print_json({"sessions": page.sessions, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
+    empty = none_yet("sessions", page.table_missing)
+    print_rows(_COLUMNS, page.sessions, empty=empty)
+    return tell_next(page.next, page.late)
+
+
+@app.command(epilog="Example: junkie sessions show channel-7")
+def show(
+    session_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.session_ids)],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was said in a session, oldest first, without the program's own instructions."""
+    from junkie_cli.core import sessions
+
+    settings = invocation().settings()
+    with working("reading the session"):
+        found = invocation().run(sessions.get_runs(settings, session_id))
+    if as_json:
+        return print_json({"session_id": session_id, "runs": found.runs}, found.warnings)
+    show_warnings(found.warnings)
+    lines = [(run, message) for run in found.runs for message in run.messages]
+    return print_rows(_SAID, lines, empty="nothing was said in it")
+
+
+@app.command(epilog="Example: junkie sessions delete c1")
+def delete(
+    session_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.session_ids)],
+    yes: YesOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a session with everybody's runs, for good. Memories stay. There is no undo."""
+    from junkie_cli.core import sessions
+
+    settings = invocation().settings()
+    if dry_run or not yes:
+        with working("counting what would go") as shown:
+            counting = sessions.delete_session(settings, session_id, dry_run=True, on_step=shown.about)
+            preview = invocation().run(counting)
+        told = ", ".join(f"{count} {table}" for table, count in preview.deleted.items())
+        note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
+        if dry_run:
+            return _print_would_go(session_id, preview.deleted) if as_json else None
+        require_confirmation(f"delete session {quoted_id(session_id)} for good? There is no undo.", yes=False)
+    with working("deleting the session") as shown:
+        done = invocation().run(sessions.delete_session(settings, session_id, on_step=shown.about))
+    if as_json:
+        print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
+    else:
+        print_line(f"deleted session {quoted_id(session_id)}")
+    if done.remaining:
+        warn("a turn that was under way wrote it back: run this again")
+        raise typer.Exit(ExitCode.FAILED)
+    return None
+
+
+def _print_would_go(session_id: str, counts: Mapping[str, int]) -> None:
+    print_json({"session_id": session_id, "deleted": counts, "remaining": sum(counts.values()), "dry_run": True})

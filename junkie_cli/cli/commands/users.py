@@ -1,0 +1,221 @@
+"""`junkie users`: who there is, and everything of one person: in a file, or gone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from junkie_cli.core.errors import ExitCode, UsageError
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.terminal import completion
+from junkie_cli.terminal.invocation import JsonOption, YesOption, invocation
+from junkie_cli.terminal.output import (
+    Column,
+    none_yet,
+    note,
+    print_json,
+    print_line,
+    print_rows,
+    progress,
+    require_confirmation,
+    show_warnings,
+    tell_next,
+    warn,
+    working,
+)
+
+if TYPE_CHECKING:
+    from junkie_cli.core.users import Erased
+
+app = typer.Typer(name="users", help="Who there is; a person's data in a file; erasing a person.", no_args_is_help=True)
+
+_COLUMNS = (
+    Column("USER", lambda user: user.user_id, "id"),
+    Column("MEMORIES", lambda user: user.memories, "number"),
+    Column("SESSIONS", lambda user: user.sessions, "number"),
+    Column("RUNS", lambda user: user.runs, "number"),
+    Column("LAST ACTIVE", lambda user: user.last_active, "time"),
+)
+
+
+@app.command("list", epilog="Example: junkie users list -n 20")
+def list_(
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+    ] = 50,
+    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List users by id, with what each has; what belongs to nobody comes last.
+
+    Who comes while pages are read is listed after the others.
+    """
+    from junkie_cli.core import users
+
+    settings = invocation().settings()
+    with working("listing users") as shown:
+        page = invocation().run(users.list_users(settings, limit=limit, after=after, on_step=shown.say))
+    if as_json:
+        return print_json({"users": page.users, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
+    print_rows(_COLUMNS, page.users, empty=none_yet("users", page.tables_missing))
+    return tell_next(page.next, page.late)
+
+
+@app.command(epilog="Example: junkie users export ada -o ada.jsonl")
+def export(
+    user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Complete, or not there; -: stdout.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything of a person to one JSON Lines file: all that erase would delete."""
+    from junkie_cli.core import files, users
+
+    to_stdout = files.is_standard_output(output)
+    if as_json and to_stdout:
+        raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
+    with progress("exporting", unit="lines") as shown:
+        settings = invocation().settings()
+        exporting = users.export_user(settings, user, output, on_progress=shown.reach, on_step=shown.say)
+        done = invocation().run(exporting)
+    if as_json:
+        return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())})
+    if to_stdout:
+        return note(f"exported {sum(done.lines.values())} lines" if done.lines else f"nothing of {user} is there")
+    return _print_counts(done.lines, f"nothing of {user} is there")
+
+
+@app.command(epilog="Example: junkie users erase ada --receipt ada-erased.json")
+def erase(
+    user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
+    yes: YesOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", metavar="FILE", help="Write a receipt; -: stdout.")
+    ] = None,
+    whole_database: Annotated[
+        bool, typer.Option("--whole-database", help="Rows of this person outside the schema, too.")
+    ] = False,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, unattended.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a person for good: memories, own runs, own sessions, pending, history. There is no undo."""
+    from junkie_cli.core import database, users
+
+    settings = invocation().settings()
+    database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
+    if receipt:
+        users.check_receipt_path(receipt, alone=not as_json)
+    if dry_run or not yes:
+        with working("counting what would go") as shown:
+            counting = users.erase_user(
+                settings, user, whole_database=whole_database, dry_run=True, on_step=shown.about
+            )
+            preview = invocation().run(counting)
+        if dry_run:
+            return _report(preview, None, as_json=as_json)
+        if not preview.found:
+            return _report(invocation().run(users.finish_erasure(settings, preview)), receipt, as_json=as_json)
+        _ask_to_erase(preview)
+    with working(f"erasing {quoted_id(user)}") as shown:
+        done = invocation().run(users.erase_user(settings, user, whole_database=whole_database, on_step=shown.about))
+    return _report(done, receipt, as_json=as_json)
+
+
+def _ask_to_erase(preview: "Erased") -> None:
+    from junkie_cli.core.database import label
+
+    note(f"of {quoted_id(preview.user_id)} in {label(invocation().settings())}:")
+    for table, count in preview.erased.items():
+        note(f"  {table}: {count}")
+    if preview.shared_sessions:
+        note(
+            f"  {preview.shared_sessions} sessions that others speak in too lose this person's runs, summary and state"
+        )
+    _note_cleared(preview)
+    require_confirmation(f"erase {quoted_id(preview.user_id)} for good? There is no undo.", yes=False)
+
+
+def _note_cleared(done: "Erased") -> None:
+    for table, count in done.references_cleared.items():
+        note(f"  rows of {table} that stay and no longer reference what goes: {count}")
+
+
+def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
+    from junkie_cli.core import files, users
+
+    receipt = receipt if done.erased_at or done.earlier else None
+    backups = _backups() if done.found or receipt else []
+    if receipt:
+        users.write_receipt(receipt, done, backups)
+    if receipt and files.is_standard_output(receipt):
+        note(f"erased; {done.remaining} rows remain")  # stdout has the receipt
+    elif as_json:
+        print_json(_document(done, backups, receipt))
+    else:
+        _print_counts(done.erased, _nothing(done))
+        _tell(done, backups)
+    for problem in done.problems:
+        warn(problem)
+    if done.remaining:
+        warn(f"{done.remaining} rows were written back by another program: stop the bot and run this again")
+    if done.problems or done.remaining:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _nothing(done: "Erased") -> str:
+    before = f": erased at {done.earlier.erased_at.isoformat(timespec='seconds')}" if done.earlier else ""
+    return f"no data found for user {quoted_id(done.user_id)}{before}"
+
+
+def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | None) -> dict[str, Any]:
+    return {
+        "user_id": done.user_id,
+        "erased": done.erased,
+        "remaining": done.remaining,
+        "elsewhere": done.elsewhere,
+        "unsearchable": done.unsearchable,
+        "backups": backups,
+        "receipt": str(receipt) if receipt else None,
+        **({"references_cleared": done.references_cleared} if done.references_cleared else {}),
+        **({"dry_run": True} if done.dry_run else {}),
+    }
+
+
+def _backups() -> list[dict[str, Any]]:
+    """The backups in the folder; each was made before now, and holds whoever was there then."""
+    from junkie_cli.core.backup import prune
+
+    found = invocation().run(prune.expiries(invocation().settings().backup_dir))
+    return [
+        {"path": str(entry.path), "made_at": entry.made_at, "expires": expires}
+        for entry, expires in found
+        if entry.bytes
+    ]
+
+
+def _print_counts(counts: Mapping[str, int], empty: str) -> None:
+    rows = list(counts.items())
+    print_rows(
+        (Column("TABLE", lambda row: row[0], "id"), Column("ROWS", lambda row: row[1], "number")), rows, empty=empty
+    )
+
+
+def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
+    if not done.found:
+        if done.nearest:
+            note(f"did you mean {', '.join(map(quoted_id, done.nearest))}?")
+        return
+    print_line("nothing was changed: this would go" if done.dry_run else f"erased; {done.remaining} rows remain")
+    if done.shared_sessions:
+        note(f"{done.shared_sessions} sessions are shared: others' runs stay, and another speaker owns them")
+    _note_cleared(done)
+    for table, count in done.elsewhere.items():
+        state = "erased too" if done.whole_database else "outside the schema, untouched (--whole-database)"
+        note(f"{table}: {count} rows {state}")
+    for sentence in done.unsearchable:
+        note(f"not searched: {sentence}")
+    for backup in backups:
+        goes = f"goes by {backup['expires']:%Y-%m-%d}" if backup["expires"] else "no retention rule removes it"
+        note(f"still holds this person ({goes}): {backup['path']}")

@@ -1,0 +1,111 @@
+"""Everything that the conversations of one process share: database, models, teams. Opened once, closed once."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+
+from junkie_cli.core.agent import agno_environment
+from junkie_cli.core.agent.agno_adapter import TeamDatabase
+from junkie_cli.core.agent.endpoints import Offline
+from junkie_cli.core.agent.model_errors import ModelError
+from junkie_cli.core.agent.models import TeamModels, build_models
+from junkie_cli.core.agent.tables import ensure_tables
+from junkie_cli.core.agent.team import HeroTeam, TeamCache, build_team
+from junkie_cli.core.database import Database
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.turns.connections import Connections
+from junkie_cli.core.turns.in_memory_store import VolatileRecords
+from junkie_cli.core.turns.postgres_store import Records
+from junkie_cli.core.turns.spool import Spool, identity
+
+
+@dataclass(slots=True)
+class TeamEngine:
+    """The open engine. `records` are the database's, or this process' own when there are no `connections`.
+
+    `spool` keeps what the database cannot take; None where nothing is kept, or the database cannot be told from others.
+    """
+
+    settings: Settings
+    models: TeamModels
+    teams: TeamCache
+    records: Records | VolatileRecords
+    memory: bool
+    connections: Connections | None
+    spool: Spool | None = None
+
+    @property
+    def database(self) -> Database | None:
+        """The database that keeps all this, None when nothing is kept."""
+        return self.connections.database if self.connections else None
+
+    async def close(self) -> None:
+        """Give everything back; safe to call twice."""
+        await self.teams.close()
+        await self.models.close()
+        if self.connections is not None:
+            await self.connections.close()
+
+
+# What agno, openai and anyio load in the middle of the first turn otherwise: a tenth of a second before the first
+# word. Names that a later version does not have are passed over.
+_LOADED_LATE = (
+    "agno.agent._response",
+    "agno.team._hooks",
+    "agno.team._run_options",
+    "agno.team._telemetry",
+    "agno.utils.callables",
+    "agno.utils.json_schema",
+    "agno.utils.media_offload",
+    "anyio._backends._asyncio",
+    "jiter",
+    "openai.resources.chat.chat",
+    "openai.resources.chat.completions.completions",
+)
+
+
+def load() -> None:
+    """Load what a turn needs; slow, and safe in a thread while somebody is typing."""
+    for name in _LOADED_LATE:
+        with suppress(ImportError):
+            import_module(name)
+
+
+async def open_engine(
+    settings: Settings, connections: Connections | None, *, offline: Offline, memory: bool, may_add_tables: bool
+) -> TeamEngine:
+    """Models and tables made ready; without `connections` nothing is kept, and nothing remembered.
+
+    Raises SettingsError (no provider), TablesNeededError, DatabaseError; the connections are then still the caller's.
+    """
+    agno_environment.quiet_loop()
+    models = build_models(settings, offline=offline)
+    for choice in (models.main_choice, models.memory_choice):  # the certificates of the machine take 20 ms to load
+        with suppress(ModelError):  # a client that cannot be made fails the first request, where it is reported
+            await asyncio.to_thread(models.clients.get, choice.endpoint)
+    if connections is None:
+        return _engine(settings, models, VolatileRecords(), False, None)
+    state = await ensure_tables(connections, settings.layout, may_add_tables=may_add_tables)
+    records = Records(connections, state, history_days=settings.history_days)
+    engine = _engine(settings, models, records, memory, connections)
+    async with connections.transaction(read_only=True) as connection:
+        known = await identity(connection, state)
+        await records.look_for_timeline(connection)
+    engine.spool = Spool(known, connections.database.label) if known else None
+    return engine
+
+
+def _engine(
+    settings: Settings,
+    models: TeamModels,
+    records: Records | VolatileRecords,
+    memory: bool,
+    connections: Connections | None,
+) -> TeamEngine:
+    storage = TeamDatabase(settings.layout if isinstance(records, VolatileRecords) else records.state.layout)
+
+    def build(user_id: str) -> HeroTeam:
+        return build_team(settings, models, storage, records, user_id, memory=memory)
+
+    return TeamEngine(settings, models, TeamCache(build, settings.max_agents), records, memory, connections)

@@ -1,0 +1,496 @@
+"""Learning from conversations that were held elsewhere: JSON Lines in, memories out, at the provider's speed.
+
+Users are learned from at once, each user's lines strictly in their order. A line is written down as learned in the
+transaction that commits its memories, so that a run which was killed goes on where it was and learns nothing twice.
+What fails for its own sake becomes a pending extraction; a provider that cannot be asked ends the run, which then
+goes on another time. Loads nothing heavy itself.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from uuid import UUID, uuid5
+
+from junkie_cli.core.agent.team_loader import open_team
+from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, MOST_FAILURES, is_outage
+from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError, UsageError
+from junkie_cli.core.files import told
+from junkie_cli.core.memories import change_log
+from junkie_cli.core.memories.change_log import ErasedError
+from junkie_cli.core.schema import stored_text
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema.stored_text import storable
+from junkie_cli.core.schema.tables import LEARNED
+from junkie_cli.core.schema.user_ids import check_id
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.turns import pending_rows
+from junkie_cli.core.turns.pending_rows import Pending
+from junkie_cli.core.value_class import frozen
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from junkie_cli.core.agent.engine import TeamEngine
+    from junkie_cli.core.turns.postgres_store import Records
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+CONCURRENCY = 4
+"""Users learned from at once, unless asked otherwise."""
+
+WINDOW = 2000
+"""Lines read ahead to find users who are not being learned from at the moment."""
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds between the tries of one line; a provider's own Retry-After counts when it is longer."""
+
+LONGEST_WAIT = 120.0
+"""Seconds for which a run waits for the provider; when it asks for more, the run ends and goes on another time."""
+
+MOST_NAMED = 1000
+"""Bad lines that are named one by one; all of them are counted, and set aside."""
+
+_BATCH = 200
+_NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
+# What a database answers that is just restarting or failing over.
+_PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_locked"})
+
+
+@frozen
+class Line:
+    """A line of the file. `line_id` is the same for the same words in the same place of any file."""
+
+    number: int
+    user_id: str
+    session_id: str | None
+    message: str
+
+    @property
+    def line_id(self) -> str:
+        """What it is known by once it is learned."""
+        return str(uuid5(_NAMESPACE, json.dumps([self.number, self.user_id, self.session_id, self.message])))
+
+
+@frozen
+class BadLine:
+    """A line, counted from 1, that is not learned, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Learned:
+    """What a run did: of the `total` lines it `read` some, and each of these is learned, skipped, failed or pending.
+
+    `skipped` lines were learned by an earlier run; `failed` ones are bad, and in the file `set_aside`; `pending` ones
+    are tried again by `memories retry`. `refused` counts calls of the memory model for what is not the user's,
+    `left_out` what extractions left out, by the kinds of `retrying.LEFT_OUT`. `error` is why the run ended before the
+    end of the file.
+    """
+
+    total: int = 0
+    learned: int = 0
+    skipped: int = 0
+    failed: int = 0
+    pending: int = 0
+    refused: int = 0
+    memories: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    bad: list[BadLine] = field(default_factory=list)
+    set_aside: Path | None = None
+    seconds: float = 0
+    error: JunkieError | None = None
+
+    @property
+    def read(self) -> int:
+        """Lines that are done with, in one way or another."""
+        return self.learned + self.skipped + self.failed + self.pending
+
+
+async def learn_file(
+    settings: Settings,
+    path: Path,
+    *,
+    concurrency: int = CONCURRENCY,
+    offline: bool = False,
+    even_erased: bool = False,
+    on_progress: Callable[[int, int, int], None] | None = None,
+) -> Learned:
+    """Learn from the lines of `path` that are not learned yet.
+
+    `even_erased` takes lines of people who were erased, too; they are bad lines otherwise. `on_progress` gets how many
+    lines are done with, of how many, and how many of them were learned by an earlier run. Raises LockedError when
+    another run is at this file, FileError, SettingsError (no provider), DatabaseError. Cancelled, it has learned what
+    it has counted; the same call goes on.
+    """
+    began = time.monotonic()
+    with _opened(path) as file:
+        total = await asyncio.to_thread(_count_lines, file)
+        engine = await open_team(settings, offline=offline)
+        try:
+            learner = _Learner(engine, _Reader(file, path), even_erased, on_progress)
+            learner.done.total = total
+            await learner.run(concurrency)
+        finally:
+            await engine.close()
+    learner.done.seconds = round(time.monotonic() - began, 3)
+    return learner.done
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    with told(path):
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a file", hint="a run that can go on later needs a file: save it first")
+        file = path.open("rb")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LockedError(f"another run is learning from {path}", hint="wait for its end") from None
+        yield file
+
+
+def _count_lines(file: BinaryIO) -> int:
+    count = sum(1 for line in file if line.strip())
+    file.seek(0)
+    return count
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Reads the file, and writes its bad lines beside it, as they are, into `FILE.bad`."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._number = 0
+        self.over = False
+        self.set_aside: Path | None = None
+        self._bad_file: BinaryIO | None = None
+
+    def next(self) -> tuple[int, bytes] | None:
+        """Number and bytes of the next line that is not blank, None at the end."""
+        while raw := self._file.readline():
+            self._number += 1
+            if raw.strip():
+                return self._number, raw
+        self.over = True
+        return None
+
+    def put_aside(self, raw: bytes) -> None:
+        """Keep a bad line, where a regular file can be made or is; `set_aside` is None when one could not be kept."""
+        path = self._path.with_name(f"{self._path.name}.bad")
+        try:
+            if self._bad_file is None:
+                self._bad_file = _emptied(path)
+                self.set_aside = path
+            self._bad_file.write(raw.rstrip(b"\r\n") + b"\n")
+            self._bad_file.flush()
+        except OSError:
+            self.set_aside = None
+
+    def close(self) -> None:
+        if self._bad_file is not None:
+            with suppress(OSError):
+                self._bad_file.close()
+
+
+def _emptied(path: Path) -> BinaryIO:
+    """An empty regular file to write to, private when it is new; what an earlier run left there goes."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    os.ftruncate(descriptor, 0)  # refused by what is no regular file
+    return os.fdopen(descriptor, "wb")
+
+
+def parse(number: int, raw: bytes) -> Line:
+    """The line in `raw`. Raises UsageError, whose message reads after "line N"."""
+    try:
+        document = json.loads(raw)
+    except UnicodeDecodeError:
+        raise UsageError("is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise UsageError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise UsageError("is not a JSON object")
+    user_id, session_id, message = (document.get(name) for name in ("user_id", "session_id", "message"))
+    if not isinstance(user_id, str):
+        raise UsageError("has no user_id")
+    check_id("user", user_id)
+    if session_id is not None and not isinstance(session_id, str):
+        raise UsageError("has a session_id that is no text")
+    if session_id:
+        check_id("session", session_id)
+    if not isinstance(message, str) or not message.strip():
+        raise UsageError("has no message")
+    return Line(number, user_id, session_id or None, storable(message))
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+class _Learner:
+    """One run: the lines waiting by user, the users being learned from, and the provider's next time."""
+
+    def __init__(
+        self,
+        engine: "TeamEngine",
+        reader: _Reader,
+        even_erased: bool,
+        on_progress: Callable[[int, int, int], None] | None,
+    ) -> None:
+        assert engine.connections is not None
+        self.done = Learned()
+        self._engine = engine
+        self._connections = engine.connections
+        self._records: Records = engine.records  # type: ignore[assignment]  # there are connections
+        self._reader = reader
+        self._even_erased = even_erased
+        self._on_progress = on_progress
+        self._waiting: OrderedDict[str, deque[tuple[Line, bytes]]] = OrderedDict()
+        self._count = 0
+        self._busy: set[str] = set()
+        self._news = asyncio.Condition()
+        self._not_before = 0.0
+        self._failures = 0
+
+    async def run(self, concurrency: int) -> None:
+        """Learn until the end of the file, or until it makes no sense to go on."""
+        if not self._records.keeps_pending:
+            raise DatabaseError(
+                "this database user may not use junkie's own tables: what is learned could not be kept track of",
+                hint="grant it CREATE on the schema, or let its owner run this",
+                code="database_rights",
+            )
+        async with self._connections.transaction() as connection:
+            await schema.ensure_learned_table(connection, self._records.state.layout)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(self._work())
+        finally:
+            self._reader.close()
+            self.done.set_aside = self._reader.set_aside
+
+    async def _work(self) -> None:
+        while (found := await self._next()) is not None:
+            line, raw = found
+            try:
+                await self._learn(line, raw)
+            except DatabaseError as error:
+                self._end(error)
+            finally:
+                async with self._news:
+                    self._busy.discard(line.user_id)
+                    self._news.notify_all()
+            self._tell_progress()
+
+    # Whose turn it is
+
+    async def _next(self) -> tuple[Line, bytes] | None:
+        """The next line of a user who is not being learned from, who is from now on; None when there is no more."""
+        async with self._news:
+            while self.done.error is None:
+                found = self._take()
+                if found is not None:
+                    return found
+                if self._count < WINDOW and not self._reader.over:
+                    await self._read_on()
+                elif self._count or self._busy:
+                    await self._news.wait()
+                else:
+                    return None
+            return None
+
+    def _take(self) -> tuple[Line, bytes] | None:
+        for user_id, lines in self._waiting.items():
+            if user_id not in self._busy:
+                self._busy.add(user_id)
+                self._count -= 1
+                found = lines.popleft()
+                self._waiting.move_to_end(user_id)
+                if not lines:
+                    del self._waiting[user_id]
+                return found
+        return None
+
+    async def _read_on(self) -> None:
+        try:
+            await self._read()
+        except DatabaseError as error:
+            self._end(error)
+        self._news.notify_all()
+
+    async def _read(self) -> None:
+        """Read some lines, and leave out those that are bad or learned."""
+        batch: list[tuple[Line, bytes]] = []
+        for _ in range(_BATCH):
+            found = self._reader.next()
+            if found is None:
+                break
+            number, raw = found
+            try:
+                batch.append((parse(number, raw), raw))
+            except UsageError as error:
+                self._refuse(number, raw, error.message)
+        known = await self._patiently(lambda: self._learned_already([line.line_id for line, _ in batch]))
+        for line, raw in batch:
+            if line.line_id in known:
+                self.done.skipped += 1
+            else:
+                self._waiting.setdefault(line.user_id, deque()).append((line, raw))
+                self._count += 1
+        self._tell_progress()
+
+    async def _learned_already(self, line_ids: Sequence[str]) -> set[str]:
+        table = self._records.state.qualified(LEARNED)
+        async with self._connections.transaction(read_only=True) as connection:
+            rows = await connection.fetch(
+                f"SELECT line_id::text AS line_id FROM {table} WHERE line_id = ANY ($1::text[]::uuid[])", line_ids
+            )
+        return {row["line_id"] for row in rows}
+
+    def _refuse(self, number: int, raw: bytes, reason: str) -> None:
+        self.done.failed += 1
+        if len(self.done.bad) < MOST_NAMED:
+            self.done.bad.append(BadLine(number, reason))
+        self._reader.put_aside(raw)
+
+    def _tell_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.done.read, self.done.total, self.done.skipped)
+
+    # One line
+
+    async def _learn(self, line: Line, raw: bytes) -> None:
+        for tries, pause in enumerate((*PAUSES, None), 1):
+            await self._provider_ready()
+            try:
+                await self._patiently(lambda: self._refuse_erased(line))
+                await self._extract(line)
+            except ErasedError:
+                return self._refuse(line.number, raw, "is of a person who was erased")
+            except JunkieError as error:
+                if isinstance(error, DatabaseError):
+                    raise
+                if not self._may_try_again(error, tries, pause):
+                    return await self._give_up(line, error)
+            else:
+                self._failures = 0
+                return None
+            if self.done.error is not None:
+                return None
+        return None
+
+    async def _provider_ready(self) -> None:
+        clock = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._not_before - clock.time()))
+
+    def _may_try_again(self, error: JunkieError, tries: int, pause: float | None) -> bool:
+        """Whether a line is worth another try, by anybody when the provider asked for time, after a pause."""
+        asked: float = getattr(error, "retry_after", None) or 0
+        if pause is None or asked > LONGEST_WAIT:
+            return False
+        if error.code in ABOUT_THIS_MESSAGE:
+            return tries < 3  # at once: it is the words that the provider did not like
+        if is_outage(error) and not asked and error.code != "provider_rate_limited":
+            return False  # a refused key gets no better by waiting
+        until = asyncio.get_running_loop().time() + max(pause, asked)
+        self._not_before = max(self._not_before, until)
+        return True
+
+    async def _give_up(self, line: Line, error: JunkieError) -> None:
+        """Leave the line pending when it is to blame; else end the run, which goes on with this line next time."""
+        self._failures += 1
+        if is_outage(error) or self._failures >= MOST_FAILURES:
+            return self._end(error)
+        owed = Pending(
+            line.line_id,
+            line.user_id,
+            line.session_id,
+            None,
+            line.message,
+            attempts=1,
+            last_error=error.message,
+        )
+
+        async def hand_over() -> None:
+            async with self._connections.transaction() as connection:
+                if await self._mark(connection, line):
+                    await pending_rows.write_pending(
+                        connection, self._records.state, owed, began=await stored_text.database_time(connection)
+                    )
+
+        await self._patiently(hand_over)
+        self.done.pending += 1
+        return None
+
+    def _end(self, error: JunkieError) -> None:
+        self.done.error = self.done.error or error
+
+    async def _extract(self, line: Line) -> None:
+        async with self._engine.teams.lease(line.user_id) as hero, hero.extracting:
+            assert hero.memory is not None
+            known = await self._patiently(lambda: self._records.known(line.user_id, line.message))
+            extraction = await hero.memory.extract(line.user_id, line.message, "", known)
+            self.done.refused += extraction.reached_out
+            # A line is learned when all of its reply was usable; of the rest the good half is kept.
+            take = None if extraction.error else lambda connection: self._mark(connection, line)
+            made = await self._patiently(
+                lambda: self._records.commit_memories(extraction.changes, None, by="team", take=take)
+            )
+        if extraction.error is not None:
+            self.done.memories.update(change.action for change in made or ())
+            raise extraction.error
+        if made is None:
+            self.done.skipped += 1  # by another run of the same file
+            return
+        self.done.learned += 1
+        self.done.left_out.update(extraction.left_out)
+        self.done.memories.update(change.action for change in made)
+
+    async def _refuse_erased(self, line: Line) -> None:
+        if self._even_erased:
+            return
+        async with self._connections.transaction(read_only=True) as connection:
+            if await stored_text.erased_at(connection, self._records.state, line.user_id) is not None:
+                raise ErasedError("this user was erased")
+
+    async def _mark(self, connection: "Connection", line: Line) -> bool:
+        """Write the line down as learned; False when it was already."""
+        state = self._records.state
+        await change_log.guard_user(
+            connection,
+            state,
+            line.user_id,
+            began=await stored_text.database_time(connection) if self._even_erased else None,
+        )
+        done = await connection.execute(
+            f"INSERT INTO {state.qualified(LEARNED)} (line_id, user_id) VALUES ($1::text::uuid, $2)"
+            " ON CONFLICT DO NOTHING",
+            line.line_id,
+            line.user_id,
+        )
+        return bool(done == "INSERT 0 1")
+
+    async def _patiently(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives; a database that restarts or fails over is waited for. Raises DatabaseError."""
+        for pause in PAUSES:
+            try:
+                return await work()
+            except DatabaseError as error:
+                if error.code not in _PASSING:
+                    raise
+            await asyncio.sleep(pause)
+        return await work()

@@ -1,0 +1,269 @@
+"""Making up for extractions that did not succeed: in a conversation, by `memories retry`, from cron.
+
+An extraction is claimed in one short transaction (its next try moves behind a lease, so that processes at once take
+different ones), made outside any, and committed together with its strike-off: whoever comes second writes nothing.
+Loads nothing heavy itself.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from junkie_cli.core.agent.team_loader import open_team
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import DatabaseError, JunkieError
+from junkie_cli.core.memories.change_log import AppliedChange, ErasedError
+from junkie_cli.core.schema import runs, stored_text, tables
+from junkie_cli.core.schema.stored_text import LEASE
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.turns import pending_rows
+from junkie_cli.core.turns.pending_rows import Pending
+from junkie_cli.core.turns.spool import Spool, identity
+
+if TYPE_CHECKING:
+    from junkie_cli.core.agent.engine import TeamEngine
+    from junkie_cli.core.turns.postgres_store import Records
+
+MOST_IN_CHAT = 3
+"""Extractions made up for behind one turn: the provider's tokens of this minute belong to the person who talks."""
+
+MOST_FAILURES = 3
+"""Failures one after the other that end a pass: the next would fail too."""
+
+ABOUT_THIS_MESSAGE = frozenset(
+    {
+        *(
+            "provider_too_large",
+            "provider_length",
+            "provider_empty",
+            "provider_tool_use_failed",
+            "provider_cut",
+            "provider_filtered",
+        ),
+        *("extraction_unusable", "bound_calls", "bound_tool_calls", "bound_tokens"),
+    }
+)
+"""Failures that say nothing about the next request to the same provider."""
+
+# A provider that cannot be asked by anybody now: whatever the message, and however long it lasts.
+_OUTAGES = frozenset(
+    {
+        *("provider_address", "provider_dns", "provider_forbidden", "provider_key", "provider_missing"),
+        *(
+            "provider_model",
+            "provider_quota",
+            "provider_rate_limited",
+            "provider_refused",
+            "provider_tls",
+            "provider_proxy",
+        ),
+        *(
+            "provider_loading",
+            "provider_unreachable",
+            "provider_timeout",
+            "bound_seconds",
+        ),  # a slow model is slow with every message
+    }
+)
+
+
+LEFT_OUT = {
+    "changes": "extractions wanted too many changes of memories: only the first of them were made",
+    "secrets": "memories held what looks like a password or a key: not kept",
+    "characters": "characters at the end of long messages were not searched for memories",
+}
+"""What extractions left out, by kind: what follows the count."""
+
+
+@dataclass(slots=True)
+class Retried:
+    """One pass over what is owed: `failed` counts those set aside too, `remaining` what is owed after it.
+
+    `refused` counts calls of the memory model for what is not the user's; `error` is why the last extraction failed,
+    None when none did. `left_out` counts what extractions left out, by the kinds of LEFT_OUT.
+    """
+
+    tried: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    set_aside: int = 0
+    remaining: int = 0
+    refused: int = 0
+    changes: list[AppliedChange] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    error: JunkieError | None = None
+
+    @property
+    def memories(self) -> dict[str, int]:
+        """How many memories were added, updated and deleted."""
+        return counted(self.changes)
+
+
+def counted(changes: Sequence[AppliedChange]) -> dict[str, int]:
+    """How many of `changes` added, updated and deleted a memory."""
+    found = Counter(change.action for change in changes)
+    return {action: found[action] for action in ("added", "updated", "deleted")}
+
+
+def is_outage(error: JunkieError) -> bool:
+    """Whether `error` says that nobody can ask the provider now: no fault of the message."""
+    return error.code in _OUTAGES
+
+
+async def retry_memories(
+    settings: Settings,
+    user_id: str | None = None,
+    *,
+    everything: bool = False,
+    offline: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Retried:
+    """Try what is due again, of one user or of all; `everything` also what waits and what was set aside.
+
+    Turns whose process was killed before their answer was whole are marked so. Without anything to do neither agno is
+    loaded nor a provider asked for. `on_progress` gets how many were tried, and
+    of how many. Raises SettingsError (no provider), DatabaseError.
+    """
+    due, owed = await _owed(settings, user_id, everything)
+    if not due:
+        return Retried(remaining=owed)
+    engine = await open_team(settings, offline=offline)
+    try:
+        return await retry_owed(engine, user_id, everything=everything, most=due, on_progress=on_progress)
+    finally:
+        await engine.close()
+
+
+async def _owed(settings: Settings, user_id: str | None, everything: bool) -> tuple[int, int]:
+    """How many extractions would be tried now, and how many there are."""
+    async with connect(settings) as connection:
+        state = await tables.inspect(connection, settings.layout)
+        await runs.settle(connection, state, user_id)
+        owed = await pending_rows.list_pending(connection, state, user_id)
+        now = await stored_text.database_time(connection)
+        known = await identity(connection, state)
+    due = [entry for entry in owed if everything or (not entry.set_aside and (entry.next_try or now) <= now)]
+    spooled = len(Spool(known)) if known else 0
+    return len(due) + spooled, len(owed) + spooled
+
+
+async def retry_owed(
+    engine: "TeamEngine",
+    user_id: str | None,
+    *,
+    everything: bool = False,
+    most: int = MOST_IN_CHAT,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Retried:
+    """One pass with an open team over at most `most` extractions, oldest first. Raises DatabaseError.
+
+    Turns whose process was killed before their answer was whole are marked so.
+    It ends early when the provider cannot be asked at all. Cancelled, it gives back what it had claimed.
+    """
+    from junkie_cli.core.turns.postgres_store import Records
+
+    done = Retried()
+    records = engine.records
+    if not isinstance(records, Records):
+        return done
+    await move_spool(engine)
+    await records.settle(user_id)
+    if not engine.memory or not records.keeps_pending:
+        return done
+    if everything:
+        await records.make_due(user_id)
+    claimed: list[str] = []
+    failures = 0
+    while len(claimed) < most and failures < MOST_FAILURES:
+        entry = await records.claim(user_id, claimed)
+        if entry is None:
+            break
+        claimed.append(entry.pending_id)
+        error = await _retry(engine, records, entry, done)
+        failures = failures + 1 if error else 0
+        if on_progress is not None:
+            on_progress(done.tried, most)
+        if error is not None and is_outage(error):
+            break
+    done.remaining = await records.count_pending(user_id)
+    return done
+
+
+async def move_spool(engine: "TeamEngine") -> int:
+    """Store what this machine has kept while the database was away, and say how many exchanges it was."""
+    from junkie_cli.core.turns.postgres_store import Records
+    from junkie_cli.core.turns.spool_codec import move_over
+
+    if engine.spool is None or not isinstance(engine.records, Records):
+        return 0
+    return await move_over(engine.spool, engine.records)
+
+
+async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done: Retried) -> JunkieError | None:
+    """Make one extraction and write into `done` what came of it; why it failed, None when it did not."""
+    done.tried += 1
+    try:
+        await _extract(engine, records, entry, done)
+    except DatabaseError:
+        raise
+    except ErasedError:
+        await records.drop_pending(entry.pending_id)
+    except JunkieError as error:
+        done.failed += 1
+        done.error = error
+        done.set_aside += await note_failure(records, entry.pending_id, error)
+        return error
+    except BaseException:
+        with suppress(DatabaseError):
+            await records.release(entry.pending_id)
+        raise
+    done.succeeded += 1
+    return None
+
+
+async def _extract(engine: "TeamEngine", records: "Records", entry: Pending, done: Retried) -> None:
+    """Make one extraction. Raises the reason when its reply was usable in part only; that part is committed then."""
+    async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
+        assert hero.memory is not None
+        known = await records.known(entry.user_id, entry.message)
+        async with leased(records, entry.pending_id):
+            extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, entry.created_at)
+        done.refused += extraction.reached_out
+        completed = entry.pending_id if extraction.error is None else None
+        made = await records.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
+    done.changes += made or ()
+    done.left_out.update(extraction.left_out)
+    if extraction.error is not None:
+        raise extraction.error
+
+
+@asynccontextmanager
+async def leased(records: "Records", pending_id: str | None) -> AsyncIterator[None]:
+    """Keep a pending extraction, if it is one, this process' own while a slow model is at it."""
+    if pending_id is None:
+        yield
+        return
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            with suppress(DatabaseError):
+                await records.renew_lease(pending_id, LEASE)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait({renewing})
+
+
+async def note_failure(records: "Records", pending_id: str, error: JunkieError) -> bool:
+    """Note why an extraction failed; True when it is set aside now. Raises DatabaseError."""
+    from junkie_cli.core.agent.model_errors import ModelError
+
+    seconds = (isinstance(error, ModelError) and error.retry_after) or 0
+    return await records.record_failure(pending_id, error.message, retry_after=seconds, outage=is_outage(error))

@@ -1,0 +1,451 @@
+"""One turn: asked, streamed, stored, and only then searched for memories.
+
+The order is the promise. The run and the entry for its extraction are committed in one transaction and read back
+before anybody is told that the answer is complete; the extraction's memories and the striking-off of that entry are
+one more. Whatever ends the turn in between (Ctrl-C, a signal, a lost database) leaves either the one or the other.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from junkie_cli.core.agent import call_log
+from junkie_cli.core.agent.agno_adapter import Turn, under_way
+from junkie_cli.core.agent.bounds import Bounds, Budget, spending
+from junkie_cli.core.agent.call_log import CallEvent, CallLog, HistoryCut, Retry, record_calls
+from junkie_cli.core.agent.engine import TeamEngine
+from junkie_cli.core.agent.memory_manager import MOST_CHANGES, Extraction
+from junkie_cli.core.agent.model_errors import ModelError
+from junkie_cli.core.agent.team import HeroTeam
+from junkie_cli.core.chat.answer_habits import AnswerHabits
+from junkie_cli.core.chat.events import (
+    AnswerComplete,
+    ChatEvent,
+    Delta,
+    Done,
+    Failed,
+    Memory,
+    Reasoning,
+    Tool,
+    Usage,
+    Waiting,
+    Warning,
+    memory_event,
+)
+from junkie_cli.core.chat.heartbeat import Ahead
+from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, leased, note_failure
+from junkie_cli.core.errors import DatabaseError, JunkieError
+from junkie_cli.core.files import FileError
+from junkie_cli.core.memories.change_log import ErasedError
+from junkie_cli.core.schema.stored_text import LEASE, storable
+from junkie_cli.core.turns.history import TEAM_ID, unended_run
+from junkie_cli.core.turns.pending_rows import Pending
+from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET, Reading, Records
+from junkie_cli.core.turns.spool_codec import freeze
+from junkie_cli.core.value_class import frozen
+
+STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to store a turn while the server is away: a restart takes less than their sum."""
+
+STORE_SECONDS = 15.0
+"""No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
+
+# A write that was refused may have gone to a server that has just become a standby; the next connection tells.
+_WORTH_ONE_MORE = "database_readonly"
+_PASSING = frozenset(
+    {"database_refused", "database_lost", "database_starting", "database_timeout", "database_locked", "database_dns"}
+)
+_TOOL_STATUS = {
+    "TeamToolCallStarted": "started",
+    "TeamToolCallCompleted": "completed",
+    "TeamToolCallError": "failed",
+}
+
+Emit = Callable[[ChatEvent], None]
+
+
+@frozen
+class Unstored:
+    """A turn whose answer was shown and that neither the database nor the spool has taken yet."""
+
+    turn: Turn
+    pending: Pending | None
+
+
+class TurnRunner:
+    """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after.
+
+    With `tell_cap` a warning tells that not all memories fit into the prompt, with `tell_cut` that the history does
+    not; `history_cut` is set when it did. With `hold` the text of a model whose answers are not known is given out
+    when it is known to be no reasoning.
+    """
+
+    def __init__(
+        self, engine: TeamEngine, emit: Emit, *, tell_cap: bool, tell_cut: bool = True, hold: bool = False
+    ) -> None:
+        self._engine = engine
+        self._emit = emit
+        self._tell_cap = tell_cap
+        self._tell_cut = tell_cut
+        self.history_cut = False
+        self._answer: list[str] = []
+        self._begins: list[int] = []  # where in the answer each call of the main model begins
+        self._took_back = 0  # the call whose text turned out to be thoughts
+        self._habits = AnswerHabits(engine.models.main_choice)
+        self._holds = hold and not self._habits.are_known
+        self._given = 0  # pieces of the answer that were given out
+        self._error: JunkieError | None = None
+        self._complete = False
+        self._usage: Usage | None = None
+        self.turn: Turn | None = None
+        self.unstored: Unstored | None = None
+        self._spooled: Path | None = None
+        self._ahead: Ahead | None = None
+
+    async def run(self, user_id: str, session_id: str, message: str) -> None:
+        """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
+        try:
+            async with self._engine.teams.lease(user_id) as hero:
+                budget = MEMORY_BUDGET if hero.memory else 0
+                reading = Reading(self._engine.settings.agent_history_runs, budget, count_left_out=self._tell_cap)
+                self.turn = await self._engine.records.begin(user_id, session_id, storable(message), reading)
+                self._tell_left_out(self.turn)
+                await self._answered_and_stored(hero, self.turn)
+        except JunkieError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            pass  # what was there to keep has been kept; `Done` tells that the answer is not complete
+        self.done(user_id, session_id)
+
+    def done(self, user_id: str, session_id: str) -> None:
+        """Tell the end of the turn."""
+        run_id = self.turn.run_id if self.turn else ""
+        answer = "".join(self._answer)
+        self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error))
+
+    def _fail(self, error: JunkieError) -> None:
+        self._give_out()  # what came before it
+        self._error = error
+        self._emit(Failed(error))
+
+    def _tell_left_out(self, turn: Turn) -> None:
+        if self._tell_cap and turn.memories_left_out:
+            whole = len(turn.memories) + turn.memories_left_out
+            self._emit(
+                Warning(
+                    f"{len(turn.memories)} of {whole} memories go into the prompt, the nearest and the newest: "
+                    f"it has room for about {MEMORY_BUDGET} tokens of them"
+                )
+            )
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    async def _answered_and_stored(self, hero: HeroTeam, turn: Turn) -> None:
+        pending = self._pending(hero, turn)
+        turn.session_row = hero.session_row()
+        self._ahead = Ahead(self._engine, turn, pending)
+        try:
+            shortened = await self._stream(hero, turn)
+        except asyncio.CancelledError:
+            self._interrupted(turn, "CANCELLED")
+            if await self._store(turn, pending) and pending is not None:
+                self._emit(Memory("pending", None, None))
+            raise
+        if self._error is not None:
+            self._interrupted(turn, "ERROR")
+        elif shortened is not None:  # stored as the answer that it is: the next turn can ask for the rest
+            self._fail(shortened)
+        if not await self._store(turn, pending):
+            return
+        if self._error is None:
+            self._emit(AnswerComplete())
+        if hero.memory is not None:
+            await self._remember(hero, turn, pending)
+
+    def _pending(self, hero: HeroTeam, turn: Turn) -> Pending | None:
+        if hero.memory is None or not self._engine.records.keeps_pending:
+            return None
+        return Pending(
+            str(uuid4()), turn.user_id, turn.session_id, turn.run_id, turn.message, turn.context, team_id=TEAM_ID
+        )
+
+    async def _stream(self, hero: HeroTeam, turn: Turn) -> JunkieError | None:
+        """Tell the answer as it comes; returns why it is shorter than the model wanted, if it is."""
+        budget = Budget(Bounds.of(self._engine.settings))
+        with under_way(turn), record_calls(self._report) as log, spending(budget):
+            try:
+                async with budget.time_limit():
+                    async for event in hero.events(turn):
+                        self._take_back(log)
+                        self._take(event, log, budget)
+                        await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
+            except JunkieError as error:
+                self._fail(error)
+            except Exception as error:  # a bug in agno, or in what it was given, must not cost what was said
+                self._fail(_team_error(type(error).__name__))
+            finally:
+                self._usage = _usage(log)
+                self._give_out()
+        if self._error is None and turn.run is None:
+            self._fail(_team_error("it gave no run"))
+        if self._took_back:
+            ends = [*self._begins[1:], len(self._answer)]
+            turn.keep_answers(["".join(self._answer[begin:end]) for begin, end in zip(self._begins, ends, strict=True)])
+        shortened = next(iter(log.warnings()), None)
+        self._complete = self._error is None and shortened is None
+        if self._complete:
+            self._note_habits(hero)
+        return shortened
+
+    def _note_habits(self, hero: HeroTeam) -> None:
+        """Keep what this answer shows of the model, and report a tool call that nothing answers."""
+        self._habits.note(took_back=bool(self._took_back))
+        if self._habits.writes_calls("".join(self._answer), hero.tool_names):
+            self._emit(
+                Warning(
+                    "the answer holds a tool call that the model wrote as text, where nothing makes it; with "
+                    "JUNKIE_TOOLS=off it answers without tools"
+                )
+            )
+
+    def _give_out(self) -> None:
+        """Emit what was held of the answer."""
+        for text in self._answer[self._given :]:
+            self._emit(Delta(text))
+        self._given = len(self._answer)
+        self._holds = False
+
+    def _take(self, event: Any, log: CallLog, budget: Budget) -> None:
+        kind = event.event
+        if kind == "TeamRunContent":
+            self._take_content(event)
+        elif kind in _TOOL_STATUS:
+            self._emit(Tool(event.tool.tool_name or "", _TOOL_STATUS[kind]))
+        elif kind == "TeamRunError":
+            self._fail(budget.reached or log.failure() or _team_error(event.error_type or "error"))
+
+    def _take_back(self, log: CallLog) -> None:
+        """Leave out of the answer what a call gave as text and then ended as thoughts."""
+        calls = [call for call in log.calls if call.part == "main"]
+        self._begins += [len(self._answer)] * (len(calls) - len(self._begins))
+        if calls and calls[-1].took_back and self._took_back < len(calls):
+            self._took_back = len(calls)
+            if self._given > self._begins[-1]:
+                self._emit(Warning("the text so far was the model's reasoning; its answer begins here"))
+            del self._answer[self._begins[-1] :]
+            self._given = min(self._given, len(self._answer))
+            self._give_out()
+
+    def _take_content(self, event: Any) -> None:
+        if event.reasoning_content:
+            if not self._answer:  # the server tells thoughts and text apart
+                self._holds = False
+            self._emit(Reasoning(storable(event.reasoning_content)))
+        if isinstance(event.content, str) and event.content:
+            text = storable(event.content)
+            self._answer.append(text)
+            if not self._holds:
+                self._give_out()
+
+    def _report(self, event: CallEvent) -> None:
+        if isinstance(event, Retry):
+            soon = "" if event.seconds <= 1 else f" in {ceil(event.seconds)} s"
+            self._emit(Warning(f"{event.error.message}; trying again{soon}"))
+        elif isinstance(event, HistoryCut):
+            self._report_cut(event)
+        else:
+            self._report_wait(event)
+
+    def _report_cut(self, cut: HistoryCut) -> None:
+        if self._tell_cut and not self.history_cut:
+            exchanges = "oldest exchange does" if cut.exchanges == 1 else f"{cut.exchanges} oldest exchanges do"
+            self._emit(
+                Warning(
+                    f"the {exchanges} not fit into the {cut.tokens:,} tokens that {cut.model} can read, and were left "
+                    "out of this conversation's history"
+                )
+            )
+        self.history_cut = True
+
+    def _report_wait(self, event: CallEvent) -> None:
+        if isinstance(event, call_log.Waiting):
+            endpoint = event.choice.endpoint
+            self._emit(Waiting(event.choice.model, endpoint.label, endpoint.is_local, event.loading))
+
+    def _interrupted(self, turn: Turn, status: str) -> None:
+        turn.run = unended_run(
+            turn.run_id,
+            turn.session_id,
+            turn.user_id,
+            turn.message,
+            "".join(self._answer),
+            status=status,
+            model=self._engine.models.main.id,
+        )
+
+    # -- storing -------------------------------------------------------------------------------------------------------
+
+    async def _store(self, turn: Turn, pending: Pending | None) -> bool:
+        assert self._ahead is not None
+        try:
+            await self._ahead.over()
+            await store(self._engine.records, turn, pending, lambda: self._spool(turn, pending))
+        except JunkieError as error:
+            self._not_stored(turn, pending, error)
+            return False
+        except asyncio.CancelledError:
+            stopped = DatabaseError(
+                "the chat was stopped before this exchange was stored",
+                hint="say it again in the next conversation",
+                code="database_lost",
+            )
+            self._not_stored(turn, pending, stopped)
+            raise
+        if self._spooled is not None and self._engine.spool is not None:
+            self._engine.spool.drop(self._spooled)
+        self._ahead.forget()
+        return True
+
+    def _spool(self, turn: Turn, pending: Pending | None) -> None:
+        """Keep the turn on this machine, before anybody waits for the database: a kill must not cost it."""
+        if self._engine.spool is not None and self._spooled is None:
+            with suppress(FileError):
+                self._spooled = self._engine.spool.put(turn.run_id, freeze(turn, pending))
+                self._forget_ahead()
+
+    def _forget_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.forget()
+
+    def _not_stored(self, turn: Turn, pending: Pending | None, error: JunkieError) -> None:
+        sentence = "this exchange is not stored"
+        if isinstance(error, DatabaseError):
+            self._spool(turn, pending)
+            if self._spooled is None:
+                self.unstored = Unstored(turn, pending)
+                sentence += " yet; it is tried again with your next message and when the chat ends"
+            else:
+                sentence += f" yet: it is kept in {self._spooled.parent} until the database is back"
+        else:
+            self._forget_ahead()
+        if self._error is None:
+            self._error = error
+        else:
+            sentence += f": {error.message}"
+        self._emit(Warning(sentence))
+
+    # -- memories ------------------------------------------------------------------------------------------------------
+
+    async def _remember(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
+        if self._error is not None and self._would_fail_again(self._error):
+            await self._put_off(pending, self._error)
+            return
+        try:
+            await asyncio.sleep(0)  # who waits for the answer reads that it is whole before this goes on
+            await self._extract(hero, turn, pending)
+        except ErasedError as error:
+            self._emit(Warning(f"nothing is remembered of this: {error.message}"))
+        except JunkieError as error:
+            await self._put_off(pending, error)
+        except asyncio.CancelledError:
+            if pending is not None:
+                self._emit(Memory("pending", None, None))
+            raise
+
+    def _would_fail_again(self, error: JunkieError) -> bool:
+        """Whether the memory model is at the provider that has just refused, and would refuse it too, after a wait."""
+        models = self._engine.models
+        same = models.main_choice.endpoint == models.memory_choice.endpoint
+        return same and isinstance(error, ModelError) and error.code not in ABOUT_THIS_MESSAGE
+
+    async def _extract(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
+        assert hero.memory is not None
+        records = self._engine.records
+        assert isinstance(records, Records)
+        async with hero.extracting:
+            pending_id = pending.pending_id if pending else None
+            async with leased(records, pending_id):
+                with record_calls(self._report_wait):
+                    extraction = await hero.memory.extract(
+                        turn.user_id, turn.message, turn.context, turn.memories, turn.began
+                    )
+            completed = pending_id if extraction.error is None else None
+            made = await records.commit_memories(extraction.changes, completed, by="team", began=turn.began)
+        for change in made or ():
+            self._emit(memory_event(change))
+        for sentence in _bounds_told(extraction):
+            self._emit(Warning(sentence))
+        if extraction.error is not None:
+            raise extraction.error
+
+    async def _put_off(self, pending: Pending | None, error: JunkieError) -> None:
+        if pending is None:
+            self._emit(Warning(f"what you said was not searched for memories, and will not be: {error.message}"))
+            return
+        self._emit(Memory("pending", None, None))
+        if error is not self._error:
+            self._emit(Warning(f"memories of this are pending: {error.message}"))
+        if isinstance(self._engine.records, Records):
+            with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind
+                await note_failure(self._engine.records, pending.pending_id, error)
+
+
+async def store(
+    records: Any, turn: Turn, pending: Pending | None, on_trouble: Callable[[], None] = lambda: None
+) -> None:
+    """Store a turn and read it back, waiting a few seconds for a server that is away, after a word to `on_trouble`.
+
+    Storing it twice changes nothing, so a commit whose outcome was lost with the connection is simply done again.
+    Raises DatabaseError when it could not be stored, NotFoundError and ErasedError when it must not be.
+    """
+    last_start = asyncio.get_running_loop().time() + STORE_SECONDS
+    for pause in (*STORE_PAUSES, None):
+        try:
+            await records.store(turn, pending=pending, lease=LEASE)
+            if await records.is_stored(turn):
+                return
+            raise DatabaseError(
+                "the exchange was written, and is not there when it is read back",
+                hint="is a trigger or a rule on the table? junkie doctor schema.tables",
+                code="database_error",
+            )
+        except DatabaseError as error:
+            late = asyncio.get_running_loop().time() > last_start
+            again = error.code in _PASSING or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
+            if pause is None or late or not again:
+                raise
+        on_trouble()
+        await asyncio.sleep(pause)
+
+
+def _bounds_told(extraction: Extraction) -> Sequence[str]:
+    told = []
+    if extraction.bounded:
+        told.append(f"the memory model wanted too many changes; the first {MOST_CHANGES} of them were made")
+    if extraction.refused:
+        told.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
+    if extraction.clearings:
+        told.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
+    if extraction.secrets:
+        told.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
+    if extraction.left_unread:
+        told.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
+    return told
+
+
+def _usage(log: CallLog) -> Usage | None:
+    calls = [call for call in log.calls if call.part != "memory"]
+    usage = Usage(
+        sum(call.input_tokens for call in calls),
+        sum(call.output_tokens for call in calls),
+        sum(call.total_tokens for call in calls),
+    )
+    return usage if usage != Usage(0, 0, 0) else None
+
+
+def _team_error(what: str) -> JunkieError:
+    return JunkieError(f"the team could not answer ({what})", hint="junkie -v shows what agno logged", code="team")

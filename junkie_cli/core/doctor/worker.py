@@ -1,0 +1,58 @@
+"""Runs a check in a daemon thread with an event loop of its own, so that a hanging check holds up nothing."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from junkie_cli.core.event_loop import Loop
+
+
+class Worker:
+    """A coroutine in a daemon thread and an event loop of its own.
+
+    `done` is called there with the result or the error.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        self._coroutine = coroutine
+        self._done = done
+        self._loop = Loop()
+        self._task: asyncio.Task[Any] | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        result, error = None, None
+        try:
+            self._task = self._loop.create_task(self._coroutine)
+            result = self._loop.run_until_complete(self._task)
+        except BaseException as raised:
+            error = raised
+        finally:
+            self._close()
+        self._done(result, error)
+
+    def _close(self) -> None:
+        try:
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    def cancel(self) -> None:
+        """Ask it to end; what it holds is given back if it still listens."""
+
+        def cancel() -> None:
+            if self._task is not None:
+                self._task.cancel()
+
+        if not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(cancel)
+            except RuntimeError:
+                return  # it closed in between

@@ -1,0 +1,91 @@
+"""Memories that say what another memory of the same user says already: found in SQL, among all of them.
+
+Plain SQL in the caller's transaction, under a lock on the user, so that two extractions at once do not both add the
+same. What counts as the same is `text_normalizer`'s rule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core.memories.change_log import LOCK_ALONE, MemoryChange
+from junkie_cli.core.schema.tables import HISTORY, MEMORIES, SchemaState
+from junkie_cli.core.text_normalizer import normalized_sql
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+
+async def without_duplicates(
+    connection: "Connection", state: SchemaState, user_id: str, changes: Sequence[MemoryChange], said: datetime
+) -> list[MemoryChange]:
+    """`changes` of one user's memories, made of a message that was `said` then, fitted to what is there now.
+
+    An added memory that is there already is left out, and so is one that was deleted or replaced since the message was
+    said: a late extraction must not bring it back. An updated memory that becomes what another memory says is deleted:
+    that other one stays. One that is gone meanwhile is added, in its new words. Memories that `changes` themselves
+    update or delete do not count as others. Takes a lock on the user, for the rest of the transaction, that the caller
+    must not hold in another connection.
+    """
+    written = [change for change in changes if change.memory is not None]
+    if not written:
+        return list(changes)
+    await connection.execute(LOCK_ALONE, f"junkie remember {state.schema} {user_id}")
+    twins, gone = await _compare(connection, state, user_id, written, [change.memory_id for change in changes], said)
+    kept = []
+    for change in changes:
+        if change.memory_id in gone and change.memory_id not in twins and change.action == "updated":
+            kept.append(replace(change, action="added", memory_id=str(uuid4())))
+        elif change.memory_id not in twins:
+            kept.append(change)
+        elif change.action == "updated":
+            kept.append(replace(change, action="deleted", memory=None, topics=None, input=None))
+    return kept
+
+
+async def _compare(
+    connection: "Connection",
+    state: SchemaState,
+    user_id: str,
+    written: Sequence[MemoryChange],
+    touched: Sequence[str],
+    said: datetime,
+) -> tuple[set[str], set[str]]:
+    """The ids in `written` whose text is not to be written, and those that no memory has.
+
+    Not to be written is what another memory says, or one that comes earlier in `written`, or a text that was deleted
+    or replaced after `said`.
+    """
+    encoding = str(connection.get_settings().server_encoding)
+    stored = state.memory_text()
+    before = ""
+    if state.may("SELECT", HISTORY):
+        text = normalized_sql("(h.before ->> 'memory')", encoding=encoding)
+        before = (
+            f" OR w.added AND w.key IN (SELECT {text} FROM {state.qualified(HISTORY)} h WHERE h.user_id = $1"
+            " AND h.at >= (TABLE said) AND h.action IN ('deleted', 'updated') AND h.before IS NOT NULL)"
+        )
+    mine = f"{state.qualified(MEMORIES)} m WHERE m.user_id = $1"
+    rows = await connection.fetch(
+        "WITH said AS (SELECT $6::timestamptz), written AS (SELECT t.memory_id, t.added, t.place, "
+        f"{normalized_sql('t.text', encoding=encoding)} AS key"
+        " FROM unnest($2::text[], $3::text[], $5::bool[]) WITH ORDINALITY t (memory_id, text, added, place))"
+        " SELECT w.memory_id, EXISTS (SELECT 1 FROM written e WHERE e.place < w.place AND e.key = w.key)"
+        f" OR w.key IN (SELECT {normalized_sql(stored, encoding=encoding)} FROM {mine}"
+        f" AND m.memory_id <> ALL ($4::text[])){before} AS twin,"
+        f" NOT EXISTS (SELECT 1 FROM {mine} AND m.memory_id = w.memory_id) AS gone"
+        " FROM written w",
+        user_id,
+        [change.memory_id for change in written],
+        [change.memory or "" for change in written],
+        list(touched),
+        [change.action == "added" for change in written],
+        said,
+    )
+    return {row["memory_id"] for row in rows if row["twin"]}, {row["memory_id"] for row in rows if row["gone"]}

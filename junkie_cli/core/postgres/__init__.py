@@ -1,0 +1,1 @@
+"""Talking to PostgreSQL through asyncpg: connecting, errors, SQL helpers, paging."""

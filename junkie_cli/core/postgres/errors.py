@@ -1,0 +1,530 @@
+"""What goes wrong with PostgreSQL, in the operator's words: asyncpg's and the system's errors become DatabaseError.
+
+A message names the server, the database and the role, never a password, and never what a row holds: PostgreSQL quotes
+values in its details and in the messages of whole classes of errors, so these are dropped. Each kind has a code:
+
+database_dns, database_refused, database_timeout, database_tls, database_password, database_role, database_missing,
+database_connections, database_starting, database_lost, database_rights, database_readonly, database_full,
+database_locked, database_conflict, database_constraint, database_trigger, database_table, database_text,
+database_pooler; database_none (there is no
+database yet); database_error for the rest.
+"""
+
+import asyncio
+import errno
+import re
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from junkie_cli.core.database_url import DatabaseUrl, Host
+from junkie_cli.core.errors import DatabaseError, DatabaseLockedError
+
+UNFIT = "database_unfit"
+_ATTRS = {
+    "read-write": "a server that takes writes",
+    "read-only": "a read-only server",
+    "primary": "a primary",
+    "standby": "a standby",
+}
+"""What `target_session_attrs` asks for."""
+_UNFIT_HINT = "promote a standby, or change target_session_attrs in the database URL"
+
+
+@contextmanager
+def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
+    """Turn asyncpg's errors into DatabaseError; whatever else is raised inside passes unchanged.
+
+    Of the system's errors only those of a lost or silent connection are taken: a full disk or a closed pipe inside
+    the block is not the database's.
+    """
+    import asyncpg
+
+    outer = sys.exc_info()[1]
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, *_CONNECTION_ERRORS) as error:
+        if _is_interrupted(error, outer):
+            # What fails while an interrupted statement is cleaned up is no news: the interruption is.
+            raise asyncio.CancelledError from None
+        before = error.__context__
+        if isinstance(before, TimeoutError) and before is not outer:  # what came of it, a failed rollback, is not why
+            raise _translated(before, url) from None
+        raise _translated(error, url) from None
+
+
+_CONNECTION_ERRORS = (ConnectionResetError, ConnectionAbortedError, TimeoutError)
+
+
+def _is_interrupted(error: BaseException, outer: BaseException | None) -> bool:
+    """Whether this task was cancelled inside the block; a task that works on after a cancellation (`outer`) was not."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    if task is None or not task.cancelling():
+        return False
+    context = error.__context__
+    while context is not None and context is not outer:
+        if isinstance(context, asyncio.CancelledError):
+            return True
+        context = context.__context__
+    return False
+
+
+def _translated(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
+    import asyncpg
+
+    if isinstance(error, asyncpg.PostgresError):
+        return _refused(error, url)
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return _client_error(error, url)
+    if isinstance(error, TimeoutError):
+        return _told(_SENTENCES["57014"], url, None)
+    return _told(_LOST, url, None)
+
+
+def _place(url: DatabaseUrl | None) -> str:
+    return f"the database {_target(url)}" if url else "the database"
+
+
+def _target(url: DatabaseUrl) -> str:
+    return f"{url.database_name} at {', '.join(str(host) for host in url.hosts)}"
+
+
+_LOST = (
+    "database_lost",
+    "the connection to {place} was lost",
+    "whether the last change was stored is not known: see whether the server runs (junkie doctor), then look for it",
+)
+
+
+def _client_error(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
+    """Errors that asyncpg finds itself. Their texts may quote a value, so none of it is passed on."""
+    import asyncpg
+
+    if isinstance(error, asyncpg.DataError):
+        return DatabaseError("a value does not fit the type of its column", hint="nothing was changed")
+    # asyncpg "cannot switch" a connection to any state once the server has ended it while nobody used it.
+    if "closed" in str(error) or "cannot switch" in str(error):
+        return _told(_LOST, url, None)
+    return DatabaseError(
+        f"the conversation with {_place(url)} went wrong ({type(error).__name__})",
+        hint="look what stands between this program and the server (junkie doctor)",
+        code="database_error",
+    )
+
+
+# What PostgreSQL refuses, by SQLSTATE: (code, sentence, hint). {place} names the database, {role} the role, {host} the
+# server. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SENTENCES: Mapping[str, tuple[str, str, str]] = {
+    "28P01": (
+        "database_password",
+        "{host} refuses the password of role {role}",
+        "correct the password in the database URL (percent-encoded), in PGPASSWORD or in ~/.pgpass",
+    ),
+    "28000": (
+        "database_password",
+        "{host} does not let role {role} in",
+        "the server's pg_hba.conf has to allow this role, database, address and kind of connection",
+    ),
+    "3D000": (
+        "database_missing",
+        "there is no database {database} at {host}",
+        "correct the name in the database URL, or create it: CREATE DATABASE",
+    ),
+    "53300": (
+        "database_connections",
+        "{host} takes no more connections for role {role}",
+        "wait or close other programs' connections; raise max_connections, or put a pooler in front",
+    ),
+    "57P01": ("database_lost", "the server ended the connection to {place}: it is shutting down", "try again soon"),
+    "57P02": ("database_lost", "the server ended the connection to {place}: it crashed", "look at the server's log"),
+    "57P05": ("database_lost", "the server ended the connection to {place}: it was idle for too long", "try again"),
+    "25P03": ("database_lost", "the server ended the connection to {place}: a transaction was idle", "try again"),
+    "57P04": ("database_missing", "the database {database} at {host} was dropped", "restore it from a backup"),
+    "57014": (
+        "database_timeout",
+        "{place} did not finish a statement in time",
+        "look at what else runs there (junkie doctor), and try again",
+    ),
+    "40P01": ("database_conflict", "another program changed the same rows in {place} at once", "try again"),
+    "40001": ("database_conflict", "another program changed the same rows in {place} at once", "try again"),
+    "25006": (
+        "database_readonly",
+        "{place} is read-only: a standby, or set so",
+        "name the primary in the database URL, or both hosts with target_session_attrs=read-write",
+    ),
+    "53100": ("database_full", "the disk of {place} is full", "free space on the server; nothing of this was stored"),
+    "53200": ("database_error", "the server of {place} is out of memory", "look at the server's log"),
+    "P0001": (
+        "database_trigger",
+        "a trigger or function of {place} refused the change; nothing was changed",
+        "see which: SELECT tgrelid::regclass, tgname, tgfoid::regproc FROM pg_trigger WHERE NOT tgisinternal",
+    ),
+    "42P01": (
+        "database_table",
+        "a table that is needed is not in {place}",
+        "check JUNKIE_SCHEMA and the database's name; junkie doctor tells what is there",
+    ),
+    "3F000": (
+        "database_table",
+        "the schema is not in {place}",
+        "check JUNKIE_SCHEMA and the database's name; junkie doctor tells what is there",
+    ),
+    "42703": (
+        "database_table",
+        "a table in {place} lacks a column that is needed",
+        "it was made by another version of agno: junkie doctor --only schema.version",
+    ),
+    "22021": ("database_text", "the text has a character that PostgreSQL cannot store", "remove it (a zero byte?)"),
+    "22P05": ("database_text", "the text has a character that PostgreSQL cannot store", "remove it (a zero byte?)"),
+    "0A000": ("database_error", "{place} lacks a feature that is needed", "PostgreSQL 13 or newer is needed"),
+    "XX001": ("database_error", "data of {place} is damaged", "restore a backup beside it"),
+    "XX002": ("database_error", "an index of {place} is damaged", "REINDEX it, and look at the server's disk"),
+}
+
+# PgBouncer says almost everything with one SQLSTATE (08P01), in English.
+_POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
+    (
+        r"unsupported startup parameter",
+        (
+            "database_pooler",
+            "the pooler at {host} refuses a parameter of the database URL",
+            "take options out of it, or add it to the pooler's ignore_startup_parameters",
+        ),
+    ),
+    (
+        r"no such database|database .* does not exist",
+        ("database_missing", "the pooler at {host} has no database {database}", "correct its name"),
+    ),
+    (
+        r"no such user|auth(entication)? failed",
+        (
+            "database_password",
+            "the pooler at {host}, or its server, refuses role {role} or its password",
+            "correct them in the database URL, or the pooler's list of users",
+        ),
+    ),
+    (
+        r"no more connections allowed",
+        ("database_connections", "the pooler at {host} takes no more connections", "raise its max_client_conn"),
+    ),
+    (
+        r"query_wait_timeout",
+        (
+            "database_connections",
+            "the pooler at {host} had no free connection to the server in time",
+            "raise its pool size, or look for long transactions",
+        ),
+    ),
+    (
+        r"server_login_retry|server login|cannot connect to server|server conn crashed|login rejected",
+        ("database_refused", "the pooler at {host} cannot reach its server", "look whether the server runs"),
+    ),
+    (
+        r"shut ?ting down|pgbouncer is (paused|suspended)",
+        ("database_starting", "the pooler at {host} is shutting down", "try again soon"),
+    ),
+)
+
+
+def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> DatabaseError:
+    """A server's ErrorResponse in our words."""
+    blockers = getattr(error, "blocked_by", "")
+    if error.sqlstate == "55P03" or (blockers and error.sqlstate == "57014"):
+        return _locked(blockers, url)
+    sentence = _sentence(error)
+    if sentence is None:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
+        return DatabaseError(
+            f"{_place(url)} refused a statement ({error.sqlstate}, {name})",
+            hint="junkie doctor looks for the cause",
+            code="database_error",
+        )
+    return _told(sentence, url, host)
+
+
+def _locked(blockers: str, url: DatabaseUrl | None) -> DatabaseError:
+    """A lock was not to be had in time; `blockers` are the sessions that held it, empty where they are not known."""
+    return DatabaseLockedError(
+        f"{blockers or 'another program'} held a lock that is needed in {_place(url)} for too long",
+        hint="wait for it to finish, or have its owner end it: SELECT pg_terminate_backend(PROCESS)"
+        if blockers
+        else "wait for it to finish (junkie doctor names long transactions), and try again",
+    )
+
+
+def _told(sentence: tuple[str, str, str], url: DatabaseUrl | None, host: Host | None) -> DatabaseError:
+    code, text, hint = sentence
+    message = text.format(
+        place=_place(url),
+        host=str(host) if host else ", ".join(map(str, url.hosts)) if url else "the server",
+        role=url.role if url else "of this connection",
+        database=url.database_name if url else "of this connection",
+    )
+    return DatabaseError(message, hint=hint, code=code)
+
+
+def _sentence(error: Any) -> tuple[str, str, str] | None:
+    message = str(error.args[0]) if error.args else ""
+    if error.sqlstate == "42501":
+        return _rights(message)
+    if error.sqlstate == "57P03":
+        return _not_now(message)
+    if error.sqlstate in _CONSTRAINTS:
+        return _constraint(error)
+    if error.sqlstate == "0A000" and error.server_source_function == "RewriteQuery":
+        return _RULE
+    if error.sqlstate == "28000" and error.server_source_function == "InitializeSessionUserId":
+        return (
+            "database_role",
+            "there is no role {role} at {host}, or it may not log in",
+            "correct the user in the database URL, or create it: CREATE ROLE ... LOGIN",
+        )
+    if error.sqlstate.startswith("08"):
+        said = next((sentence for pattern, sentence in _POOLER_SENTENCES if re.search(pattern, message)), None)
+        return said or (None if error.sqlstate == "08P01" else _LOST)
+    if error.sqlstate == "53100" and '"/PostgreSQL.' in message:  # the name of a segment, in every language
+        return (
+            "database_full",
+            "the shared memory of the server of {place} is full",
+            "make its /dev/shm larger (docker run --shm-size=256m, or shm_size in a compose file): the disk has room",
+        )
+    return _SENTENCES.get(error.sqlstate)
+
+
+def _rights(message: str) -> tuple[str, str, str]:
+    """PostgreSQL names what it guards ("permission denied for table x"): the name of an object, of no person."""
+    match = re.match(r"permission denied for (table|schema|sequence|database|view|relation|function) (.+)$", message)
+    what = f"{match[1]} {match[2]}".replace("{", "{{").replace("}", "}}") if match else "something it needs"
+    return (
+        "database_rights",
+        f"role {{role}} has no right to {what} in {{place}}",
+        "have its owner GRANT it (junkie doctor --only database.rights names what is missing)",
+    )
+
+
+_CONSTRAINTS: Mapping[str, tuple[str, str]] = {
+    "23502": ("a value in column {column} of {table}", "give the column a default (ALTER TABLE ... SET DEFAULT)"),
+    "23503": ("the foreign key {constraint} of {table}", "change or delete the rows that it is about"),
+    "23505": ("the unique key {constraint} of {table}", "change or delete the row that has the same key"),
+    "23514": ("the check {constraint} of {table}", "write what it allows, or have its owner change it"),
+    "23P01": ("the exclusion constraint {constraint} of {table}", "change or delete the row that it excludes"),
+}
+"""What a constraint requires, by SQLSTATE, and a next step."""
+
+
+_RULE = (
+    "database_trigger",
+    "a rule (CREATE RULE) of a table in {place} does not allow the change; nothing was changed",
+    "see which: SELECT * FROM pg_rules; a trigger can do the same and allows it",
+)
+
+
+def _constraint(error: Any) -> tuple[str, str, str]:
+    """PostgreSQL names table, column and constraint in fields of their own: names of objects, of no person."""
+    if error.server_source_function == "exec_stmt_raise":  # a function that may put anything into these fields
+        return _SENTENCES["P0001"]
+    names = {
+        "column": error.column_name or "unknown",
+        "constraint": error.constraint_name or "unknown",
+        "table": f"table {error.table_name}" if error.table_name else f"type {error.data_type_name or 'unknown'}",
+    }
+    what, hint = _CONSTRAINTS[error.sqlstate]
+    required = what.format(**names).replace("{", "{{").replace("}", "}}")
+    return "database_constraint", f"{{place}} requires {required}; nothing was changed", hint
+
+
+def _not_now(message: str) -> tuple[str, str, str]:
+    states = (("starting up", "is starting up"), ("shutting down", "is shutting down"), ("recovery", "is recovering"))
+    state = next((said for word, said in states if word in message), "takes no connections at the moment")
+    return "database_starting", f"the server at {{host}} {state}", "try again in a few seconds"
+
+
+# --- errors while connecting ------------------------------------------------------------------------------------------
+
+
+def while_connecting(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> Exception:
+    """What a failed attempt at one host means. An error that is not of the connection is returned as it is."""
+    import asyncpg
+
+    if isinstance(error, DatabaseError):
+        return error
+    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        return _refused(error, url, host)
+    for kinds, tell in _CONNECT_FAILURES:
+        if isinstance(error, kinds):
+            return tell(error, url, host, budget)
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        return _closed_early(host)
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        return _misconfigured(error)
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError):
+        return _not_postgres(host)
+    return error
+
+
+def _misconfigured(error: Any) -> DatabaseError:
+    """asyncpg refuses its arguments: a TLS file that it looks for by default is missing, or a PG... variable is off."""
+    if "root certificate" in str(error):
+        return DatabaseError(
+            "there is no certificate authority to verify the server's certificate with (~/.postgresql/root.crt)",
+            hint="add sslrootcert=FILE to the database URL, or sslrootcert=system when browsers would accept it",
+            code="database_tls",
+        )
+    return DatabaseError(
+        "the settings of the connection cannot be used",
+        hint="look at the parameters of the database URL, and at variables that begin with PG",
+        code="database_error",
+    )
+
+
+def _closed_early(host: Host) -> DatabaseError:
+    return DatabaseError(
+        f"{host} accepted the connection and closed it",
+        hint="look at the server's log; is it PostgreSQL, and does it take connections from here?",
+        code="database_lost",
+    )
+
+
+def _not_postgres(host: Host) -> DatabaseError:
+    return DatabaseError(
+        f"what answers at {host} does not speak PostgreSQL's protocol",
+        hint="correct host and port in the database URL",
+        code="database_error",
+    )
+
+
+def _dns(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+    return DatabaseError(
+        f"the host name {host.name} cannot be resolved",
+        hint="correct the host in the database URL, or mend this machine's DNS",
+        code="database_dns",
+    )
+
+
+def _silent(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+    return DatabaseError(
+        f"{host} did not answer within {budget:g} seconds",
+        hint="look for a firewall, or a server that hangs; connect_timeout in the database URL sets the limit",
+        code="database_timeout",
+    )
+
+
+def _certificate(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+    reasons = {
+        9: "is not valid yet",
+        10: "has expired",
+        23: "was revoked",
+        62: f"is not for {host.name}",
+        64: f"is not for {host.name}",
+    }
+    reason = reasons.get(error.verify_code, "is not signed by an authority that is trusted here")
+    hint = {
+        62: "use the name that the certificate holds, or sslmode=verify-ca",
+        64: "use the name that the certificate holds, or sslmode=verify-ca",
+    }.get(error.verify_code, "renew the server's certificate, or name its authority with sslrootcert=FILE")
+    return DatabaseError(f"the TLS certificate of {host} {reason}", hint=hint, code="database_tls")
+
+
+def _handshake(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+    reason = (error.reason or "").replace("_", " ").lower()
+    return DatabaseError(
+        f"no TLS connection to {host} came about" + (f" ({reason})" if reason else ""),
+        hint="look at sslmode, sslcert and sslkey in the database URL, and at the server's log",
+        code="database_tls",
+    )
+
+
+def _connection_failed(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+    if "rejected SSL upgrade" in str(error):
+        if not url.demands_tls:
+            return _not_postgres(host)  # a PostgreSQL without TLS says so, and is talked to without
+        return DatabaseError(
+            f"{host} offers no TLS, which the database URL demands",
+            hint="switch TLS on at the server; only where the network is your own, use sslmode=prefer",
+            code="database_tls",
+        )
+    return _closed_early(host)
+
+
+def _unreachable(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+    if host.is_socket:
+        return _no_socket(error, host)
+    # When a name has several addresses, asyncio joins their errors into one without a number.
+    refused = error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error)
+    reason = "refuses the connection: no server listens there" if refused else "cannot be reached"
+    return DatabaseError(
+        f"{host} {reason}",
+        hint="start PostgreSQL, or correct host and port in the database URL",
+        code="database_refused",
+    )
+
+
+def _no_socket(error: OSError, host: Host) -> DatabaseError:
+    if isinstance(error, PermissionError):
+        return DatabaseError(
+            f"the socket {host} may not be used by this account",
+            hint="run as a user who may, or have the folder's permissions changed",
+            code="database_rights",
+        )
+    return DatabaseError(
+        f"no server listens at the socket {host}",
+        hint="start PostgreSQL, or correct the folder and port in the database URL",
+        code="database_refused",
+    )
+
+
+_CONNECT_FAILURES: tuple[tuple[Any, Callable[..., DatabaseError]], ...] = (
+    ((socket.gaierror, UnicodeError), _dns),
+    (TimeoutError, _silent),
+    (ssl.SSLCertVerificationError, _certificate),
+    (ssl.SSLError, _handshake),
+    (ConnectionRefusedError, _unreachable),
+    (ConnectionError, _connection_failed),
+    (OSError, _unreachable),
+)
+
+
+def unfit(host: Host, attrs: str) -> DatabaseError:
+    """What `host` is not. Another may be it: the code UNFIT does not leave the core."""
+    return DatabaseError(f"{host} is not {_ATTRS[attrs]}", hint=_UNFIT_HINT, code=UNFIT)
+
+
+def none_answered(url: DatabaseUrl, failures: Mapping[str, DatabaseError]) -> DatabaseError:
+    """What to say when no host of the URL would do; `failures` by host, in order."""
+    errors = list(failures.values())
+    codes = {error.code for error in errors}
+    code = codes.pop() if len(codes) == 1 else next(c for c in (e.code for e in reversed(errors)) if c != UNFIT)
+    if code == UNFIT:
+        return DatabaseError(
+            f"no server of {_target(url)} is {_ATTRS.get(url.target_session_attrs, 'fit')}",
+            hint=_UNFIT_HINT,
+            code="database_readonly",
+        )
+    if len(errors) == 1:
+        return errors[0]
+    return DatabaseError(
+        f"no server of {len(errors)} could be used: {'; '.join(error.message for error in errors)}",
+        hint=errors[-1].hint,
+        code=code,
+    )
+
+
+def check_files(url: DatabaseUrl) -> None:
+    """Name a TLS file that cannot be read; asyncpg's error for it holds no name."""
+    for key, path in url.tls_files.items():
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            raise DatabaseError(
+                f"the {key} of the database URL cannot be read: {path}: {error.strerror}",
+                hint="correct the path or its permissions (or the variable that begins with PGSSL)",
+                code="database_tls",
+            ) from None

@@ -1,0 +1,111 @@
+"""PostgreSQL's releases as known when this version of junkie was released, and what older ones lack.
+
+A minor release only repairs faults, so being behind is worth a warning. The server and the programs that come with
+junkie are another matter: nobody but their own user reaches that server, by a private socket. For them only those
+faults count that code in a restored dump, or a server that is dumped, can reach.
+
+Source of the versions and faults: postgresql.org/support/versioning and /support/security.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+
+from junkie_cli.core.value_class import frozen
+
+KNOWN_SINCE = date(2026, 12, 1)
+NEWEST: Mapping[int, int] = {14: 25, 15: 20, 16: 16, 17: 12, 18: 7, 19: 0}
+"""The newest minor release of each major one on that day."""
+
+LAST_RELEASES: Mapping[int, date] = {
+    13: date(2025, 11, 13),
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+    19: date(2031, 11, 13),
+}
+"""The day of the last minor release of each major one."""
+
+_AUGUST: Mapping[int, int] = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
+_NOVEMBER: Mapping[int, int] = {14: 25, 15: 20, 16: 16, 17: 12, 18: 7}
+
+# What can be reached in the bundled programs, and the minor release of each major one that repairs it: SQL injection
+# through EXTRACT in what pg_dump writes; psql commands in what pg_restore writes; type confusion that runs programs as
+# the server's user, by cursors, by ALTER ... SET DATA TYPE and by functions that return sets.
+_REACHABLE: Mapping[str, Mapping[int, int]] = {
+    "CVE-2026-15741": _AUGUST,
+    "CVE-2026-18408": _AUGUST,
+    "CVE-2026-16239": _AUGUST,
+    "CVE-2026-6460": _NOVEMBER,
+    "CVE-2026-120141": _NOVEMBER,
+}
+
+
+@frozen
+class Outdated:
+    """A PostgreSQL that is older than it should be: a sentence, and what to do about it."""
+
+    detail: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.detail}; {self.hint}"
+
+
+def outdated(*, server: str, tools: str, bundled: str) -> list[Outdated]:
+    """What is old of the versions in use; an empty one is not in use, `server` and `tools` are not the bundled ones."""
+    found = []
+    if newest := newer_than(server):
+        found.append(
+            Outdated(
+                f"the server is PostgreSQL {_short(server)}, and {newest} repairs faults in it",
+                "install the update and restart the server (a hosted database: on its provider's pages)",
+            )
+        )
+    if newest := newer_than(tools):
+        major = newest.partition(".")[0]
+        found.append(
+            Outdated(
+                f"pg_dump, pg_restore and psql are of PostgreSQL {_short(tools)}, and {newest} repairs faults in them",
+                f"install the update of postgresql-client-{major} (Debian, Ubuntu) or postgresql{major} (Fedora, RHEL)",
+            )
+        )
+    if faults := faults_of(bundled):
+        found.append(
+            Outdated(
+                f"the PostgreSQL {_short(bundled)} that comes with junkie, for the embedded database and the proof of"
+                f" backups, has {', '.join(faults)}",
+                "a newer one comes with a newer junkie; until then restore and verify only backups of databases whose"
+                " owners you trust",
+            )
+        )
+    return found
+
+
+def _short(version: str) -> str:
+    return version.partition(" ")[0]
+
+
+def newer_than(version: str) -> str:
+    """The newest minor release of this major, when `version` is older or a test version of it; else empty."""
+    found = _parsed(version)
+    if found is None or found[0] not in NEWEST or found[1] >= NEWEST[found[0]]:
+        return ""
+    return f"{found[0]}.{NEWEST[found[0]]}"
+
+
+def faults_of(version: str) -> tuple[str, ...]:
+    """The faults of the bundled programs that `version` has and that can be reached there."""
+    found = _parsed(version)
+    if found is None:
+        return ()
+    major, minor = found
+    return tuple(cve for cve, fixed in _REACHABLE.items() if minor < fixed.get(major, 0))
+
+
+def _parsed(version: str) -> tuple[int, int] | None:
+    """(major, minor) of `17.10` or `15.18 (Debian ...)`; -1 as the minor of `19beta1`; None for anything else."""
+    found = re.match(r"(\d+)(?:\.(\d+)|(?=beta|rc|devel|alpha))", version)
+    return (int(found[1]), int(found[2] or -1)) if found else None

@@ -1,0 +1,91 @@
+"""Small tools for our own SQL: conditions with numbered arguments, keyset cursors, text in LIKE, counts of rows."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from typing import Any
+
+from junkie_cli.core.errors import DatabaseError, UsageError
+from junkie_cli.core.progress import number
+
+EPOCH_NOW = "extract(epoch FROM now())::bigint"
+"""SQL of the time in whole seconds, as agno keeps it: the transaction's."""
+
+
+class Where:
+    """Conditions joined by AND, with their arguments numbered as PostgreSQL wants them: `add("a = {}", 1)`."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments: list[Any] = list(arguments)
+        self._conditions: list[str] = []
+
+    def add(self, condition: str, *values: Any) -> "Where":
+        """Add a condition; each `{}` in it stands for the next of `values`."""
+        first, *rest = condition.split("{}")
+        parts = [self.argument(value) + part for value, part in zip(values, rest, strict=True)]
+        self._conditions.append(first + "".join(parts))
+        return self
+
+    def argument(self, value: Any) -> str:
+        """The placeholder of one more argument."""
+        self.arguments.append(value)
+        return f"${len(self.arguments)}"
+
+    def owned_by(self, column: str, user_id: str | None) -> "Where":
+        """Rows of one user: None is everybody, the empty id is what belongs to nobody (NULL, or empty)."""
+        if user_id is None:
+            return self
+        if not user_id:
+            return self.add(f"({column} IS NULL OR {column} = '')")
+        return self.add(f"{column} = {{}}", user_id)
+
+    @property
+    def sql(self) -> str:
+        """The conditions as SQL, `true` when there is none."""
+        return " AND ".join(f"({condition})" for condition in self._conditions) or "true"
+
+
+def encode_cursor(values: Sequence[Any]) -> str:
+    """An opaque cursor of the last row's sort values."""
+    text = json.dumps(list(values), separators=(",", ":"))
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
+    """The sort values of a cursor, each None or of its kind. Raises UsageError when it was not made by us."""
+    try:
+        values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, Base64Error):
+        values = None
+    fits = isinstance(values, list) and len(values) == len(kinds)
+    if not fits or not all(value is None or type(value) is kind for value, kind in zip(values, kinds, strict=True)):
+        raise UsageError("that cursor is not one of this list", hint="give --after the `next` of the page before")
+    return list(values)
+
+
+def like(text: str) -> str:
+    """A pattern for LIKE and ILIKE that finds `text` anywhere, its `%`, `_` and backslashes taken as they are."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def count_of(status: str) -> int:
+    """The number of rows in a command tag such as `DELETE 3`."""
+    return int(status.rpartition(" ")[2])
+
+
+def kept_from_changing(count: int) -> DatabaseError:
+    """What to raise where the server changed `count` rows fewer than it was given, without an error of its own."""
+    return DatabaseError(
+        f"a trigger or a rule kept {number(count, 'row', 'rows')} from being changed; nothing was changed",
+        hint="see which: SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal; SELECT * FROM"
+        " pg_rules; if another program writes the same rows, run this again",
+        code="database_trigger",
+    )
+
+
+def require_all_changed(done: int, wanted: int) -> None:
+    """Raise DatabaseError where fewer rows were changed than were wanted."""
+    if done < wanted:
+        raise kept_from_changing(wanted - done)

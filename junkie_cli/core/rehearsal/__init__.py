@@ -1,0 +1,1 @@
+"""The built-in rehearsal model and the tour of `junkie demo`."""

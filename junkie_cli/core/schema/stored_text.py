@@ -1,0 +1,53 @@
+"""What rows may hold: text that PostgreSQL can store, tombstones of erased people, and the server's time."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.schema.tables import OWN_VERSIONS, TOMBSTONES, SchemaState, transaction
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+
+def tombstone_statement(state: SchemaState) -> str:
+    """SQL that takes a user id as $1 and gives the time of that user's erasure, or no row."""
+    return (
+        f"SELECT t.erased_at FROM {state.qualified(TOMBSTONES)} t JOIN {state.qualified(OWN_VERSIONS)} v"
+        " ON v.name = 'salt' WHERE t.user_hash = encode(sha256(convert_to(v.value || $1, 'UTF8')), 'hex')"
+    )
+
+
+def lock_name(state: SchemaState, user_id: str) -> str:
+    """The text that stands for a user in LOCK_SHARED and LOCK_ALONE."""
+    return f"junkie user {state.schema} {user_id}"
+
+
+async def database_time(connection: "Connection") -> datetime:
+    """The server's clock: what a turn keeps as the moment it began, for `guard_user`."""
+    async with transaction(connection):
+        time: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return time
+
+
+async def erased_at(connection: "Connection", state: SchemaState, user_id: str) -> datetime | None:
+    """When this user was erased, None if never, or if that cannot be known."""
+    if not user_id or not state.may("SELECT", TOMBSTONES) or not state.may("SELECT", OWN_VERSIONS):
+        return None
+    time: datetime | None = await connection.fetchval(tombstone_statement(state), user_id)
+    return time
+
+
+def storable(text: str) -> str:
+    """`text` as PostgreSQL can hold it: without NUL, which no text column takes, and without lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+# -- pending extractions -----------------------------------------------------------------------------------------------
+
+
+LEASE = 120.0
+"""Seconds that whoever answers or extracts has for itself before others take it for dead, and may try."""

@@ -1,0 +1,1 @@
+"""How a turn is stored, with its pending extraction."""

@@ -1,0 +1,155 @@
+"""The conversation's connections: kept open between turns, shared by all teams of the process, one transaction each.
+
+Not SQLAlchemy's pool: its first connection costs a dozen round trips of introspection, and its pre-ping three more a
+turn. Here a kept connection proves itself by the BEGIN that is sent anyway; when that fails, nothing has been done
+yet, and the next connection is tried.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from junkie_cli.core.database import Database, locate, naming_origin
+from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.postgres.connect import close_connection, open_connection
+from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+STATEMENT_TIMEOUT = 15.0
+"""Seconds after which a statement of the conversation is given up: somebody waits for it."""
+
+MOST = 8
+"""Connections open at once; further transactions wait for one."""
+
+_GONE = frozenset({"database_refused", "database_lost", "database_starting"})
+
+
+class Connections:
+    """Connections to one database. All of it belongs to one event loop."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self.database = database
+        self._idle: list[Connection] = []
+        self._places = asyncio.Semaphore(MOST)
+        self._closed = False
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool = False) -> "AsyncIterator[Connection]":
+        """A transaction on one connection, committed at the end. Raises DatabaseError for whatever goes wrong.
+
+        A connection on which anything went wrong is not used again: after a fail-over it may lead to a standby.
+        """
+        async with self._places:
+            connection, transaction = await self._begin(read_only)
+            async with self._used(connection):
+                yield connection
+                await transaction.commit()
+
+    @asynccontextmanager
+    async def statement(self) -> "AsyncIterator[Connection]":
+        """A connection for a statement that reads, and needs no BEGIN and COMMIT unless a pooler stands between.
+
+        Nothing has proved that the connection still leads anywhere: after `database_lost` those that are idle are given
+        up with it, and who asks may try again. Raises DatabaseError.
+        """
+        async with self._places:
+            connection = self._taken() or await self.open()
+            try:
+                async with self._used(connection), self._single(connection):
+                    yield connection
+            except DatabaseError as error:
+                if error.code == "database_lost":
+                    self._give_up_idle()
+                raise
+
+    @asynccontextmanager
+    async def _used(self, connection: "Connection") -> AsyncIterator[None]:
+        """Take the connection back after, as idle, unless anything goes wrong inside."""
+        with self._terminated_by_errors(connection):
+            yield
+        if self._closed:
+            await close_connection(connection)
+        else:
+            self._idle.append(connection)
+
+    @contextmanager
+    def _terminated_by_errors(self, connection: "Connection") -> Iterator[None]:
+        """Translate errors inside; after any of them the connection is not to be used again."""
+        try:
+            with translate_errors(self.database.url):
+                yield
+        except BaseException:
+            connection.terminate()
+            raise
+
+    def _single(self, connection: "Connection") -> AbstractAsyncContextManager[Any]:
+        kept: bool = connection.keeps_statements
+        return nullcontext() if kept else connection.transaction(readonly=True)
+
+    def _taken(self) -> "Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _give_up_idle(self) -> None:
+        while (connection := self._taken()) is not None:
+            connection.terminate()
+
+    async def _begin(self, read_only: bool) -> "tuple[Connection, Any]":
+        while (connection := self._taken()) is not None:
+            with suppress(DatabaseError):
+                return connection, await self._started(connection, read_only)
+        connection = await self.open()
+        return connection, await self._started(connection, read_only)
+
+    async def _started(self, connection: "Connection", read_only: bool) -> Any:
+        transaction = connection.transaction(readonly=read_only)
+        with self._terminated_by_errors(connection):
+            await transaction.start()
+        return transaction
+
+    async def warm(self) -> None:
+        """Open the first connection. Raises DatabaseError."""
+        self._idle.append(await self.open())
+
+    async def open(self) -> "Connection":
+        """A new connection, not kept. An embedded server that has stopped meanwhile is started again."""
+        try:
+            return await self._connect()
+        except DatabaseError as error:
+            if not self.database.embedded or error.code not in _GONE:
+                raise
+        self.database = await locate(self._settings)
+        return await self._connect()
+
+    async def _connect(self) -> "Connection":
+        with naming_origin(self.database.origin):
+            connection = await open_connection(self.database.url, statement_timeout=STATEMENT_TIMEOUT)
+        with self._terminated_by_errors(connection):
+            await connection.keep_statements()
+        return connection
+
+    async def close(self) -> None:
+        """Close what is idle, and what is still in use once it is given back; safe to call twice."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await close_connection(connection)
+
+
+async def connect_first(settings: Settings, on_progress: Callable[[str], None] | None) -> Connections:
+    """Connections to the database of these settings, the embedded one made and started, with one open."""
+    connections = Connections(settings, await locate(settings, create=True, on_progress=on_progress))
+    await connections.warm()
+    return connections

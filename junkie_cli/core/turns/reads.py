@@ -1,0 +1,256 @@
+"""What a person may look at in a conversation: their own memories, sessions and exchanges, and how many there are."""
+
+import json
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.foreign_values import as_text, document, moment, objects
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema.runs import elements
+from junkie_cli.core.schema.stored_text import storable
+from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.turns.access_log import log_refusal
+from junkie_cli.core.turns.connections import Connections
+from junkie_cli.core.turns.history import HEARD, exchange
+from junkie_cli.core.turns.types import Counts, Exchange, MemoryEntry, SessionEntry
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[Any]
+
+_SAID = "r.run_data #>> '{input,input_content}'"
+_ANSWERED = "r.run_data #>> '{content}'"
+_TEXT = "m.memory #>> '{}'"
+
+ENTRY = "m.memory_id, {text}, m.topics::text, m.updated_at"
+"""SQL of what `memory_entry` takes. Topics are a text of their own: no other memory is lost by what nobody can read."""
+
+NEWEST = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
+"""SQL that no index on updated_at alone can serve: the planner would walk it past every other user's memories."""
+
+_NEWEST_DATED = "ORDER BY m.updated_at DESC, m.memory_id DESC"  # what our index on memories has in order
+
+
+class Lookups:
+    """Reading one user's rows. Every statement names the user; each raises DatabaseError when it cannot be answered."""
+
+    def __init__(self, connections: Connections, state: SchemaState) -> None:
+        self.state = state
+        self._connections = connections
+
+    def _reading(self) -> "AbstractAsyncContextManager[Connection]":
+        return self._connections.transaction(read_only=True)
+
+    def newest_memories(self, condition: str, limit: str, *, offset: int = 0) -> str:
+        """SQL of whole rows of memories `m`, newest first; `condition` names the user.
+
+        With our index as many as are asked for are read, without it all of the user's are sorted.
+        """
+        table = f"(SELECT m.* FROM {self.state.qualified(MEMORIES)} m WHERE {condition}"
+        rows = f"{table} {NEWEST} OFFSET {offset} LIMIT {limit})"
+        if self.state.has_index(MEMORIES, *MEMORIES_BY_USER):
+            most = f"LIMIT {limit} + {offset}"
+            dated = f"{table} AND m.updated_at IS NOT NULL {_NEWEST_DATED} {most})"
+            undated = f"{table} AND m.updated_at IS NULL {NEWEST} {most})"
+            rows = f"(SELECT m.* FROM ({dated} UNION ALL {undated}) m {NEWEST} OFFSET {offset} LIMIT {limit})"
+        return f"{rows} m"
+
+    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
+        """The user's memories, newest first, at most `limit`; with `text` those that contain it in any case."""
+        wanted = "m.user_id = $1 AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower($2)) > 0)"
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                f"SELECT json_build_array({ENTRY.format(text=_TEXT)})::text AS found"
+                f" FROM {self.newest_memories(wanted, '$3')} {NEWEST}",
+                user_id,
+                None if text is None else storable(text),
+                limit,
+            )
+        return [memory_entry(json.loads(row["found"])) for row in rows]
+
+    async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
+        """One memory of this user, None when it is not there or not theirs."""
+        async with self._reading() as connection:
+            found = await connection.fetchval(
+                f"SELECT json_build_array({ENTRY.format(text=_TEXT)})::text"
+                f" FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1 AND m.memory_id = $2",
+                user_id,
+                storable(memory_id),
+            )
+        return None if found is None else memory_entry(json.loads(found))
+
+    async def memory_ids(self, user_id: str, prefix: str) -> list[str]:
+        """Ids of this user's memories that begin with `prefix`, at most two; an exact one alone."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                f"SELECT memory_id FROM {self.state.qualified(MEMORIES)} WHERE user_id = $1"
+                " AND starts_with(memory_id, $2) ORDER BY memory_id <> $2, memory_id LIMIT 2",
+                user_id,
+                storable(prefix),
+            )
+        return _exact_or_all([row["memory_id"] for row in rows], prefix)
+
+    async def session_ids(self, user_id: str, prefix: str) -> list[str]:
+        """Ids of this user's sessions that begin with `prefix`, at most two; an exact one alone.
+
+        Raises NotFoundError when `prefix` is the whole id of somebody else's session.
+        """
+        table = self.state.qualified(SESSIONS)
+        async with self._reading() as connection:
+            row = await connection.fetchrow(
+                f"SELECT session_id, user_id, session_type FROM {table} WHERE session_id = $1", storable(prefix)
+            )
+            if row is not None:
+                check_owner(row["session_id"], row["user_id"], row["session_type"], user_id)
+            rows = await connection.fetch(
+                f"SELECT session_id FROM {table} WHERE user_id = $1 AND session_type = 'team'"
+                " AND starts_with(session_id, $2) ORDER BY session_id <> $2, session_id LIMIT 2",
+                user_id,
+                storable(prefix),
+            )
+        return _exact_or_all([row["session_id"] for row in rows], prefix)
+
+    async def sessions(self, user_id: str, *, limit: int) -> list[SessionEntry]:
+        """The user's sessions with the team, newest first."""
+        count, first_words = self._session_sql()
+        # agno's times are whole seconds: within one, the row written by the later transaction is the newer.
+        newest = "coalesce(o.updated_at, o.created_at) DESC, o.written, o.session_id"
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                "SELECT o.session_id, o.session_data ->> 'session_name' AS name,"
+                f" coalesce(o.updated_at, o.created_at) AS at, {count} AS runs, {first_words} AS first_words"
+                f" FROM (SELECT o.*, age(o.xmin) AS written FROM {self.state.qualified(SESSIONS)} o"
+                " WHERE user_id = $1 AND session_type = 'team'"
+                f" ORDER BY {newest.replace('o.written', 'age(o.xmin)')} LIMIT $2) o ORDER BY {newest}",
+                user_id,
+                limit,
+            )
+        return [
+            SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], moment(row["at"]))
+            for row in rows
+        ]
+
+    def _session_sql(self) -> tuple[str, str]:
+        """SQL of how many runs user $1 has in session `o`, and of the first words said there."""
+        runs = self.state.qualified(RUNS)
+        mine = "r.session_id = o.session_id AND r.user_id = $1 AND r.parent_run_id IS NULL"
+        count = f"(SELECT count(*) FROM {runs} r WHERE {mine})"
+        first = f"(SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1)"
+        if not self.state.has_runs_column:
+            return count, first
+        old = f"{legacy(self.state, user='$1')} AND s.session_id = o.session_id"
+        run = self.state.safe_json("e.run", SESSIONS, "runs")
+        old_first = f"(SELECT left({run} #>> '{{input,input_content}}', 200) FROM {old} ORDER BY e.position LIMIT 1)"
+        return f"(SELECT count(*) FROM {old}) + {count}", f"coalesce({old_first}, {first})"
+
+    async def exchanges(
+        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
+    ) -> list[Exchange]:
+        """This user's last exchanges, oldest first: of one session or of all, with `text` those that contain it."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                f"SELECT r.run_id, r.created_at, r.status, {_SAID} AS said, {_ANSWERED} AS answered"
+                f" FROM {self.state.qualified(RUNS)} r WHERE r.user_id = $1 AND r.parent_run_id IS NULL"
+                " AND ($2::text IS NULL OR r.session_id = $2) AND ($3::text IS NULL"
+                f" OR strpos(lower(concat_ws(' ', {_SAID}, {_ANSWERED})), lower($3)) > 0)"
+                f" ORDER BY {'r.run_index' if session_id else 'r.created_at'} DESC LIMIT $4",
+                user_id,
+                session_id,
+                None if text is None else storable(text),
+                limit,
+            )
+            old: list[dict[str, Any]] = []
+            if session_id and text is None and self.state.has_runs_column and len(rows) < limit:
+                old = await legacy_runs(connection, self.state, user_id, session_id, limit - len(rows))
+        own = [
+            Exchange(
+                row["run_id"],
+                moment(row["created_at"]),
+                row["status"] or "",
+                row["said"] or "",
+                row["answered"] or "",
+            )
+            for row in reversed(rows)
+        ]
+        return [exchange(run) for run in old] + own
+
+    async def counts(self, user_id: str) -> Counts:
+        """How much is kept of this user."""
+        memories, sessions = self.state.qualified(MEMORIES), self.state.qualified(SESSIONS)
+        readable = self.state.may("SELECT", PENDING)
+        owed = f"(SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE user_id = $1)" if readable else "0"
+        async with self._reading() as connection:
+            row = await connection.fetchrow(
+                f"SELECT m.n AS memories, s.n AS sessions, {owed} AS pending, least(m.first, s.first) AS first"
+                f" FROM (SELECT count(*) AS n, min(created_at) AS first FROM {memories} WHERE user_id = $1) m,"
+                f" (SELECT count(*) AS n, min(created_at) AS first FROM {sessions} WHERE user_id = $1) s",
+                user_id,
+            )
+        assert row is not None
+        return Counts(row["memories"], row["sessions"], row["pending"], moment(row["first"]))
+
+
+def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
+    return [wanted] if wanted in ids else ids
+
+
+def memory_entry(found: list[Any]) -> MemoryEntry:
+    """A memory from its id, text, topics and time (seconds since 1970)."""
+    memory_id, memory, stored, updated_at = found
+    topics = document(stored)
+    named = tuple(map(as_text, topics)) if isinstance(topics, list) else ()
+    return MemoryEntry(memory_id, memory or "", named, moment(updated_at))
+
+
+def check_owner(session_id: str | None, owner: str | None, kind: str | None, user_id: str) -> None:
+    """Refuse a session that is there and is not this user's talk with the team; None in `session_id`: not there.
+
+    A session without an owner is refused too: it may hold anybody's words. Raises NotFoundError.
+    """
+    if session_id is None:
+        return
+    if owner != user_id:
+        log_refusal(user_id, "session", session_id)
+        whose = "belongs to another user" if owner else "belongs to nobody"
+        raise NotFoundError(
+            f"session {quoted_id(session_id)} {whose}; it is not opened for {quoted_id(user_id)}",
+            hint="name another session, or begin a new one",
+            code="session_not_yours",
+        )
+    if kind != "team":
+        raise NotFoundError(
+            f"session {quoted_id(session_id)} was not held with a team but with an agno {kind}",
+            hint="name another session, or begin a new one",
+            code="session_other_kind",
+        )
+
+
+def legacy(state: SchemaState, *, user: str) -> str:
+    """SQL behind FROM: the runs `e.run` of `user` that agno 2 kept in the row of session `s`, and that did not move.
+
+    A run that names nobody was said by the session's owner.
+    """
+    run = state.safe_json("e.run", SESSIONS, "runs")
+    return (
+        f"{state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {run} ->> 'parent_run_id' IS NULL"
+        f" AND coalesce({run} ->> 'user_id', s.user_id) = {user}"
+        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = {run} ->> 'run_id')"
+    )
+
+
+async def legacy_runs(
+    connection: "Connection", state: SchemaState, user_id: str, session_id: str, limit: int
+) -> list[dict[str, Any]]:
+    """The last runs that agno 2 kept inside the session's row and that are in no row of their own, oldest first."""
+    run = state.safe_json("e.run", SESSIONS, "runs")
+    rows = await connection.fetch(
+        f"SELECT e.run::text AS run FROM {legacy(state, user='$2')} AND s.session_id = $1"
+        f" AND coalesce({run} ->> 'status', 'COMPLETED') = ANY($3::text[]) ORDER BY e.position DESC LIMIT $4",
+        session_id,
+        user_id,
+        list(HEARD),
+        limit,
+    )
+    return [objects(row["run"]) for row in reversed(rows)]

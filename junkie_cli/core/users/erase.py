@@ -1,0 +1,430 @@
+"""Erasing a person: everything that is theirs, in one transaction, counted to zero, without touching others' words.
+
+Data flows: user id -> lock and tombstone (writers of ours wait, then refuse) -> own rows of every table -> own runs ->
+sessions nobody else spoke in -> shared sessions, stripped and passed on -> recount -> ledger -> commit -> count again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from junkie_cli.core import prompt_history
+from junkie_cli.core.database import connect
+from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
+from junkie_cli.core.files import told
+from junkie_cli.core.memories import change_log
+from junkie_cli.core.postgres.sql import count_of
+from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.schema import foreign_keys, row_security, runs, stored_text, user_ids
+from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema.foreign_keys import Consequences, Going, label
+from junkie_cli.core.schema.ledger import Earlier, Erasure, complete_ledger_file, last_erasure, read_ledger, user_hash
+from junkie_cli.core.schema.tables import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
+from junkie_cli.core.settings import Settings
+from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns import spool
+from junkie_cli.core.users import outside_schema, unsearchable, user_data
+from junkie_cli.core.users.session_tables import SessionTables, applications
+from junkie_cli.core.value_class import field as value_field
+from junkie_cli.core.value_class import frozen
+
+if TYPE_CHECKING:
+    import asyncpg
+
+PROMPT_HISTORY = "prompt history"
+SPOOL = "spool"
+
+
+@frozen
+class Erased:
+    """What an erasure did, or with `dry_run` would do.
+
+    `erased` counts rows by table (`agent_sessions.runs`: runs inside agno 2's column; `prompt history`: files).
+    `remaining` is what was counted after the commit: rows that other programs wrote meanwhile. `elsewhere` counts rows
+    outside the schema, which are erased too when `whole_database`. `references_cleared` counts rows of others that stay
+    and no longer reference what went (ON DELETE SET NULL), by table. `problems` are sentences about what did not work
+    after the commit. `erased_at` is None when nothing was found, or nothing was done; `earlier` is then the erasure
+    that was committed before, if there was one.
+    """
+
+    user_id: str
+    erased: Mapping[str, int]
+    shared_sessions: int
+    remaining: int
+    elsewhere: Mapping[str, int]
+    whole_database: bool
+    unsearchable: tuple[str, ...]
+    nearest: tuple[str, ...]
+    server_version: str
+    database: str
+    erased_at: datetime | None
+    dry_run: bool
+    problems: tuple[str, ...] = ()
+    references_cleared: Mapping[str, int] = value_field(default_factory=dict)
+    earlier: Earlier | None = None
+
+    @property
+    def found(self) -> int:
+        """How many rows and files were this person's."""
+        return sum(self.erased.values()) + (sum(self.elsewhere.values()) if self.whole_database else 0)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One erasure under way, in one transaction."""
+
+    connection: "asyncpg.Connection[Any]"
+    state: SchemaState
+    user_id: str
+    tell: Tell = unheard
+    outside: Sequence[Going] = ()
+    others: list[SchemaState] = field(default_factory=list)
+    erased: dict[str, int] = field(default_factory=dict)
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    references: dict[str, int] = field(default_factory=dict)
+    shared_sessions: int = 0
+
+    def say(self, doing: str) -> None:
+        """Tell what is being done, and how much has been."""
+        self.tell(f"{doing} ({number(sum(self.erased.values()), 'row', 'rows')} so far)")
+
+    async def run(self) -> None:
+        """Delete, strip and pass on; leaves the counts in this object.
+
+        What foreign keys do is counted before anything is deleted. Raises DatabaseError where they would delete
+        other people's rows, or where rows stand in the way.
+        """
+        await change_log.mark_writer(self.connection, "erase")
+        keys = await foreign_keys.read(self.connection)
+        sessions = [
+            SessionTables(self.connection, application, self.user_id, place)
+            for place, application in enumerate(
+                application for state in (self.state, *self.others) for application in applications(state, keys)
+            )
+        ]
+        self.say("sessions in which this person spoke")
+        for each in sessions:
+            await each.find()
+        going = list(self._going(sessions))
+        self.say("rows that reference what goes")
+        consequences = await foreign_keys.follow(self.connection, going, keys)
+        consequences.require_unblocked()
+        consequences.require_own()
+        for each in sessions:
+            await each.strip_old_runs()
+        await self._delete(going, consequences)
+        self.say("shared sessions, which are passed on")
+        for each in sessions:
+            await each.pass_on()
+            self.shared_sessions += each.shared
+            for name, count in each.counts.items():
+                self._add((each.state.schema, name), count)
+            await each.drop()
+
+    def _add(self, table: tuple[str, str], count: int) -> None:
+        inside = table[0] == self.state.schema
+        counts, name = (self.erased, table[1]) if inside else (self.elsewhere, label(table))
+        counts[name] = counts.get(name, 0) + count
+
+    async def _delete(self, going: Sequence[Going], consequences: Consequences) -> None:
+        """Delete the rows, those that reference others first, and see that no others went."""
+        rows, planned = {each.table: each for each in going}, consequences.planned
+        before = await foreign_keys.deleted(self.connection)
+        for table in consequences.order:
+            self.say(label(table))
+            statement = f"DELETE FROM {rows[table].sql} WHERE {rows[table].condition}"
+            done = count_of(await self.connection.execute(statement, *rows[table].arguments))
+            planned[table] = planned.get(table, 0) + max(done, consequences.direct.get(table, 0))
+        after = await foreign_keys.deleted(self.connection)
+        gone = {table: count - before.get(table, 0) for table, count in after.items()}
+        foreign_keys.require_planned(gone, planned)
+        for table, count in planned.items():
+            self._add(table, count)
+        self.references = consequences.references(self.state.schema)
+
+    def _going(self, sessions: Sequence[SessionTables]) -> Iterator[Going]:
+        """This person's rows: sessions and runs, what names such a session and no user, and own rows elsewhere."""
+        arguments, taken = [self.user_id], {(each.state.schema, name) for each in sessions for name in each.names}
+        for each in sessions:
+            yield from each.going()
+        for state in (self.state, *self.others):
+            mine = [each.mine for each in sessions if each.state.schema == state.schema]
+            named = " OR ".join(f"t.session_id::text IN {ids}" for ids in mine)
+            for name in user_data.of_sessions(state) if mine else ():
+                yield Going((state.schema, name), f"({named}) AND $1::text IS NOT NULL", arguments, "$1::text")
+        for own_table in user_data.own_tables(self.state):
+            if (self.state.schema, own_table.name) not in taken:
+                yield Going((self.state.schema, own_table.name), own_table.condition, arguments, "$1::text")
+        yield from (each for each in self.outside if each.table not in taken)
+
+
+# --- one person -------------------------------------------------------------------------------------------------------
+
+
+async def erase_user(
+    settings: Settings, user_id: str, *, whole_database: bool = False, dry_run: bool = False, on_step: Tell = unheard
+) -> Erased:
+    """Erase a person for good: no undo, no copy. With `dry_run` all is done, counted and rolled back.
+
+    A person who is not found at all leaves no trace, and similar ids are named. Raises UsageError for an empty id,
+    DatabaseError when anything is left when all is counted again: nothing is changed then.
+    """
+    if not user_id:
+        raise UsageError("whom? nothing was changed", hint="what belongs to nobody: junkie memories clear --no-owner")
+    async with connect(settings) as connection:
+        state = await schema.prepare(connection, settings.layout)
+        row_security.require_all_rows(state, *user_data.searched(state))
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            done = await _erase(connection, state, user_id, whole_database, dry_run, on_step)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        if dry_run or not done.found:
+            await transaction.rollback()
+            done = replace(done, erased_at=None)
+            if done.found:
+                return done
+            problems = () if dry_run else await _complete_file(settings, connection, state, user_id)
+            return replace(await _nothing_found(connection, state, done), problems=problems)
+        await transaction.commit()
+        on_step(f"{number(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
+        async with connection.transaction():
+            remaining = await _remaining(connection, state, user_id)
+        problems = await _after(settings, connection, state, user_id)
+    return replace(done, remaining=remaining, problems=problems)
+
+
+async def _nothing_found(connection: "asyncpg.Connection[Any]", state: SchemaState, done: Erased) -> Erased:
+    """With what is known of a person who is not there: erased before, or similar ids."""
+    if earlier := await last_erasure(connection, state, done.user_id):
+        return replace(done, earlier=earlier)
+    return replace(done, nearest=await user_ids.nearest(connection, state, done.user_id))
+
+
+async def finish_erasure(settings: Settings, done: Erased) -> Erased:
+    """Do again what follows the commit of an erasure, for an erasure that finds nothing to erase.
+
+    An earlier run may have ended in between. Nothing in the database is changed.
+    """
+    async with connect(settings) as connection:
+        state = await schema.inspect(connection, settings.layout)
+        problems = await _complete_file(settings, connection, state, done.user_id)
+    return replace(done, dry_run=False, problems=(*done.problems, *problems))
+
+
+async def _erase(
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    user_id: str,
+    whole_database: bool,
+    dry_run: bool,
+    on_step: Tell,
+) -> Erased:
+    on_step("waiting for what is being written for this person")
+    erased_at = await _mark_erased(connection, state, user_id)
+    on_step("looking for tables outside the schema")
+    outside = await outside_schema.find(connection, state.schema, user_id, delete=whole_database)
+    work = _Work(connection, state, user_id, on_step)
+    if whole_database:
+        work.outside = outside.rows
+        for name in sorted({each.table[0] for each in outside.rows}):
+            other = await schema.inspect(connection, state.layout.within(name))
+            row_security.require_all_rows(other, *user_data.searched(other))
+            work.others.append(other)
+    await work.run()
+    if not whole_database:
+        work.elsewhere |= await outside_schema.count(connection, outside.rows)
+    counts = {table: count for table, count in work.erased.items() if count}
+    if prompt_history.history_file(user_id).exists():
+        counts[PROMPT_HISTORY] = 1
+    if waiting := await spooled(connection, state, user_id):
+        counts[SPOOL] = len(waiting)
+    work.say("counting again")
+    remaining = await _remaining(connection, state, user_id)
+    if remaining:
+        raise DatabaseError(
+            f"{remaining} rows of this person are still there after erasing; nothing was changed",
+            hint="a trigger or a rule may write them back: look at the tables' triggers",
+            code="erase_incomplete",
+        )
+    if state.may("INSERT", ERASURES):
+        await _write_ledger(connection, state, user_id, erased_at, counts)
+    return Erased(
+        user_id,
+        counts,
+        work.shared_sessions,
+        remaining,
+        {table: count for table, count in work.elsewhere.items() if count},
+        whole_database,
+        (*await unsearchable.sentences(connection, state), *outside.unreadable),
+        (),
+        str(connection.get_settings().server_version),
+        await connection.fetchval("SELECT current_database()"),
+        erased_at,
+        dry_run,
+        references_cleared=work.references,
+    )
+
+
+async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> datetime:
+    """Lock the user alone and leave the tombstone first: imports and turns of ours wait for it, then see it."""
+    await connection.execute(change_log.LOCK_ALONE, stored_text.lock_name(state, user_id))
+    erased_at = await stored_text.database_time(connection)
+    if state.may("INSERT", TOMBSTONES):
+        await connection.execute(
+            f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) SELECT {user_hash('$1::text')}, $2"
+            f" FROM {state.qualified(OWN_VERSIONS)} v WHERE v.name = 'salt'"
+            " ON CONFLICT (user_hash) DO UPDATE SET erased_at = excluded.erased_at",
+            user_id,
+            erased_at,
+        )
+    return erased_at
+
+
+async def _write_ledger(
+    connection: "asyncpg.Connection[Any]",
+    state: SchemaState,
+    user_id: str,
+    erased_at: datetime,
+    counts: Mapping[str, int],
+) -> None:
+    await connection.execute(
+        f"INSERT INTO {state.qualified(ERASURES)} (erasure_id, user_hash, erased_at, counts)"
+        f" SELECT $1::text::uuid, {user_hash('$2::text')}, $3, $4::text::json FROM {state.qualified(OWN_VERSIONS)} v"
+        " WHERE v.name = 'salt'",
+        str(uuid4()),
+        user_id,
+        erased_at,
+        json.dumps(counts),
+    )
+
+
+async def _remaining(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> int:
+    """Rows and runs of this person in the schema, by the same definitions that erase them."""
+    parts = [
+        f"(SELECT count(*) FROM {state.qualified(table.name)} WHERE {table.condition})"
+        for table in user_data.own_tables(state)
+    ]
+    if state.has(SESSIONS):
+        parts.append(f"(SELECT count(*) FROM {state.qualified(SESSIONS)} s WHERE s.user_id = $1::text)")
+    if state.has(RUNS):
+        parts.append(f"(SELECT count(*) FROM {state.qualified(RUNS)} r WHERE r.user_id = $1::text)")
+    if state.has_runs_column:
+        elements = runs.elements(state, "s.runs")
+        parts.append(
+            f"(SELECT count(*) FROM {state.qualified(SESSIONS)} s, LATERAL {elements} WHERE {user_data.own_run(state)})"
+        )
+    return int(await connection.fetchval(f"SELECT {' + '.join(parts)}", user_id)) if parts else 0
+
+
+async def spooled(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[Path]:
+    """Files with this person's words that wait on this machine for this database; each holds one JSON object."""
+    known = await spool.identity(connection, state)
+    return spool.Spool(known).of_user(user_id) if known else []
+
+
+async def _after(
+    settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
+) -> tuple[str, ...]:
+    """What follows the commit: the file with typed lines, and the ledger beside the backups."""
+    problems = []
+    try:
+        with told(prompt_history.history_file(user_id)):
+            prompt_history.erase_history(user_id)
+    except JunkieError as error:
+        problems.append(f"the lines typed in chat are still there: {error.message}")
+    try:
+        for path in await spooled(connection, state, user_id):
+            with told(path):
+                path.unlink(missing_ok=True)
+    except JunkieError as error:
+        problems.append(f"words that wait in the spool are still there: {error.message}")
+    if not state.has(ERASURES):
+        problems.append("no tombstone was left: this database user cannot make the junkie tables")
+    return (*problems, *await _complete_file(settings, connection, state, user_id))
+
+
+async def _complete_file(
+    settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
+) -> tuple[str, ...]:
+    """Have the ledger next to the backups name every erasure that the schema knows; a problem when it cannot."""
+    try:
+        complete_ledger_file(settings.backup_dir, await read_ledger(connection, state))
+    except JunkieError as error:
+        return (
+            "the ledger next to the backups lacks an erasure, so that a restore may bring the person back:"
+            f" {error.message}; then run this again: junkie users erase {user_id}",
+        )
+    return ()
+
+
+# --- after a restore --------------------------------------------------------------------------------------------------
+
+
+async def apply_erasures(
+    connection: "asyncpg.Connection[Any]", layout: Layout, ledger: Iterable[Erasure], *, after: datetime | None = None
+) -> dict[str, Mapping[str, int]]:
+    """Erase again, in restored data, everybody whom `ledger` names (erased later than `after`, when given).
+
+    Runs in the caller's transaction, or one of its own. Each person gets a tombstone with this schema's salt. Returns
+    what was erased by user id and table; people who are not in the data are not in it.
+    """
+    wanted = [erasure for erasure in ledger if after is None or erasure.erased_at > after]
+    if not wanted:
+        return {}
+    async with schema.transaction(connection):
+        state = await schema.prepare(connection, layout)
+        done: dict[str, Mapping[str, int]] = {}
+        for user_id in await _named_in(connection, state, wanted):
+            await _mark_erased(connection, state, user_id)
+            work = _Work(connection, state, user_id)
+            await work.run()
+            done[user_id] = {table: count for table, count in work.erased.items() if count}
+        await _keep_ledger(connection, state, wanted)
+    return done
+
+
+async def _named_in(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> list[str]:
+    """The user ids in the data whose hash the ledger holds; each id is hashed once for each salt."""
+    sources = [f"SELECT user_id::text FROM {state.qualified(table.name)}" for table in user_data.own_tables(state)]
+    if state.has(SESSIONS):
+        sources += [
+            f"SELECT user_id FROM {state.qualified(SESSIONS)}",
+            f"SELECT r.user_id FROM {runs.table(state)} r",
+        ]
+    if not sources:
+        return []
+    rows = await connection.fetch(
+        f"SELECT DISTINCT i.user_id FROM ({' UNION '.join(sources)}) i(user_id)"
+        " CROSS JOIN (SELECT DISTINCT salt FROM unnest($1::text[]) salt) s"
+        " JOIN unnest($1::text[], $2::text[]) l(salt, hash) ON l.salt = s.salt"
+        " AND l.hash = encode(sha256(convert_to(s.salt || i.user_id, 'UTF8')), 'hex') WHERE i.user_id <> ''",
+        [erasure.salt for erasure in wanted],
+        [erasure.user_hash for erasure in wanted],
+    )
+    return [row["user_id"] for row in rows]
+
+
+async def _keep_ledger(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> None:
+    """The restored schema knows the later erasures too, where its salt is theirs."""
+    if not state.may("INSERT", ERASURES):
+        return
+    salt = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'salt'")
+    same = [erasure for erasure in wanted if erasure.salt == salt]
+    await connection.executemany(
+        f"INSERT INTO {state.qualified(ERASURES)} (erasure_id, user_hash, erased_at, counts)"
+        " VALUES ($1::text::uuid, $2, $3, '{}') ON CONFLICT DO NOTHING",
+        [(erasure.erasure_id, erasure.user_hash, erasure.erased_at) for erasure in same],
+    )
+    await connection.executemany(
+        f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) VALUES ($1, $2)"
+        " ON CONFLICT (user_hash) DO UPDATE SET erased_at = greatest(excluded.erased_at,"
+        f" {state.qualified(TOMBSTONES)}.erased_at)",
+        [(erasure.user_hash, erasure.erased_at) for erasure in same],
+    )

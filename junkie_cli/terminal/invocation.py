@@ -1,0 +1,207 @@
+"""What one run of the command line was told: global options, and the two things each command does with them.
+
+Commands call `invocation()` for settings, for the output format and to run a coroutine of the core.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from junkie_cli.terminal import completion
+from junkie_cli.terminal.style import is_terminal
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from junkie_cli.core.settings import Settings
+
+T = TypeVar("T")
+
+# Ended by these a command rolls back and cleans up; for Ctrl-C (SIGINT) asyncio's own handler does the same.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Invocation:
+    """Global options of this process; `json` is set by the command's own `--json`."""
+
+    def __init__(self) -> None:
+        self.env_file: Path | None = None
+        self.verbose = False
+        self.quiet = False
+        self.json = False
+        self.loaded: Settings | None = None
+        """The settings as last loaded; None before."""
+        self.error_document: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
+        """With `--json`: turns the error document into the one to print. Commands that print JSON Lines set it, so
+        that a failure is a line like the others; None from it prints nothing, for a failure that was told already."""
+
+    def settings(self, **overrides: str | None) -> "Settings":
+        """Load the settings; `overrides` are option values by variable name, None for options not given.
+
+        `--verbose` is the option of DEBUG_MODE.
+        """
+        from junkie_cli.core.settings import load_settings
+
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if self.verbose:
+            given.setdefault("DEBUG_MODE", "true")
+        self.loaded = load_settings(env_file=self.env_file, overrides=given)
+        return self.loaded
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked: terminals on both ends, and no `--json`."""
+        return is_terminal(sys.stdin) and is_terminal(sys.stderr) and not self.json
+
+    @property
+    def debug(self) -> bool:
+        """Whether details of what goes wrong inside are wanted: `--verbose` or DEBUG_MODE."""
+        if self.loaded is not None:
+            return self.verbose or self.loaded.debug_mode
+        return self.verbose or os.environ.get("DEBUG_MODE", "").strip().lower() == "true"
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the core to its end.
+
+        Ctrl-C, SIGTERM and SIGHUP cancel it, so that it leaves nothing half done; a second one ends the process
+        without waiting for that. Raises KeyboardInterrupt or Terminated then.
+        """
+        import asyncio
+
+        from junkie_cli.core.event_loop import Loop
+
+        ending = _Ending()
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            try:
+                return runner.run(_terminable(coroutine, ending))
+            except asyncio.CancelledError:
+                if ending.cancelled_by is not None:
+                    raise Terminated(ending.cancelled_by) from None
+                raise
+            except BaseException:
+                if ending.in_write is not None:  # whatever else failed because of it, while all was cleaned up
+                    raise ending.in_write from None
+                raise
+
+
+class Terminated(BaseException):
+    """The process was asked to end by a signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+def end_by_signals() -> None:
+    """From now on SIGTERM and SIGHUP raise Terminated, as Ctrl-C raises KeyboardInterrupt, so that all is cleaned up.
+
+    What the parent set to be ignored (nohup) stays ignored.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: object) -> None:
+    raise Terminated(number)
+
+
+class _Ending:
+    """How signals end a coroutine: the one that cancelled it, or what one raised inside a write."""
+
+    def __init__(self) -> None:
+        self.cancelled_by: int | None = None
+        self.in_write: BaseException | None = None
+
+    def stop_write(self, error: BaseException) -> None:
+        """Raise `error` when this thread waits inside a write, as it may for good."""
+        from junkie_cli.core.files import stop_write
+
+        try:
+            stop_write(error)
+        except BaseException:
+            self.in_write = error
+            raise
+
+
+async def _terminable(coroutine: Coroutine[Any, Any, T], ending: _Ending) -> T:
+    import asyncio
+
+    task = asyncio.current_task()
+    assert task is not None
+    with _cancelled_by_signals(asyncio.get_running_loop(), task, ending):
+        return await coroutine
+
+
+@contextmanager
+def _cancelled_by_signals(
+    loop: "asyncio.AbstractEventLoop", task: "asyncio.Task[Any]", ending: _Ending
+) -> Iterator[None]:
+    """SIGTERM and SIGHUP cancel `task`, unless they are ignored.
+
+    While a write waits for its reader the loop stands still and could not: these and Ctrl-C then end the write itself.
+    Handlers of the loop are no way to do that, for the system continues the write after them.
+    """
+    in_charge = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in _ENDING if in_charge}
+    before = {number: handler for number, handler in before.items() if handler in (signal.SIG_DFL, _end)}
+
+    def end(number: int, _: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
+        ending.stop_write(Terminated(number))
+        ending.cancelled_by = number
+        loop.call_soon_threadsafe(task.cancel)
+
+    handlers: dict[int, Any] = dict.fromkeys(before, end)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if in_charge and callable(interrupt):
+        before[signal.SIGINT], handlers[signal.SIGINT] = interrupt, _interrupting(interrupt, ending)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if number != signal.SIGINT or signal.getsignal(number) is handlers[number]:
+                signal.signal(number, handler)
+
+
+def _interrupting(handle: Callable[..., Any], ending: _Ending) -> Callable[[int, Any], None]:
+    """`handle`, the handler of Ctrl-C, which ends a write at once."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        ending.stop_write(KeyboardInterrupt())
+        handle(number, frame)
+
+    return interrupt
+
+
+_current = Invocation()
+
+
+def invocation() -> Invocation:
+    """The options of this process."""
+    return _current
+
+
+def _remember_json(value: bool) -> bool:
+    _current.json = _current.json or value
+    return value
+
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=_remember_json, help="Print one JSON document, for scripts.")
+]
+UserOption = Annotated[
+    str | None,
+    typer.Option("--user", "-u", metavar="USER", help="User id.", autocompletion=completion.user_ids),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
