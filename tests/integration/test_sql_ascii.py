@@ -108,3 +108,29 @@ async def test_long_texts_are_stored_as_they_are(settings: Settings, admin: Admi
     stored = await memories.get_memory(settings, done.memories[0].memory_id)
     assert stored.memory.memory == text
     assert list(stored.memory.topics) == [text]
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_escapes_that_the_encoding_does_not_have(
+    postgres_server: ScratchServer, admin: Administration, encoding: str
+) -> None:
+    """Agno 2.2 writes every character beyond ASCII as an escape, which such a server cannot translate."""
+    name = f"escapes_{encoding}".lower()
+    execute(postgres_server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    try:
+        execute(postgres_server, (FOLDER / "agno-2.2.sql").read_text("utf-8"), name)
+        settings = admin.settings(postgres_server.url.with_database(name))
+        [bob] = (await memories.list_memories(settings, MemoryFilter("bob"))).memories
+        assert bob.memory == "Bob lives in Kraków 🏰"
+        assert [m.memory_id for m in (await memories.search_memories(settings, "Bob lives")).memories] == [
+            bob.memory_id
+        ]
+        assert {"ada", "bob"} <= {user.user_id for user in (await users.list_users(settings)).users}
+        assert {"c1", "c2"} <= {session.session_id for session in (await sessions.list_sessions(settings)).sessions}
+        assert (await stats.collect_stats(settings)).memories
+        path = admin.folder / f"{name}.jsonl"
+        await users.export_user(settings, "bob", path)
+        assert "Krak" in path.read_text("utf-8")
+        assert (await users.erase_user(settings, "bob")).remaining == 0
+    finally:
+        execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")

@@ -313,21 +313,30 @@ def as_agno_stores(source: str, columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def plain_json(expression: str) -> str:
-    """SQL of type json: `expression` without escapes that operators fail on. \\u0000 goes, half a pair becomes U+FFFD.
+    """SQL of type json: `expression` without escapes that operators fail on.
 
+    \\u0000 goes, half a pair becomes U+FFFD, and what the server's encoding does not have becomes a question mark.
     Each pattern takes an even number of backslashes before its own, so that an escaped backslash stays one.
     """
     even = r"(?<!\\)((?:\\\\)*)"
     high, low = r"\\u[dD][89abAB][[:xdigit:]]{2}", r"\\u[dD][c-fC-F][[:xdigit:]]{2}"
-    mended = f"{expression}::text"
+    # A server with UTF8 translates every character; the others, what their encoding has for certain.
+    translated = "CASE getdatabaseencoding() WHEN 'LATIN1' THEN '00' ELSE '00[0-7]' END"
+    beyond = (
+        "CASE getdatabaseencoding() WHEN 'UTF8' THEN '($^)'"
+        rf" ELSE '{even}\\u(?!' || {translated} || ')[[:xdigit:]]{{4}}' END"
+    )
+    fixed = f"{expression}::text"
     for pattern, replacement in (
-        (rf"{even}\\u0000", r"\1"),
-        (rf"{even}{high}(?!{low})", r"\1\\ufffd"),
-        (rf"(?<!{high}){even}{low}", r"\1\\ufffd"),
+        (rf"'{even}\\u0000'", r"\1"),
+        (rf"'{even}{high}(?!{low})'", r"\1\\ufffd"),
+        (rf"'(?<!{high}){even}{low}'", r"\1\\ufffd"),
+        (beyond, r"\1?"),
     ):
-        mended = f"regexp_replace({mended}, '{pattern}', '{replacement}', 'g')"
-    suspect = rf"{expression}::text ~ '\\u(0000|[dD][89a-fA-F])'"
-    return f"(CASE WHEN {suspect} THEN {mended}::json ELSE {expression} END)"
+        fixed = f"regexp_replace({fixed}, {pattern}, '{replacement}', 'g')"
+    suspicious = r"CASE getdatabaseencoding() WHEN 'UTF8' THEN '\\u(0000|[dD][89a-fA-F])' ELSE '\\u' END"
+    suspect = f"{expression}::text ~ {suspicious}"
+    return f"(CASE WHEN {suspect} THEN {fixed}::json ELSE {expression} END)"
 
 
 def _covers(definition: str, columns: str) -> bool:
