@@ -134,7 +134,7 @@ async def test_statements_are_kept_where_no_pooler_stands_between(server: Scratc
 
 SCRIPT = """
 import asyncio, sys, asyncpg
-from junkie_cli.core.database import close_connection, engine_options, open_connection
+from junkie_cli.core.postgres.connect import close_connection, engine_options, open_connection
 from junkie_cli.core.database_url import DatabaseUrl
 
 url = DatabaseUrl.parse(sys.argv[2])

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import database, lock_watch, memories, reporting, sessions, stats, users
+from junkie_cli.core import lock_watch, memories, reporting, sessions, stats, users
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.postgres import connect
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings
 from tests.support.generations import Administration, Make, as_role, new_role
@@ -96,7 +97,7 @@ async def test_the_wait_ends(written_by: Make, admin: Administration, monkeypatc
     url = written_by("3.1")
     settings = admin.settings(url)
     await memories.add_memory(settings, "eve", "so that our tables are there")
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr(connect, "LOCK_TIMEOUT", 0.2)
     async with held(url, ROW):
         with pytest.raises(DatabaseError) as caught:
             await memories.clear_memories(settings, "ada")

@@ -17,7 +17,7 @@ SECRET = "the safe opens with 4711"
 PROGRAM = """
 import asyncio, sys
 from junkie_cli.core.settings import load_settings
-from junkie_cli.core.agent import guard
+from junkie_cli.core.agent import agno_environment
 from junkie_cli.core.agent.models import build_models
 from agno.agent import Agent
 from agno.memory import MemoryManager
@@ -25,9 +25,9 @@ from agno.models.message import Message
 from agno.team import Team
 
 async def main():
-    guard.quiet_loop()
+    agno_environment.quiet_loop()
     if "-v" in sys.argv:
-        guard.protect(verbose=True)
+        agno_environment.protect(verbose=True)
     models = build_models(load_settings())
     member = Agent(name="helper", model=models.compound() or models.main)
     await member.arun(sys.argv[1], user_id="ada", session_id="one")
@@ -119,8 +119,9 @@ def test_choosing_a_provider_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("verbose", [False, True])
 def test_warnings_are_in_the_log_that_is_asked_for(verbose: bool) -> None:
     program = (
-        "import warnings; from junkie_cli.core.agent import guard;"
-        f"warnings.showwarning = lambda *_, **__: None; guard.protect(verbose={verbose}); warnings.warn('personal')"
+        "import warnings; from junkie_cli.core.agent import agno_environment;"
+        f"warnings.showwarning = lambda *_, **__: None; agno_environment.protect(verbose={verbose});"
+        "warnings.warn('personal')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert ("py.warnings: WARNING" in done.stderr) is verbose

@@ -8,6 +8,7 @@ wrong; so they are read here, for one address, and handed over. Loads nothing he
 import os
 import re
 import ssl
+from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,8 @@ def _check(proxy: Proxy, url: str) -> None:
         usable = False
     if not usable:
         raise _wrong_proxy(proxy, url, "is not the address of a proxy")
-    if parts.scheme.startswith("socks"):
-        try:
-            import socksio  # type: ignore[import-not-found]  # noqa: F401
-        except ImportError:
-            raise _wrong_proxy(proxy, url, "is a SOCKS proxy, which needs the package socksio") from None
+    if parts.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise _wrong_proxy(proxy, url, "is a SOCKS proxy, which needs the package socksio")
 
 
 def _wrong_proxy(proxy: Proxy, url: str, what: str) -> NetworkSettingError:

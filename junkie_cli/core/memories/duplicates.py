@@ -79,7 +79,7 @@ async def _compare(
         " SELECT w.memory_id, EXISTS (SELECT 1 FROM written e WHERE e.place < w.place AND e.key = w.key)"
         f" OR w.key IN (SELECT {normalized_sql(stored, encoding=encoding)} FROM {mine}"
         f" AND m.memory_id <> ALL ($4::text[])){before} AS twin,"
-        f" NOT EXISTS (SELECT 1 FROM {mine} AND m.memory_id = w.memory_id) AS gone"
+        f" NOT EXISTS (SELECT 1 FROM {state.qualified(MEMORIES)} m WHERE m.memory_id = w.memory_id) AS gone"
         " FROM written w",
         user_id,
         [change.memory_id for change in written],
