@@ -8,6 +8,7 @@ import pytest
 
 from junkie_cli.core import memories, sessions, stats, users
 from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.settings import Settings
 from tests.support.generations import FOLDER, Administration
@@ -80,6 +81,18 @@ async def test_everything_else_works(settings: Settings, admin: Administration) 
     assert (await memories.clear_memories(settings, "ada")).remaining == 0
     await memories.undo(settings)
     assert (await users.erase_user(settings, "ada")).remaining == 0
+
+
+async def test_a_person_whose_id_is_not_utf_8_is_erased_and_stays_so(settings: Settings) -> None:
+    odd = next(user.user_id for user in (await users.list_users(settings)).users if (user.user_id or "")[:3] == "ren")
+    assert odd is not None
+    assert (await users.erase_user(settings, odd, dry_run=True)).erased == {"agent_sessions": 1, "user_memories": 1}
+    assert (await users.erase_user(settings, odd)).remaining == 0
+    again = await users.erase_user(settings, odd)
+    assert (again.found, again.earlier is not None) == (0, True)
+    assert odd not in [user.user_id for user in (await users.list_users(settings)).users]
+    with pytest.raises(JunkieError, match="no id has"):
+        await memories.add_memory(settings, odd, "tea")
 
 
 def test_the_commands_say_so(settings: Settings, junkie: Junkie, tmp_path: Path) -> None:

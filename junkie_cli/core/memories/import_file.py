@@ -18,7 +18,7 @@ from junkie_cli.core.foreign_values import scaled
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.export import UNQUOTED
 from junkie_cli.core.memories.import_lines import NAMED_LINES, TIMES, Lines, named_line
-from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed
+from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed, sha256_of
 from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import row_security, tables
 from junkie_cli.core.schema.tables import (
@@ -164,7 +164,7 @@ async def _refuse_erased(connection: "asyncpg.Connection[Any]", state: SchemaSta
     row = await connection.fetchrow(
         "SELECT count(*) AS users, min(line) AS line FROM (SELECT row ->> 'user_id' AS user_id, min(line) AS line"
         f" FROM pg_temp.junkie_import GROUP BY 1) u JOIN {state.qualified(TOMBSTONES)} t ON t.user_hash ="
-        f" (SELECT encode(sha256(convert_to(value || u.user_id, 'UTF8')), 'hex') FROM {state.qualified(OWN_VERSIONS)}"
+        f" (SELECT {sha256_of('value || u.user_id')} FROM {state.qualified(OWN_VERSIONS)}"
         " WHERE name = 'salt')"
     )
     if row["users"]:

@@ -89,3 +89,9 @@ def require_all_changed(done: int, wanted: int) -> None:
     """Raise DatabaseError where fewer rows were changed than were wanted."""
     if done < wanted:
         raise kept_from_changing(wanted - done)
+
+
+def sha256_of(text: str) -> str:
+    """SQL: the sha256, in hex, of the SQL `text` as UTF-8; of its bytes as they are in a database without encoding."""
+    encoding = "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END"
+    return f"encode(sha256(convert_to({text}, {encoding})), 'hex')"

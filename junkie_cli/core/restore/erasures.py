@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore.staging import Names
 from junkie_cli.core.schema import stored_text
+from junkie_cli.core.schema.ledger import user_hash
 from junkie_cli.core.schema.tables import OWN_VERSIONS, TOMBSTONES, SchemaState, inspect
 from junkie_cli.core.users import Erasure, apply_erasures, complete_ledger_file, read_ledger, read_ledger_file
 
@@ -46,7 +47,7 @@ async def refuse_erased(
 ) -> None:
     """Raise BackupError when this person was erased, by the schema's tombstones or by a ledger beside the backups."""
     listed = any(
-        hashlib.sha256((erasure.salt + user_id).encode()).hexdigest() == erasure.user_hash
+        hashlib.sha256((erasure.salt + user_id).encode("utf-8", "surrogateescape")).hexdigest() == erasure.user_hash
         for erasure in _from_files(backup, settings)
     )
     if listed or await stored_text.erased_at(connection, state, user_id):
@@ -62,6 +63,6 @@ async def take_back(connection: "asyncpg.Connection[Any]", state: SchemaState, u
     if state.may("DELETE", TOMBSTONES) and state.may("SELECT", OWN_VERSIONS):
         await connection.execute(
             f"DELETE FROM {state.qualified(TOMBSTONES)} t USING {state.qualified(OWN_VERSIONS)} v WHERE v.name = 'salt'"
-            " AND t.user_hash = encode(sha256(convert_to(v.value || $1, 'UTF8')), 'hex')",
+            f" AND t.user_hash = {user_hash('$1')}",
             user_id,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.files import append_line, told
+from junkie_cli.core.postgres.sql import sha256_of
 from junkie_cli.core.regular_files import read_regular
 from junkie_cli.core.schema.tables import ERASURES, OWN_VERSIONS, SchemaState, transaction
 from junkie_cli.core.value_class import frozen
@@ -44,7 +45,7 @@ class Earlier:
 
 def user_hash(user_id: str) -> str:
     """SQL: the hash of the user id that the SQL `user_id` gives, with the salt in `v.value`."""
-    return f"encode(sha256(convert_to(v.value || {user_id}, 'UTF8')), 'hex')"
+    return sha256_of(f"v.value || {user_id}")
 
 
 async def last_erasure(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> Earlier | None:

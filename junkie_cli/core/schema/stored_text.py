@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.postgres.sql import sha256_of
 from junkie_cli.core.schema.tables import OWN_VERSIONS, TOMBSTONES, SchemaState, transaction
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def tombstone_statement(state: SchemaState) -> str:
     """SQL that takes a user id as $1 and gives the time of that user's erasure, or no row."""
     return (
         f"SELECT t.erased_at FROM {state.qualified(TOMBSTONES)} t JOIN {state.qualified(OWN_VERSIONS)} v"
-        " ON v.name = 'salt' WHERE t.user_hash = encode(sha256(convert_to(v.value || $1, 'UTF8')), 'hex')"
+        f" ON v.name = 'salt' WHERE t.user_hash = {sha256_of('v.value || $1')}"
     )
 
 

@@ -17,7 +17,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.memories import change_log
-from junkie_cli.core.postgres.sql import count_of
+from junkie_cli.core.postgres.sql import count_of, sha256_of
 from junkie_cli.core.progress import Tell, number, unheard
 from junkie_cli.core.schema import foreign_keys, row_security, runs, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
@@ -404,7 +404,7 @@ async def _named_in(connection: "asyncpg.Connection[Any]", state: SchemaState, w
         f"SELECT DISTINCT i.user_id FROM ({' UNION '.join(sources)}) i(user_id)"
         " CROSS JOIN (SELECT DISTINCT salt FROM unnest($1::text[]) salt) s"
         " JOIN unnest($1::text[], $2::text[]) l(salt, hash) ON l.salt = s.salt"
-        " AND l.hash = encode(sha256(convert_to(s.salt || i.user_id, 'UTF8')), 'hex') WHERE i.user_id <> ''",
+        f" AND l.hash = {sha256_of('s.salt || i.user_id')} WHERE i.user_id <> ''",
         [erasure.salt for erasure in wanted],
         [erasure.user_hash for erasure in wanted],
     )
