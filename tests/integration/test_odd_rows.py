@@ -11,7 +11,7 @@ import pytest
 from junkie_cli.core import completion_values, memories, sessions, stats, users
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
-from junkie_cli.core.errors import NotFoundError
+from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.foreign_values import in_seconds, moment, seconds, seconds_of
 from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, inspect
 from junkie_cli.core.settings import Settings
@@ -238,7 +238,8 @@ async def test_a_collation_that_is_not_deterministic(admin: Administration, gene
 
 
 async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
-    """Users whose ids are equal to the database alone are listed, counted and exported, and the doctor reports it."""
+    """Users whose ids are equal to the database alone are listed and counted, the doctor reports it, and nothing
+    final is done to one of them before the database's owner has decided who they are."""
     await admin.do(
         url,
         "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
@@ -254,8 +255,17 @@ async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
     await sessions.list_sessions(settings, "ada")
     await stats.collect_stats(settings)
     await stats.collect_stats(settings, user_id="ada")
-    await users.export_user(settings, "ada", admin.folder / "ada.jsonl")
-    await users.erase_user(settings, "ada", dry_run=True)
+    for spelling in ("ada", "Ada", "ADA"):
+        with pytest.raises(DatabaseError, match=r"are one user id in .*user_memories.*nothing was exported"):
+            await users.export_user(settings, spelling, admin.folder / "ada.jsonl")
+        for change in (users.erase_user, memories.clear_memories):
+            with pytest.raises(
+                DatabaseError, match=r"are one user id in .*user_memories.*nothing was changed"
+            ) as caught:
+                await change(settings, spelling)
+            assert caught.value.code == "user_spellings"
+    assert await admin.value(url, "SELECT count(*) FROM ai.user_memories") == total
+    await users.erase_user(settings, "bob", dry_run=True)
     doctor = Doctor(admin.folder).use(url)
     result = await doctor._examine(doctor.context(), ("memory.owners",), False, 60)
     assert "several spellings of a user id are one in" in result["memory.owners"].detail

@@ -77,13 +77,13 @@ async def _owners(context: Context) -> Finding:
         )
         utf8 = connection.get_settings().server_encoding == "UTF8"
         alike = await connection.fetch(_alike(state, utf8=utf8))
-        loose = await connection.fetch(_LOOSE, state.schema, [state.name(role) for role in (MEMORIES, SESSIONS, RUNS)])
         unusual = await connection.fetch(
             f"SELECT DISTINCT u.user_id FROM ({_ids(state)}) u"
             " WHERE u.user_id ~ '^[[:space:]]|[[:space:]]$|[[:cntrl:]]'"
             f" OR length(u.user_id) > {user_ids.LONGEST_ID} ORDER BY 1 LIMIT 20"
         )
     assert row is not None
+    loose = sorted(name for name in map(state.name, (MEMORIES, SESSIONS, RUNS)) if _is_loose(state, name))
     findings = []
     if row["nobody"]:
         findings.append(
@@ -101,7 +101,7 @@ async def _owners(context: Context) -> Finding:
             )
         )
     if loose:
-        findings.append(_loose(state, [found["name"] for found in loose]))
+        findings.append(_loose(state, loose))
     if unusual:
         findings.append(_unusual([found["user_id"] for found in unusual]))
     if alike:
@@ -171,13 +171,8 @@ def _ids(state: SchemaState) -> str:
     return " UNION ".join(parts) or "SELECT NULL::text AS user_id WHERE false"
 
 
-# Columns in which the database takes two spellings for one id.
-_LOOSE = """
-SELECT c.relname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id'
-  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
-WHERE n.nspname = $1 AND c.relname = ANY($2::text[]) AND (t.typname = 'citext' OR NOT o.collisdeterministic) ORDER BY 1
-"""
+def _is_loose(state: SchemaState, name: str) -> bool:
+    return name in state.tables and state.tables[name].loose_owner
 
 
 def _loose(state: SchemaState, tables: list[str]) -> Finding:

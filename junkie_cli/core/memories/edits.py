@@ -263,6 +263,7 @@ async def clear_memories(
         if not state.has(MEMORIES):
             _require_count(0, expect)
             return Cleared(user_id, 0, 0, 0, None)
+        await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was changed")
         keeps = undo and change_log.records_history(state, settings.history_days)
         batch = str(uuid4()) if keeps else None
         where = Where().owned_by("m.user_id", user_id)

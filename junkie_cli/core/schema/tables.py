@@ -74,6 +74,7 @@ class Table:
     which rows the current user gets: whatever is counted or read there may be incomplete. `is_view` is True for a view
     or a foreign table that stands where a table of agno's is expected: it is read, and never written to.
     PostgreSQL fills `generated` columns and `identities` (GENERATED ALWAYS) itself and takes no value for them.
+    `loose_owner`: to the database several spellings of `user_id` are equal (citext, a nondeterministic collation).
     """
 
     columns: Mapping[str, str]
@@ -83,6 +84,7 @@ class Table:
     is_view: bool = False
     generated: frozenset[str] = frozenset()
     identities: frozenset[str] = frozenset()
+    loose_owner: bool = False
 
     @property
     def writable(self) -> dict[str, str]:
@@ -361,6 +363,11 @@ SELECT n.oid IS NOT NULL AS exists,
       'filled', (SELECT json_object_agg(a.attname, a.attgenerated <> '') FROM pg_catalog.pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
            AND (a.attgenerated <> '' OR a.attidentity = 'a')),
+      'loose_owner', EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+         LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+         LEFT JOIN pg_catalog.pg_collation o ON o.oid = a.attcollation
+         WHERE a.attrelid = c.oid AND a.attname = 'user_id'
+           AND ('citext' IN (t.typname, b.typname) OR NOT o.collisdeterministic)),
       'privileges', (SELECT json_agg(p) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
                       WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, p))))
      FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))::text
@@ -398,6 +405,7 @@ def _table(row: Mapping[str, Any]) -> Table:
         row["is_view"],
         frozenset(name for name, generated in filled.items() if generated),
         frozenset(name for name, generated in filled.items() if not generated),
+        row["loose_owner"],
     )
 
 

@@ -3,9 +3,10 @@
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.errors import UsageError
+from junkie_cli.core.errors import DatabaseError, UsageError
+from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema.stored_text import storable
-from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, transaction
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, literal, quoted, transaction
 from junkie_cli.core.table_layout import TableRef
 
 if TYPE_CHECKING:
@@ -52,6 +53,37 @@ def distinct_ids(state: SchemaState, table: TableRef, bound: str, limit: str) ->
         f" WHERE user_id > coalesce({bound}, '')) UNION ALL SELECT (SELECT min(user_id)::text FROM {source}"
         f" WHERE user_id > ids.user_id), n + 1 FROM ids WHERE ids.user_id IS NOT NULL AND n < {limit})"
         " SELECT user_id FROM ids WHERE user_id IS NOT NULL)"
+    )
+
+
+async def require_one_spelling(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, *, undone: str
+) -> None:
+    """Raise DatabaseError `user_spellings` where rows have another spelling of this id that is equal to the database.
+
+    Nobody but the database's owner knows whether those are one person, and each statement compares in its own way.
+    """
+    loose = {name: table for name, table in state.tables.items() if table.loose_owner and "SELECT" in table.privileges}
+    if not user_id or not loose:
+        return
+    names = {name: f"{quoted(state.schema)}.{quoted(name)}" for name in loose}
+    parts = [
+        f'SELECT DISTINCT {literal(name)} AS name, user_id::text COLLATE "C" AS user_id FROM {names[name]}'
+        f" WHERE user_id = $1::text::{table.columns['user_id']}"
+        for name, table in loose.items()
+    ]
+    async with transaction(connection):
+        rows = await connection.fetch(" UNION ".join(parts), user_id)
+    others = sorted({row["user_id"] for row in rows} - {user_id})
+    if not others:
+        return
+    found = sorted({row["name"] for row in rows if row["user_id"] != user_id})
+    raise DatabaseError(
+        f"to the database {', '.join(map(quoted_id, others))} and {quoted_id(user_id)} are one user id in"
+        f" {', '.join(found)} (citext, or a collation that is not deterministic); {undone}",
+        hint="one person: give all their rows one spelling, and name that. Several: "
+        + "; ".join(f'ALTER TABLE {names[name]} ALTER COLUMN user_id TYPE varchar COLLATE "default"' for name in found),
+        code="user_spellings",
     )
 
 

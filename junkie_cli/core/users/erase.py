@@ -178,6 +178,7 @@ async def erase_user(
     async with connect(settings) as connection:
         state = await schema.prepare(connection, settings.layout)
         row_security.require_all_rows(state, *user_data.searched(state))
+        await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was changed")
         transaction = connection.transaction()
         await transaction.start()
         try:
@@ -236,6 +237,7 @@ async def _erase(
         for name in sorted({each.table[0] for each in outside.rows}):
             other = await schema.inspect(connection, state.layout.within(name))
             row_security.require_all_rows(other, *user_data.searched(other))
+            await user_ids.require_one_spelling(connection, other, user_id, undone="nothing was changed")
             work.others.append(other)
     await work.run()
     if not whole_database:

@@ -14,7 +14,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import awaited_file, told
 from junkie_cli.core.progress import Tell, unheard
-from junkie_cli.core.schema import foreign_keys, row_security, runs, tables
+from junkie_cli.core.schema import foreign_keys, row_security, runs, tables, user_ids
 from junkie_cli.core.schema.foreign_keys import ForeignKey
 from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
@@ -58,6 +58,7 @@ async def export_user(
         ):
             state = await tables.inspect(connection, settings.layout)
             row_security.require_all_rows(state, *user_data.searched(state), undone="nothing was exported")
+            await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was exported")
             for table, query in _queries(state, await foreign_keys.read(connection)):
                 on_step(f"exporting {table}")
                 await _write(connection, file, table, query, user_id, counts, on_progress)

@@ -26,7 +26,7 @@ def own_tables(state: SchemaState) -> list[OwnTable]:
         state.require_columns(role)
     known = {state.name(SESSIONS), state.name(RUNS)}
     return [
-        OwnTable(name, is_user("user_id", table.columns["user_id"]))
+        OwnTable(name, is_user("user_id", table.columns["user_id"], loose=table.loose_owner))
         for name, table in sorted(state.tables.items())
         if "user_id" in table.columns and not table.is_view and name not in known
     ]
@@ -52,8 +52,10 @@ def old_runs(state: SchemaState) -> str:
     return f"{state.name(SESSIONS)}.runs"
 
 
-def is_user(column: str, kind: str) -> str:
-    """SQL: `column` of type `kind` holds the user id $1."""
+def is_user(column: str, kind: str, *, loose: bool = False) -> str:
+    """SQL: `column` of type `kind` holds the user id $1, in this spelling where the column is `loose`."""
+    if loose:
+        return f'{column}::text COLLATE "C" = $1::text'
     return f"{column} = $1::text" if kind in _TEXTS else f"{column}::text = $1::text"
 
 
