@@ -212,7 +212,7 @@ def on_small_disk(folder: Path, commands: str) -> list[str]:
     """Words of a shell that sees `folder` as a disk of two megabytes. In a mount namespace: nothing to clean up."""
     need(_can_unshare(), "a kernel that lets this user mount in a namespace of its own")
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    mount = f"mount -t tmpfs -o size=2m tmpfs {shlex.quote(str(folder))}"
+    mount = f"mount -t tmpfs -o size=2m,mode=755 tmpfs {shlex.quote(str(folder))}"
     return ["unshare", "--mount", *as_root, "sh", "-c", f"{mount} && {commands}"]
 
 

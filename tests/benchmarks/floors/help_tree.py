@@ -1,12 +1,12 @@
 """The floor of help: the same commands with the same options and empty bodies, in plain typer.
 
-Made from the source of `junkie_cli/commands`: `write(folder)` leaves the package `tree` and the script `main.py`.
+Made from the source of `junkie_cli/cli/commands`: `write(folder)` leaves the package `tree` and the script `main.py`.
 """
 
 import ast
 from pathlib import Path
 
-COMMANDS = Path(__file__).parents[3] / "junkie_cli" / "commands"
+COMMANDS = Path(__file__).parents[3] / "junkie_cli" / "cli" / "commands"
 
 _HEAD = """\
 import sys
