@@ -32,7 +32,8 @@ def unused_port() -> Iterator[int]:
 
 # Variable, value, the code of the failure (None: it does not matter to an http:// server), a part of the sentence.
 WRONG = {
-    "socks": ("ALL_PROXY", "socks5://127.0.0.1:9", "provider_proxy", "ALL_PROXY"),
+    "socks": ("ALL_PROXY", "socks5://127.0.0.1:9", "provider_proxy", "127.0.0.1:9 of ALL_PROXY"),
+    "socks4": ("ALL_PROXY", "socks4://127.0.0.1:9", "provider_proxy", "ALL_PROXY is not the address"),
     "another scheme": ("ALL_PROXY", "ftp://127.0.0.1:9", "provider_proxy", "ALL_PROXY is not the address"),
     "a port of letters": ("HTTP_PROXY", "http://127.0.0.1:abc", "provider_proxy", "HTTP_PROXY is not the address"),
     "a port too high": ("http_proxy", "http://127.0.0.1:99999", "provider_proxy", "http_proxy is not the address"),
@@ -92,6 +93,14 @@ async def test_no_proxy_is_used_for_what_no_proxy_covers(
         ("10.0.0.0/8", "http://10.1.2.3/v1", True),
         ("10.0.0.0/8", "http://11.1.2.3/v1", False),
         (",", "http://example.com/v1", False),
+        ("localhost example.com", "http://example.com/v1", True),
+        ("localhost, example.com ,", "http://example.com/v1", True),
+        ("example.com.", "http://example.com/v1", True),
+        ("example.com", "http://example.com./v1", True),
+        ("fd00::/8", "http://[fd12::1]/v1", True),
+        ("[fd00::/8]", "http://[fd12::1]/v1", True),
+        ("*", "http://[fd12::1]/v1", True),
+        ("127.0.0.1/33", "http://127.0.0.1/v1", False),
     ],
 )
 def test_what_no_proxy_covers(monkeypatch: pytest.MonkeyPatch, entry: str, url: str, covered: bool) -> None:

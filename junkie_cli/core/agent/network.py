@@ -1,4 +1,4 @@
-"""How a model server is reached: directly or by a proxy, and whose certificates are believed.
+"""How a model server is reached: directly or by a proxy (HTTP, HTTPS, SOCKS5), and whose certificates are believed.
 
 The usual variables decide (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). The HTTP client
 reads all of them when it is made, also those that do not concern the server, and fails without naming the one that is
@@ -8,11 +8,10 @@ wrong; so they are read here, for one address, and handed over. Loads nothing he
 import os
 import re
 import ssl
-from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from junkie_cli.core.sanitize import one_line
 from junkie_cli.core.value_class import field, frozen
@@ -38,8 +37,13 @@ class Proxy:
 
     @property
     def label(self) -> str:
-        """Host and port."""
-        return self.address.partition("://")[2].partition("/")[0].rpartition("@")[2] or "without a host"
+        """Host and port. What stands before the last @ is left out, also where a password holds a slash."""
+        return self.address.partition("://")[2].rpartition("@")[2].partition("/")[0] or "without a host"
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS5 instead of HTTP."""
+        return self.address.startswith("socks")
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -53,7 +57,7 @@ def proxy_for(url: str) -> Proxy | None:
     for scheme in (parts.scheme, "all"):
         address = found.get(scheme)
         if address:
-            return Proxy(address if "://" in address else f"http://{address}", _variable(scheme))
+            return Proxy(_with_scheme(address), _variable(scheme))
     return None
 
 
@@ -63,7 +67,11 @@ def client_arguments(url: str) -> dict[str, Any]:
     if proxy is not None:
         _check(proxy, url)
     tls = _certificates() if url.startswith("https:") or (proxy and proxy.address.startswith("https:")) else False
-    return {"trust_env": False, "verify": tls, "proxy": _as_argument(proxy, tls) if proxy else None}
+    if proxy is not None and proxy.is_socks:
+        from junkie_cli.core.agent.socks_transport import SocksTransport
+
+        return {"trust_env": False, "transport": SocksTransport(proxy=_argument(proxy), verify=tls)}
+    return {"trust_env": False, "verify": tls, "proxy": _argument(proxy, tls) if proxy else None}
 
 
 def certificate_variables() -> list[str]:
@@ -79,13 +87,23 @@ def _port(url: str) -> int:
         return 0
 
 
+def _with_scheme(address: str) -> str:
+    """The address of a proxy as the client takes it: curl and desktops also write HOST:PORT and socks://."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return f"http://{address}"
+    scheme = scheme.lower()
+    return f"{'socks5' if scheme == 'socks' else scheme}://{rest}"
+
+
 def _variable(scheme: str) -> str:
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY")
     return next((name for name in names if os.environ.get(name)), "the proxy of the system")
 
 
 def _is_excluded(host: str, port: int, entries: str) -> bool:
-    return any(_covers(entry.strip().lower(), host.lower(), port) for entry in entries.split(",") if entry.strip())
+    host = host.lower().rstrip(".")
+    return any(_covers(entry, host, port) for entry in re.split(r"[,\s]+", entries.lower()) if entry)
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
@@ -102,7 +120,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
     try:
         return ip_address(host) in ip_network(entry, strict=False)
     except ValueError:
-        name = entry.removeprefix("*").removeprefix(".")
+        name = entry.removeprefix("*").removeprefix(".").rstrip(".")
         return bool(name) and (host == name or host.endswith(f".{name}"))
 
 
@@ -115,8 +133,6 @@ def _check(proxy: Proxy, url: str) -> None:
         usable = False
     if not usable:
         raise _wrong_proxy(proxy, url, "is not the address of a proxy")
-    if parts.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise _wrong_proxy(proxy, url, "is a SOCKS proxy, which needs the package socksio")
 
 
 def _wrong_proxy(proxy: Proxy, url: str, what: str) -> NetworkSettingError:
@@ -128,12 +144,17 @@ def _wrong_proxy(proxy: Proxy, url: str, what: str) -> NetworkSettingError:
     )
 
 
-def _as_argument(proxy: Proxy, tls: ssl.SSLContext | bool) -> Any:
+def _argument(proxy: Proxy, tls: ssl.SSLContext | bool = False) -> Any:
+    """The proxy as the client takes it, with its user name and password apart: they may hold an @."""
     import httpx2
 
-    if proxy.address.startswith("https:") and isinstance(tls, ssl.SSLContext):
-        return httpx2.Proxy(proxy.address, ssl_context=tls)
-    return httpx2.Proxy(proxy.address)
+    parts = urlsplit(proxy.address)
+    auth = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return httpx2.Proxy(
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        auth=auth if any(auth) else None,
+        ssl_context=tls if parts.scheme == "https" and isinstance(tls, ssl.SSLContext) else None,
+    )
 
 
 def _certificates() -> ssl.SSLContext:
