@@ -14,7 +14,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist worksteal
 # One file a layer, from the database to the conversation: what breaks first when something is wrong.
-SHORT := database schema journal memories storage chat_core_remembers
+SHORT := test_database.py schema/test_tables.py memories/test_change_log.py memories/test_list_and_edit.py \
+	turns/test_postgres_store.py chat/test_prompts.py
 # Set on some machines: each worker would compile everything anew, and each program that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 # Folders of tests with a target of their own.
@@ -44,7 +45,7 @@ newcomer: $(VENV)/.dev ## Install with pip, pipx and uv, and run every command o
 	$(PYTEST) $(PARALLEL) tests/newcomer
 
 check: $(VENV)/.dev lint ## Lint, types, layers, unit and short integration tests: under two minutes
-	$(PYTEST) $(PARALLEL) tests/unit $(SHORT:%=tests/integration/test_%.py)
+	$(PYTEST) $(PARALLEL) tests/unit $(SHORT:%=tests/integration/%)
 
 faults: $(VENV)/.dev ## Kill backups and restores (KILLS=30 times), cut connections, fill the disk; a short soak
 	FAULT_ROUNDS=$(KILLS) $(PYTEST) $(PARALLEL) tests/faults

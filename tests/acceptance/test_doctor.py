@@ -23,7 +23,7 @@ from tests.support.needs import need_root
 from tests.support.person import person
 from tests.support.proxy import Proxy
 from tests.support.schemas import validate
-from tests.unit.test_doctor_runner import IDS
+from tests.unit.doctor.test_runner import IDS
 
 LONG = ("--timeout", "100")
 DEEP = {"model.latency", "memory.roundtrip"}

@@ -12,7 +12,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from tests.support.backups import sql
 from tests.support.doctor import Doctor, is_told
-from tests.support.generations import Make, as_role
+from tests.support.generations import FOLDER, Make, as_role
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Reply, Request, Text, calls
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
@@ -187,7 +187,7 @@ async def test_one_that_lives_is_left_alone(doctor: Doctor, ready: DatabaseUrl) 
 @pytest.fixture
 def pooled(doctor: Doctor) -> Iterator[DatabaseUrl]:
     """A database of agno 3 behind a pooler in transaction mode."""
-    dump = (Path(__file__).parents[1] / "data/agno-3.1.sql").read_text("utf-8")
+    dump = (FOLDER / "agno-3.1.sql").read_text("utf-8")
     with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
         execute(server, "CREATE ROLE pooled LOGIN SUPERUSER PASSWORD 'word'")
         execute(server, dump)

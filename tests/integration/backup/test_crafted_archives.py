@@ -1,7 +1,7 @@
 """Archives that were altered so that psql would meet commands of its own in them: none is carried out.
 
 The manifest beside them is made to match: whoever can alter the file can write that too. What such a file holds of SQL
-is another matter: that runs as a role without rights (test_hostile_dumps).
+is another matter: that runs as a role without rights (test_hostile_dumps.py).
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The first `junkie chat` of a newcomer who takes a side step; the three straight ways are in test_chat_loop."""
+"""The first `junkie chat` of a newcomer who takes a side step; the three straight ways are in test_loop.py."""
 
 import stat
 from collections.abc import Iterator

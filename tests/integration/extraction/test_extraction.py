@@ -34,7 +34,7 @@ from tests.support.model_server import (
     calls,
     nothing,
 )
-from tests.unit.test_extraction_reply import IN_TEXT, NEITHER, UNUSABLE
+from tests.unit.extraction.test_reply import IN_TEXT, NEITHER, UNUSABLE
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What a URL says, and that no form of it says anything else. That all forms connect: tests/integration/test_url_*."""
+"""What a URL says, and that no form of it says anything else (the integration tests connect with all forms)."""
 
 import os
 import pickle

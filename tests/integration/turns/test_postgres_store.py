@@ -5,7 +5,6 @@ import inspect
 import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -24,11 +23,10 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.table_layout import Layout
 from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
+from tests.support.generations import FOLDER
 from tests.support.model_server import ModelServer, Text, calls
 from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
-
-DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ async def load(database: DatabaseUrl, generation: str) -> None:
     """Fill the database as a bot of that agno left it."""
     connection = await asyncpg.connect(**database.asyncpg_arguments())
     try:
-        await connection.execute((DATA / f"agno-{generation}.sql").read_text())
+        await connection.execute((FOLDER / f"agno-{generation}.sql").read_text())
     finally:
         await connection.close()
 
