@@ -60,6 +60,11 @@ def marked(text: str) -> str:
     return text if text.isascii() else _HALF.sub(REPLACED, text)
 
 
+def is_text(text: str) -> bool:
+    """Whether `marked` leaves `text` as it is."""
+    return text.isascii() or _HALF.search(text) is None
+
+
 def _whole(digits: str) -> int | str:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
 

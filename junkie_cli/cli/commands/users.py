@@ -80,7 +80,8 @@ def export(
         exporting = users.export_user(settings, user, output, on_progress=shown.reach, on_step=shown.say)
         done = invocation().run(exporting)
     if as_json:
-        return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())})
+        return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())}, done.warnings)
+    show_warnings(done.warnings)
     if to_stdout:
         return note(f"exported {sum(done.lines.values())} lines" if done.lines else f"nothing of {user} is there")
     return _print_counts(done.lines, f"nothing of {user} is there")

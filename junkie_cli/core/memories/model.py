@@ -62,14 +62,18 @@ def damaged(connection: Any, memories: Iterable[Memory]) -> tuple[ResultWarning,
 
 def damage_of(memory_ids: Sequence[str]) -> tuple[ResultWarning, ...]:
     """The warning about these memories; none without any."""
-    if not memory_ids:
+    return replaced_in(memory_ids, "memory", "memories")
+
+
+def replaced_in(names: Sequence[str], one: str, many: str) -> tuple[ResultWarning, ...]:
+    """The warning that names where bytes were replaced, each name one of `many`; none without any."""
+    if not names:
         return ()
-    named = ", ".join(map(marked, memory_ids[:_NAMED])) + (", ..." if len(memory_ids) > _NAMED else "")
-    count = number(len(memory_ids), "memory", "memories")
+    named = ", ".join(map(marked, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
     return (
         ResultWarning(
             "bytes_replaced",
-            f"bytes that are not UTF-8 were replaced by U+FFFD in {count}: {named}",
+            f"bytes that are not UTF-8 were replaced by U+FFFD in {number(len(names), one, many)}: {named}",
             "the database has no encoding (SQL_ASCII): correct these texts, or move into a database of encoding UTF8",
         ),
     )

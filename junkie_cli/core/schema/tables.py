@@ -14,7 +14,9 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.foreign_values import is_text
 from junkie_cli.core.reporting import report
+from junkie_cli.core.schema.views import ROWS_FILTERED
 from junkie_cli.core.table_layout import VARIABLES, Layout, Role, TableRef
 from junkie_cli.core.value_class import frozen
 
@@ -224,7 +226,8 @@ class SchemaState:
     @property
     def memories_can_be_put_back(self) -> bool:
         """Whether a memory that was deleted could be inserted again as it was; undo is promised only then."""
-        return self.may("INSERT", MEMORIES) and self.table(MEMORIES).writable.keys() >= MEMORY_COLUMNS
+        writable = self.table(MEMORIES).writable if self.may("INSERT", MEMORIES) else {}
+        return writable.keys() >= MEMORY_COLUMNS and all(map(is_text, writable))
 
     def require_writable(self) -> None:
         """Raise DatabaseError where PostgreSQL itself fills a column that junkie writes of a memory."""
@@ -352,12 +355,12 @@ def _begins(definition: str, wanted: str) -> bool:
     return rest.startswith((wanted + ",", wanted + ")"))
 
 
-_INSPECT = """
+_INSPECT = f"""
 SELECT n.oid IS NOT NULL AS exists,
   CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
        ELSE has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE') END AS may_create,
   (SELECT json_agg(json_build_object('name', c.relname, 'rows', c.reltuples,
-      'row_security', row_security_active(c.oid), 'is_view', c.relkind NOT IN ('r', 'p'), 'columns',
+      'row_security', row_security_active(c.oid) OR {ROWS_FILTERED}, 'is_view', c.relkind NOT IN ('r', 'p'), 'columns',
       (SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL) ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
       'filled', (SELECT json_object_agg(a.attname, a.attgenerated <> '') FROM pg_catalog.pg_attribute a

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from junkie_cli.core import prompt_history
 from junkie_cli.core.database import connect
-from junkie_cli.core.errors import UsageError
+from junkie_cli.core.errors import ResultWarning, UsageError
 from junkie_cli.core.files import awaited_file, told
+from junkie_cli.core.foreign_values import is_text, marked, objects
+from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import foreign_keys, row_security, runs, tables, user_ids
 from junkie_cli.core.schema.foreign_keys import ForeignKey
-from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.table_layout import VARIABLES, Role
 from junkie_cli.core.users import user_data
 from junkie_cli.core.users.erase import PROMPT_HISTORY, SPOOL, spooled
 from junkie_cli.core.users.session_tables import applications
+from junkie_cli.core.users.user_data import OwnTable
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
@@ -31,11 +35,34 @@ _PREFETCH = 500
 
 @frozen
 class ExportedUser:
-    """What was written where: lines by table."""
+    """What was written where: lines by table. `warnings`: what is not in the file, or not as it is stored."""
 
     user_id: str
     path: Path
     lines: Mapping[str, int]
+    warnings: tuple[ResultWarning, ...] = ()
+
+
+class _Lines:
+    """Writes the lines, counts them by table, and remembers those in which bytes had to be replaced."""
+
+    def __init__(self, file: BinaryIO, on_progress: Callable[[int], None] | None) -> None:
+        self.counts: dict[str, int] = {}
+        self.replaced: list[str] = []
+        self._file, self._on_progress = file, on_progress
+
+    def write(self, table: str, row: str) -> None:
+        text = marked(row.replace("\n", " ").replace("\r", " "))  # raw line ends stand between JSON's tokens only
+        if not is_text(row):
+            self.replaced.append(f"{table} {_key(text)}".rstrip())
+        self._file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode())
+        self.counts[table] = self.counts.get(table, 0) + 1
+        if self._on_progress:
+            self._on_progress(sum(self.counts.values()))
+
+    async def write_rows(self, connection: "asyncpg.Connection[Any]", table: str, query: str, user_id: str) -> None:
+        async for row in connection.cursor(query, user_id, prefetch=_PREFETCH):
+            self.write(table, row["row"])
 
 
 async def export_user(
@@ -50,7 +77,7 @@ async def export_user(
     if not user_id:
         raise UsageError("whose data?", hint="what belongs to nobody: junkie memories export --no-owner")
     async with awaited_file(path) as file:
-        counts: dict[str, int] = {}
+        lines = _Lines(file, on_progress)
         # Not from a replica, which may lag: what is handed to a person is whole.
         async with (
             connect(settings) as connection,
@@ -61,25 +88,37 @@ async def export_user(
             await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was exported")
             for table, query in _queries(state, await foreign_keys.read(connection)):
                 on_step(f"exporting {table}")
-                await _write(connection, file, table, query, user_id, counts, on_progress)
+                await lines.write_rows(connection, table, query, user_id)
             for waiting in await spooled(connection, state, user_id):
                 with told(waiting):
-                    _write_line(file, SPOOL, waiting.read_text(encoding="utf-8"), counts)
+                    lines.write(SPOOL, waiting.read_text(encoding="utf-8"))
         for line in _typed(user_id):
-            _write_line(file, PROMPT_HISTORY, json.dumps({"line": line}), counts)
-    return ExportedUser(user_id, path, counts)
+            lines.write(PROMPT_HISTORY, json.dumps({"line": line}))
+    return ExportedUser(user_id, path, lines.counts, (*_of_views(state), *replaced_in(lines.replaced, "row", "rows")))
 
 
 def _queries(state: SchemaState, keys: Iterable[ForeignKey]) -> Iterator[tuple[str, str]]:
     """Table and SQL of its rows as JSON text."""
     found = applications(state, keys)
     taken = {application.name(table) for application in found for table in (SESSIONS, RUNS)}
-    for table in user_data.own_tables(state):
+    for table in (*user_data.own_tables(state), *_view_of_memories(state)):
         if table.name not in taken:
             source = state.qualified(table.name)
             yield table.name, f"SELECT row_to_json(t)::text AS row FROM {source} t WHERE {table.condition}"
     for application in found:
         yield from _of_sessions(application)
+
+
+def _view_of_memories(state: SchemaState) -> tuple[OwnTable, ...]:
+    """The view that stands for the table of memories: the table behind it may be in another schema.
+
+    What is in both is written twice, under both names; erasing refuses a view.
+    """
+    if not state.has(MEMORIES) or not state.table(MEMORIES).is_view:
+        return ()
+    view = state.table(MEMORIES)
+    condition = user_data.is_user("user_id", view.columns["user_id"], loose=view.loose_owner)
+    return (OwnTable(state.name(MEMORIES), condition),)
 
 
 def _of_sessions(state: SchemaState) -> Iterator[tuple[str, str]]:
@@ -111,25 +150,26 @@ def _of_sessions(state: SchemaState) -> Iterator[tuple[str, str]]:
         )
 
 
-async def _write(
-    connection: "asyncpg.Connection[Any]",
-    file: BinaryIO,
-    table: str,
-    query: str,
-    user_id: str,
-    counts: dict[str, int],
-    on_progress: Callable[[int], None] | None,
-) -> None:
-    async for row in connection.cursor(query, user_id, prefetch=_PREFETCH):
-        _write_line(file, table, row["row"], counts)
-        if on_progress:
-            on_progress(sum(counts.values()))
+def _key(line: str) -> str:
+    """The id of the row in a line, for people; empty where it has none."""
+    ids = (f"{name} {value}" for name, value in objects(line).items() if name.endswith("_id") and name != "user_id")
+    return next(ids, "")
 
 
-def _write_line(file: BinaryIO, table: str, row: str, counts: dict[str, int]) -> None:
-    text = row.replace("\n", " ").replace("\r", " ")  # raw line ends stand between JSON's tokens only
-    file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode("utf-8", "replace"))
-    counts[table] = counts.get(table, 0) + 1
+def _of_views(state: SchemaState) -> tuple[ResultWarning, ...]:
+    """A view decides itself what it shows: an export through one may lack rows of the table behind it."""
+    views = [role for role in Role if state.has(role) and state.table(role).is_view]
+    if not views:
+        return ()
+    names = ", ".join(f"{state.schema}.{state.name(role)}" for role in views)
+    return (
+        ResultWarning(
+            "table_is_view",
+            f"exported through a view: {names}; rows that it leaves out are not in the file",
+            f"to export the table behind it, name it with {', '.join(VARIABLES[role] for role in views)}, and its"
+            " schema with JUNKIE_SCHEMA",
+        ),
+    )
 
 
 def _typed(user_id: str) -> list[str]:

@@ -100,6 +100,43 @@ async def test_exports_and_changes_refuse(written_by: Make, admin: Administratio
     assert not (admin.folder / "x").exists()
 
 
+VIEWS = {
+    "of its owner": ("", True),
+    "of whoever reads it": ("WITH (security_invoker = on)", True),
+    "of one whom no policy holds": ("", False),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+async def test_policies_behind_a_view(written_by: Make, admin: Administration, name: str) -> None:
+    """The view's owner reads the table, so that owner's policies decide; through a second view, too."""
+    options, filtered = VIEWS[name]
+    superuser = written_by("3.1")
+    url = await filter_rows(admin, superuser, "user_memories")
+    await admin.do(
+        superuser,
+        "ALTER TABLE ai.user_memories RENAME TO stored",
+        f"CREATE VIEW ai.middle {options} AS SELECT * FROM ai.stored",
+        f"CREATE VIEW ai.user_memories {options} AS SELECT * FROM ai.middle",
+        "GRANT ALL ON ai.middle, ai.user_memories TO filtered",
+        *(
+            f"ALTER VIEW ai.{view} OWNER TO filtered"
+            for view in ("middle", "user_memories")
+            if filtered and not options
+        ),
+    )
+    settings = admin.settings(url)
+    page = await memories.list_memories(settings, memories.MemoryFilter())
+    assert [warning.code for warning in page.warnings] == [row_security.CODE] * filtered
+    assert {memory.user_id for memory in page.memories} == ({"bob"} if filtered else {"ada", "bob", "default"})
+    if filtered:
+        for call in ("export", "export of a user"):
+            with pytest.raises(DatabaseError, match="row security may hide rows"):
+                await REFUSED[call](settings, admin.folder)
+    await admin.do(superuser, "ALTER TABLE ai.stored DISABLE ROW LEVEL SECURITY")
+    assert not (await memories.list_memories(settings, memories.MemoryFilter())).warnings
+
+
 async def test_our_own_tables_count_too(written_by: Make, admin: Administration) -> None:
     """A hidden tombstone lets an erased person come back; hidden history cannot be undone."""
     superuser = written_by("3.1")

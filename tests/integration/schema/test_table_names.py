@@ -1,5 +1,6 @@
 """Tables under other names: agno's own, those of an application, both at once, a view, and columns with other names."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +160,10 @@ VIEW = (
     "ALTER TABLE ai.user_memories SET SCHEMA behind",
     "CREATE VIEW ai.user_memories AS SELECT * FROM behind.user_memories",
 )
+VIEW_OF_THE_SCHEMA = (
+    "ALTER TABLE ai.user_memories RENAME TO stored",
+    "CREATE VIEW ai.user_memories AS SELECT * FROM ai.stored",
+)
 OTHER_COLUMNS = (
     "ALTER TABLE ai.user_memories RENAME user_id TO person",
     "ALTER TABLE ai.user_memories RENAME memory TO fact",
@@ -185,6 +190,21 @@ async def test_a_view_is_read_and_never_written_to(written_by: Make, admin: Admi
         assert caught.value.code == "table_is_view"
         assert "ai.user_memories is a view" in caught.value.message
     assert sql(url, "SELECT md5(string_agg(m::text, '|' ORDER BY m::text)) FROM behind.user_memories m") == before
+
+
+async def test_a_person_is_exported_through_a_view(written_by: Make, admin: Administration) -> None:
+    """Whether the table behind it is in the schema or not; and whoever reads the export learns that it is a view."""
+    for statements in (VIEW, VIEW_OF_THE_SCHEMA):
+        url = written_by("3.1")
+        await admin.do(url, *statements)
+        done = await users.export_user(admin.settings(url), "ada", admin.folder / "ada.jsonl")
+        lines = [json.loads(line) for line in (admin.folder / "ada.jsonl").read_text("utf-8").splitlines()]
+        assert {line["row"]["memory"] for line in lines if line["table"] == "user_memories"} == {TEA, CELLO}
+        assert done.lines["user_memories"] == 2
+        assert [warning.code for warning in done.warnings] == ["table_is_view"]
+        assert "ai.user_memories" in done.warnings[0].message
+    url = written_by("3.1")
+    assert not (await users.export_user(admin.settings(url), "ada", admin.folder / "table.jsonl")).warnings
 
 
 async def test_renamed_columns_are_named_by_every_command(
