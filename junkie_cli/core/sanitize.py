@@ -223,7 +223,10 @@ def field(text: str) -> str:
 def unescape_field(text: str) -> str:
     """The text that `field` was given."""
     raw = re.sub(rb"\\(x[0-9a-f]{2}|.)", _unescape, text.encode("utf-8", "surrogatepass"))
-    return raw.decode("utf-8", "surrogatepass")
+    pieces = re.split(rb"(\xed[\xa0-\xbf][\x80-\xbf])", raw)  # half characters, which only this handler reads
+    return "".join(
+        piece.decode("utf-8", "surrogatepass" if place % 2 else "surrogateescape") for place, piece in enumerate(pieces)
+    )
 
 
 def json_safe(text: str) -> str:
@@ -351,7 +354,9 @@ def _visible(character: str) -> str:
 def _copy_escape(character: str) -> str:
     if character == "\r":
         return "\\r"
-    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
+    # The second half of a pair alone stands for a byte that is not UTF-8, as Python reads one.
+    kept = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", kept))
 
 
 def _unescape(match: "re.Match[bytes]") -> bytes:

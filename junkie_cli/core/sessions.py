@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign_values import as_text, document, moment, scaled
+from junkie_cli.core.foreign_values import as_text, document, is_text, moment, scaled
+from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
@@ -192,7 +193,10 @@ async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
         Run(row["run_id"], row["user_id"], row["status"], moment(row["created_at"]), _messages(document(row["data"])))
         for row in rows
     )
-    return SessionRuns(said, row_security.warnings(state, SESSIONS, RUNS))
+    # Only a database without an encoding holds bytes that cannot be read, which it gives as half characters.
+    damaged = [row["run_id"] for row in rows if connection.reads_bytes and not is_text(row["data"] or "")]
+    warnings = (*row_security.warnings(state, SESSIONS, RUNS), *replaced_in(damaged, "run", "runs"))
+    return SessionRuns(said, warnings)
 
 
 async def _require(connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str) -> None:

@@ -91,8 +91,7 @@ async def _prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> Sch
 
 async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[str, ...] = ()) -> Changed:
     """Store a new memory of a user. Raises UsageError for an empty text, and for an id that is none."""
-    if not text.strip():
-        raise UsageError("a memory needs a text", hint='for example: junkie memories add "Ada prefers tea" -u ada')
+    _require_text(text, *topics, hint='for example: junkie memories add "Ada prefers tea" -u ada')
     if not user_id:
         raise UsageError("a new memory needs an owner", hint="name one with --user")
     user_ids.check_id("user", user_id)
@@ -109,10 +108,18 @@ async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[
         return Changed((await _again(connection, state, change.memory_id),), done.batch, erased_at)
 
 
+def _require_text(text: str, *topics: str, hint: str) -> None:
+    if not text.strip():
+        raise UsageError("a memory needs a text", hint=hint)
+    if any(stored_text.storable(each) != each for each in (text, *topics)):
+        raise UsageError(
+            "the text has bytes that are not UTF-8, or a zero byte", hint="convert it first, for example with iconv"
+        )
+
+
 async def edit_memory(settings: Settings, memory_id: str, text: str) -> Changed:
     """Give a memory another text; owner and topics stay. Raises NotFoundError, UsageError for an empty text."""
-    if not text.strip():
-        raise UsageError("a memory needs a text", hint="to remove it: junkie memories delete ID")
+    _require_text(text, hint="to remove it: junkie memories delete ID")
     async with connect(settings) as connection:
         state = await _prepare(connection, settings.layout)
         async with connection.transaction():

@@ -6,16 +6,18 @@ answers for a PostgreSQL.
 """
 
 import codecs
+import re
 import socket
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
 import asyncpg  # noqa: TID253  this module is loaded when the first connection is opened
 from asyncpg import connect_utils, protocol  # noqa: TID253
 
+from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.lock_watch import LockWatch
 
 CANCEL_TIMEOUT = 3.0
@@ -78,10 +80,44 @@ def _from_bytes(value: Any) -> Any:
 
 
 def _as_bytes(value: Any) -> Any:
-    """What `_from_bytes` takes back: a text whose characters are the bytes of UTF-8."""
+    """What `_from_bytes` takes back: a text whose characters are the bytes of UTF-8.
+
+    For arguments alone: asyncpg encodes them as `client_encoding` says, but statements as UTF-8 whatever it says.
+    """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
     return [_as_bytes(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _literal_of_bytes(value: Any) -> str:
+    """SQL of a text that may hold any bytes: a statement itself is always UTF-8."""
+    if value is None:
+        return "NULL::text"
+    return f"convert_from('\\x{value.encode('utf-8', 'surrogateescape').hex()}'::bytea, 'SQL_ASCII')"
+
+
+_BYTES_IN_NAME = re.compile("[^\\s\"'(),.]*[\udc80-\udcff][^\\s\"'(),.]*")
+
+
+@contextmanager
+def _in_bytes(query: str) -> Iterator[None]:
+    """Raise DatabaseError where a statement names something, or the server answers with words, that is not UTF-8."""
+    if not query.isascii() and (name := _BYTES_IN_NAME.search(query)):
+        shown = name[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DatabaseError(
+            f"the name of a table or column is not UTF-8, so no statement can name it: {shown}",
+            hint="the database has no encoding (SQL_ASCII): have its owner rename that, with a client that sends the"
+            " same bytes",
+            code="database_text",
+        )
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise DatabaseError(
+            "the database refused a statement, or reported something, in words that are not UTF-8",
+            hint="look at the server's log; the database has no encoding (SQL_ASCII)",
+            code="database_error",
+        ) from None
 
 
 class _Kept(threading.local):
@@ -112,19 +148,22 @@ class _ByteRecord(asyncpg.Record):  # type: ignore[misc]
     """A row of a server without an encoding."""
 
     def __getitem__(self, key: Any) -> Any:
-        return _from_bytes(super().__getitem__(key))
+        return _from_bytes(super().__getitem__(_as_bytes(key)))
 
     def __iter__(self) -> Any:
         return map(_from_bytes, super().__iter__())
 
     def get(self, key: str, default: Any = None) -> Any:
-        return _from_bytes(super().get(key, default))
+        return _from_bytes(super().get(_as_bytes(key), default))
+
+    def keys(self) -> Any:
+        return map(_from_bytes, super().keys())
 
     def values(self) -> Any:
         return map(_from_bytes, super().values())
 
     def items(self) -> Any:
-        return [(name, _from_bytes(value)) for name, value in super().items()]
+        return [(_from_bytes(name), _from_bytes(value)) for name, value in super().items()]
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -163,8 +202,11 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         """From here on report who holds a lock that a statement waits for; `connect` opens a second connection."""
         self._watch = LockWatch(self.get_server_pid(), connect)
 
-    def _watched(self, query: str) -> AbstractContextManager[None]:
-        return self._watch.statement(query) if self._watch else nullcontext()
+    @contextmanager
+    def _watched(self, query: str) -> Iterator[None]:
+        watch: AbstractContextManager[None] = self._watch.statement(query) if self._watch else nullcontext()
+        with watch, _in_bytes(query) if self.reads_bytes else nullcontext():
+            yield
 
     def transaction(self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False) -> Any:
         """As asyncpg's, READ ONLY where the connection is held to it."""
@@ -174,8 +216,6 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
         """As asyncpg's; a transaction's limits travel with its BEGIN, for no round trip of their own."""
         text = query + self._limits if query.startswith("BEGIN") and query.endswith(";") else query
-        if not arguments and self.reads_bytes:
-            text = _as_bytes(text)
         with self._watched(text):
             return await super().execute(text, *arguments, **options)
 
@@ -199,11 +239,17 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
 
     async def _copy_in(self, statement: str, *more: Any, **options: Any) -> Any:
         with self._watched(statement):
-            return await super()._copy_in(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
+            return await super()._copy_in(statement, *more, **options)
 
     async def _copy_out(self, statement: str, *more: Any, **options: Any) -> Any:
         with self._watched(statement):
-            return await super()._copy_out(_as_bytes(statement) if self.reads_bytes else statement, *more, **options)
+            return await super()._copy_out(statement, *more, **options)
+
+    async def copy_from_query(self, query: str, *args: Any, **options: Any) -> Any:
+        """As asyncpg's, which puts the arguments into the statement."""
+        if self.reads_bytes:
+            query, args = re.sub(r"\$(\d+)", lambda found: _literal_of_bytes(args[int(found[1]) - 1]), query), ()
+        return await super().copy_from_query(query, *args, **options)
 
     async def keep_statements(self) -> None:
         """From here on prepare each statement once, unless a pooler may have another server do the next transaction.
@@ -226,7 +272,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         if not self.keeps_statements and named is True:
             named = ""
         if self.reads_bytes:
-            query, options["record_class"] = _as_bytes(query), _ByteRecord
+            options["record_class"] = _ByteRecord
         with self._watched(query):
             return await super()._get_statement(query, *more, named=named, **options)
 

@@ -95,6 +95,107 @@ async def test_a_person_whose_id_is_not_utf_8_is_erased_and_stays_so(settings: S
         await memories.add_memory(settings, odd, "tea")
 
 
+async def test_exports_name_what_was_replaced(settings: Settings, admin: Administration) -> None:
+    path = admin.folder / "ada.jsonl"
+    [warning] = (await users.export_user(settings, "ada", path)).warnings
+    assert (warning.code, warning.message.endswith("in 1 row: user_memories memory_id latin")) == (
+        "bytes_replaced",
+        True,
+    )
+    rows = [json.loads(line)["row"] for line in path.read_text("utf-8").splitlines()]
+    assert next(row for row in rows if row.get("memory_id") == "latin")["memory"] == "caf\ufffd"
+    done = await memories.export_memories(settings, "ren\udce9", path=path)
+    assert (done.memories, json.loads(path.read_text("utf-8"))["user_id"]) == (1, "ren\ufffd")
+
+
+NAMES = {"JUNKIE_MEMORY_TABLE": "Was man weiß", "JUNKIE_SESSION_TABLE": "話", "JUNKIE_RUNS_TABLE": 'ré"tours'}
+
+
+async def test_names_beyond_ascii(settings: Settings, admin: Administration, postgres_server: ScratchServer) -> None:
+    """Statements are sent in another way than their arguments: each kind of statement names the tables."""
+    assert settings.postgres_url is not None
+    url = settings.postgres_url
+    wanted = [NAMES[f"JUNKIE_{role}_TABLE"].replace('"', '""') for role in ("MEMORY", "SESSION", "RUNS")]
+    tables = ("user_memories", "agent_sessions", "agent_sessions_runs")
+    renamed = [f'ALTER TABLE ai.{old} RENAME TO "{new}";' for old, new in zip(tables, wanted, strict=True)]
+    schema = 'ALTER SCHEMA ai RENAME TO "schéma"'
+    column = f'ALTER TABLE ai."{wanted[0]}" ADD COLUMN "größe" text DEFAULT \'ß\''
+    execute(postgres_server, f"{''.join(renamed)} {column}; {schema}", url.database_name)
+    named = admin.settings(url, JUNKIE_SCHEMA="schéma", **NAMES)
+    assert {each.memory_id for each in (await memories.list_memories(named, MemoryFilter("ada"))).memories} >= {"utf"}
+    assert (await memories.search_memories(named, "café")).memories
+    assert {"s\udce9", "c1"} <= {each.session_id for each in (await sessions.list_sessions(named)).sessions}
+    ada = (await stats.collect_stats(named, user_id="ada")).memories
+    assert ada >= 4
+    path = admin.folder / "all.jsonl"
+    assert (await memories.export_memories(named, "ada", path=path)).memories == ada
+    assert (await users.export_user(named, "ada", admin.folder / "ada.jsonl")).lines["Was man weiß"] == ada
+    assert (await memories.clear_memories(named, "ada")).deleted == ada
+    assert (await memories.undo(named)).undone == ada
+    await memories.add_memory(named, "zoë", "trinkt Tee")
+    assert (await sessions.delete_session(named, "c2")).deleted["話"] == 1
+    assert (await users.erase_user(named, "ada")).erased["Was man weiß"] == ada
+    again = await memories.list_memories(named, MemoryFilter("zoë"))
+    assert [each.memory for each in again.memories] == ["trinkt Tee"]
+
+
+def in_bytes(statement: str) -> str:
+    """SQL that runs `statement`, in which @ is a byte that is not UTF-8."""
+    return f"DO $do$ BEGIN EXECUTE replace($sql${statement}$sql$, '@', {BYTES}); END $do$"
+
+
+async def test_names_that_are_not_utf_8(
+    settings: Settings, admin: Administration, postgres_server: ScratchServer
+) -> None:
+    """No statement can name them: what would have to is refused, and undo is not promised where it cannot be done."""
+    assert settings.postgres_url is not None
+    database = settings.postgres_url.database_name
+    execute(postgres_server, in_bytes('CREATE TABLE ai."tab@" (user_id text)'), database)
+    await memories.list_memories(settings, MemoryFilter("ada"))
+    for refused in (users.erase_user(settings, "ada"), users.export_user(settings, "ada", admin.folder / "x")):
+        with pytest.raises(JunkieError, match=r"is not UTF-8, so no statement can name it: tab\\xe9"):
+            await refused
+    execute(postgres_server, in_bytes('DROP TABLE ai."tab@"; ALTER TABLE ai.user_memories ADD "c@" text'), database)
+    assert (await memories.clear_memories(settings, "bob")).undo is None
+    assert (await users.erase_user(settings, "ada")).remaining == 0
+
+
+async def test_refusals_in_words_that_are_not_utf_8(settings: Settings, postgres_server: ScratchServer) -> None:
+    assert settings.postgres_url is not None
+    function = "CREATE FUNCTION ai.f() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE EXCEPTION 'x@'; END $f$;"
+    trigger = "CREATE TRIGGER f BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.f()"
+    execute(postgres_server, in_bytes(function + trigger), settings.postgres_url.database_name)
+    before = await memories.list_memories(settings, MemoryFilter("ada"))
+    with pytest.raises(JunkieError, match="in words that are not UTF-8"):
+        await memories.clear_memories(settings, "ada")
+    assert await memories.list_memories(settings, MemoryFilter("ada")) == before
+
+
+def test_arguments_that_are_not_utf_8(settings: Settings, junkie: Junkie) -> None:
+    """They are refused, as what would be stored is another text."""
+    assert settings.postgres_url is not None
+    env = {"POSTGRES_URL": settings.postgres_url.libpq()}
+    for words in (("add", "caf\udce9", "-u", "ada"), ("edit", "utf", "caf\udce9")):
+        done = junkie.run("memories", *words, env=env)
+        assert (done.exit_code, "bytes that are not UTF-8" in done.stderr) == (2, True)
+
+
+def test_what_a_session_says_is_named(settings: Settings, junkie: Junkie, postgres_server: ScratchServer) -> None:
+    assert settings.postgres_url is not None
+    url = settings.postgres_url
+    said = f'(\'{{"input": {{"input_content": "q\' || {BYTES} || \'"}}}}\')::jsonb'
+    execute(
+        postgres_server,
+        "INSERT INTO ai.agent_sessions_runs (run_id, session_id, run_type, user_id, run_index, status, run_data,"
+        f" created_at) SELECT 'odd run', 'c1', 'team', 'ada', 9, 'COMPLETED', {said}, 1",
+        url.database_name,
+    )
+    done = junkie.run("sessions", "show", "c1", "--json", env={"POSTGRES_URL": url.libpq()}).ok()
+    [warning] = json.loads(done.stdout)["warnings"]
+    assert warning["message"].endswith("in 1 run: odd run")
+    assert "odd run" in done.stderr
+
+
 def test_the_commands_say_so(settings: Settings, junkie: Junkie, tmp_path: Path) -> None:
     assert settings.postgres_url is not None
     env = {"POSTGRES_URL": settings.postgres_url.libpq()}
