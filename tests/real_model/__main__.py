@@ -3,12 +3,13 @@
 With `before` or `after` behind it that one alone is measured.
 "Before" is agno's prompt with its tools, read as the protocol has it, and the second round that a successful call
 costs; "after" is ours, with the way of asking found out as in use. For each message: what came, whether the reply was
-usable, tokens and seconds. A fact that holds a word of WRONG was invented or should not have been kept. Prints a table
-in Markdown. Takes minutes and all of the processor: nothing runs this by itself.
+usable, what is missing of it, what is wrong or came of nothing, tokens and seconds. Prints a table in Markdown.
+Takes minutes and all of the processor: nothing runs this by itself.
 """
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 from agno.memory import MemoryManager
@@ -30,19 +33,41 @@ from junkie_cli.core.agent.models import TeamModels, build_models
 from junkie_cli.core.settings import load_settings
 from junkie_cli.core.table_layout import Layout
 
+_TODAY = date.today()
+_TOMORROW = _TODAY + timedelta(days=1)
+_ITS_DAY = rf"{_TOMORROW:%d}\b|\b{_TOMORROW.day}(?:st|nd|rd|th)?\b"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message, what has to be in its facts (each pattern in one of them), and what in none.
+
+    Without `wanted` there is nothing to note. Where both are empty the fact may be noted or not.
+    """
+
+    message: str
+    wanted: tuple[str, ...] = ()
+    unwanted: str = r"John|Doe"
+    optional: bool = False
+
+
 SAID = (
-    "My name is Ada and I prefer tea to coffee.",
-    "Hi, how are you?",
-    "Tomorrow I fly to Rome.",
-    "I went to the gym this morning.",
-    "What is the capital of France?",
-    "My wifi password is hunter2-sunset, please remember it.",
-    "Ich bin Krankenschwester und wohne in Köln.",
-    "My sister Lea is allergic to peanuts.",
+    Said("My name is Ada and I prefer tea to coffee.", ("Ada", "tea")),
+    Said("Hi, how are you?"),
+    Said("Tomorrow I fly to Rome.", ("Rome", _ITS_DAY), r"tomorrow|is flying|John"),
+    Said("I went to the gym this morning.", unwanted=r"regularly|John|Doe", optional=True),
+    Said("What is the capital of France?"),
+    Said("My wifi password is hunter2-sunset, please remember it.", unwanted="hunter2", optional=True),
+    Said("Ich bin Krankenschwester und wohne in Köln.", ("Krankenschwester|nurse", "Köln|Cologne")),
+    Said("My sister Lea is allergic to peanuts.", ("peanut",)),
+    Said("The capital of France is Paris, by the way."),
+    Said("Water boils at 100 degrees Celsius at sea level."),
+    Said("My friend Tom moved to Paris.", ("Tom.*Paris",)),
+    Said("Morgen fliege ich nach Rom.", ("Rom", _ITS_DAY), r"morgen|tomorrow"),
+    Said("Nächste Woche habe ich eine Prüfung in Mathe.", ("Prüfung|exam|Mathe",), r"nächste|next"),
+    Said("Write a haiku about the sea."),
+    Said("Ma sœur s'appelle Léa.", ("Léa",)),
 )
-WRONG = ("John", "Doe", "hunter2", "capital", "Paris")
-NOTHING_IN = {1, 4}
-"""Places in SAID of messages in which there is nothing to remember."""
 
 
 class Row:
@@ -54,6 +79,7 @@ class Row:
         self.tokens = 0
         self.seconds = 0.0
         self.way = ""
+        self.missing = self.wrong = self.invented = 0
 
 
 async def before(models: TeamModels, message: str) -> Row:
@@ -99,28 +125,35 @@ async def measure(url: str) -> None:
         try:
             for name, way in ((name, way) for name, way in WAYS.items() if name in sys.argv[2:] or len(sys.argv) < 3):
                 print(
-                    f"\n## {name}\n\n| message | usable | way | tokens | seconds | facts |\n|---|---|---|---|---|---|"
+                    f"\n## {name}\n\n| message | usable | way | tokens | seconds | missing | wrong | facts |\n"
+                    "|---|---|---|---|---|---|---|---|"
                 )
-                report(name, [show(message, await way(models, message)) for message in SAID])
+                report(name, [show(said, await way(models, said.message)) for said in SAID])
         finally:
             await models.close()
 
 
 def report(name: str, rows: list[Row]) -> None:
-    wrong = sum(any(word in fact for word in WRONG) for row in rows for fact in row.facts)
-    invented = sum(len(rows[place].facts) for place in NOTHING_IN if rows[place].usable)
     print(
-        f"\n{name}: {sum(row.usable for row in rows)} of {len(rows)} usable, {wrong} facts that must not be, "
-        f"{invented} where there was nothing, {sum(row.tokens for row in rows) // len(rows)} tokens and "
+        f"\n{name}: {sum(row.usable for row in rows)} of {len(rows)} usable, {sum(row.missing for row in rows)} facts "
+        f"missing, {sum(row.wrong for row in rows)} that must not be, {sum(row.invented for row in rows)} where there "
+        f"was nothing, {sum(row.tokens for row in rows) // len(rows)} tokens and "
         f"{sum(row.seconds for row in rows) / len(rows):.1f} s a message"
     )
 
 
-def show(message: str, row: Row) -> Row:
-    """Print a row at once: one may take minutes."""
-    facts = "; ".join(row.facts).replace("|", "/").replace("\n", " ")[:200]
-    usable = "yes" if row.usable else "no"
-    print(f"| {message} | {usable} | {row.way} | {row.tokens} | {row.seconds:.1f} | {facts} |", flush=True)
+def show(said: Said, row: Row) -> Row:
+    """Judge a row and print it at once: one may take minutes."""
+    facts = row.facts if row.usable else []
+    row.missing = sum(not any(re.search(wanted, fact, re.I) for fact in facts) for wanted in said.wanted)
+    row.wrong = sum(bool(re.search(said.unwanted, fact, re.I)) for fact in facts)
+    row.invented = 0 if said.wanted or said.optional else len(facts)
+    written = "; ".join(row.facts).replace("|", "/").replace("\n", " ")[:200]
+    print(
+        f"| {said.message} | {'yes' if row.usable else 'no'} | {row.way} | {row.tokens} | {row.seconds:.1f} | "
+        f"{row.missing} | {row.wrong + row.invented} | {written} |",
+        flush=True,
+    )
     return row
 
 

@@ -38,14 +38,17 @@ class Bounds:
 
 
 class Budget:
-    """What is left of `bounds`. `reached` is the error of the bound that was reached, None while there is none."""
+    """What is left of `bounds`. `reached` is the error of the bound that was reached, None while there is none.
 
-    def __init__(self, bounds: Bounds) -> None:
+    `deadline`, of the event loop's clock, is where several budgets share their time; else it begins at first use.
+    """
+
+    def __init__(self, bounds: Bounds, deadline: float | None = None) -> None:
         self.bounds = bounds
         self.reached: ModelError | None = None
         self._calls = self._tool_calls = self._tokens = 0
         self._writing = 0.0  # of the calls under way, about
-        self._deadline: float | None = None
+        self._deadline = deadline
 
     @contextmanager
     def call(self, call: Call, read: int) -> Iterator["Charge"]:

@@ -71,6 +71,7 @@ async def ask(
     text: list[str] = []
     thoughts: list[str] = []
     deltas: list[Any] = []
+    took_back = False
     failure: ModelError | None = None
     clock = asyncio.get_running_loop()
     began = clock.time()
@@ -78,6 +79,10 @@ async def ask(
         with spending(budget):
             async with budget.time_limit(), aclosing(model.pieces(call, list(messages), parameters)) as pieces:
                 async for piece in pieces:
+                    if call.took_back and not took_back:  # what came as text so far was thought
+                        took_back = True
+                        thoughts += text
+                        text.clear()
                     text.append(piece.content or "")
                     thoughts.append(piece.reasoning_content or "")
                     deltas += piece.tool_calls or ()

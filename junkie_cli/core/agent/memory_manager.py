@@ -6,6 +6,7 @@ values, bounded in number, for memories that were shown to the model, which are 
 together with the completion of the pending entry, or, when the reply was usable in part only, leaves that pending.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -55,8 +56,6 @@ KNOWN_BUDGET = 1200
 _ABOUT_THE_METHOD = frozenset(
     {"provider_bad_request", "provider_tool_use_failed", "provider_no_tools", "provider_length", "bound_tokens"}
 )
-# The reply has ended before its end: what came of it may be good.
-_CUT_SHORT = frozenset({"provider_length", "provider_cut", "bound_tokens", "bound_tool_calls", "bound_seconds"})
 
 
 @dataclass(slots=True)
@@ -130,11 +129,17 @@ class TeamMemoryManager(MemoryManager):
         extraction = Extraction(user_id, message)
         today = (said_at or datetime.now().astimezone()).astimezone().date()
         asking = _Asking(
-            self._asked, self._bounds, shown, plain_text(context), today, extraction, min(len(message), LONGEST_MESSAGE)
+            self._asked,
+            self._bounds,
+            asyncio.get_running_loop().time() + self._bounds.seconds,
+            shown,
+            plain_text(context),
+            today,
+            extraction,
+            min(len(message), LONGEST_MESSAGE),
         )
         remembered = None if self._is_rehearsal else self._methods.get(*self._server)
-        async with Budget(self._bounds).time_limit():  # of all calls together
-            understood = await self._ask(asking, remembered)
+        understood = await self._ask(asking, remembered)
         extraction.left_unread = len(message) - asking.length
         self._take(extraction, understood, shown)
         return extraction
@@ -215,10 +220,14 @@ UNUSABLE = "extraction_unusable"
 
 @dataclass(slots=True)
 class _Asking:
-    """One message being asked about, by one method after the other; what is used is added up in `extraction`."""
+    """One message being asked about, by one method after the other; what is used is added up in `extraction`.
+
+    `deadline` is where the time of all of them ends.
+    """
 
     model: ProviderModel
     bounds: Bounds
+    deadline: float
     shown: Sequence[MemoryEntry]
     context: str
     today: date
@@ -226,7 +235,7 @@ class _Asking:
     length: int
 
     async def by(self, method: str) -> tuple[Understood | None, ModelError | None]:
-        """What the reply means if any of it can be used; else why not."""
+        """What the reply means if any of it can be used, also of one that broke off; else why not."""
         request = prompt.build_request(
             method, self.today, [plain_line(entry.memory) for entry in self.shown], self.context
         )
@@ -234,11 +243,10 @@ class _Asking:
             Message(role="system", content=request.system),
             Message(role="user", content=self.extraction.message[: self.length]),
         ]
-        reply = await ask(
-            self.model, messages, Budget(self.bounds), tools=request.tools, response_format=request.response_format
-        )
+        budget = Budget(self.bounds, self.deadline)
+        reply = await ask(self.model, messages, budget, tools=request.tools, response_format=request.response_format)
         self._count(reply, method)
-        if reply.error is not None and reply.error.code not in _CUT_SHORT:
+        if reply.error is not None and reply.error.code == "provider_filtered":
             return None, reply.error
         calls = [(call.name, call.arguments) for call in reply.tool_calls]
         understood = understand(reply.text, calls, [entry.memory_id for entry in self.shown])

@@ -148,12 +148,18 @@ class ProviderModel(OpenAILike):
                 metrics.start_timer()
             report(Waiting(self.part, call.choice))
             reader = wire.Reader(call)
-            # Closed at once when the reader leaves (Ctrl-C): the provider stops writing, and billing.
-            async with await self._open(call, messages, parameters, compressed) as stream:
-                async for document in _until_complete(stream, call):
-                    piece = wire.split(reader.read(document), thoughts, call)
-                    charge.take(piece)
-                    yield piece
+            try:
+                # Closed at once when the reader leaves (Ctrl-C): the provider stops writing, and billing.
+                async with await self._open(call, messages, parameters, compressed) as stream:
+                    async for document in _until_complete(stream, call):
+                        piece = wire.split(reader.read(document), thoughts, call)
+                        yield piece
+                        charge.take(piece)
+            except (openai.OpenAIError, httpx2.HTTPError, ModelError, *_UNREADABLE):
+                held = wire.split(reader.end(), thoughts, call, at_end=True, broken=True)
+                if held.content or held.reasoning_content:
+                    yield held
+                raise
             if metrics is not None:
                 metrics.stop_timer()
             yield wire.split(reader.end(), thoughts, call, at_end=True)
@@ -169,8 +175,8 @@ class ProviderModel(OpenAILike):
         return self.chosen.endpoint.url, self.id
 
     def _thought_splitter(self) -> ThoughtSplitter:
-        """Nobody reads along with an extraction: its text is held until it is known what are thoughts."""
-        return ThoughtSplitter(holds=self.part == "memory" or self._habits.has_unmarked_thoughts(*self._server))
+        """Of an extraction nothing is held: nobody reads along, and `calling.ask` takes back what was thought."""
+        return ThoughtSplitter(holds=self.part != "memory" and self._habits.has_unmarked_thoughts(*self._server))
 
     async def _open(self, call: Call, messages: list[Message], parameters: Mapping[str, Any], compressed: bool) -> Any:
         """Send the messages, without the oldest exchanges where the model cannot read them all."""

@@ -75,10 +75,14 @@ class ThoughtSplitter:
         self._held += piece
         return self._noted(self._take())
 
-    def end(self) -> Piece:
-        """What was still held when the stream ended."""
+    def end(self, *, broken: bool = False) -> Piece:
+        """What was still held when the stream ended; `broken` when it ended in the middle.
+
+        Text of a model that marks the end of its thoughts alone was thought, where the mark had not come yet.
+        """
         held, self._held = self._held, ""
-        if self._take in (self._take_thought, self._take_analysis):
+        unmarked = broken and self._holds and self._take == self._take_text
+        if unmarked or self._take in (self._take_thought, self._take_analysis):
             return self._noted(Piece(thought=held))
         if self._take == self._take_gap:
             return Piece()

@@ -52,11 +52,16 @@ def how_it_ended(call: Call) -> str:
     return COMPLETE if call.end_marked else BROKEN_OFF
 
 
-def split(response: ModelResponse, thoughts: ThoughtSplitter, call: Call, *, at_end: bool = False) -> ModelResponse:
-    """Move what the model thinks aloud from the text of a piece to its reasoning; note in `call` what came as text."""
+def split(
+    response: ModelResponse, thoughts: ThoughtSplitter, call: Call, *, at_end: bool = False, broken: bool = False
+) -> ModelResponse:
+    """Move what the model thinks aloud from the text of a piece to its reasoning; note in `call` what came as text.
+
+    `at_end` when no more pieces come, `broken` when that is not the answer's own end.
+    """
     if at_end or isinstance(response.content, str):
         piece = thoughts.feed(response.content or "")
-        end = thoughts.end() if at_end else None
+        end = thoughts.end(broken=broken) if at_end else None
         response.content = piece.text + (end.text if end else "") or None
         call.took_back |= piece.takes_back
         thought = piece.thought + (end.thought if end else "")

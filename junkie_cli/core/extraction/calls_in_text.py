@@ -40,7 +40,10 @@ class TextCall:
 
 @frozen
 class Found:
-    """What was found: calls, other JSON values that stood where a call could, and whether one of them is broken."""
+    """What was found: calls, other JSON values that stood where a call could, and whether one of them is broken.
+
+    Of one that the end of the text cuts in the middle, its complete items are here, too.
+    """
 
     calls: tuple[TextCall, ...]
     values: tuple[Any, ...]
@@ -54,6 +57,7 @@ def find_calls(text: str, names: Collection[str]) -> Found:
     reader.read_json()
     reader.read_named_objects()
     reader.read_python()
+    reader.read_complete_parts()
     found = tuple(call for _, call in sorted(reader.calls, key=lambda entry: entry[0]))
     return Found(found, tuple(reader.values.values()), reader.broken)
 
@@ -85,7 +89,7 @@ class _Reader:
     """Reads one form after the other; what one has read is blank for the next."""
 
     def __init__(self, text: str, names: Collection[str]) -> None:
-        self._text = text
+        self._text = self._all = text
         self._names = names
         self._any_name = "|".join(re.escape(name) for name in names)
         self.calls: list[tuple[int, TextCall]] = []
@@ -127,7 +131,16 @@ class _Reader:
     def _names_a_call(self, start: int) -> bool:
         """Whether the text from `start` on is a broken call, and not just a bracket."""
         head = self._text[start : start + 200]
-        return bool(re.search(rf"[\"'](?:\w*[.:/])?(?:{self._any_name}|facts)[\"']", head))
+        return bool(re.search(rf"[\"'](?:\w*[.:/])?(?:{self._any_name}|facts|memories|updates|deletes)[\"']", head))
+
+    def read_complete_parts(self) -> None:
+        """What is complete of a value in whose middle the text ends."""
+        for start in () if self.calls else list(self._broken_starts):
+            value = complete_part(self._all, start)
+            calls = list(self._calls_of(value, 0))
+            self.calls += [(start, call) for call in calls]
+            if value is not None and not calls:
+                self.values[start] = value
 
     def _calls_of(self, value: Any, depth: int) -> Iterator[TextCall]:
         if depth > 4:
@@ -189,11 +202,14 @@ class _Reader:
             if match is None:
                 return
             value, end = _value_at(self._text, match.end())
-            self._broken |= end is None
+            if end is None:
+                self._broken = True
+                value = complete_part(self._text, match.end())
+            elif isinstance(value, Mapping | list) and value:
+                self._forget_broken(match.start())
             if isinstance(value, Mapping | list) and value:
                 self.calls.append((match.start(), TextCall(match["name"], value)))
                 self.values.pop(match.end(), None)
-                self._forget_broken(match.start())
             place = end or match.end()
             self._blank(match.start(), place)
 
@@ -242,6 +258,36 @@ def _value_at(text: str, start: int) -> tuple[Any, int | None]:
         return ast.literal_eval(text[start:end]), end
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None, None
+
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<open>[\[{])|(?P<close>[\]}])|(?P<comma>,)|:|\"(?:[^\"\\]|\\.)*\"|(?:-?\d[\d.eE+-]*|true|false|null)\b)",
+    re.DOTALL,
+)
+_UNFINISHED = re.compile(r"\s*(?:\"(?:[^\"\\]|\\.)*\\?|[\w.+-]*)", re.DOTALL)
+
+
+def complete_part(text: str, start: int) -> Any:
+    """The JSON value that begins at `start`, without its unfinished end, where `text` ends in the middle of it.
+
+    An item is complete when what follows it (a comma or a bracket) is there. None where the text does not end in the
+    value, but is no JSON, for example because of a quotation mark in a text: such a text is not complete either.
+    """
+    closers: list[str] = []
+    complete, place = None, start
+    while (token := _TOKEN.match(text, place)) is not None:
+        if token["open"]:
+            closers.append("]" if token["open"] == "[" else "}")
+        elif token["close"]:
+            if not closers or closers.pop() != token["close"] or not closers:
+                return None
+            complete = text[start : token.end()] + "".join(reversed(closers))
+        elif token["comma"]:
+            complete = text[start : token.start()] + "".join(reversed(closers))
+        place = token.end()
+    if complete is None or not _UNFINISHED.fullmatch(text, place):
+        return None
+    return _value_at(complete, 0)[0]
 
 
 def parse_arguments(text: str) -> Any:

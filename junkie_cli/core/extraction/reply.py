@@ -7,14 +7,15 @@ is only one of these:
     a call of `nothing_to_remember`     {"facts": []}, other lists of the document empty or missing     []
 
 Everything else (prose, silence, `memory` as a number, arguments that are cut off, an unknown tool) is a problem. The
-changes beside a problem are good: they are committed, and the rest of the message stays pending.
+changes beside a problem are good: they are committed, and the rest of the message stays pending. Of a document or a
+call that is cut off, these are the complete ones.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from junkie_cli.core.extraction.calls_in_text import find_calls, parse_arguments
+from junkie_cli.core.extraction.calls_in_text import complete_part, find_calls, parse_arguments
 from junkie_cli.core.value_class import frozen
 
 LONGEST_MEMORY = 1000
@@ -74,18 +75,16 @@ def understand(text: str, tool_calls: Sequence[tuple[str, Any]], known: Sequence
     reading = _Reading(known)
     if tool_calls:
         for name, arguments in tool_calls:
-            parsed = parse_arguments(arguments) if isinstance(arguments, str) else arguments
-            # A call of a tool without arguments comes as "", "{}" or null.
-            reading.take_call(name, {} if parsed is None and not str(arguments or "").strip("{} ") else parsed)
+            reading.take_written_call(name, arguments)
         return reading.understood(in_text=False)
     found = find_calls(text, TOOLS)
+    if found.broken:
+        reading.problems.append("a call in its text is cut off or is not JSON")
     for call in found.calls:
         reading.take_call(call.name, call.arguments)
     if not found.calls:
         for value in found.values:
             reading.take_document(value)
-    if found.broken:
-        reading.problems.append("a call in its text is cut off or is not JSON")
     if not found.calls and not reading.understands_something:
         reading.problems.append("it is prose instead of a call" if text.strip() else "it is empty")
     return reading.understood(in_text=bool(found.calls))
@@ -128,6 +127,17 @@ class _Reading:
         )
 
     # Calls
+
+    def take_written_call(self, name: Any, arguments: Any) -> None:
+        """Take a call of the protocol, whose arguments are a text; what is complete of one that is cut off, too."""
+        parsed = parse_arguments(arguments) if isinstance(arguments, str) else arguments
+        if parsed is None and not str(arguments or "").strip("{} "):
+            parsed = {}  # a call of a tool without arguments comes as "", "{}" or null
+        elif parsed is None and isinstance(arguments, str):
+            parsed = complete_part(arguments, len(arguments) - len(arguments.lstrip()))
+            if parsed is not None:
+                self.problems.append("the arguments of a call are cut off")
+        self.take_call(name, parsed)
 
     def take_call(self, name: Any, arguments: Any) -> None:
         """Take one call; a list of arguments is several calls of the same tool."""

@@ -151,7 +151,7 @@ UNUSABLE: dict[str, tuple[str, Any]] = {
     "arguments null": ("add_memory", None),
     "arguments a number": ("add_memory", "7"),
     "arguments a list of texts": ("add_memory", '["User likes tea"]'),
-    "cut off": ("add_memory", JSON[:-15]),
+    "cut off": ("add_memory", JSON[:20]),
     "prose": ("add_memory", "User likes tea"),
     "unknown tool": ("save_fact", JSON),
     "no name": ("", JSON),
@@ -276,6 +276,69 @@ def test_a_document() -> None:
     assert changes(read('{"facts": "User likes tea"}')) == added("User likes tea")
     half = read(json.dumps({"facts": ["User likes tea", "x" * 5000], "deletes": [9]}))
     assert (changes(half), len(half.problems), half.foreign) == (added("User likes tea"), 2, ("9",))
+
+
+TEXTS = st.text(st.sampled_from("ab ,]}{[:\\'\"ü\n"), min_size=1, max_size=8).filter(lambda text: text.strip(" ."))
+
+
+@given(
+    st.lists(TEXTS, max_size=4),
+    st.lists(st.fixed_dictionaries({"number": st.just(1), "memory": TEXTS}), max_size=2),
+    st.lists(st.just(2), max_size=2),
+    st.sampled_from(["{}", "```json\n{}", "Here it is:\n{}"]),
+    st.sampled_from([None, 1]),
+    st.floats(0, 1),
+)
+def test_of_a_document_that_is_cut_off_the_complete_items_are_used(
+    facts: list[str], updates: list[Any], deletes: list[int], form: str, indent: int | None, share: float
+) -> None:
+    document = json.dumps({"facts": facts, "updates": updates, "deletes": deletes}, indent=indent)
+    whole = form.replace("{}", document)
+    cut = whole[: int(share * whole.rindex("}"))]
+    found = read(cut)
+    assert not found.is_complete
+    assert not found.nothing
+    everything = read(whole).changes
+    assert found.changes == everything[: len(found.changes)]
+    complete = sum(f"{json.dumps(fact)}{after}" in cut for fact in set(facts) for after in (",", "]", "\n]"))
+    assert len(found.changes) >= (1 if complete else 0)
+
+
+def test_of_calls_that_are_cut_off_the_complete_ones_are_used() -> None:
+    listed = json.dumps({"tool_calls": [{"function": {"name": "add_memory", "arguments": JSON}}] * 2})
+    texts = [
+        f"[{CALL}, {CALL[:40]}",
+        f"[{CALL},",
+        f"<tool_call>{CALL}</tool_call>\n<tool_call>{CALL[:45]}",
+        listed[:-30],
+        CALL[:-14],
+        f"<function=add_memory>{JSON[:-5]}",
+    ]
+    for text in texts:
+        found = read(text)
+        assert changes(found) == added("User likes tea"), text
+    found = read("", ("add_memory", JSON), ("add_memory", JSON.replace("likes tea", "has a dog")[:-15]))
+    assert changes(found) == added("User likes tea", "User has a dog")
+    assert not found.is_complete
+    found = read("", ("add_memory", JSON), ("add_memory", JSON[:20]))
+    assert changes(found) == added("User likes tea")
+    assert not found.is_complete
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"facts": ["User likes "tea" a lot", "User',
+        '{"facts": ["User likes "tea',
+        '{"facts": ["He said "no", "yes" and',
+        '{"facts": ["User likes tea"',  # what follows the text is not there: it may go on
+        '{"facts": ["User likes tea"}, {',
+        '{"facts": {"a", ]',
+    ],
+)
+def test_a_text_that_is_cut_by_its_own_quotation_marks_is_not_complete(text: str) -> None:
+    assert read(text).changes == ()
+    assert read(text).problems
 
 
 anything = st.recursive(
