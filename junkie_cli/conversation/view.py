@@ -154,7 +154,7 @@ class TerminalView:
         self.busy("thinking")
 
     def _wait(self, event: Waiting) -> None:
-        what = _waited_for(event)
+        what = event.words
         if what != self._waits_for:
             self._waits_for, self._since = what, time.monotonic()
 
@@ -227,13 +227,6 @@ class TerminalView:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-
-
-def _waited_for(event: Waiting) -> str:
-    provider, model = one_line(event.provider), one_line(event.model)
-    if event.loading:
-        return f"{provider} to load {model}"
-    return f"{provider} to load or read the prompt" if event.local else provider
 
 
 class PlainView:

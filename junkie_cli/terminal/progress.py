@@ -18,6 +18,7 @@ from junkie_cli.terminal.style import Look, columns_of, encodable
 _ERASE = "\r\x1b[2K"
 _INTERVAL = 0.1  # seconds between two frames
 _BAR_COLUMNS = 24
+_PATIENCE_SECONDS = 5  # after which a wait is shown in seconds
 
 
 class Activity:
@@ -48,6 +49,7 @@ class Activity:
         self._counted_since = self._began if counted else None
         self._over = threading.Event()
         self._frame = 0
+        self._wait: tuple[str, float] | None = None
 
     def advance(self, amount: int = 1) -> None:
         """`amount` more are done."""
@@ -57,6 +59,8 @@ class Activity:
         """`done` are done now, of `total` when that is known by now; `earlier` of them took no time in this run."""
         if self._counted_since is None:
             self._counted_since, self._earlier = self._clock(), done
+        if self._wait is not None and done > self.done:
+            self._wait = (self._wait[0], self._clock())  # it waits since then
         self.done = done
         self._earlier = earlier or self._earlier
         self.total = total or self.total
@@ -69,6 +73,13 @@ class Activity:
     def about(self, step: str) -> None:
         """It is at this step."""
         self.title = f"{self._headline}: {step}"
+
+    def waits_for(self, what: str | None) -> None:
+        """It waits for `what` from now on, unless it did before; None: for nothing any more."""
+        if what is None:
+            self._wait = None
+        elif self._wait is None or self._wait[0] != what:
+            self._wait = (what, self._clock())
 
     def __enter__(self) -> "Activity":
         if Look.of(sys.stderr).motion and not invocation().quiet:
@@ -94,7 +105,7 @@ class Activity:
         now, done, total = self._clock(), self.done, self.total  # the work goes on meanwhile, in another thread
         frames = look.symbol("frames")
         title = one_line(self.title)
-        pieces = [f"{frames[self._frame % len(frames)]} {title}", *self._counts(now, done, total)]
+        pieces = [f"{frames[self._frame % len(frames)]} {title}{self._waiting(now)}", *self._counts(now, done, total)]
         if not total:
             pieces.append(formatting.clock(now - self._began))
         while width("  ".join(pieces)) > columns and len(pieces) > 1:
@@ -103,6 +114,11 @@ class Activity:
         if total and room >= 8:
             pieces.insert(1, _bar(look, done, total, min(room, _BAR_COLUMNS)))
         return cut("  ".join(pieces), columns) if len(pieces) == 1 else "  ".join(pieces)
+
+    def _waiting(self, now: float) -> str:
+        what, since = self._wait or ("", now)
+        waited = int(now - since)
+        return f", waiting {waited} s for {one_line(what)}" if waited >= _PATIENCE_SECONDS else ""
 
     def _counts(self, now: float, done: int, total: int | None) -> list[str]:
         since = self._counted_since

@@ -520,7 +520,12 @@ def retry(
     with progress("retrying", unit="extractions") as shown:
         done = invocation().run(
             pending_retry.retry_memories(
-                invocation().settings(), user, everything=everything, offline=offline, on_progress=shown.reach
+                invocation().settings(),
+                user,
+                everything=everything,
+                offline=offline,
+                on_progress=shown.reach,
+                on_wait=shown.waits_for,
             )
         )
     if as_json:
@@ -586,6 +591,7 @@ def learn(
                 offline=offline,
                 even_erased=even_erased,
                 on_progress=shown.reach,
+                on_wait=shown.waits_for,
             )
         )
     if as_json:

@@ -7,6 +7,7 @@ each change; and exactly one `Done`, always last. `Waiting` may come anywhere be
 
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.memories.change_log import AppliedChange
+from junkie_cli.core.sanitize import one_line
 from junkie_cli.core.turns.types import Exchange, MemoryEntry, SessionEntry
 from junkie_cli.core.value_class import frozen
 
@@ -55,6 +56,14 @@ class Waiting:
     provider: str
     local: bool
     loading: bool
+
+    @property
+    def words(self) -> str:
+        """What is waited for, after "waiting 12 s for"."""
+        provider, model = one_line(self.provider), one_line(self.model)
+        if self.loading:
+            return f"{provider} to load {model}"
+        return f"{provider} to load or read the prompt" if self.local else provider
 
 
 @frozen

@@ -21,6 +21,7 @@ from uuid import UUID, uuid5
 
 from junkie_cli.core.agent.team_loader import open_team
 from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, MOST_FAILURES, is_outage
+from junkie_cli.core.chat.waits import OnWait, Waits
 from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError, UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.memories import change_log
@@ -124,20 +125,21 @@ async def learn_file(
     offline: bool = False,
     even_erased: bool = False,
     on_progress: Callable[[int, int, int], None] | None = None,
+    on_wait: OnWait | None = None,
 ) -> Learned:
     """Learn from the lines of `path` that are not learned yet.
 
     `even_erased` takes lines of people who were erased, too; they are bad lines otherwise. `on_progress` gets how many
-    lines are done with, of how many, and how many of them were learned by an earlier run. Raises LockedError when
-    another run is at this file, FileError, SettingsError (no provider), DatabaseError. Cancelled, it has learned what
-    it has counted; the same call goes on.
+    lines are done with, of how many, and how many of them were learned by an earlier run; `on_wait` what is waited for.
+    Raises LockedError when another run is at this file, FileError, SettingsError (no provider), DatabaseError.
+    Cancelled, it has learned what it has counted; the same call goes on.
     """
     began = time.monotonic()
     with _opened(path) as file:
         total = await asyncio.to_thread(_count_lines, file)
         engine = await open_team(settings, offline=offline)
         try:
-            learner = _Learner(engine, _Reader(file, path), even_erased, on_progress)
+            learner = _Learner(engine, _Reader(file, path), even_erased, on_progress, Waits(on_wait))
             learner.done.total = total
             await learner.run(concurrency)
         finally:
@@ -249,6 +251,7 @@ class _Learner:
         reader: _Reader,
         even_erased: bool,
         on_progress: Callable[[int, int, int], None] | None,
+        waits: Waits,
     ) -> None:
         assert engine.connections is not None
         self.done = Learned()
@@ -258,11 +261,13 @@ class _Learner:
         self._reader = reader
         self._even_erased = even_erased
         self._on_progress = on_progress
+        self._waits = waits
         self._waiting: OrderedDict[str, deque[tuple[Line, bytes]]] = OrderedDict()
         self._count = 0
         self._busy: set[str] = set()
         self._news = asyncio.Condition()
         self._not_before = 0.0
+        self._why_later = ""
         self._failures = 0
 
     async def run(self, concurrency: int) -> None:
@@ -394,8 +399,10 @@ class _Learner:
         return None
 
     async def _provider_ready(self) -> None:
-        clock = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._not_before - clock.time()))
+        seconds = self._not_before - asyncio.get_running_loop().time()
+        if seconds > 0:
+            with self._waits.for_next_try(self._why_later):
+                await asyncio.sleep(seconds)
 
     def _may_try_again(self, error: JunkieError, tries: int, pause: float | None) -> bool:
         """Whether a line is worth another try, by anybody when the provider asked for time, after a pause."""
@@ -408,6 +415,7 @@ class _Learner:
             return False  # a refused key gets no better by waiting
         until = asyncio.get_running_loop().time() + max(pause, asked)
         self._not_before = max(self._not_before, until)
+        self._why_later = error.message
         return True
 
     async def _give_up(self, line: Line, error: JunkieError) -> None:
@@ -443,7 +451,8 @@ class _Learner:
         async with self._engine.teams.lease(line.user_id) as hero, hero.extracting:
             assert hero.memory is not None
             known = await self._patiently(lambda: self._records.known(line.user_id, line.message))
-            extraction = await hero.memory.extract(line.user_id, line.message, "", known)
+            with self._waits.of_one():
+                extraction = await hero.memory.extract(line.user_id, line.message, "", known)
             self.done.refused += extraction.reached_out
             # A line is learned when all of its reply was usable; of the rest the good half is kept.
             take = None if extraction.error else lambda connection: self._mark(connection, line)

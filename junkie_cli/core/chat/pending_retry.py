@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from junkie_cli.core.agent.team_loader import open_team
+from junkie_cli.core.chat.waits import OnWait, Waits
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.memories.change_log import AppliedChange, ErasedError
@@ -120,19 +121,21 @@ async def retry_memories(
     everything: bool = False,
     offline: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    on_wait: OnWait | None = None,
 ) -> Retried:
     """Try what is due again, of one user or of all; `everything` also what waits and what was set aside.
 
     Turns whose process was killed before their answer was whole are marked so. Without anything to do neither agno is
-    loaded nor a provider asked for. `on_progress` gets how many were tried, and
-    of how many. Raises SettingsError (no provider), DatabaseError.
+    loaded nor a provider asked for. `on_progress` gets how many were tried, and of how many; `on_wait` what is waited
+    for. Raises SettingsError (no provider), DatabaseError.
     """
     due, owed = await _owed(settings, user_id, everything)
     if not due:
         return Retried(remaining=owed)
     engine = await open_team(settings, offline=offline)
     try:
-        return await retry_owed(engine, user_id, everything=everything, most=due, on_progress=on_progress)
+        with Waits(on_wait).of_one():
+            return await retry_owed(engine, user_id, everything=everything, most=due, on_progress=on_progress)
     finally:
         await engine.close()
 
