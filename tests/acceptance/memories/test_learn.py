@@ -52,6 +52,35 @@ def test_conversations_in_memories_out(junkie: Junkie) -> None:
     assert "3 skipped" in again.stdout
 
 
+@pytest.mark.parametrize("command", ["learn", "retry"])
+def test_at_a_terminal_what_is_waited_for_is_seen(junkie: Junkie, provider: ModelServer, command: str) -> None:
+    path = talk(junkie, ("ada", "I like tea."))
+    if command == "retry":
+        provider.script = lambda _: Text("That is prose.")
+        assert junkie.run("memories", "learn", str(path)).exit_code == 6
+    silent = Hang()
+    provider.script = lambda _: silent
+    child = junkie.terminal("memories", *{"learn": ("learn", str(path)), "retry": ("retry", "--all")}[command])
+    host = provider.url.partition("://")[2].partition("/")[0]
+    child.expect(rf"{command}ing, waiting [1-9]\d* s for {host} to load or read the prompt")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    silent.go_on.set()
+
+
+def test_at_a_terminal_what_a_provider_asks_for_is_seen(junkie: Junkie, provider: ModelServer) -> None:
+    path = talk(junkie, ("ada", "I like tea."))
+    provider.script = lambda _: HttpError(429, headers={"retry-after": "60"})
+    child = junkie.terminal("memories", "learn", str(path), columns=160)
+    child.expect(r"waiting [1-9]\d* s for the next try: \S+ takes no more requests for now")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+
 def test_at_a_terminal_the_rate_and_the_time_left_are_seen(junkie: Junkie, provider: ModelServer) -> None:
     path = talk(junkie, *(("ada", f"My {thing} is blue.") for thing in ("car", "house", "hat", "bag")))
     slow = nothing()

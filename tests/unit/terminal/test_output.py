@@ -369,6 +369,26 @@ def test_a_slow_rate_is_told_by_the_minute_and_counts_what_this_run_did() -> Non
     assert "100 of 160 lines  30/min  ETA 2:00" in plain(activity.line(Look(unicode=True), 100))
 
 
+def test_a_wait_is_shown_in_seconds_and_begins_again_with_each_step() -> None:
+    now = 0.0
+    activity = progress.Activity("learning", 10, unit="lines", clock=lambda: now)
+    activity.waits_for("a\x1b[2Jserver")
+    now = 4.0
+    assert "waiting" not in activity.line(Look(), 100)
+    now = 7.0
+    activity.waits_for("a\x1b[2Jserver")
+    assert "learning, waiting 7 s for a" in activity.line(Look(), 100)
+    assert "\x1b[2J" not in activity.line(Look(), 100)
+    activity.reach(1)
+    assert "waiting" not in activity.line(Look(), 100)
+    now = 20.0
+    activity.waits_for("another server")
+    now = 26.0
+    assert "learning, waiting 6 s for another server" in activity.line(Look(), 100)
+    activity.waits_for(None)
+    assert "waiting" not in activity.line(Look(), 100)
+
+
 @pytest.mark.parametrize("columns", range(20, 140, 7))
 def test_progress_fits_any_width(columns: int) -> None:
     for total, unit in ((None, ""), (7_000_000, "memories"), (10**12, "bytes")):
