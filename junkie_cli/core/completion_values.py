@@ -17,7 +17,8 @@ from junkie_cli.core import embedded
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema import user_ids as owners
-from junkie_cli.core.schema.tables import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema.registry import HISTORY
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import TableRef
 

@@ -14,9 +14,10 @@ from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
 from junkie_cli.core.progress import Tell, number, unheard
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import foreign_keys, row_security, runs, tables
+from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, tables
 from junkie_cli.core.schema.foreign_keys import Going
-from junkie_cli.core.schema.tables import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema.registry import HISTORY
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import frozen
 
@@ -241,6 +242,7 @@ async def delete_session(
     async with connect(settings) as connection:
         state = await tables.inspect(connection, settings.layout)
         state.require_tables(SESSIONS, RUNS)
+        await own_tables.require_writer(connection, state)
         row_security.require_all_rows(state, SESSIONS, *_dependent(state))
         transaction = connection.transaction()
         await transaction.start()

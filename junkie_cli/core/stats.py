@@ -16,7 +16,8 @@ from junkie_cli.core.progress import Tell, number, unheard
 from junkie_cli.core.schema import row_security, runs
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
-from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema.registry import PENDING
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import frozen
 

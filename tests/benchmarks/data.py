@@ -18,7 +18,7 @@ import asyncpg
 from junkie_cli.core import embedded
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.postgres.connect import open_connection
-from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema import own_tables
 from junkie_cli.core.table_layout import Layout
 
 AGNO = Path(__file__).parents[1] / "data" / "agno-3.1.sql"
@@ -155,7 +155,7 @@ async def fill(connection: asyncpg.Connection, rows: int, say: Callable[[str], N
             " unnest(ARRAY['user_memories', 'agent_sessions', 'agent_sessions_runs']) name"
         )
         await connection.execute(f"CREATE TABLE bench.made AS SELECT {rows} AS rows, '{MADE_BY}' AS by")
-    await schema.ensure_own_tables(connection, Layout("ai"))
+    await own_tables.ensure_own_tables(connection, Layout("ai"))
     say("vacuum ...")
     await connection.execute("VACUUM ANALYZE")
 

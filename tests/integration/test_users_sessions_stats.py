@@ -8,7 +8,7 @@ import pytest
 from junkie_cli.core import prompt_history, sessions, stats, users
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
-from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema import own_tables
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import spool
 from tests.support.generations import ALL, Administration, Make, as_role, named, reader
@@ -232,7 +232,7 @@ async def test_the_export_holds_what_erasing_deletes(written_by: Make, admin: Ad
 async def test_what_waits_in_the_spool_is_exported_and_erased(written_by: Make, admin: Administration) -> None:
     url, path = written_by("3.1"), admin.folder / "ada.jsonl"
     async with admin.connection(url) as connection:
-        known = await spool.identity(connection, await schema.prepare(connection, Layout("ai")))
+        known = await spool.identity(connection, await own_tables.prepare(connection, Layout("ai")))
     assert known is not None
     waiting = [spool.Spool(known).put(user, json.dumps({"user_id": user, "pending": None})) for user in ("ada", "bob")]
     done = await users.export_user(admin.settings(url), "ada", path)

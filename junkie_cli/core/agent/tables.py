@@ -19,6 +19,7 @@ from junkie_cli.core.database import Database
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.connect import close_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.schema import own_tables, registry
 from junkie_cli.core.schema import tables as schemas
 from junkie_cli.core.schema.tables import SchemaState
 from junkie_cli.core.table_layout import Layout, TableRef
@@ -46,12 +47,15 @@ async def ensure_tables(connections: Connections, layout: Layout, *, may_add_tab
     """
     async with connections.transaction(read_only=True) as connection:
         state = await schemas.inspect(connection, layout)
+        versions = await own_tables.read_versions(connection, state)
+    ready = own_tables.is_ready(state, versions)
     _check(state, connections.database, may_add_tables)
     if state.tables_agno_3_adds():
         state = await _made(connections, layout)
-    if not state.has_own_tables:
-        state = await _add_own(connections, state)
-    return state
+    if ready:
+        own_tables.report_missing(state)
+        return state
+    return await _add_own(connections, state)
 
 
 def _check(state: SchemaState, database: Database, may_add_tables: bool) -> None:
@@ -64,7 +68,9 @@ def _check(state: SchemaState, database: Database, may_add_tables: bool) -> None
         )
     if state.generation != "2.3" or may_add_tables:
         return
-    missing = (*state.tables_agno_3_adds(), *(table for table in schemas.OWN_TABLES if not state.has(table)))
+    # Who agreed to our first tables is not asked again when a later junkie adds one.
+    own = () if state.has(registry.OWN_VERSIONS) else registry.own_tables()
+    missing = (*state.tables_agno_3_adds(), *own)
     if missing:
         raise TablesNeededError(missing, database.label)
 
@@ -83,9 +89,7 @@ async def _make(connections: Connections, layout: Layout) -> SchemaState:
         with translate_errors(connections.database.url):
             # The isolation that SQLAlchemy asks for: its transactions are savepoints in this one.
             async with connection.transaction(isolation="read_committed"):
-                await connection.execute(
-                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", schemas.tables_lock(layout)
-                )
+                await own_tables.lock(connection, layout)
                 state = await schemas.inspect(connection, layout)
                 if not state.exists:  # agno does not quote the name
                     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schemas.quoted(layout.schema)}")
@@ -154,7 +158,7 @@ async def _add_own(connections: Connections, state: SchemaState) -> SchemaState:
     """Our tables beside agno's. A database that takes no writes now can still be talked on: it says so at each turn."""
     try:
         async with connections.transaction() as connection:
-            return await schemas.prepare(connection, state.layout)
+            return await own_tables.prepare(connection, state.layout)
     except DatabaseError as error:
         if error.code != "database_readonly":
             raise

@@ -17,7 +17,7 @@ from junkie_cli.core.backup.source import Source
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.postgres import releases
-from junkie_cli.core.schema.tables import OWN_TABLES
+from junkie_cli.core.schema import registry
 
 if TYPE_CHECKING:
     from junkie_cli.core.database import Database
@@ -80,7 +80,7 @@ def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableConte
 
 
 def _rows(tables: Sequence[TableContent]) -> dict[str, int]:
-    return {table.name: table.rows for table in tables if table.table not in OWN_TABLES}
+    return {table.name: table.rows for table in tables if table.table not in registry.own_tables()}
 
 
 def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:

@@ -27,9 +27,8 @@ from junkie_cli.core.files import told
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError
 from junkie_cli.core.schema import stored_text
-from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema.registry import LEARNED, Feature
 from junkie_cli.core.schema.stored_text import storable
-from junkie_cli.core.schema.tables import LEARNED
 from junkie_cli.core.schema.user_ids import check_id
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns import pending_rows
@@ -272,14 +271,12 @@ class _Learner:
 
     async def run(self, concurrency: int) -> None:
         """Learn until the end of the file, or until it makes no sense to go on."""
-        if not self._records.keeps_pending:
+        if not (self._records.keeps_pending and self._records.state.keeps(Feature.LEARNED)):
             raise DatabaseError(
                 "this database user may not use junkie's own tables: what is learned could not be kept track of",
                 hint="grant it CREATE on the schema, or let its owner run this",
                 code="database_rights",
             )
-        async with self._connections.transaction() as connection:
-            await schema.ensure_learned_table(connection, self._records.state.layout)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):

@@ -13,8 +13,8 @@ from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.formatting import duration
 from junkie_cli.core.postgres.connect import CONNECT_TIMEOUT, close_connection, open_connection
 from junkie_cli.core.postgres.releases import KNOWN_SINCE, LAST_RELEASES, outdated
-from junkie_cli.core.schema.tables import MEMORIES, OWN_TABLES, RUNS, SESSIONS, VERSIONS, SchemaState, inspect, quoted
-from junkie_cli.core.table_layout import TableRef
+from junkie_cli.core.schema import registry
+from junkie_cli.core.schema.tables import SchemaState, inspect, quoted
 
 if TYPE_CHECKING:
     import asyncpg
@@ -205,7 +205,6 @@ async def _release(context: Context) -> Finding:
     return together([warning(old.detail, old.hint) for old in found], ok(f"as new as known on {KNOWN_SINCE}"))
 
 
-_TABLES: tuple[TableRef, ...] = (SESSIONS, RUNS, MEMORIES, VERSIONS)
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
@@ -224,7 +223,7 @@ async def _rights(context: Context) -> Finding:
     if not row["usage"]:
         return failed(f"role {row['role']} may not use schema {schema}", _all_of_it(schema, role))
     findings = _missing(state, role)
-    if not state.may_create and any(not state.has(table) for table in (*_TABLES, *OWN_TABLES)):
+    if not state.may_create and (state.tables_agno_3_adds() or state.missing_own_tables()):
         findings.append(_no_create(state, role, row["database"]))
     create = "" if state.may_create else ", not create (and need not)"
     return together(findings, ok(f"role {row['role']} may select, insert, update and delete{create}"))
@@ -232,7 +231,7 @@ async def _rights(context: Context) -> Finding:
 
 def _missing(state: SchemaState, role: str) -> list[Finding]:
     findings = []
-    for table in (*_TABLES, *OWN_TABLES):
+    for table in (entry.table for entry in registry.entries()):
         lacking = [privilege for privilege in _PRIVILEGES if state.has(table) and not state.may(privilege, table)]
         if lacking:
             findings.append(
@@ -247,7 +246,7 @@ def _missing(state: SchemaState, role: str) -> list[Finding]:
 
 def _no_create(state: SchemaState, role: str, database: str) -> Finding:
     if state.exists:
-        missing = [table for table in _TABLES if not state.has(table)]
+        missing = [table for table in registry.agno_tables() if not state.has(table)]
         grant = f"GRANT CREATE, USAGE ON SCHEMA {quoted(state.schema)} TO {role}"
         tell = failed if missing else warning
         what = "agno's tables" if missing else "junkie's own tables, with what can be undone,"

@@ -12,15 +12,8 @@ from junkie_cli.core.doctor.model import Fix
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
-from junkie_cli.core.schema.tables import (
-    MEMORIES,
-    OWN_VERSIONS,
-    RUNS,
-    SESSIONS,
-    SchemaState,
-    ensure_own_tables,
-    inspect,
-)
+from junkie_cli.core.schema.own_tables import ensure_own_tables
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
 from junkie_cli.core.table_layout import TableRef
 
 if TYPE_CHECKING:
@@ -96,11 +89,7 @@ async def _watch(name: str, context: Context, tell: Tell) -> None:
 async def add_own_tables(context: Context, tell: Tell) -> str:
     """Make junkie's own tables, or bring them up to this version."""
     tell("making junkie's own tables")
-    async with context.connection(read_only=False) as connection, connection.transaction():
-        state = await inspect(connection, context.settings.layout)
-        if state.may("DELETE", OWN_VERSIONS):
-            # Without its stamp a table that is missing is made too; what is there stays as it is.
-            await connection.execute(f"DELETE FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
+    async with context.connection(read_only=False) as connection:
         if not await ensure_own_tables(connection, context.settings.layout):
             raise DatabaseError(
                 f"the database user may not create tables in schema {context.settings.schema}",

@@ -8,7 +8,8 @@ from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
 from junkie_cli.core.schema import user_ids
-from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState, quoted
+from junkie_cli.core.schema.registry import PENDING
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.secrets_detector import SQL_PATTERN
 
 if TYPE_CHECKING:

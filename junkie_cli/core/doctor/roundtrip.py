@@ -19,7 +19,8 @@ from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Finding, counted, failed, ok
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
 from junkie_cli.core.memories import change_log
-from junkie_cli.core.schema.tables import MEMORIES, OWN_TABLES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema import registry
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 
 if TYPE_CHECKING:
     import asyncpg
@@ -210,7 +211,7 @@ def _tables(state: SchemaState) -> list[str]:
     """Every table with a user_id; runs before the sessions that they hang on."""
     found = [name for name, table in sorted(state.tables.items()) if "user_id" in table.columns]
     sessions, runs = state.name(SESSIONS), state.name(RUNS)
-    return sorted(found, key=lambda name: (name == sessions, name != runs, name not in OWN_TABLES))
+    return sorted(found, key=lambda name: (name == sessions, name != runs, name not in registry.own_tables()))
 
 
 async def _erase(context: Context, state: SchemaState, user: str) -> None:

@@ -8,11 +8,10 @@ from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
 from junkie_cli.core.doctor.model import OK, Check, Finding, Fix, Waits, failed, ok, together, warning
+from junkie_cli.core.schema import migrations, own_tables, registry
+from junkie_cli.core.schema.registry import Feature
 from junkie_cli.core.schema.tables import (
     MEMORIES,
-    OWN_TABLES,
-    OWN_VERSION,
-    OWN_VERSIONS,
     RUNS,
     SESSIONS,
     VERSIONS,
@@ -203,38 +202,40 @@ def _parts(version: str) -> tuple[int, ...]:
 
 async def _own(context: Context) -> Finding:
     state = context.schema
-    there = [table for table in OWN_TABLES if state.has(table)]
-    if not there and state.generation == "none":
+    missing = state.missing_own_tables()
+    if len(missing) == len(registry.own_tables()) and state.generation == "none":
         return ok("none yet: the first change of a memory makes them")
     fix = Fix(
         "schema.junkie",
-        (f"make {', '.join(OWN_TABLES)} in schema {state.schema}, or bring them up to version {OWN_VERSION}",),
+        (f"make {', '.join(registry.own_tables())} in schema {state.schema}, in version {migrations.LATEST}",),
         add_own_tables,
     )
     hint = "junkie doctor --fix schema.junkie"
-    if not there:
+    if len(missing) == len(registry.own_tables()):
         return warning(
             "none yet: until the first change of a memory makes them nothing can be undone", hint, fixes=[fix]
         )
-    stamped = await _own_version(context, state)
-    if stamped > OWN_VERSION:
+    async with context.connection() as connection:
+        found = await own_tables.read_versions(connection, state)
+    if found is None:
+        return warning("their version cannot be read", "junkie doctor --only database.rights,schema.row_security")
+    if found.oldest_writer > migrations.LATEST:
         return failed(
-            f"they were made by a newer junkie (version {stamped}, this one knows {OWN_VERSION})",
+            f"they were made by a newer junkie: version {found.oldest_writer} or later may write them, and this one has"
+            f" version {migrations.LATEST}",
             "use that newer junkie: pip install --upgrade junkie-cli",
         )
-    if stamped < OWN_VERSION or len(there) < len(OWN_TABLES):
-        missing = [table for table in OWN_TABLES if table not in there]
+    if missing or not found.is_current:
         lacking = f", and {', '.join(missing)} is missing" if missing else ""
-        return warning(f"they have version {stamped} of {OWN_VERSION}{lacking}", hint, fixes=[fix])
-    return ok(f"all {len(OWN_TABLES)}, version {OWN_VERSION}")
-
-
-async def _own_version(context: Context, state: SchemaState) -> int:
-    if not state.may("SELECT", OWN_VERSIONS):
-        return 0
-    async with context.connection() as connection, connection.transaction():
-        value = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
-    return int(value) if value and value.isdigit() else 0
+        features = "; ".join(feature.value for feature in Feature if not state.keeps(feature))
+        off = f" (off: {features})" if missing else ""
+        return warning(f"they have version {found.version} of {migrations.LATEST}{lacking}{off}", hint, fixes=[fix])
+    newer = (
+        f", made by a newer junkie (this one has version {migrations.LATEST})"
+        if found.version > migrations.LATEST
+        else ""
+    )
+    return ok(f"all {len(registry.own_tables())}, version {found.version}{newer}")
 
 
 # --- row security -----------------------------------------------------------------------------------------------------
@@ -378,7 +379,7 @@ def require_tables_of_today(state: SchemaState) -> None:
     """Raise Waits unless a chat would find every table and make none."""
     if state.generation == "none" or any(not state.has(table) for table in _NEEDED):
         raise Waits("schema.tables", "the first chat makes agno's tables")
-    if not state.has_own_tables:
+    if state.missing_own_tables() or not state.keeps(Feature.HISTORY):
         raise Waits("schema.junkie", "junkie's own tables are not there")
 
 

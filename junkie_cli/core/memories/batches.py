@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from junkie_cli.core.errors import NotFoundError, UsageError
-from junkie_cli.core.schema.tables import HISTORY, SchemaState
+from junkie_cli.core.schema.registry import HISTORY
+from junkie_cli.core.schema.tables import SchemaState
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:

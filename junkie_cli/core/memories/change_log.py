@@ -17,17 +17,11 @@ from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign_values import objects
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import foreign_keys
+from junkie_cli.core.schema import foreign_keys, migrations, own_tables
 from junkie_cli.core.schema.foreign_keys import Going
-from junkie_cli.core.schema.stored_text import erased_at, lock_name, storable
-from junkie_cli.core.schema.tables import (
-    CASCADES,
-    HISTORY,
-    MEMORIES,
-    TOMBSTONES,
-    SchemaState,
-    ensure_cascades_table,
-)
+from junkie_cli.core.schema.registry import CASCADES, HISTORY, TOMBSTONES, Feature
+from junkie_cli.core.schema.stored_text import lock_name, read_marks, storable
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.value_class import field, frozen
 
 if TYPE_CHECKING:
@@ -129,13 +123,17 @@ async def guard_user(
 ) -> None:
     """Hold this user's shared lock until the transaction ends, and refuse when the user was erased.
 
+    Refuses, too, when a newer junkie has changed our tables so that this one may not write any more.
+
     With `began` (by the server's clock) only an erasure since then refuses: a person who comes back may be remembered
-    again. Raises ErasedError.
+    again. Raises ErasedError, DatabaseError `own_tables_newer`.
     """
     if not user_id:
         return
     await connection.execute(LOCK_SHARED, lock_name(state, user_id))
-    erased = await erased_at(connection, state, user_id)
+    oldest_writer, erased = await read_marks(connection, state, user_id)
+    if oldest_writer > migrations.LATEST:
+        raise own_tables.newer(state.schema, oldest_writer)
     if erased is not None and (began is None or erased >= began):
         raise ErasedError(
             f"this user was erased at {erased.isoformat(timespec='seconds')}; nothing was written",
@@ -166,7 +164,7 @@ async def apply_changes(
     `by` is `junkie` or `team`. Each owner is checked in SQL under a row lock; an id of another user raises
     OwnershipError, an erased user ErasedError (see `guard_user` for `began`), and the caller's transaction must then
     be rolled back. Ids that are not there are returned as `missing` (an `added` id that is there is updated). History
-    is written when our tables can be used and `keep_days` is above 0; entries older than `keep_days` are pruned.
+    is written when our table can be used and `keep_days` is above 0; entries older than `keep_days` are pruned.
     """
     await mark_writer(connection, by)
     for user_id in sorted({change.user_id or "" for change in changes}):
@@ -194,11 +192,13 @@ def _named(changes: Sequence[MemoryChange]) -> tuple[str, list[list[str]]]:
 
 
 def records_history(state: SchemaState, keep_days: int) -> bool:
-    """Whether changes are written down for undo: our tables can be used, memories can be put back, and history is kept.
+    """Whether changes are written down for undo: our table can be used, memories can be put back, and history is kept.
 
     Before the first memory there is no table yet, and nothing stands against it.
     """
-    return state.has_own_tables and keep_days > 0 and (not state.has(MEMORIES) or state.memories_can_be_put_back)
+    if keep_days <= 0 or not state.keeps(Feature.HISTORY):
+        return False
+    return not state.has(MEMORIES) or state.memories_can_be_put_back
 
 
 @frozen
@@ -318,8 +318,8 @@ async def cascades(
 async def record_cascades(
     connection: "Connection", state: SchemaState, batch: str | None, cascaded: Mapping[str, int]
 ) -> None:
-    """Keep with `batch` what its undo will not bring back, where our tables can be made."""
-    if batch is None or not cascaded or not await ensure_cascades_table(connection, state):
+    """Keep with `batch` what its undo will not bring back, where its table is there."""
+    if batch is None or not cascaded or not state.keeps(Feature.CASCADES):
         return
     await connection.executemany(
         f"INSERT INTO {state.qualified(CASCADES)} (batch, table_name, rows) VALUES ($1::text::uuid, $2, $3)",
@@ -329,14 +329,11 @@ async def record_cascades(
 
 async def prune_history(connection: "Connection", state: SchemaState, keep_days: int) -> None:
     """Forget changes older than `keep_days` days, in the caller's transaction."""
+    old = "at < now() - make_interval(days => $1)"
+    cascades = f"DELETE FROM {state.qualified(CASCADES)} WHERE {old}" if state.may("DELETE", CASCADES) else "SELECT 1"
     await connection.execute(
-        f"DELETE FROM {state.qualified(HISTORY)} WHERE at < now() - make_interval(days => $1)",
-        keep_days,
+        f"WITH cascades AS ({cascades}) DELETE FROM {state.qualified(HISTORY)} WHERE {old}", keep_days
     )
-    if state.may("DELETE", CASCADES):
-        await connection.execute(
-            f"DELETE FROM {state.qualified(CASCADES)} WHERE at < now() - make_interval(days => $1)", keep_days
-        )
 
 
 async def delete_where(

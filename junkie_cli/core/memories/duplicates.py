@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core.memories.change_log import LOCK_ALONE, MemoryChange
-from junkie_cli.core.schema.tables import HISTORY, MEMORIES, SchemaState
+from junkie_cli.core.schema.registry import HISTORY
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.text_normalizer import normalized_sql
 
 if TYPE_CHECKING:

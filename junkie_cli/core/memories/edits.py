@@ -1,6 +1,7 @@
 """Changing memories: add, edit, delete, clear. Each is one transaction, counted in it and read again after it.
 
-Data flows settings -> connection -> `schema.prepare` (our tables made where rights allow) -> journal -> what is now.
+Data flows settings -> connection -> `own_tables.prepare` (our tables made where rights allow) -> change log -> what is
+now.
 """
 
 from collections.abc import Mapping
@@ -17,9 +18,10 @@ from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.memory_ids import not_unique
 from junkie_cli.core.postgres.sql import Where, kept_from_changing
 from junkie_cli.core.progress import Tell, number, unheard
-from junkie_cli.core.schema import row_security, stored_text, user_ids
+from junkie_cli.core.schema import memories_table, own_tables, row_security, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
+from junkie_cli.core.schema.registry import HISTORY, Feature
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import Layout
@@ -84,7 +86,7 @@ class Cleared:
 
 async def _prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
     """The state of the schema for a change that sees every row which it counts or compares."""
-    state = await schema.prepare(connection, layout)
+    state = await own_tables.prepare(connection, layout)
     row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
     return state
 
@@ -97,7 +99,7 @@ async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[
     user_ids.check_id("user", user_id)
     change = MemoryChange("added", str(uuid4()), user_id, text, list(topics) or None)
     async with connect(settings) as connection:
-        await schema.ensure_memories_table(connection, settings.layout)
+        await memories_table.ensure_memories_table(connection, settings.layout)
         state = await _prepare(connection, settings.layout)
         async with connection.transaction():
             erased_at = await stored_text.erased_at(connection, state, user_id)
@@ -212,7 +214,8 @@ async def preview_clear(
         state = await schema.inspect(connection, settings.layout)
         row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
         database = await connection.fetchval("SELECT current_database()")
-        kept = (state.may_create or state.has_own_tables) and state.has(MEMORIES) and state.memories_can_be_put_back
+        recorded = state.keeps(Feature.HISTORY) or (state.may_migrate and not state.has(HISTORY))
+        kept = recorded and state.has(MEMORIES) and state.memories_can_be_put_back
         undo_days = settings.history_days if kept else 0
         before, samples, cascaded = 0, tuple[Memory, ...](), dict[str, int]()
         missing = "" if state.has(MEMORIES) else state.name(MEMORIES)

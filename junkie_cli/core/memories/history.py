@@ -18,18 +18,10 @@ from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
 from junkie_cli.core.progress import Tell, number, unheard
-from junkie_cli.core.schema import row_security
+from junkie_cli.core.schema import own_tables, row_security
 from junkie_cli.core.schema import tables as schema
-from junkie_cli.core.schema.tables import (
-    CASCADES,
-    HISTORY,
-    MEMORIES,
-    SchemaState,
-    as_agno_stores,
-    literal,
-    plain_json,
-    quoted,
-)
+from junkie_cli.core.schema.registry import CASCADES, HISTORY, Feature
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState, as_agno_stores, literal, plain_json, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import field, frozen
 
@@ -164,7 +156,7 @@ async def preview_undo(settings: Settings) -> Batch:
     Raises NotFoundError when there is nothing to undo.
     """
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.layout)
+        state = await own_tables.prepare(connection, settings.layout)
         _require_history(state)
         async with connection.transaction():
             return await batches.summary(connection, state, await batches.newest_not_undone(connection, state))
@@ -178,7 +170,7 @@ async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = 
     was undone already, UsageError for a malformed batch, LockedError when another program stored the same memories.
     """
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.layout)
+        state = await own_tables.prepare(connection, settings.layout)
         _require_history(state)
         with change_log.refusing_rows_that_are_there():
             # After waiting for another each statement has to see what that one committed.
@@ -193,7 +185,7 @@ async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = 
 
 
 def _require_history(state: SchemaState) -> None:
-    if not state.has_own_tables:
+    if not state.keeps(Feature.HISTORY):
         raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
     row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
 
@@ -389,12 +381,12 @@ async def record_others(settings: Settings, *, on: bool) -> bool:
     Raises DatabaseError when the table is missing or our tables cannot be made; the owner's rights are needed.
     """
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.layout)
+        state = await own_tables.prepare(connection, settings.layout)
         if not state.has(MEMORIES):
             raise NotFoundError(
                 f"agno has not made its table {state.name(MEMORIES)} yet", hint="talk first: junkie chat"
             )
-        if on and not state.has_own_tables:
+        if on and not state.keeps(Feature.HISTORY):
             raise DatabaseError(
                 f"the junkie tables cannot be made in schema {state.schema}",
                 hint=f"GRANT CREATE ON SCHEMA {state.schema} to this database user",

@@ -20,18 +20,9 @@ from junkie_cli.core.memories.export import UNQUOTED
 from junkie_cli.core.memories.import_lines import NAMED_LINES, TIMES, Lines, named_line
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed, sha256_of
 from junkie_cli.core.progress import Tell, unheard
-from junkie_cli.core.schema import row_security, tables
-from junkie_cli.core.schema.tables import (
-    HISTORY,
-    MEMORIES,
-    OWN_VERSIONS,
-    TOMBSTONES,
-    SchemaState,
-    as_agno_stores,
-    literal,
-    plain_json,
-    quoted,
-)
+from junkie_cli.core.schema import memories_table, own_tables, row_security
+from junkie_cli.core.schema.registry import HISTORY, OWN_VERSIONS, TOMBSTONES
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState, as_agno_stores, literal, plain_json, quoted
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import frozen
 
@@ -70,8 +61,8 @@ async def import_memories(
     """
     with await open_to_read(path) as file:
         async with connect(settings, create=True) as connection:
-            await tables.ensure_memories_table(connection, settings.layout)
-            state = await tables.prepare(connection, settings.layout)
+            await memories_table.ensure_memories_table(connection, settings.layout)
+            state = await own_tables.prepare(connection, settings.layout)
             row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES, undone="nothing was imported")
             # After waiting for another import each statement has to see what that one committed.
             transaction = connection.transaction(isolation="read_committed")

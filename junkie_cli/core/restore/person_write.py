@@ -14,7 +14,9 @@ from junkie_cli.core.restore.rows import KEYS
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import runs, stored_text
-from junkie_cli.core.schema.tables import HISTORY, MEMORIES, RUNS, SESSIONS, SchemaState, inspect, prepare, quoted
+from junkie_cli.core.schema.own_tables import prepare
+from junkie_cli.core.schema.registry import HISTORY
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, inspect, quoted
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.files import append_line, told
 from junkie_cli.core.postgres.sql import sha256_of
 from junkie_cli.core.regular_files import read_regular
-from junkie_cli.core.schema.tables import ERASURES, OWN_VERSIONS, SchemaState, transaction
+from junkie_cli.core.schema.registry import ERASURES, OWN_VERSIONS
+from junkie_cli.core.schema.tables import SchemaState, transaction
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ read with the schema): reads carry a warning, and exports and changes refuse bef
 """
 
 from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning
-from junkie_cli.core.schema.tables import HISTORY, MEMORIES, OWN_VERSIONS, PENDING, TOMBSTONES, SchemaState
+from junkie_cli.core.schema.registry import HISTORY, OWN_VERSIONS, PENDING, TOMBSTONES
+from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.table_layout import TableRef
 
 CODE = "row_security"

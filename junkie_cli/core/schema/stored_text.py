@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.postgres.sql import sha256_of
-from junkie_cli.core.schema.tables import OWN_VERSIONS, TOMBSTONES, SchemaState, transaction
+from junkie_cli.core.schema.own_tables import OLDEST_WRITER, number_in
+from junkie_cli.core.schema.registry import OWN_VERSIONS, TOMBSTONES
+from junkie_cli.core.schema.tables import SchemaState, transaction
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -32,6 +34,20 @@ async def database_time(connection: "Connection") -> datetime:
     async with transaction(connection):
         time: datetime = await connection.fetchval("SELECT clock_timestamp()")
     return time
+
+
+async def read_marks(connection: "Connection", state: SchemaState, user_id: str) -> tuple[int, datetime | None]:
+    """What a writer must know, in one statement: the oldest version that may write, and when this user was erased."""
+    if not state.may("SELECT", OWN_VERSIONS):
+        return 0, None
+    erased = f"({tombstone_statement(state)})" if state.may("SELECT", TOMBSTONES) else "NULL::timestamptz"
+    row = await connection.fetchrow(
+        f"SELECT (SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = '{OLDEST_WRITER}') AS oldest_writer,"
+        f" {erased} AS erased_at FROM (SELECT $1::text) one",
+        user_id,
+    )
+    assert row is not None
+    return number_in(row["oldest_writer"]), row["erased_at"]
 
 
 async def erased_at(connection: "Connection", state: SchemaState, user_id: str) -> datetime | None:

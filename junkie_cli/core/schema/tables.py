@@ -1,14 +1,11 @@
-"""The one place that knows agno's tables and ours: columns, generations, indexes, and how ours are made.
+"""What is in the schema, from the catalogue: tables, columns, generations of agno, indexes, rights.
 
 Agno's tables are named by their role (`MEMORIES`, `SESSIONS`, `RUNS`), for each application names them as it likes
-(`core/table_layout.py`); every other table is named by its name.
-
-Agno's tables are never changed here. Ours (`junkie_*`) live beside them in the same schema, so that one dump of the
-schema holds both, and are made on the first change of a memory, under a transaction-level lock that a pooler keeps.
+(`core/table_layout.py`); every other table is named by its name. `registry` says what each table is for, `own_tables`
+makes ours (`junkie_*`), which live next to agno's in the same schema, so that one dump of the schema holds both.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -16,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.foreign_values import is_text
 from junkie_cli.core.reporting import report
+from junkie_cli.core.schema import registry
+from junkie_cli.core.schema.registry import MEMORIES as MEMORIES
+from junkie_cli.core.schema.registry import OWN_VERSIONS as OWN_VERSIONS
+from junkie_cli.core.schema.registry import PENDING as PENDING
+from junkie_cli.core.schema.registry import RUNS as RUNS
+from junkie_cli.core.schema.registry import SESSIONS as SESSIONS
+from junkie_cli.core.schema.registry import VERSIONS as VERSIONS
+from junkie_cli.core.schema.registry import Feature, TableEntry
 from junkie_cli.core.schema.views import ROWS_FILTERED
 from junkie_cli.core.table_layout import VARIABLES, Layout, Role, TableRef
 from junkie_cli.core.value_class import frozen
@@ -23,28 +28,10 @@ from junkie_cli.core.value_class import frozen
 if TYPE_CHECKING:
     import asyncpg
 
-MEMORIES = Role.MEMORIES
-SESSIONS = Role.SESSIONS
-RUNS = Role.RUNS
-VERSIONS = "agno_schema_versions"
-
-PENDING = "junkie_pending"
-HISTORY = "junkie_history"
-TOMBSTONES = "junkie_tombstones"
-ERASURES = "junkie_erasures"
-OWN_VERSIONS = "junkie_versions"
-LEARNED = "junkie_learned"  # made by `memories learn` alone, so it is none of OWN_TABLES
-CASCADES = "junkie_cascades"  # made where a foreign key deletes rows with a memory
-OWN_TABLES = (PENDING, HISTORY, TOMBSTONES, ERASURES, OWN_VERSIONS)
-OWN_VERSION = 1
-
 # Our own index on memories, as `pg_get_indexdef` prints its columns: every page of every user in a millisecond.
 MEMORIES_BY_USER = ("user_id", "updated_at DESC", "memory_id DESC")
 SESSIONS_BY_USER = ("user_id", "updated_at DESC")
 _SEARCH_INDEX = "USING gin (to_tsvector('simple'::regconfig, (memory #>> '{}'::text[])))"
-
-# What agno 3 makes by itself at its first write when the schema lacks it (it never alters an existing table).
-_AGNO_3_TABLES: tuple[TableRef, ...] = (SESSIONS, RUNS, MEMORIES, VERSIONS)
 
 # What every generation has and every statement here may name.
 _ESSENTIAL: Mapping[Role, tuple[str, ...]] = {
@@ -213,15 +200,28 @@ class SchemaState:
         """Whether runs may lie in `agent_sessions.runs`, as agno 2 keeps them (agno 3 leaves that column behind)."""
         return self.has_column(SESSIONS, "runs") and self.column_type(SESSIONS, "runs") in ("json", "jsonb")
 
+    def keeps(self, feature: Feature) -> bool:
+        """Whether the tables of a feature are there and the current user holds the rights that it needs."""
+        return all(self._usable(entry) for entry in registry.of_feature(feature))
+
+    def _usable(self, entry: TableEntry) -> bool:
+        return self.has(entry.table) and entry.rights <= self.table(entry.table).privileges
+
+    def unusable_own_tables(self) -> tuple[str, ...]:
+        """Our tables that are not there, or that the current user may not use."""
+        return tuple(str(entry.table) for entry in registry.entries() if entry.is_own and not self._usable(entry))
+
+    def missing_own_tables(self) -> tuple[str, ...]:
+        """Our tables that are not there."""
+        return tuple(name for name in registry.own_tables() if not self.has(name))
+
     @property
-    def has_own_tables(self) -> bool:
-        """Whether all of our tables are there and the current user may write history and read tombstones."""
-        return (
-            all(self.has(table) for table in OWN_TABLES)
-            and {"SELECT", "INSERT", "DELETE"} <= self.tables[HISTORY].privileges
-            and self.may("SELECT", TOMBSTONES)
-            and self.may("SELECT", OWN_VERSIONS)
-        )
+    def may_migrate(self) -> bool:
+        """Whether the current user may make our tables and store their version."""
+        if not self.has(OWN_VERSIONS):
+            return self.may_create
+        versions = self.table(OWN_VERSIONS)
+        return self.may_create and not versions.row_security and {"SELECT", "INSERT", "UPDATE"} <= versions.privileges
 
     @property
     def memories_can_be_put_back(self) -> bool:
@@ -241,8 +241,11 @@ class SchemaState:
             )
 
     def tables_agno_3_adds(self) -> tuple[str, ...]:
-        """Names of the tables that agno 3 will make here at its first write, in its order; none when all are there."""
-        return tuple(self.name(table) for table in _AGNO_3_TABLES if not self.has(table))
+        """Names of the tables that agno 3 will make here at its first write, in its order; none when all are there.
+
+        It never alters a table that is there.
+        """
+        return tuple(self.name(table) for table in registry.agno_tables() if not self.has(table))
 
     def has_index(self, table: TableRef, *columns: str) -> bool:
         """Whether a usable index on `table` begins with `columns`, each as `pg_get_indexdef` prints it."""
@@ -430,172 +433,3 @@ def _report_names(layout: Layout, found: Layout, there: Mapping[str, Table]) -> 
 def transaction(connection: "asyncpg.Connection[Any]") -> AbstractAsyncContextManager[Any]:
     """A transaction for statements that may already stand in one: a pooler needs one, a savepoint costs two trips."""
     return nullcontext() if connection.is_in_transaction() else connection.transaction()
-
-
-async def prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
-    """The state of the schema before a change: with our own tables made or brought up, where rights allow it.
-
-    Raises DatabaseError where a view stands for a table of agno's.
-    """
-    state = await inspect(connection, layout)
-    state.require_tables()
-    if state.has_own_tables and await _own_version(connection, state) == OWN_VERSION:
-        return state
-    return await inspect(connection, layout) if await ensure_own_tables(connection, layout) else state
-
-
-def tables_lock(layout: Layout) -> str:
-    """The text that stands for the making of tables in a schema, in an advisory lock."""
-    return f"junkie tables {layout.schema}"
-
-
-async def ensure_own_tables(connection: "asyncpg.Connection[Any]", layout: Layout) -> bool:
-    """Make our tables, or bring them up to this version, and say whether they can be used.
-
-    Safe from several processes at once. False when the database user lacks the right to make or to use them: history,
-    undo and pending extractions are then off. Raises DatabaseError when they were made by a newer junkie.
-    """
-    async with transaction(connection):
-        state = await inspect(connection, layout)
-        if state.has_own_tables and await _own_version(connection, state) == OWN_VERSION:
-            return True
-        if not state.may_create:
-            return state.has_own_tables
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", tables_lock(layout))
-        state = await inspect(connection, layout)
-        await _upgrade(connection, state)
-        return True
-
-
-async def ensure_memories_table(connection: "asyncpg.Connection[Any]", layout: Layout) -> None:
-    """Make the table of memories as agno 3 does, where it is missing: a memory may be added before the first turn."""
-    async with transaction(connection):
-        state = await inspect(connection, layout)
-        if state.has(MEMORIES):
-            return
-        if state.generation == "2.2":
-            raise DatabaseError(
-                f"schema {state.schema} was made by agno 2.2, which has not made its table {state.name(MEMORIES)} yet",
-                hint="let the bot remember something first, or have the schema migrated: junkie doctor",
-                code="memories_missing",
-            )
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", tables_lock(layout))
-        if not state.exists:
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(state.schema)}")
-        await connection.execute(_memories_3(state))
-
-
-async def ensure_learned_table(connection: "asyncpg.Connection[Any]", layout: Layout) -> None:
-    """Make the table of the lines that were learned, where it is missing. It names users: erasing finds it by that."""
-    async with transaction(connection):
-        if (await inspect(connection, layout)).has(LEARNED):
-            return
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", tables_lock(layout))
-        await connection.execute(_LEARNED.replace("@schema", quoted(layout.schema)))
-
-
-async def ensure_cascades_table(connection: "asyncpg.Connection[Any]", state: SchemaState) -> bool:
-    """Make the table of what went by cascade with a batch, where it is missing; False where that is not allowed."""
-    if state.has(CASCADES):
-        return {"SELECT", "INSERT"} <= state.tables[CASCADES].privileges
-    if not state.may_create:
-        return False
-    lock = f"junkie tables {state.schema}"
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", lock)
-    await connection.execute(_CASCADES.replace("@schema", quoted(state.schema)))
-    return True
-
-
-async def _own_version(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
-    if not state.may("SELECT", OWN_VERSIONS):
-        return 0
-    async with transaction(connection):
-        found = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'schema'")
-    version = int(found or 0)
-    if version > OWN_VERSION:
-        raise DatabaseError(
-            f"the junkie tables in schema {state.schema} were made by a newer junkie (version {version})",
-            hint="use that newer junkie here",
-            code="own_tables_newer",
-        )
-    return version
-
-
-async def _upgrade(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
-    if state.has(OWN_VERSIONS) and await _own_version(connection, state) == OWN_VERSION:
-        return
-    if not state.exists:  # even IF NOT EXISTS asks for a right on the database, which a table's owner may lack
-        await connection.execute(f"CREATE SCHEMA {quoted(state.schema)}")
-    await connection.execute(_VERSION_1.replace("@schema", quoted(state.schema)))
-    await connection.execute(
-        f"INSERT INTO {state.qualified(OWN_VERSIONS)} (name, value) VALUES"
-        " ('schema', $1), ('salt', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))"
-        " ON CONFLICT (name) DO NOTHING",
-        str(OWN_VERSION),
-    )
-
-
-# As agno 3.1 makes it; a contract test compares the two.
-_MEMORIES_3 = """
-CREATE TABLE IF NOT EXISTS @table (
-  memory_id varchar NOT NULL PRIMARY KEY, memory jsonb NOT NULL, feedback text, input text, agent_id varchar,
-  team_id varchar, user_id varchar, topics jsonb, created_at bigint NOT NULL, updated_at bigint);
-CREATE INDEX IF NOT EXISTS @by_user ON @table (user_id);
-CREATE INDEX IF NOT EXISTS @by_created ON @table (created_at);
-CREATE INDEX IF NOT EXISTS @by_updated ON @table (updated_at);
-CREATE TABLE IF NOT EXISTS @schema.agno_schema_versions (
-  table_name varchar NOT NULL PRIMARY KEY, version varchar NOT NULL, created_at varchar NOT NULL, updated_at varchar);
-CREATE INDEX IF NOT EXISTS idx_agno_schema_versions_created_at ON @schema.agno_schema_versions (created_at);
-INSERT INTO @schema.agno_schema_versions (table_name, version, created_at, updated_at)
-  SELECT @name, '3.0.0', t, t FROM to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') t
-  ON CONFLICT DO NOTHING;
-"""
-
-
-def _memories_3(state: SchemaState) -> str:
-    name = state.name(MEMORIES)
-    values = {
-        "table": state.identifier(MEMORIES),
-        "schema": quoted(state.schema),
-        "name": literal(name),
-        "by_user": quoted(f"idx_{name}_user_id"),
-        "by_created": quoted(f"idx_{name}_created_at"),
-        "by_updated": quoted(f"idx_{name}_updated_at"),
-    }
-    return re.sub(r"@(\w+)", lambda match: values[match[1]], _MEMORIES_3)
-
-
-# History holds whole rows as json, not jsonb: agno 2.2's json columns may hold \\u0000, which jsonb refuses.
-_VERSION_1 = """
-CREATE TABLE IF NOT EXISTS @schema.junkie_versions (name text PRIMARY KEY, value text NOT NULL);
-CREATE TABLE IF NOT EXISTS @schema.junkie_pending (
-  pending_id uuid PRIMARY KEY, user_id text NOT NULL, session_id text, run_id text, message text NOT NULL,
-  context text NOT NULL DEFAULT '', team_id text, attempts integer NOT NULL DEFAULT 0, last_error text,
-  created_at timestamptz NOT NULL DEFAULT now(), next_try timestamptz NOT NULL DEFAULT now(),
-  set_aside boolean NOT NULL DEFAULT false);
-CREATE INDEX IF NOT EXISTS junkie_pending_user ON @schema.junkie_pending (user_id);
-CREATE TABLE IF NOT EXISTS @schema.junkie_history (
-  change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, batch uuid NOT NULL,
-  at timestamptz NOT NULL DEFAULT now(), by text NOT NULL, action text NOT NULL, memory_id text NOT NULL,
-  user_id text, before json, after json, undo_of uuid);
-CREATE INDEX IF NOT EXISTS junkie_history_batch ON @schema.junkie_history (batch);
-CREATE INDEX IF NOT EXISTS junkie_history_memory ON @schema.junkie_history (memory_id);
-CREATE INDEX IF NOT EXISTS junkie_history_user ON @schema.junkie_history (user_id, change_id DESC);
-CREATE INDEX IF NOT EXISTS junkie_history_at ON @schema.junkie_history (at);
-CREATE TABLE IF NOT EXISTS @schema.junkie_tombstones (user_hash text PRIMARY KEY, erased_at timestamptz NOT NULL);
-CREATE TABLE IF NOT EXISTS @schema.junkie_erasures (
-  erasure_id uuid PRIMARY KEY, user_hash text NOT NULL, erased_at timestamptz NOT NULL, counts json NOT NULL);
-"""
-
-_LEARNED = """
-CREATE TABLE IF NOT EXISTS @schema.junkie_learned (
-  line_id uuid PRIMARY KEY, user_id text NOT NULL, learned_at timestamptz NOT NULL DEFAULT now());
-CREATE INDEX IF NOT EXISTS junkie_learned_user ON @schema.junkie_learned (user_id);
-"""
-
-# What undo cannot put back: rows of other tables that a foreign key deleted with the memories of a batch.
-_CASCADES = """
-CREATE TABLE IF NOT EXISTS @schema.junkie_cascades (
-  batch uuid NOT NULL, table_name text NOT NULL, rows bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());
-CREATE INDEX IF NOT EXISTS junkie_cascades_batch ON @schema.junkie_cascades (batch);
-"""

@@ -19,11 +19,12 @@ from junkie_cli.core.files import told
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.postgres.sql import count_of, sha256_of
 from junkie_cli.core.progress import Tell, number, unheard
-from junkie_cli.core.schema import foreign_keys, row_security, runs, stored_text, user_ids
+from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.foreign_keys import Consequences, Going, label
 from junkie_cli.core.schema.ledger import Earlier, Erasure, complete_ledger_file, last_erasure, read_ledger, user_hash
-from junkie_cli.core.schema.tables import ERASURES, OWN_VERSIONS, RUNS, SESSIONS, TOMBSTONES, SchemaState
+from junkie_cli.core.schema.registry import ERASURES, OWN_VERSIONS, TOMBSTONES, Feature
+from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import spool
@@ -176,7 +177,7 @@ async def erase_user(
     if not user_id:
         raise UsageError("whom? nothing was changed", hint="what belongs to nobody: junkie memories clear --no-owner")
     async with connect(settings) as connection:
-        state = await schema.prepare(connection, settings.layout)
+        state = await own_tables.prepare(connection, settings.layout)
         row_security.require_all_rows(state, *user_data.searched(state))
         await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was changed")
         transaction = connection.transaction()
@@ -255,7 +256,7 @@ async def _erase(
             hint="a trigger or a rule may write them back: look at the tables' triggers",
             code="erase_incomplete",
         )
-    if state.may("INSERT", ERASURES):
+    if state.keeps(Feature.ERASURES):
         await _write_ledger(connection, state, user_id, erased_at, counts)
     return Erased(
         user_id,
@@ -278,7 +279,7 @@ async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState
     """Lock the user alone and leave the tombstone first: imports and turns of ours wait for it, then see it."""
     await connection.execute(change_log.LOCK_ALONE, stored_text.lock_name(state, user_id))
     erased_at = await stored_text.database_time(connection)
-    if state.may("INSERT", TOMBSTONES):
+    if state.keeps(Feature.ERASURES):
         await connection.execute(
             f"INSERT INTO {state.qualified(TOMBSTONES)} (user_hash, erased_at) SELECT {user_hash('$1::text')}, $2"
             f" FROM {state.qualified(OWN_VERSIONS)} v WHERE v.name = 'salt'"
@@ -347,8 +348,8 @@ async def _after(
                 path.unlink(missing_ok=True)
     except JunkieError as error:
         problems.append(f"words that wait in the spool are still there: {error.message}")
-    if not state.has(ERASURES):
-        problems.append("no tombstone was left: this database user cannot make the junkie tables")
+    if not state.keeps(Feature.ERASURES):
+        problems.append("no tombstone was left: this database user cannot make or use the junkie tables")
     return (*problems, *await _complete_file(settings, connection, state, user_id))
 
 
@@ -381,7 +382,7 @@ async def apply_erasures(
     if not wanted:
         return {}
     async with schema.transaction(connection):
-        state = await schema.prepare(connection, layout)
+        state = await own_tables.prepare(connection, layout)
         done: dict[str, Mapping[str, int]] = {}
         for user_id in await _named_in(connection, state, wanted):
             await _mark_erased(connection, state, user_id)
@@ -415,7 +416,7 @@ async def _named_in(connection: "asyncpg.Connection[Any]", state: SchemaState, w
 
 async def _keep_ledger(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> None:
     """The restored schema knows the later erasures too, where its salt is theirs."""
-    if not state.may("INSERT", ERASURES):
+    if not state.keeps(Feature.ERASURES):
         return
     salt = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'salt'")
     same = [erasure for erasure in wanted if erasure.salt == salt]

@@ -6,8 +6,9 @@ The catalogue decides by columns, not names: a table that holds text, JSON or ve
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.schema import registry
 from junkie_cli.core.schema.foreign_keys import OWNER_COLUMNS, label
-from junkie_cli.core.schema.tables import CASCADES, LEARNED, OWN_TABLES, VERSIONS, SchemaState
+from junkie_cli.core.schema.tables import VERSIONS, SchemaState
 
 if TYPE_CHECKING:
     import asyncpg
@@ -17,7 +18,7 @@ _ALWAYS = (
     "metadata of shared sessions, which the bot's program fills",
     "exports, logs and copies that were made outside the database",
 )
-_NAMES_NOBODY = (*OWN_TABLES, CASCADES, LEARNED, VERSIONS)
+_NAMES_NOBODY = (*registry.own_tables(), VERSIONS)
 
 # Tables of an extension hold its own data. What marks agno's list of contents is `linked_to` and `access_count`.
 _TABLES = """

@@ -4,8 +4,8 @@ Erase and export read the same definitions, so that what the one deletes the oth
 all of them. A run that names nobody was spoken by its session's owner.
 """
 
-from junkie_cli.core.schema import runs
-from junkie_cli.core.schema.tables import OWN_TABLES, RUNS, SESSIONS, SchemaState, plain_json
+from junkie_cli.core.schema import registry, runs
+from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState, plain_json
 from junkie_cli.core.table_layout import Role
 from junkie_cli.core.value_class import frozen
 
@@ -44,7 +44,7 @@ def of_sessions(state: SchemaState) -> list[str]:
 def searched(state: SchemaState) -> tuple[str, ...]:
     """Every table in which rows of a person may be: those that name a user or a session, and our own."""
     naming = (name for name, table in state.tables.items() if {"user_id", "session_id"} & set(table.columns))
-    return tuple(sorted({*naming, *OWN_TABLES}))
+    return tuple(sorted({*naming, *registry.own_tables()}))
 
 
 def old_runs(state: SchemaState) -> str:

@@ -19,6 +19,7 @@ from junkie_cli.core.doctor.model import Result
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.schema import migrations
 from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET
 from tests.support.backups import back_up, fill, sql
 from tests.support.doctor import Doctor, is_told
@@ -153,8 +154,13 @@ def test_our_tables_are_made_and_brought_up(doctor: Doctor, written_by: Make, mo
     doctor.mend("schema.junkie")
     assert doctor.status("schema.junkie") == "ok"
     salt = sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'")
-    do(url, "DROP TABLE ai.junkie_erasures", "UPDATE ai.junkie_versions SET value = '0' WHERE name = 'schema'")
-    is_told(doctor.one("schema.junkie"), "warning", "version 0 of 1", "junkie_erasures is missing")
+    do(url, "DROP TABLE ai.junkie_erasures", "UPDATE ai.junkie_versions SET value = '1' WHERE name = 'version'")
+    is_told(
+        doctor.one("schema.junkie"),
+        "warning",
+        f"version 1 of {migrations.LATEST}",
+        "junkie_erasures is missing (off: remembering who was erased)",
+    )
     doctor.mend("schema.junkie")
     assert doctor.status("schema.junkie") == "ok"
     do(url, "DROP TABLE ai.junkie_history")
@@ -164,7 +170,8 @@ def test_our_tables_are_made_and_brought_up(doctor: Doctor, written_by: Make, mo
     assert sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'") == salt
     do(url, "UPDATE ai.junkie_versions SET value = '99' WHERE name = 'schema'")
     is_told(doctor.one("schema.junkie"), "failed", "newer junkie", "pip install --upgrade junkie-cli")
-    monkeypatch.setattr(schema, "OWN_VERSION", 99)  # as in that junkie
+    monkeypatch.setattr(migrations, "LATEST", 99)  # as in that junkie
+    do(url, "UPDATE ai.junkie_versions SET value = '99' WHERE name = 'version'")
     assert doctor.status("schema.junkie") == "ok"
 
 

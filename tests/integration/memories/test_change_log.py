@@ -8,7 +8,7 @@ import pytest
 
 from junkie_cli.core.memories import change_log, list_history
 from junkie_cli.core.memories.change_log import ErasedError, MemoryChange, OwnershipError
-from junkie_cli.core.schema import stored_text, tables
+from junkie_cli.core.schema import own_tables, stored_text, tables
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import pending_rows
 from junkie_cli.core.turns.pending_rows import Pending
@@ -22,7 +22,7 @@ GENERATIONS = ("2.2", "2.3", "3.1")
 async def test_a_change_and_its_trace_are_one(written_by: Make, admin: Administration, generation: str) -> None:
     url = written_by(generation)
     async with admin.connection(url) as connection:
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         async with connection.transaction():
             done = await change_log.apply_changes(
                 connection,
@@ -54,7 +54,7 @@ async def test_another_users_memory_is_refused_and_the_rest_undone(written_by: M
     url = written_by("3.1")
     theirs = await admin.value(url, "SELECT memory_id FROM ai.user_memories WHERE user_id = 'bob'")
     async with admin.connection(url) as connection:
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         for action in ("added", "updated", "deleted"):
             with pytest.raises(OwnershipError):
                 async with connection.transaction():
@@ -71,7 +71,7 @@ async def test_another_users_memory_is_refused_and_the_rest_undone(written_by: M
 async def test_old_history_goes_with_the_next_write(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         for memory_id in ("m1", "m2"):
             async with connection.transaction():
                 change = MemoryChange("added", memory_id, "eve", "x")
@@ -91,7 +91,7 @@ async def test_no_history_where_none_is_wanted_or_possible(
     )
     where = url if keep_days == 0 else as_role(url, role)
     async with admin.connection(where) as connection:
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         async with connection.transaction():
             change = MemoryChange("added", "m1", "eve", "x")
             done = await change_log.apply_changes(connection, state, [change], by="junkie", keep_days=keep_days)
@@ -104,7 +104,7 @@ async def test_a_turn_that_began_before_an_erasure_is_refused(written_by: Make, 
     async with admin.connection(url) as connection:
         began = await stored_text.database_time(connection)
         await erase_user(admin.settings(url), "ada")
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         change = MemoryChange("added", "m1", "ada", "late")
         for moment in (began, None):
             with pytest.raises(ErasedError):
@@ -121,7 +121,7 @@ async def test_a_turn_that_began_before_an_erasure_is_refused(written_by: Make, 
 async def test_an_erasure_waits_for_a_write_under_way_and_finds_it(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         async with connection.transaction():
             change = MemoryChange("added", "m1", "ada", "just in time")
             await change_log.apply_changes(connection, state, [change], by="team")
@@ -147,7 +147,7 @@ async def test_pending_is_written_once_fails_and_is_struck_off(written_by: Make,
     async with admin.connection(written_by("2.2")) as connection:
         state = await tables.inspect(connection, Layout("ai"))
         assert await pending_rows.list_pending(connection, state) == []
-        state = await tables.prepare(connection, Layout("ai"))
+        state = await own_tables.prepare(connection, Layout("ai"))
         entry = pending("ada")
         async with connection.transaction():
             await pending_rows.write_pending(connection, state, entry)
@@ -175,5 +175,5 @@ async def test_pending_is_written_once_fails_and_is_struck_off(written_by: Make,
 @pytest.mark.parametrize("generation", ALL)
 async def test_our_tables_fit_beside_every_generation(written_by: Make, admin: Administration, generation: str) -> None:
     async with admin.connection(written_by(generation, schema="My Schema")) as connection:
-        assert await tables.ensure_own_tables(connection, Layout("My Schema"))
-        assert await tables.ensure_own_tables(connection, Layout("My Schema"))
+        assert await own_tables.ensure_own_tables(connection, Layout("My Schema"))
+        assert await own_tables.ensure_own_tables(connection, Layout("My Schema"))

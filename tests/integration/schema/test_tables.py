@@ -9,7 +9,9 @@ import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.schema import memories_table, own_tables
 from junkie_cli.core.schema import tables as schema
+from junkie_cli.core.schema.registry import Feature
 from junkie_cli.core.table_layout import Layout
 from tests.support.generations import Administration, Make, as_role, reader
 
@@ -57,35 +59,35 @@ async def test_nothing_there(database: DatabaseUrl, admin: Administration) -> No
 async def test_a_name_that_needs_quotes(written_by: Make, admin: Administration) -> None:
     name = 'My "Schema" {}'
     async with admin.connection(written_by("3.1", schema=name)) as connection:
-        state = await schema.prepare(connection, Layout(name))
-        assert state.has_own_tables
+        state = await own_tables.prepare(connection, Layout(name))
+        assert state.keeps(Feature.HISTORY)
         assert await connection.fetchval(f"SELECT count(*) FROM {state.qualified(schema.MEMORIES)}") == 4
 
 
 async def test_six_processes_make_our_tables_at_once(database: DatabaseUrl, admin: Administration) -> None:
     async def ensure() -> bool:
         async with admin.connection(database) as connection:
-            return await schema.ensure_own_tables(connection, Layout("ai"))
+            return await own_tables.ensure_own_tables(connection, Layout("ai"))
 
     assert await asyncio.gather(*(ensure() for _ in range(6))) == [True] * 6
-    assert await admin.value(database, "SELECT count(*) FROM ai.junkie_versions") == 2
+    assert await admin.value(database, "SELECT count(*) FROM ai.junkie_versions") == 3
 
 
 async def test_without_the_right_to_create_history_is_off(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     await admin.do(url, *reader("plain"))
     async with admin.connection(as_role(url, "plain")) as connection:
-        assert await schema.ensure_own_tables(connection, Layout("ai")) is False
-        assert not (await schema.prepare(connection, Layout("ai"))).has_own_tables
+        assert await own_tables.ensure_own_tables(connection, Layout("ai")) is False
+        assert not (await own_tables.prepare(connection, Layout("ai"))).keeps(Feature.HISTORY)
 
 
 async def test_tables_of_a_newer_junkie_are_left_alone(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     async with admin.connection(url) as connection:
-        await schema.prepare(connection, Layout("ai"))
+        await own_tables.prepare(connection, Layout("ai"))
         await connection.execute("UPDATE ai.junkie_versions SET value = '99' WHERE name = 'schema'")
         with pytest.raises(DatabaseError, match="newer junkie"):
-            await schema.prepare(connection, Layout("ai"))
+            await own_tables.prepare(connection, Layout("ai"))
 
 
 async def test_row_security_counts_for_whom_it_filters(written_by: Make, admin: Administration) -> None:
@@ -137,13 +139,13 @@ async def test_our_memories_table_is_the_one_that_agno_makes(
 ) -> None:
     ours = database
     async with admin.connection(ours) as connection:
-        await schema.ensure_memories_table(connection, Layout("ai"))
+        await memories_table.ensure_memories_table(connection, Layout("ai"))
     shapes = [await shape(admin, url) for url in (ours, written_by("3.1"))]
     assert shapes[0] == shapes[1]
     async with admin.connection(written_by("2.2")) as connection:
         await connection.execute("DROP TABLE ai.user_memories")
         with pytest.raises(DatabaseError, match=r"agno 2\.2"):
-            await schema.ensure_memories_table(connection, Layout("ai"))
+            await memories_table.ensure_memories_table(connection, Layout("ai"))
 
 
 async def shape(admin: Administration, url: DatabaseUrl) -> Any:

@@ -19,7 +19,7 @@ from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.schema import tables
+from junkie_cli.core.schema import own_tables, tables
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import pending_rows
@@ -367,7 +367,7 @@ async def test_without_our_tables_a_database_cannot_be_told_from_others(postgres
         connection = await asyncpg.connect(**bare.asyncpg_arguments())
         try:
             assert await identity(connection, await tables.inspect(connection, Layout("ai"))) is None
-            await tables.ensure_own_tables(connection, Layout("ai"))
+            await own_tables.ensure_own_tables(connection, Layout("ai"))
             state = await tables.inspect(connection, Layout("ai"))
             known = await identity(connection, state)
             assert known
