@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.cli import cascaded
 from junkie_cli.core import formatting
-from junkie_cli.core.progress import number
+from junkie_cli.core.formatting import plural
 from junkie_cli.terminal.output import note, print_json, print_line, warn
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def show(done: "Undone", *, as_json: bool) -> None:
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
     if done.conflict_count:
         one, many = "memory was changed again since", "memories were changed again since"
-        warn(f"{number(done.conflict_count, one, many)} and left alone")
+        warn(f"{plural(done.conflict_count, one, many)} and left alone")
 
 
 def _print_counts(done: "Undone") -> None:
     parts = (done.restored, "put back"), (done.removed, "removed"), (done.reverted, "changed back")
     print_line(_joined(*parts) if done.undone else "nothing was changed")
     if done.already:
-        note(f"{number(done.already, 'memory was', 'memories were')} as before already")
+        note(f"{plural(done.already, 'memory was', 'memories were')} as before already")
     if done.batch:
         note(f"to take that back: junkie memories undo {done.batch}")
 
@@ -68,7 +68,7 @@ def _document(done: "Undone") -> dict[str, Any]:
 
 
 def _joined(*parts: tuple[int, str]) -> str:
-    return ", ".join(f"{number(count, 'memory', 'memories')} {done}" for count, done in parts if count)
+    return ", ".join(f"{plural(count, 'memory', 'memories')} {done}" for count, done in parts if count)
 
 
 def _said(text: str | None) -> str:

@@ -7,7 +7,7 @@ from junkie_cli.conversation.signals import sign
 from junkie_cli.conversation.slash import COMMANDS
 from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
 from junkie_cli.core.chat.pending_retry import LEFT_OUT
-from junkie_cli.core.formatting import ago
+from junkie_cli.core.formatting import ago, plural
 from junkie_cli.core.sanitize import cut, one_line, pad, quoted_id, shown, width
 from junkie_cli.terminal.style import Look
 
@@ -104,7 +104,7 @@ class Actions:
         await self._conversation.switch_user(user_id)
         known = await self._conversation.memories()
         return self._dim(
-            f"you are {quoted_id(user_id)} now, in a new session: {_count(len(known), 'memory', 'memories')}"
+            f"you are {quoted_id(user_id)} now, in a new session: {plural(len(known), 'memory', 'memories')}"
         )
 
     async def retry(self, argument: str) -> list[str]:
@@ -122,7 +122,7 @@ class Actions:
         if done.error is not None:
             lines += warning_lines(done.error.message, self._look, self._columns)
         if done.remaining:
-            return lines + self._dim(f"{_count(done.remaining, 'memory', 'memories')} still pending")
+            return lines + self._dim(f"{plural(done.remaining, 'memory', 'memories')} still pending")
         if not done.tried:
             return self._dim("no memory is pending")
         return lines or self._dim("there was nothing in it to remember")
@@ -130,7 +130,7 @@ class Actions:
     async def status(self, argument: str) -> list[str]:
         """What this stands on."""
         status = await self._conversation.status()
-        remembered = _count(status.memories, "memory", "memories")
+        remembered = plural(status.memories, "memory", "memories")
         if status.memories_in_context < status.memories:
             remembered += (
                 f", {status.memories_in_context:,} of them fit into the prompt ({status.memory_budget:,} tokens)"
@@ -149,7 +149,7 @@ class Actions:
                 ("model", "rehearsal: a few rules of text, no real model is asked" if status.offline else model),
                 ("memory model", status.memory_model),
                 ("memory", remembered),
-                ("history", f"the last {_count(status.history_runs, 'exchange')} of the session"),
+                ("history", f"the last {plural(status.history_runs, 'exchange')} of the session"),
                 ("database", status.database or "none: nothing is kept (--no-database)"),
             ],
         )
@@ -185,7 +185,7 @@ class Actions:
                 sign(self._look, "prompt") if session.session_id == self._conversation.session_id else " ",
                 short(session.session_id),
                 ago(session.updated_at) if session.updated_at else "",
-                _count(session.runs, "exchange"),
+                plural(session.runs, "exchange"),
             )
             for session in sessions
         ]
@@ -247,7 +247,3 @@ def short(identifier: str) -> str:
     """An id as shown to people: of a UUID the beginning, which the commands take; others whole."""
     safe = one_line(identifier)
     return safe[:_SHORT_ID] if len(safe) == _UUID and safe.count("-") == 4 else safe
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -25,6 +25,7 @@ from junkie_cli.conversation.turns import Turn
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Waiting, Warning
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.reporting import set_reporter
 from junkie_cli.core.settings import Settings
 from junkie_cli.terminal.invocation import Terminated
@@ -112,7 +113,7 @@ class Loop:
         status = await conversation.status()
         continued = self._options.session is not None or self._options.continue_latest
         last = await self._actions(conversation).last_exchange() if continued else []
-        remembered = f"{status.memories:,} {'memory' if status.memories == 1 else 'memories'}"
+        remembered = plural(status.memories, "memory", "memories")
         if status.pending:
             remembered += f", {status.pending:,} pending"
         if not status.memory:

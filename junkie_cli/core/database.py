@@ -22,8 +22,6 @@ from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     import asyncpg
-# What a server that is just being stopped, or just starting, answers with.
-_PASSING = frozenset({"database_refused", "database_starting", "database_lost"})
 _EMBEDDED_ATTEMPTS = 5
 
 
@@ -139,7 +137,8 @@ async def _open_located(
                 return url, await open_connection(url, statement_timeout=statement_timeout, read_only=read_only)
         except DatabaseError as error:
             # The last one out may be stopping the embedded server at this very moment: then it is started again.
-            if not attempts or error.code not in _PASSING:
+            # One that hangs is not: each attempt would take all the time that it has.
+            if not attempts or not error.transient or error.code == "database_timeout":
                 raise
 
 

@@ -11,7 +11,6 @@ psql). They disagree on what a URL may say, so it is parsed here once, by libpq'
 """
 
 import os
-import pwd
 import re
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from junkie_cli.core.os_account import login_name
 from junkie_cli.core.value_class import field, frozen
 
 DEFAULT_PORT = 5432
@@ -168,7 +168,7 @@ class DatabaseUrl:
     @property
     def role(self) -> str:
         """The role to log in as: the URL's, else `PGUSER`, else the login name, as libpq chooses it."""
-        return self.user or os.environ.get("PGUSER") or _login_name()
+        return self.user or os.environ.get("PGUSER") or login_name() or str(os.geteuid())
 
     @property
     def database_name(self) -> str:
@@ -362,13 +362,6 @@ def system_certificates() -> str | None:
         if path and Path(path).is_file():
             return path
     return None
-
-
-def _login_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _home_file(name: str) -> Path | None:

@@ -4,6 +4,7 @@ Each kind carries the exit code of the command line and a stable `code` for `--j
 the hint what to do next. Neither ever holds a secret or somebody's text. `cli/main.py` alone turns them into an exit.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
 
@@ -51,6 +52,21 @@ class JunkieError(Exception):
         self.code = code or self.default_code
 
 
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and everything that it was raised from, or while handling; the members of groups, too. Each once."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+
+
 class NotFoundError(JunkieError):
     """No such memory, session, run or backup."""
 
@@ -82,6 +98,25 @@ class DatabaseError(JunkieError):
 
     exit_code = ExitCode.DATABASE
     default_code = "database"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same may succeed soon without anybody's help: a restart, a failover, a lock of somebody else."""
+        return self.code in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {
+        "database_conflict",
+        "database_connections",
+        "database_dns",
+        "database_locked",
+        "database_lost",
+        "database_refused",
+        "database_starting",
+        "database_timeout",
+    }
+)
 
 
 class BackupError(JunkieError):

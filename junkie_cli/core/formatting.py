@@ -11,6 +11,11 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 memory`, `2,000 memories`; `many` is `one` with an s unless named."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def size(count: int) -> str:
     """A number of bytes in units of 1024, as PostgreSQL and `ls -h` count: `0 B`, `1.4 kB`, `23 MB`."""
     amount = float(count)

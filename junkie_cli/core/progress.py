@@ -12,8 +12,3 @@ Tell: TypeAlias = Callable[[str], None]
 
 def unheard(_: str) -> None:
     """For callers who do not listen."""
-
-
-def number(count: int, one: str, many: str) -> str:
-    """`1 memory`, `2,000 memories`."""
-    return f"1 {one}" if count == 1 else f"{count:,} {many}"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import as_text, document, is_text, moment, scaled
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
-from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, tables
 from junkie_cli.core.schema.foreign_keys import Going
@@ -117,7 +118,7 @@ async def list_sessions(
             return await _rows(connection, state, user_id, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("at", "session_id"))
-        on_step(f"counting who spoke in {number(len(found.rows), 'session', 'sessions')}")
+        on_step(f"counting who spoke in {plural(len(found.rows), 'session', 'sessions')}")
         spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
     listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
     warnings = row_security.warnings(state, SESSIONS, RUNS)
@@ -126,7 +127,7 @@ async def list_sessions(
 
 def _about(state: SchemaState) -> str:
     rows = int(state.table(SESSIONS).rows)
-    return f"about {number(rows, 'session', 'sessions')}" if rows > 0 else "all sessions"
+    return f"about {plural(rows, 'session', 'sessions')}" if rows > 0 else "all sessions"
 
 
 async def _rows(
@@ -280,7 +281,7 @@ async def _delete(
     consequences = await foreign_keys.follow(connection, going)
     consequences.require_unblocked()
     for table in consequences.order:
-        on_step(f"{table[1]} ({number(sum(deleted.values()), 'row', 'rows')} so far)")
+        on_step(f"{table[1]} ({plural(sum(deleted.values()), 'row', 'rows')} so far)")
         status = await connection.execute(f"DELETE FROM {foreign_keys.identifier(table)} t WHERE {named}", session_id)
         deleted[table[1]] = count_of(status)
     require_all_changed(deleted[state.name(SESSIONS)], 1)

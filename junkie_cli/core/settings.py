@@ -5,7 +5,6 @@ Data flows one way: option > environment > `.env` > default, into one frozen `Se
 """
 
 import os
-import pwd
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from junkie_cli.core import setting_values as read
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.env_file import EnvFile
 from junkie_cli.core.errors import SettingsError
+from junkie_cli.core.os_account import home_folder, login_name
 from junkie_cli.core.table_layout import VARIABLES as TABLE_VARIABLES
 from junkie_cli.core.table_layout import Layout, default_runs
 from junkie_cli.core.value_class import as_document, field, frozen
@@ -149,7 +149,7 @@ def xdg_dir(kind: str, environ: Mapping[str, str]) -> Path:
     named = environ.get(f"XDG_{kind}_HOME", "")
     if named and Path(named).is_absolute():
         return Path(named)
-    home = environ.get("HOME", "") or _home_of_this_user()
+    home = environ.get("HOME", "") or home_folder()
     return Path(home) / {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state"}[kind]
 
 
@@ -158,26 +158,12 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     return xdg_dir("STATE", os.environ if environ is None else environ) / "junkie"
 
 
-def _home_of_this_user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_dir
-    except KeyError:
-        return "/"
-
-
 def _default_data_dir(environ: Mapping[str, str]) -> str:
     return "/var/lib/junkie" if _is_root() else str(xdg_dir("DATA", environ) / "junkie")
 
 
 def _default_backup_dir(environ: Mapping[str, str]) -> str:
     return "/var/backups/junkie" if _is_root() else str(xdg_dir("DATA", environ) / "junkie-backups")
-
-
-def _login_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return ""
 
 
 LOCAL_TIMEOUT, CLOUD_TIMEOUT = "600", "60"
@@ -418,7 +404,7 @@ def _raw_value(
 def _default(variable: Variable, environ: Mapping[str, str], values: Mapping[str, Any]) -> str:
     """The default of `variable`, which may depend on `values`, those of the variables before it in the table."""
     computed: Mapping[str, Callable[[], str]] = {
-        "JUNKIE_USER": _login_name,
+        "JUNKIE_USER": login_name,
         "JUNKIE_DATA_DIR": lambda: _default_data_dir(environ),
         "JUNKIE_BACKUP_DIR": lambda: _default_backup_dir(environ),
         "MODEL_TIMEOUT": lambda: _default_timeout(_chat_address(values)),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import FIRST_BEYOND, moment, scaled
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import Where
-from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import row_security, runs
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
@@ -104,9 +105,9 @@ async def _counted(
     total, users, largest = await _memories(connection, state, top, user_id)
     named = sum(row["n"] for row in largest if row["user_id"]) if user_id is not None else None
     of_named = total if not users else await _of_named(connection, state, total) if named is None else named
-    on_step(f"counting the rows of {number(len(state.tables), 'table', 'tables')}")
+    on_step(f"counting the rows of {plural(len(state.tables), 'table', 'tables')}")
     counts = await _rows_of_tables(connection, state, {state.name(MEMORIES): total} if user_id is None else {})
-    on_step(f"{number(total, 'memory', 'memories')} counted; looking at runs, times and days")
+    on_step(f"{plural(total, 'memory', 'memories')} counted; looking at runs, times and days")
     oldest, newest, made = await _bounds(connection, state, user_id)
     return Stats(
         memories=total,

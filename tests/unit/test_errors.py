@@ -49,6 +49,31 @@ def test_the_table_is_complete() -> None:
     assert {code.value for code in ExitCode} == {0, 1, 2, 3, 4, 5, 6, 7, 130, 143}
 
 
+TRANSIENT = {"conflict", "connections", "dns", "locked", "lost", "refused", "starting", "timeout"}
+LASTING = {
+    *("constraint", "error", "full", "missing", "none", "password", "pooler", "readonly", "rights", "role"),
+    *("table", "text", "tls", "trigger", "unfit"),
+}
+
+
+def test_every_code_of_the_database_is_transient_or_not() -> None:
+    sources = "".join(path.read_text() for path in Path(errors.__file__).parent.rglob("*.py"))
+    codes = set(re.findall(r'"database_([a-z]+)"', sources))
+    assert codes == TRANSIENT | LASTING
+    assert {code for code in codes if errors.DatabaseError("", code=f"database_{code}").transient} == TRANSIENT
+    assert errors.DatabaseLockedError("").transient
+
+
+def test_causes_are_named_once_whatever_the_circle() -> None:
+    inner, outer = ValueError("inner"), ExceptionGroup("outer", [KeyError("member")])
+    outer.__cause__, inner.__context__ = inner, outer
+    assert sorted(type(error).__name__ for error in errors.causes(outer)) == [
+        "ExceptionGroup",
+        "KeyError",
+        "ValueError",
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_its_exit_code(capfd: pytest.CaptureFixture[str], kind: str) -> None:
     code, word = KINDS[kind]

@@ -115,7 +115,7 @@ def test_the_user_is_the_login_name_unless_there_is_none(home: Path, monkeypatch
     import pwd
 
     assert load(home).user == pwd.getpwuid(os.geteuid()).pw_name
-    monkeypatch.setattr(module, "_login_name", lambda: "")
+    monkeypatch.setattr(module, "login_name", lambda: "")
     assert load(home, {"JUNKIE_USER": "42"}).user == "42"
     assert load(home).user == ""
 

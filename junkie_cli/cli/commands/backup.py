@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from junkie_cli.cli.url_option import parse_url
 from junkie_cli.core import formatting
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.terminal import completion
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from junkie_cli.core.backup.manifest import Manifest
     from junkie_cli.core.backup.progress import Voice
     from junkie_cli.core.backup.prune import Verdict
-    from junkie_cli.core.database_url import DatabaseUrl
 
 app = typer.Typer(name="backup", help="Make backups that are proven to restore; list, verify and prune them.")
 
@@ -115,7 +115,7 @@ def backup(
         keep=Policy(keep_last, keep_daily, keep_weekly, keep_monthly),
         verify=not no_verify,
         require_verified=require_verified,
-        verify_into=_url(verify_into),
+        verify_into=parse_url("--verify-into", verify_into) if verify_into is not None else None,
         verify_timeout=verify_timeout,
         compress=compress,
         pg_bin=_absolute(pg_bin),
@@ -169,17 +169,6 @@ def voice_of(title: str) -> "Iterator[Voice]":
 
 def _unheard(_: str) -> None:
     """Cron mails whatever is said: what is merely good to know is for people."""
-
-
-def _url(text: str | None) -> "DatabaseUrl | None":
-    from junkie_cli.core.database_url import DatabaseUrl
-
-    if text is None:
-        return None
-    try:
-        return DatabaseUrl.parse(text)
-    except ValueError as error:
-        raise UsageError(f"the URL {error}", hint="postgresql://USER@HOST/DATABASE") from None
 
 
 def _absolute(path: Path | None) -> Path | None:
@@ -322,7 +311,7 @@ def verify(
         return await prove(
             path,
             pg_bin=_absolute(pg_bin),
-            into=_url(verify_into),
+            into=parse_url("--verify-into", verify_into) if verify_into is not None else None,
             seconds=verify_timeout,
             trust_owner=trust_owner,
             voice=voice,

@@ -9,6 +9,7 @@ import typer
 
 from junkie_cli.cli import cascaded
 from junkie_cli.core.errors import ExitCode, UsageError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.value_class import as_document
 from junkie_cli.terminal import completion
@@ -94,10 +95,6 @@ def _owner(user: str | None, no_owner: bool) -> str | None:
     if user and no_owner:
         raise UsageError("--user and --no-owner exclude each other", hint="give one of them")
     return "" if no_owner else user
-
-
-def _count(number: int) -> str:
-    return "1 memory" if number == 1 else f"{number} memories"
 
 
 @app.command(epilog="Example: junkie memories show 36d03949-ce7f-4863-a93f-e0500d84c6ed")
@@ -219,7 +216,7 @@ def delete(
     from junkie_cli.core import memories
 
     settings = invocation().settings()
-    with working(f"looking for {_count(len(memory_ids))}"):
+    with working(f"looking for {plural(len(memory_ids), 'memory', 'memories')}"):
         found = invocation().run(memories.preview_delete(settings, memory_ids))
     ids = [memory.memory_id for memory in found.memories]
     if dry_run:
@@ -227,13 +224,13 @@ def delete(
     for memory in found.memories:
         note(f"{memory.user_id or '(nobody)'}: {memory.memory[:200]}")
     cascaded.note_cascaded(found.cascaded)
-    require_confirmation(f"delete {_count(len(ids))}?", yes=yes)
-    with working(f"deleting {_count(len(ids))}"):
+    require_confirmation(f"delete {plural(len(ids), 'memory', 'memories')}?", yes=yes)
+    with working(f"deleting {plural(len(ids), 'memory', 'memories')}"):
         done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
     if as_json:
         document = {"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo}
         return print_json(document | cascaded.document(done.cascaded))
-    print_line(f"deleted {_count(len(done.memories))}")
+    print_line(f"deleted {plural(len(done.memories), 'memory', 'memories')}")
     return _tell_undo(done.undo)
 
 
@@ -242,7 +239,7 @@ def _print_would_go(found: "tuple[Memory, ...]", going: Mapping[str, int], *, as
         return print_json({"would_delete": len(found), "memories": found} | cascaded.document(going))
     print_rows(_COLUMNS, found)
     cascaded.note_cascaded(going)
-    return note(f"{_count(len(found))} would be deleted; nothing was changed")
+    return note(f"{plural(len(found), 'memory', 'memories')} would be deleted; nothing was changed")
 
 
 @app.command(epilog="Example: junkie memories clear -u ada --expect 12")
@@ -272,11 +269,12 @@ def clear(
         return _print_clear_preview(preview, as_json=as_json)
     if preview.before:
         _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
-    with working(f"clearing {_count(preview.before)}") as shown:
+    with working(f"clearing {plural(preview.before, 'memory', 'memories')}") as shown:
         clearing = memories.clear_memories(settings, owner, undo=not no_undo, expect=expect, on_step=shown.say)
         done = invocation().run(clearing)
     if done.remaining:
-        warn(f"{_count(done.remaining)} came back, written by another program meanwhile: stop it and run this again")
+        back = plural(done.remaining, "memory", "memories")
+        warn(f"{back} came back, written by another program meanwhile: stop it and run this again")
     if as_json:
         document = as_document(done)
         del document["cascaded"]
@@ -314,7 +312,7 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
     from junkie_cli.core.database import label
 
     whom = "everybody" if preview.user_id is None else quoted_id(preview.user_id)
-    note(f"{_count(preview.before)} of {whom} in {label(invocation().settings())}, among them:")
+    note(f"{plural(preview.before, 'memory', 'memories')} of {whom} in {label(invocation().settings())}, among them:")
     for memory in preview.samples:
         note(f"  {memory.memory[:200]}")
     cascaded.note_cascaded(preview.cascaded)
@@ -324,13 +322,13 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
         note(f"a copy is kept for undo for {preview.undo_days} days")
     if preview.user_id is None:
         return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
-    return require_confirmation(f"clear {_count(preview.before)} of {whom}?", yes=yes)
+    return require_confirmation(f"clear {plural(preview.before, 'memory', 'memories')} of {whom}?", yes=yes)
 
 
 def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> None:
     if not preview.before and not deleted:
         return _tell_nothing_to_clear(preview)
-    print_line(f"deleted {_count(deleted)}")
+    print_line(f"deleted {plural(deleted, 'memory', 'memories')}")
     if not deleted:
         return note("another program removed them meanwhile")
     if undo:
@@ -458,7 +456,8 @@ def export(
     if as_json:
         return print_json({"path": str(done.path), "memories": done.memories}, done.warnings)
     show_warnings(done.warnings)
-    return note(none_yet("memories", done.table_missing) if done.table_missing else f"exported {_count(done.memories)}")
+    exported = f"exported {plural(done.memories, 'memory', 'memories')}"
+    return note(none_yet("memories", done.table_missing) if done.table_missing else exported)
 
 
 @app.command("import", epilog="Example: junkie memories import ada.jsonl --dry-run")

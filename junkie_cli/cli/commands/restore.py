@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from junkie_cli.cli.url_option import parse_url
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.value_class import frozen
@@ -115,7 +116,7 @@ def restore(
         yes,
         even_erased,
         pg_bin.absolute() if pg_bin else None,
-        _url("--verify-into", verify_into) if verify_into else None,
+        parse_url("--verify-into", verify_into) if verify_into is not None else None,
         verify_timeout,
         wait_lock,
         trust_owner,
@@ -136,17 +137,7 @@ def _settings(into: str | None, *, embedded: bool) -> "Settings":
         return settings
     if embedded:
         raise UsageError("--into and --embedded exclude each other", hint="leave one of them out")
-    return replace(settings, postgres_url=_url("--into", into))
-
-
-def _url(option: str, text: str) -> "DatabaseUrl":
-    from junkie_cli.core.database_url import DatabaseUrl
-
-    try:
-        return DatabaseUrl.parse(text)
-    except ValueError as error:
-        hint = "postgresql://USER@HOST/DATABASE; the password may be in PGPASSWORD"
-        raise UsageError(f"{option} {error}", hint=hint) from None
+    return replace(settings, postgres_url=parse_url("--into", into))
 
 
 @contextmanager

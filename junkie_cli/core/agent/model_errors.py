@@ -7,7 +7,7 @@ one `ModelError` with a stable code. Sentences never hold a key and never quote 
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import openai
@@ -15,7 +15,7 @@ import openai
 from junkie_cli.core.agent.endpoints import Choice
 from junkie_cli.core.agent.network import Proxy, certificate_variables, proxy_for
 from junkie_cli.core.agent.refusal import Refusal, refusal_of
-from junkie_cli.core.errors import ProviderError
+from junkie_cli.core.errors import ProviderError, causes
 from junkie_cli.core.sanitize import one_line
 from junkie_cli.core.value_class import frozen
 
@@ -351,23 +351,23 @@ def _quotes(words: str, said: Iterable[str]) -> bool:
 
 def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError:
     label, variable = choice.endpoint.label, choice.endpoint.url_variable
-    causes = list(_causes(error))
-    names = {type(cause).__name__ for cause in causes}
-    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    reasons = list(causes(error))
+    names = {type(cause).__name__ for cause in reasons}
+    tls = next((cause for cause in reasons if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
         return _tls(tls, choice)
     proxy = proxy_for(choice.endpoint.url)
     if proxy is not None and names & {"ConnectError", "ConnectTimeout", "ProxyError"}:
-        return _no_proxy(proxy, causes, choice)
+        return _no_proxy(proxy, reasons, choice)
     if isinstance(error, openai.APITimeoutError):
         connecting = "ConnectTimeout" in names
         what = "does not take the connection in time" if connecting else "did not answer in time"
         return ModelError(f"{label} {what}", hint="try again; see whether the network is slow", code="provider_timeout")
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    if any(isinstance(cause, socket.gaierror) for cause in reasons):
         return ModelError(
             f"the name {label} cannot be resolved", hint=f"check {variable} and the network", code="provider_dns"
         )
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in reasons):
         return ModelError(
             f"nothing listens at {label}", hint=f"start the server, or check {variable}", code="provider_refused"
         )
@@ -412,20 +412,6 @@ def _tls(error: ssl.SSLError, choice: Choice) -> ModelError:
         f"authority goes into SSL_CERT_FILE, a bare container lacks the package ca-certificates{own}",
         code="provider_tls",
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        waiting += [found.__cause__, found.__context__]
-        if isinstance(found, BaseExceptionGroup):
-            waiting += found.exceptions
 
 
 # Answers that are none

@@ -7,7 +7,7 @@ behind a pooler there may be no second one.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from agno.db.postgres import AsyncPostgresDb
 from agno.db.postgres.engine import create_async_postgres_engine
@@ -27,9 +27,8 @@ from junkie_cli.core.turns.connections import Connections
 from junkie_cli.core.turns.types import TablesNeededError
 
 if TYPE_CHECKING:
-    import asyncpg
+    from junkie_cli.core.postgres.connection import Connection
 
-    Connection: TypeAlias = asyncpg.Connection[Any]
 
 _KINDS: dict[TableRef, str] = {
     schemas.SESSIONS: "sessions",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.os_account import login_name
 
 
 def check(path: Path, *, trust_owner: bool) -> list[str]:
@@ -78,10 +79,8 @@ def _is_private(info: os.stat_result) -> bool:
 
 
 def _user(uid: int) -> str:
-    try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"user number {uid}"
+    name = login_name(uid)
+    return f"user {name}" if name else f"user number {uid}"
 
 
 def _group(gid: int) -> str:

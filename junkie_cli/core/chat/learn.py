@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID, uuid5
 
 from junkie_cli.core.agent.team_loader import open_team
@@ -36,12 +36,10 @@ from junkie_cli.core.turns.pending_rows import Pending
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from junkie_cli.core.agent.engine import TeamEngine
+    from junkie_cli.core.postgres.connection import Connection
     from junkie_cli.core.turns.postgres_store import Records
 
-    Connection: TypeAlias = asyncpg.Connection[Any]
 
 CONCURRENCY = 4
 """Users learned from at once, unless asked otherwise."""
@@ -61,7 +59,6 @@ MOST_NAMED = 1000
 _BATCH = 200
 _NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
 # What a database answers that is just restarting or failing over.
-_PASSING = frozenset({"database_refused", "database_lost", "database_starting", "database_timeout", "database_locked"})
 
 
 @frozen
@@ -496,7 +493,7 @@ class _Learner:
             try:
                 return await work()
             except DatabaseError as error:
-                if error.code not in _PASSING:
+                if not error.transient:
                     raise
             await asyncio.sleep(pause)
         return await work()

@@ -56,9 +56,6 @@ STORE_SECONDS = 15.0
 
 # A write that was refused may have gone to a server that has just become a standby; the next connection tells.
 _WORTH_ONE_MORE = "database_readonly"
-_PASSING = frozenset(
-    {"database_refused", "database_lost", "database_starting", "database_timeout", "database_locked", "database_dns"}
-)
 _TOOL_STATUS = {
     "TeamToolCallStarted": "started",
     "TeamToolCallCompleted": "completed",
@@ -415,7 +412,7 @@ async def store(
             )
         except DatabaseError as error:
             late = asyncio.get_running_loop().time() > last_start
-            again = error.code in _PASSING or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
+            again = error.transient or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
             if pause is None or late or not again:
                 raise
         on_trouble()

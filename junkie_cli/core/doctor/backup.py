@@ -13,9 +13,9 @@ from junkie_cli.core import embedded, formatting
 from junkie_cli.core.backup import catalogue, tools, trust
 from junkie_cli.core.backup.catalogue import DAMAGED, Entry
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, Fix, counted, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError
-from junkie_cli.core.formatting import duration
+from junkie_cli.core.formatting import duration, plural
 from junkie_cli.core.schema.ledger import FILE_NAME, Erasure, complete_ledger_file, missing_in_file, read_ledger
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS
 
@@ -211,9 +211,9 @@ async def _ledger(context: Context) -> Finding:
     missing = missing_in_file(folder, known)
     if not missing:
         return ok(f"all {len(known)} are in {folder / FILE_NAME}" if known else "nobody was erased")
-    what = f"append {counted(len(missing), 'erasure', 'erasures')} to {folder / FILE_NAME}"
+    what = f"append {plural(len(missing), 'erasure', 'erasures')} to {folder / FILE_NAME}"
     return failed(
-        f"{folder / FILE_NAME} lacks {counted(len(missing), 'erasure', 'erasures')}: a restore into another server"
+        f"{folder / FILE_NAME} lacks {plural(len(missing), 'erasure', 'erasures')}: a restore into another server"
         " would bring the erased people back",
         "junkie doctor --fix backup.ledger; the next junkie backup does it too",
         fixes=[Fix("backup.ledger", (what,), partial(_complete_ledger, tuple(known)))],

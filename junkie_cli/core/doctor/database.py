@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import label, locate
 from junkie_cli.core.doctor.context import NAME, Context
-from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError, DatabaseError
-from junkie_cli.core.formatting import duration
+from junkie_cli.core.formatting import duration, plural
 from junkie_cli.core.postgres.connect import CONNECT_TIMEOUT, close_connection, open_connection
 from junkie_cli.core.postgres.releases import KNOWN_SINCE, LAST_RELEASES, outdated
 from junkie_cli.core.schema import registry
@@ -348,7 +348,7 @@ def _named(application: str) -> str:
 def _deed(row: "asyncpg.Record") -> str:
     since = f"in a transaction of {duration(row['seconds'])}{', idle' * row['state'].startswith('idle')}"
     if row["waiting"]:
-        return f"keeps {counted(row['waiting'], 'other', 'others')} waiting, {since}"
+        return f"keeps {plural(row['waiting'], 'other', 'others')} waiting, {since}"
     return f"{'holds a table' if row['holds'] else 'has not ended'}, {since}"
 
 

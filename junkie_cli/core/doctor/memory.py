@@ -5,8 +5,9 @@ from unicodedata import normalize
 
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, counted, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, warning
 from junkie_cli.core.doctor.roundtrip import roundtrip
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.schema import user_ids
 from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
@@ -58,7 +59,7 @@ async def _pending(context: Context) -> Finding:
         return ok("no extraction is left undone" if not row["n"] else f"{row['n']} just begun")
     aside = f", {row['aside']} of them given up after many attempts" if row["aside"] else ""
     return warning(
-        f"{counted(row['late'], 'message was', 'messages were')} not searched for memories{aside}"
+        f"{plural(row['late'], 'message was', 'messages were')} not searched for memories{aside}"
         f" (the oldest of {row['oldest']})",
         "junkie memories retry --all (junkie memories pending tells why they failed)",
     )
@@ -89,14 +90,14 @@ async def _owners(context: Context) -> Finding:
     if row["nobody"]:
         findings.append(
             warning(
-                f"{counted(row['nobody'], 'memory belongs', 'memories belong')} to nobody",
+                f"{plural(row['nobody'], 'memory belongs', 'memories belong')} to nobody",
                 "junkie memories list --no-owner shows them; junkie memories clear --no-owner removes them",
             )
         )
     if row["defaults"]:
         findings.append(
             warning(
-                f"{counted(row['defaults'], 'memory belongs', 'memories belong')} to the user 'default', who is agno's"
+                f"{plural(row['defaults'], 'memory belongs', 'memories belong')} to the user 'default', who is agno's"
                 " for turns of nobody",
                 "junkie memories list -u default shows them; junkie memories clear -u default removes them",
             )
@@ -134,7 +135,7 @@ async def _unique_ids(context: Context) -> Finding:
     )
     more = "; ..." if rows[0]["total"] > len(rows) else ""
     return failed(
-        f"{counted(rows[0]['total'], 'id is that of several memories', 'ids are those of several memories')}:"
+        f"{plural(rows[0]['total'], 'id is that of several memories', 'ids are those of several memories')}:"
         f" {named}{more}",
         f"give each an id of its own, then the table a key: UPDATE {table} SET memory_id = gen_random_uuid()::text"
         f" WHERE memory_id = 'ID' AND user_id = 'USER'; {key}",
@@ -221,8 +222,8 @@ async def _sharing(context: Context) -> Finding:
     if not row["shared"] and not row["others"]:
         return ok("every session has one speaker, its owner")
     told = (
-        f"{counted(row['shared'], 'session', 'sessions')} with several users, "
-        f"{counted(row['others'], 'run', 'runs')} of another user than the session's"
+        f"{plural(row['shared'], 'session', 'sessions')} with several users, "
+        f"{plural(row['others'], 'run', 'runs')} of another user than the session's"
     )
     if is_bots_file(context):
         return ok(f"{told}: a Discord channel is one session to the bot")
@@ -250,14 +251,14 @@ async def _size(context: Context) -> Finding:
     if doubles:
         findings.append(
             warning(
-                f"{counted(len(doubles), 'memory repeats', 'memories repeat')} word for word another of the same user",
+                f"{plural(len(doubles), 'memory repeats', 'memories repeat')} word for word another of the same user",
                 f"delete the doubles: junkie memories delete {_listed(doubles)}",
             )
         )
     if secrets:
         findings.append(
             warning(
-                f"{counted(len(secrets), 'memory holds', 'memories hold')} what looks like a key or a password",
+                f"{plural(len(secrets), 'memory holds', 'memories hold')} what looks like a key or a password",
                 f"junkie memories delete {_listed(secrets)}, and make new keys",
             )
         )

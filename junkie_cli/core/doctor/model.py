@@ -78,11 +78,6 @@ def together(findings: Sequence[Finding], fine: Finding) -> Finding:
     )
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """`1 memory`, `2,000 memories`."""
-    return f"{count:,} {one if count == 1 else many}"
-
-
 class Waits(Exception):
     """Raised by a check that cannot judge before `check_id` is in order; `reason` says more."""
 

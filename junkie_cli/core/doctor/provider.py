@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.agent.endpoints import Choice, Choices, Endpoint, choose, window_of
 from junkie_cli.core.agent.network import NetworkSettingError, certificate_variables, client_arguments, proxy_for
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, counted, failed, ok, together, warning
+from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
+from junkie_cli.core.errors import causes
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.sanitize import one_line
 from junkie_cli.core.value_class import frozen
 
@@ -202,8 +204,8 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
     if isinstance(error, NetworkSettingError):
         return failed(str(error), error.hint)
     label, variable = endpoint.label, endpoint.url_variable
-    causes = list(_causes(error))
-    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    reasons = list(causes(error))
+    certificate = next((cause for cause in reasons if isinstance(cause, ssl.SSLError)), None)
     if certificate is not None:
         reason = getattr(certificate, "verify_message", "") or (certificate.reason or "TLS failed").lower()
         return failed(
@@ -213,7 +215,7 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
             + "".join(f"; {name} is set" for name in certificate_variables()),
         )
     proxy = proxy_for(endpoint.url)
-    if proxy is not None and {type(cause).__name__ for cause in causes} & {
+    if proxy is not None and {type(cause).__name__ for cause in reasons} & {
         "ConnectError",
         "ConnectTimeout",
         "ProxyError",
@@ -222,30 +224,16 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
             f"the proxy {one_line(proxy.label)} of {proxy.variable} cannot be reached, or refuses {label}",
             f"start the proxy, correct or unset {proxy.variable}, or add the server to NO_PROXY",
         )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    if any(isinstance(cause, socket.gaierror) for cause in reasons):
         return failed(
             f"the name {label} cannot be resolved: no network, or a wrong name",
             f"look at this machine's network and DNS, and at {variable}",
         )
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in reasons):
         return failed(f"nothing listens at {label}", f"start the server, or correct {variable}")
-    if any("Timeout" in type(cause).__name__ for cause in causes):
+    if any("Timeout" in type(cause).__name__ for cause in reasons):
         return failed(f"{label} did not answer in time", f"look for a firewall or a slow network, and at {variable}")
     return failed(f"{label} cannot be reached", f"look at the network, a proxy, and {variable}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        waiting += [found.__cause__, found.__context__]
-        if isinstance(found, BaseExceptionGroup):
-            waiting += found.exceptions
 
 
 # --- the models -------------------------------------------------------------------------------------------------------
@@ -284,7 +272,7 @@ async def _memory_model(context: Context) -> Finding:
     if known is None:
         return ok(f"{found.detail}; it was not asked for memories yet, or not with success")
     where = ", which it writes into its text" if known.in_text and known.method == "tools" else ""
-    failures = f"; {counted(known.failures, 'reply', 'replies')} since could not be used" if known.failures else ""
+    failures = f"; {plural(known.failures, 'reply', 'replies')} since could not be used" if known.failures else ""
     return ok(f"{found.detail}; memories come by {METHOD_NAMES[known.method]}{where}{failures}")
 
 

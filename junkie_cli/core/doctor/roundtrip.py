@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.agent.endpoints import Choice, choose
 from junkie_cli.core.chat.events import Waiting
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Finding, counted, failed, ok
+from junkie_cli.core.doctor.model import Finding, failed, ok
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
+from junkie_cli.core.postgres.locks import LOCK_ROUND_TRIP, TRY_ROUND_TRIP
 from junkie_cli.core.schema import registry
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
 SCRATCH = "junkie-doctor-"
 """Every scratch user's id begins so."""
-
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7318))"
-_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 7318))"
 
 
 class _Broken(Exception):
@@ -67,7 +66,7 @@ async def roundtrip(context: Context) -> Finding:
             f"{left} rows of the scratch user {user} are still there after they were deleted",
             f"a trigger or another program writes them back; then: junkie users erase {user} --yes",
         )
-    tidied = f"; what {counted(swept, 'broken-off run', 'broken-off runs')} had left is deleted" if swept else ""
+    tidied = f"; what {plural(swept, 'broken-off run', 'broken-off runs')} had left is deleted" if swept else ""
     return ok(
         f"{told}remembered, seen by a second connection, recalled by a second team, erased to the last row{tidied}"
     )
@@ -77,7 +76,7 @@ async def roundtrip(context: Context) -> Finding:
 async def _alive(context: Context, user: str) -> AsyncIterator[None]:
     """Hold the scratch user's lock: it ends with this process, however that ends."""
     async with context.connection(read_only=False) as connection, connection.transaction():
-        await connection.execute(_LOCK, user)
+        await connection.execute(LOCK_ROUND_TRIP, user)
         yield
 
 
@@ -245,7 +244,7 @@ async def _sweep(context: Context, state: SchemaState) -> int:
     swept = 0
     for user in users:
         async with context.connection(read_only=False) as connection, connection.transaction():
-            if await connection.fetchval(_TRY_LOCK, user):
+            if await connection.fetchval(TRY_ROUND_TRIP, user):
                 await change_log.mark_writer(connection, "junkie")
                 await _delete(connection, state, user)
                 swept += 1

@@ -1,8 +1,9 @@
 """Rows that another program wrote in a shape of its own: every reader gets past them, and here they are named."""
 
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, counted, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, ok, together, warning
 from junkie_cli.core.foreign_values import FIRST_BEYOND, beyond
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import EPOCH_NOW
 from junkie_cli.core.schema import runs
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
@@ -50,7 +51,7 @@ def _statement(state: SchemaState, table: Role, column: str, kinds: list[_Kind])
 
 def _found(table: str, kind: _Kind, count: int, ids: list[str]) -> Finding:
     named = ", ".join(ids) + (", ..." if count > len(ids) else "")
-    return warning(f"{counted(count, 'row', 'rows')} of {table} {kind.what}: {named}", kind.hint)
+    return warning(f"{plural(count, 'row', 'rows')} of {table} {kind.what}: {named}", kind.hint)
 
 
 def _kinds(state: SchemaState, table: Role) -> list[_Kind]:

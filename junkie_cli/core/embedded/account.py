@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.os_account import login_name
 from junkie_cli.core.value_class import frozen
 
 ACCOUNTS = ("junkie", "postgres", "nobody")
@@ -333,10 +334,7 @@ def do_not_run(programs: str, reason: str) -> DatabaseError:
 
 
 def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user id {uid}"
+    return login_name(uid) or f"user id {uid}"
 
 
 def clean_environment() -> dict[str, str]:

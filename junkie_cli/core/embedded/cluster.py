@@ -30,6 +30,7 @@ from junkie_cli.core.embedded.account import (
     unusable,
 )
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.files import sync_folder
 from junkie_cli.core.value_class import frozen
 
 USER = "junkie"
@@ -181,9 +182,9 @@ class Cluster:
             if statements:
                 text = "".join(f"{statement};\n" for statement in statements)
                 self._run("postgres", ["--single", "-D", half, "template1"], text)
-            _sync(half)
+            sync_folder(Path(half))
             Path(half).rename(self.data)
-            _sync(self.place.path)
+            sync_folder(Path(self.place.path))
         except OSError as error:
             raise unusable(self.place.folder, error) from None
         finally:
@@ -500,14 +501,6 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _other_major(folder: str, version: str, major: str) -> DatabaseError:

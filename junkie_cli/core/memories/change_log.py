@@ -15,6 +15,7 @@ from uuid import uuid4
 from junkie_cli.core import memory_ids
 from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign_values import objects
+from junkie_cli.core.postgres.locks import LOCK_SHARED
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import foreign_keys, migrations, own_tables
@@ -25,11 +26,7 @@ from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.value_class import field, frozen
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[Any]
+    from junkie_cli.core.postgres.connection import Connection
 
 
 class OwnershipError(JunkieError):
@@ -87,13 +84,6 @@ class AppliedChanges:
 
 # -- guarding a user ---------------------------------------------------------------------------------------------------
 
-# Two statements, not one: the second's snapshot must be taken when the lock is held.
-LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 7317))"
-LOCK_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7317))"
-
-LOCK_MOVING = "SELECT pg_advisory_xact_lock(hashtextextended('junkie memories ' || $1, 7319))"
-"""Holds off others who store memories under ids that they did not draw themselves; takes the schema's name."""
-
 
 async def hold_off_erasures(connection: "Connection", state: SchemaState) -> None:
     """Wait for an erasure that is under way; one that begins later waits for this transaction, and finds its rows."""
@@ -130,6 +120,7 @@ async def guard_user(
     """
     if not user_id:
         return
+    # A statement of its own: the next one's snapshot must be taken when the lock is held.
     await connection.execute(LOCK_SHARED, lock_name(state, user_id))
     oldest_writer, erased = await read_marks(connection, state, user_id)
     if oldest_writer > migrations.LATEST:

@@ -7,20 +7,17 @@ same. What counts as the same is `text_normalizer`'s rule.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from junkie_cli.core.memories.change_log import LOCK_ALONE, MemoryChange
+from junkie_cli.core.memories.change_log import MemoryChange
+from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.schema.registry import HISTORY
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.text_normalizer import normalized_sql
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[Any]
+    from junkie_cli.core.postgres.connection import Connection
 
 
 async def without_duplicates(

@@ -11,13 +11,15 @@ from uuid import uuid4
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import NotFoundError, UsageError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import MemoryChange
 from junkie_cli.core.memories.listing import find_memory
 from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.memory_ids import not_unique
+from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import Where, kept_from_changing
-from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import memories_table, own_tables, row_security, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
@@ -279,13 +281,13 @@ async def clear_memories(
         where = Where().owned_by("m.user_id", user_id)
         async with connection.transaction(isolation="read_committed"):
             on_step("waiting for others who write for the same user")
-            await connection.execute(change_log.LOCK_ALONE, stored_text.lock_name(state, user_id or ""))
+            await connection.execute(LOCK_ALONE, stored_text.lock_name(state, user_id or ""))
             on_step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             _require_count(before, expect)
             if not before:
                 return Cleared(user_id, 0, 0, 0, None)
-            on_step(f"deleting {number(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
+            on_step(f"deleting {plural(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
             cascaded = await _cascades(connection, state, user_id)
             deleted = await change_log.delete_where(connection, state, where.sql, where.arguments, batch=batch)
             if deleted < before and (left := await _count(connection, state, user_id)):
@@ -293,7 +295,7 @@ async def clear_memories(
             if keeps:
                 await change_log.record_cascades(connection, state, batch, cascaded)
                 await change_log.prune_history(connection, state, settings.history_days)
-        on_step(f"{number(deleted, 'memory', 'memories')} deleted; counting what remains")
+        on_step(f"{plural(deleted, 'memory', 'memories')} deleted; counting what remains")
         async with connection.transaction():
             remaining = await _count(connection, state, user_id)
         return Cleared(user_id, before, deleted, remaining, batch if deleted else None, cascaded)

@@ -12,12 +12,14 @@ from uuid import uuid4
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning
 from junkie_cli.core.foreign_values import as_text, objects
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import batches, change_log
 from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.postgres import paging
+from junkie_cli.core.postgres.locks import LOCK_MOVING
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
-from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import own_tables, row_security
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.registry import CASCADES, HISTORY, Feature
@@ -176,7 +178,7 @@ async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = 
             # After waiting for another each statement has to see what that one committed.
             async with connection.transaction(isolation="read_committed"):
                 on_step("waiting for others who change memories")
-                await connection.execute(change_log.LOCK_MOVING, state.schema)
+                await connection.execute(LOCK_MOVING, state.schema)
                 await change_log.hold_off_erasures(connection, state)
                 change = await batches.summary(
                     connection, state, await batches.newest(connection, state) if batch is None else batch
@@ -226,7 +228,7 @@ async def _undo(
     counts = {row["action"]: row["count"] for row in made}
     added = "m.memory_id IN (SELECT memory_id FROM pg_temp.junkie_undo WHERE unchanged AND before IS NULL)"
     cascaded = await change_log.cascades(connection, state, added, []) if "deleted" in counts else {}
-    on_step(f"putting back {number(sum(counts.values()), 'memory', 'memories')}")
+    on_step(f"putting back {plural(sum(counts.values()), 'memory', 'memories')}")
     require_all_changed(await _put_back(connection, state), sum(counts.values()))
     await change_log.record_cascades(connection, state, new_batch, cascaded)
     await change_log.prune_history(connection, state, max(keep_days, 1))
@@ -268,7 +270,7 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
         f" FROM ({_NET.format(history=state.qualified(HISTORY), key=key)}) net",
         batch,
     )
-    on_step(f"comparing {number(count_of(changed), 'memory', 'memories')} with what is there now")
+    on_step(f"comparing {plural(count_of(changed), 'memory', 'memories')} with what is there now")
     await connection.execute("ANALYZE pg_temp.junkie_undo")
     await connection.execute(
         f"WITH m AS MATERIALIZED (SELECT m.* FROM {memories} m JOIN pg_temp.junkie_undo u ON {same}"

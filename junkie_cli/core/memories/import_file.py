@@ -18,6 +18,7 @@ from junkie_cli.core.foreign_values import scaled
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.export import UNQUOTED
 from junkie_cli.core.memories.import_lines import NAMED_LINES, TIMES, Lines, named_line
+from junkie_cli.core.postgres.locks import LOCK_MOVING
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed, sha256_of
 from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import memories_table, own_tables, row_security
@@ -71,7 +72,7 @@ async def import_memories(
                 lines = Lines(path, file, state, on_progress)
                 await _stage(connection, lines)
                 on_step("waiting for others who change memories")
-                await connection.execute(change_log.LOCK_MOVING, state.schema)
+                await connection.execute(LOCK_MOVING, state.schema)
                 on_step("comparing with what is stored")
                 await _refuse_erased(connection, state, even_erased)
                 await _refuse_conflicts(connection, state, overwrite)

@@ -6,7 +6,6 @@ from typing import Any
 
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import REPLACED, as_text, document, marked, moment
-from junkie_cli.core.progress import number
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.value_class import frozen
 
@@ -73,7 +72,7 @@ def replaced_in(names: Sequence[str], one: str, many: str) -> tuple[ResultWarnin
     return (
         ResultWarning(
             "bytes_replaced",
-            f"bytes that are not UTF-8 were replaced by U+FFFD in {number(len(names), one, many)}: {named}",
+            f"bytes that are not UTF-8 were replaced by U+FFFD in {plural(len(names), one, many)}: {named}",
             "the database has no encoding (SQL_ASCII): correct these texts, or move into a database of encoding UTF8",
         ),
     )

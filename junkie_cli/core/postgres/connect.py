@@ -11,15 +11,11 @@ from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.errors import UNFIT, check_files, none_answered, unfit, while_connecting
 
 if TYPE_CHECKING:
-    import asyncpg
+    from junkie_cli.core.postgres.connection import Connection
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that one host may take, TLS and log-in included, unless the URL's connect_timeout says otherwise."""
 
-# Failures after which another host of the URL is worth trying. As in libpq, a refused password is final.
-_TRY_NEXT_HOST = frozenset(
-    {"database_dns", "database_refused", "database_timeout", "database_starting", "database_lost"}
-)
 _LOOK_TIMEOUT = 5.0
 
 LOCK_TIMEOUT = 30.0
@@ -37,7 +33,7 @@ async def open_connection(
     read_only: bool = False,
     application_name: str = "junkie",
     watch_locks: bool = True,
-) -> "asyncpg.Connection":
+) -> "Connection":
     """Connect to the first host of `url` that answers and fits its `target_session_attrs`.
 
     `timeout` (seconds; default: the URL's connect_timeout, else 10) bounds each host, from the look-up of its name to
@@ -64,7 +60,7 @@ async def open_connection(
             try:
                 connection = await _open_host(url, host, arguments, attrs, budget)
             except DatabaseError as error:
-                if error.code not in _TRY_NEXT_HOST | {UNFIT}:
+                if not _is_next_host_worth_trying(error):
                     raise
                 failures[str(host)] = error
                 continue
@@ -77,7 +73,12 @@ async def open_connection(
     raise none_answered(url, failures)
 
 
-async def _second(url: DatabaseUrl, application_name: str) -> "asyncpg.Connection":
+def _is_next_host_worth_trying(error: DatabaseError) -> bool:
+    """As in libpq, a refused password is final, and so is a server that accepts no more connections."""
+    return error.code == UNFIT or (error.transient and error.code != "database_connections")
+
+
+async def _second(url: DatabaseUrl, application_name: str) -> "Connection":
     """A connection next to one that may wait for a lock."""
     return await open_connection(
         url,
@@ -99,10 +100,10 @@ def _arguments(url: DatabaseUrl, host: Host, application_name: str) -> dict[str,
 
 async def _open_host(
     url: DatabaseUrl, host: Host, arguments: Mapping[str, Any], attrs: str, budget: float
-) -> "asyncpg.Connection":
+) -> "Connection":
     import asyncpg
 
-    connection = None
+    connection: Connection | None = None
     try:
         async with asyncio.timeout(budget):
             connection = await asyncpg.connect(timeout=None, **arguments)
@@ -123,7 +124,7 @@ async def _open_host(
     raise unfit(host, attrs)
 
 
-async def _fits(connection: "asyncpg.Connection", attrs: str) -> bool:
+async def _fits(connection: "Connection", attrs: str) -> bool:
     async with connection.transaction():
         standby, read_only = await connection.fetchrow(
             "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'"
@@ -137,7 +138,7 @@ async def _fits(connection: "asyncpg.Connection", attrs: str) -> bool:
     return bool(wanted[attrs])
 
 
-async def close_connection(connection: "asyncpg.Connection") -> None:
+async def close_connection(connection: "Connection") -> None:
     """Close politely within two seconds, else at once; never raises for a connection that is broken already."""
     try:
         await connection.close(timeout=2)
@@ -160,7 +161,7 @@ def engine_options(
     `connect_args` may be added to these; `async_creator` must not.
     """
 
-    async def open_for_engine(**_: Any) -> "asyncpg.Connection":
+    async def open_for_engine(**_: Any) -> "Connection":
         return await open_connection(url, timeout=timeout, statement_timeout=statement_timeout)
 
     return {"connect_args": {"async_creator_fn": open_for_engine, "prepared_statement_cache_size": 0}}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from junkie_cli.core.errors import DatabaseError, UsageError
-from junkie_cli.core.progress import number
+from junkie_cli.core.formatting import plural
 
 EPOCH_NOW = "extract(epoch FROM now())::bigint"
 """SQL of the time in whole seconds, as agno keeps it: the transaction's."""
@@ -78,7 +78,7 @@ def count_of(status: str) -> int:
 def kept_from_changing(count: int) -> DatabaseError:
     """What to raise where the server changed `count` rows fewer than it was given, without an error of its own."""
     return DatabaseError(
-        f"a trigger or a rule kept {number(count, 'row', 'rows')} from being changed; nothing was changed",
+        f"a trigger or a rule kept {plural(count, 'row', 'rows')} from being changed; nothing was changed",
         hint="see which: SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal; SELECT * FROM"
         " pg_rules; if another program writes the same rows, run this again",
         code="database_trigger",

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import count_of
-from junkie_cli.core.progress import number
 from junkie_cli.core.schema import row_security
 from junkie_cli.core.schema.tables import quoted
 from junkie_cli.core.value_class import field, frozen
@@ -180,7 +180,7 @@ def _counts(reached: Iterable[Reached], schema: str) -> dict[str, int]:
 def _listed(reached: Sequence[Reached], *, others: bool = False) -> str:
     """`2 rows of other users in ai.notes (foreign key notes_memory_fkey)`, one after the other."""
     return ", ".join(
-        f"{number(each.others if others else each.rows, 'row', 'rows')} of{' other users in' if others else ''}"
+        f"{plural(each.others if others else each.rows, 'row', 'rows')} of{' other users in' if others else ''}"
         f" {label(each.key.table)} (foreign key {each.key.name})"
         for each in reached
     )
@@ -221,7 +221,7 @@ def require_planned(gone: Mapping[tuple[str, str], int], planned: Mapping[tuple[
     for table, count in gone.items():
         if (more := count - planned.get(table, 0)) > 0:
             raise DatabaseError(
-                f"{number(more, 'row', 'rows')} of {label(table)} would be deleted that were not counted before, by a"
+                f"{plural(more, 'row', 'rows')} of {label(table)} would be deleted that were not counted before, by a"
                 " trigger or because they were written meanwhile; nothing was changed",
                 hint=f"run this again; if it stays so, check the triggers that delete from {label(table)}",
                 code="rows_not_counted",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.postgres.locks import LOCK_TABLES
 from junkie_cli.core.reporting import report
 from junkie_cli.core.schema import migrations
 from junkie_cli.core.schema.migrations import Migration
@@ -141,9 +142,7 @@ def _alone(connection: "asyncpg.Connection[Any]") -> Any:
 
 async def lock(connection: "asyncpg.Connection[Any]", layout: Layout) -> None:
     """Hold off everybody else who makes tables in this schema, until the transaction ends."""
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 7316))", f"junkie tables {layout.schema}"
-    )
+    await connection.execute(LOCK_TABLES, layout.schema)
 
 
 async def _migrated(

@@ -1,7 +1,7 @@
 """What rows may hold: text that PostgreSQL can store, tombstones of erased people, and the server's time."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from junkie_cli.core.postgres.sql import sha256_of
 from junkie_cli.core.schema.own_tables import OLDEST_WRITER, number_in
@@ -9,11 +9,7 @@ from junkie_cli.core.schema.registry import OWN_VERSIONS, TOMBSTONES
 from junkie_cli.core.schema.tables import SchemaState, transaction
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[Any]
+    from junkie_cli.core.postgres.connection import Connection
 
 
 def tombstone_statement(state: SchemaState) -> str:

@@ -17,19 +17,14 @@ from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from junkie_cli.core.postgres.connection import Connection
 
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[Any]
 
 STATEMENT_TIMEOUT = 15.0
 """Seconds after which a statement of the conversation is given up: somebody waits for it."""
 
 MOST = 8
 """Connections open at once; further transactions wait for one."""
-
-_GONE = frozenset({"database_refused", "database_lost", "database_starting"})
 
 
 class Connections:
@@ -128,7 +123,7 @@ class Connections:
         try:
             return await self._connect()
         except DatabaseError as error:
-            if not self.database.embedded or error.code not in _GONE:
+            if not self.database.embedded or not error.transient:
                 raise
         self.database = await locate(self._settings)
         return await self._connect()

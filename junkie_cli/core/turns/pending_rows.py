@@ -15,11 +15,7 @@ from junkie_cli.core.schema.tables import (
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[Any]
+    from junkie_cli.core.postgres.connection import Connection
 
 
 @frozen

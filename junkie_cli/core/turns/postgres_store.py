@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from agno.db.utils import build_single_run_row
@@ -25,6 +25,7 @@ from junkie_cli.core.foreign_values import document, objects
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError, MemoryChange
 from junkie_cli.core.memories.duplicates import without_duplicates
+from junkie_cli.core.postgres.locks import LOCK_SHARED
 from junkie_cli.core.postgres.sql import EPOCH_NOW
 from junkie_cli.core.schema import runs, stored_text
 from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SESSIONS, SchemaState
@@ -38,9 +39,8 @@ from junkie_cli.core.turns.types import MemoryEntry, shortened
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    import asyncpg
+    from junkie_cli.core.postgres.connection import Connection
 
-    Connection: TypeAlias = asyncpg.Connection[Any]
 
 MEMORY_BUDGET = 2000
 """Tokens, about, that memories may take of a prompt: on 8,000 a minute (Groq's free tier) one can still talk."""
@@ -357,7 +357,7 @@ class Records(Lookups):
             began = began or await stored_text.database_time(connection)
             for user_id in sorted({change.user_id for change in changes if change.user_id}):
                 # Before any row: an erasure, which holds this lock alone, waits for rows of its person.
-                await connection.execute(change_log.LOCK_SHARED, stored_text.lock_name(self.state, user_id))
+                await connection.execute(LOCK_SHARED, stored_text.lock_name(self.state, user_id))
             if pending_id is not None and not await pending_rows.strike_off(connection, self.state, pending_id):
                 return None
             if take is not None and not await take(connection):

@@ -5,7 +5,7 @@ and the extraction that is owed for it; all of them or none. What is there alrea
 is ever undone by this.
 """
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from agno.run.team import TeamRunOutput
 
@@ -19,9 +19,7 @@ from junkie_cli.core.turns.history import TEAM_ID, to_json
 from junkie_cli.core.turns.pending_rows import Pending
 
 if TYPE_CHECKING:
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[Any]
+    from junkie_cli.core.postgres.connection import Connection
 
 
 TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"

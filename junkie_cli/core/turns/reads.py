@@ -2,7 +2,7 @@
 
 import json
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.foreign_values import as_text, document, moment, objects
@@ -16,9 +16,8 @@ from junkie_cli.core.turns.history import HEARD, exchange
 from junkie_cli.core.turns.types import Counts, Exchange, MemoryEntry, SessionEntry
 
 if TYPE_CHECKING:
-    import asyncpg
+    from junkie_cli.core.postgres.connection import Connection
 
-    Connection: TypeAlias = asyncpg.Connection[Any]
 
 _SAID = "r.run_data #>> '{input,input_content}'"
 _ANSWERED = "r.run_data #>> '{content}'"

@@ -16,9 +16,11 @@ from junkie_cli.core import prompt_history
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import told
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
+from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import count_of, sha256_of
-from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.foreign_keys import Consequences, Going, label
@@ -91,7 +93,7 @@ class _Work:
 
     def say(self, doing: str) -> None:
         """Tell what is being done, and how much has been."""
-        self.tell(f"{doing} ({number(sum(self.erased.values()), 'row', 'rows')} so far)")
+        self.tell(f"{doing} ({plural(sum(self.erased.values()), 'row', 'rows')} so far)")
 
     async def run(self) -> None:
         """Delete, strip and pass on; leaves the counts in this object.
@@ -195,7 +197,7 @@ async def erase_user(
             problems = () if dry_run else await _complete_file(settings, connection, state, user_id)
             return replace(await _nothing_found(connection, state, done), problems=problems)
         await transaction.commit()
-        on_step(f"{number(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
+        on_step(f"{plural(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
         async with connection.transaction():
             remaining = await _remaining(connection, state, user_id)
         problems = await _after(settings, connection, state, user_id)
@@ -277,7 +279,7 @@ async def _erase(
 
 async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> datetime:
     """Lock the user alone and leave the tombstone first: imports and turns of ours wait for it, then see it."""
-    await connection.execute(change_log.LOCK_ALONE, stored_text.lock_name(state, user_id))
+    await connection.execute(LOCK_ALONE, stored_text.lock_name(state, user_id))
     erased_at = await stored_text.database_time(connection)
     if state.keeps(Feature.ERASURES):
         await connection.execute(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import moment, scaled
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Moment, Place
 from junkie_cli.core.postgres.sql import Where
-from junkie_cli.core.progress import Tell, number, unheard
+from junkie_cli.core.progress import Tell, unheard
 from junkie_cli.core.schema import row_security, runs, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
@@ -77,7 +78,7 @@ async def list_users(
             return await (_first if place.since is None else _newcomers)(connection, state, tables, place, count)
 
         page = await paging.page(connection, after, (str,), limit, rows, lambda user_id: [user_id])
-        on_step(f"counting what {number(len(page.rows), 'user has', 'users have')}")
+        on_step(f"counting what {plural(len(page.rows), 'user has', 'users have')}")
         users = await _counted(connection, state, page.rows)
         nobody = None if page.next else await _nobody(connection, state)
     warnings = row_security.warnings(state, MEMORIES, SESSIONS, RUNS)

@@ -12,7 +12,7 @@ import pytest
 from junkie_cli.core.doctor import runner
 from junkie_cli.core.doctor.checks import CHECKS
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, Report, Result, Waits, counted, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, Finding, Report, Result, Waits, failed, ok, together, warning
 from junkie_cli.core.errors import DatabaseError, UsageError
 
 Run = Callable[[Context], Awaitable[Finding]]
@@ -280,8 +280,3 @@ def test_the_report_is_as_bad_as_its_worst() -> None:
     assert report("unknown", "failed") == "failed"
     assert report("warning", "ok") == "warning"
     assert report("warning", "failed", "skipped") == "failed"
-
-
-def test_counting_in_words() -> None:
-    assert counted(1, "memory", "memories") == "1 memory"
-    assert counted(2000, "memory", "memories") == "2,000 memories"

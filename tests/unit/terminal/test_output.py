@@ -279,6 +279,12 @@ def test_columns_are_those_that_were_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert columns_of(sys.stdout, {"COLUMNS": "many"}) >= 20
 
 
+def test_counting_in_words() -> None:
+    assert formatting.plural(1, "memory", "memories") == "1 memory"
+    assert formatting.plural(2000, "memory", "memories") == "2,000 memories"
+    assert formatting.plural(0, "row") == "0 rows"
+
+
 def test_figures() -> None:
     assert [formatting.size(n) for n in (0, 1023, 1024, 1536, 10_240, 123_456_789, 5 * 1024**3, 10**18)] == [
         "0 B", "1,023 B", "1.0 kB", "1.5 kB", "10 kB", "118 MB", "5.0 GB", "909,495 TB"
