@@ -26,6 +26,7 @@ from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Waiting, Warning
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.formatting import plural
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.reporting import set_reporter
 from junkie_cli.core.settings import Settings
 from junkie_cli.terminal.invocation import Terminated
@@ -83,10 +84,10 @@ class Loop:
         """Open the conversation and tell what it stands on, or why it cannot be opened."""
         loop = asyncio.get_running_loop()
 
-        def progress(message: str) -> None:  # it may come from a thread
+        def report(message: str) -> None:  # it may come from a thread
             loop.call_soon_threadsafe(self._prompt.above, lambda: self._notices.note(message))
 
-        set_reporter(progress)
+        set_reporter(report)
         drawing = asyncio.create_task(asyncio.to_thread(_load_drawing))
         try:
             await asyncio.to_thread(_load_driver)
@@ -94,7 +95,7 @@ class Loop:
                 self._settings,
                 self._options,
                 ask=self._ask,
-                on_progress=progress,
+                progress=Progress(step=report),
             )
             await self._tell_opened(conversation)
         except JunkieError as error:

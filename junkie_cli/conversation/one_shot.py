@@ -13,6 +13,7 @@ from junkie_cli.conversation.start_up import open_conversation
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done, Memory
 from junkie_cli.core.errors import JunkieError
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings
 from junkie_cli.terminal.invocation import Invocation
 from junkie_cli.terminal.style import Look
@@ -24,8 +25,9 @@ async def answer(settings: Settings, options: Options, message: str, view: View,
         view.announce(announcement)
     view.busy("starting")
     try:
+        progress = Progress(step=_from_any_thread(view.note))
         conversation = await open_conversation(
-            settings, options, ask=_asking(view) if interactive else None, on_progress=_from_any_thread(view.note)
+            settings, options, ask=_asking(view) if interactive else None, progress=progress
         )
         async with conversation:
             done, extracted = await _turn(conversation, message, view)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from junkie_cli.conversation.options import Options
 from junkie_cli.core.chat import Conversation, TablesNeededError
 from junkie_cli.core.errors import DeclinedError
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings
 
 
@@ -13,7 +14,7 @@ async def open_conversation(
     options: Options,
     *,
     ask: Callable[[str], Awaitable[bool]] | None,
-    on_progress: Callable[[str], None],
+    progress: Progress,
 ) -> Conversation:
     """Open the conversation that `options` name, asking first when tables have to be added to an older schema.
 
@@ -31,7 +32,7 @@ async def open_conversation(
             memory=options.memory,
             database=options.database,
             may_add_tables=may_add_tables,
-            on_progress=on_progress,
+            progress=progress,
         )
 
     try:

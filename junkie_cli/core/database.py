@@ -8,7 +8,7 @@ connection. That is why nothing here outlives a transaction: no named prepared s
 start-up parameter beside `application_name`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, SettingsError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import frozen
 
@@ -38,9 +39,7 @@ class Database:
 # --- which database ---------------------------------------------------------------------------------------------------
 
 
-async def locate(
-    settings: Settings, *, create: bool = False, on_progress: Callable[[str], None] | None = None
-) -> Database:
+async def locate(settings: Settings, *, create: bool = False, progress: Progress = SILENT) -> Database:
     """The database of these settings: `POSTGRES_URL`'s, else the embedded one, which is started when it is not running.
 
     Only with `create` is an embedded database made. Raises DatabaseError: `database_none` when there is none, and
@@ -56,7 +55,7 @@ async def locate(
             hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat" + _not_read(settings),
             code="database_none",
         )
-    url = await embedded.ensure_running(settings.data_dir, create=create, on_progress=on_progress)
+    url = await embedded.ensure_running(settings.data_dir, create=create, progress=progress)
     return Database(url, embedded=True, label=label(settings))
 
 
@@ -101,14 +100,14 @@ async def connect(
     create: bool = False,
     read_only: bool = False,
     statement_timeout: float | None = None,
-    on_progress: Callable[[str], None] | None = None,
+    progress: Progress = SILENT,
 ) -> "AsyncIterator[asyncpg.Connection]":
     """A connection to the database of these settings, closed at the end; errors inside become DatabaseError.
 
     With `read_only` it goes to `POSTGRES_READ_URL` when that is set, and each of its transactions is READ ONLY.
     `statement_timeout` (seconds) holds for each statement inside a transaction.
     """
-    url, connection = await _open_located(settings, create, read_only, statement_timeout, on_progress)
+    url, connection = await _open_located(settings, create, read_only, statement_timeout, progress)
     try:
         with translate_errors(url):
             yield connection
@@ -121,7 +120,7 @@ async def _open_located(
     create: bool,
     read_only: bool,
     statement_timeout: float | None,
-    on_progress: Callable[[str], None] | None,
+    progress: Progress,
 ) -> "tuple[DatabaseUrl, asyncpg.Connection]":
     replica = settings.postgres_read_url if read_only else None
     attempts = 1 if settings.postgres_url or replica else _EMBEDDED_ATTEMPTS
@@ -130,7 +129,7 @@ async def _open_located(
         if replica:
             url, origin = replica, _origin(settings, "POSTGRES_READ_URL")
         else:
-            found = await locate(settings, create=create, on_progress=on_progress)
+            found = await locate(settings, create=create, progress=progress)
             url, origin = found.url, found.origin
         try:
             with naming_origin(origin):

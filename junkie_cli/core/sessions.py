@@ -13,7 +13,7 @@ from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, tables
 from junkie_cli.core.schema.foreign_keys import Going
@@ -103,7 +103,7 @@ async def list_sessions(
     *,
     limit: int = 50,
     after: str | None = None,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> SessionPage:
     """One page of sessions, all or those that a user owns or spoke in ("": nobody); then those written to since the
     first page. Raises UsageError for a cursor.
@@ -114,11 +114,11 @@ async def list_sessions(
             return SessionPage((), None, table_missing=state.name(SESSIONS))
 
         async def rows(place: Place, count: int) -> list[Any]:
-            on_step(f"looking through {_about(state)}{' for those written to since' if place.since else ''}")
+            progress.step(f"looking through {_about(state)}{' for those written to since' if place.since else ''}")
             return await _rows(connection, state, user_id, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("at", "session_id"))
-        on_step(f"counting who spoke in {plural(len(found.rows), 'session', 'sessions')}")
+        progress.step(f"counting who spoke in {plural(len(found.rows), 'session', 'sessions')}")
         spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
     listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
     warnings = row_security.warnings(state, SESSIONS, RUNS)
@@ -233,7 +233,7 @@ def _is_shown(role: Any) -> bool:
 
 
 async def delete_session(
-    settings: Settings, session_id: str, *, dry_run: bool = False, on_step: Tell = unheard
+    settings: Settings, session_id: str, *, dry_run: bool = False, progress: Progress = SILENT
 ) -> SessionDeleted:
     """Delete a session with everybody's runs in it, and its pending extractions; memories stay. Final: no undo.
 
@@ -250,7 +250,7 @@ async def delete_session(
         try:
             await _require(connection, state, session_id)
             users, _ = (await _spoken(connection, state, [session_id])).get(session_id, ([], 0))
-            deleted, others = await _delete(connection, state, session_id, on_step)
+            deleted, others = await _delete(connection, state, session_id, progress)
         except BaseException:
             await transaction.rollback()
             raise
@@ -264,10 +264,10 @@ async def delete_session(
 
 
 async def _delete(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str, on_step: Tell
+    connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str, progress: Progress
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Rows that went by table, those that foreign keys deleted too, and whose these were."""
-    on_step("waiting for what is being written in it")
+    progress.step("waiting for what is being written in it")
     sessions = state.qualified(SESSIONS)
     await connection.execute(f"SELECT 1 FROM {sessions} WHERE session_id = $1 FOR UPDATE", session_id)
     deleted: dict[str, int] = {}
@@ -281,7 +281,7 @@ async def _delete(
     consequences = await foreign_keys.follow(connection, going)
     consequences.require_unblocked()
     for table in consequences.order:
-        on_step(f"{table[1]} ({plural(sum(deleted.values()), 'row', 'rows')} so far)")
+        progress.step(f"{table[1]} ({plural(sum(deleted.values()), 'row', 'rows')} so far)")
         status = await connection.execute(f"DELETE FROM {foreign_keys.identifier(table)} t WHERE {named}", session_id)
         deleted[table[1]] = count_of(status)
     require_all_changed(deleted[state.name(SESSIONS)], 1)

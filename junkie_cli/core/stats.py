@@ -13,7 +13,7 @@ from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import FIRST_BEYOND, moment, scaled
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import Where
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import row_security, runs
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
@@ -85,29 +85,29 @@ async def collect_stats(
     top: int = 10,
     user_id: str | None = None,
     approximate: bool = False,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> Stats:
     """Count everything, or one user's ("": nobody's). A schema without agno's tables counts as empty."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.layout)
         if approximate and user_id is None:
             return await _estimated(connection, state, top)
-        return await _counted(connection, state, top, user_id, on_step)
+        return await _counted(connection, state, top, user_id, progress)
 
 
 # --- exact ------------------------------------------------------------------------------------------------------------
 
 
 async def _counted(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, top: int, user_id: str | None, on_step: Tell
+    connection: "asyncpg.Connection[Any]", state: SchemaState, top: int, user_id: str | None, progress: Progress
 ) -> Stats:
-    on_step(f"counting {all_memories(state)}")
+    progress.step(f"counting {all_memories(state)}")
     total, users, largest = await _memories(connection, state, top, user_id)
     named = sum(row["n"] for row in largest if row["user_id"]) if user_id is not None else None
     of_named = total if not users else await _of_named(connection, state, total) if named is None else named
-    on_step(f"counting the rows of {plural(len(state.tables), 'table', 'tables')}")
+    progress.step(f"counting the rows of {plural(len(state.tables), 'table', 'tables')}")
     counts = await _rows_of_tables(connection, state, {state.name(MEMORIES): total} if user_id is None else {})
-    on_step(f"{plural(total, 'memory', 'memories')} counted; looking at runs, times and days")
+    progress.step(f"{plural(total, 'memory', 'memories')} counted; looking at runs, times and days")
     oldest, newest, made = await _bounds(connection, state, user_id)
     return Stats(
         memories=total,

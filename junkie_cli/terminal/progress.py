@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from junkie_cli.core import formatting
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.sanitize import cut, one_line, width
 from junkie_cli.terminal import charts
 from junkie_cli.terminal.invocation import invocation
@@ -22,7 +23,7 @@ _PATIENCE_SECONDS = 5  # after which a wait is shown in seconds
 
 
 class Activity:
-    """Something that takes a while; a context manager.
+    """Something that takes a while; a context manager. `progress` is what the core reports to.
 
     `advance` and `reach` may be called as often as one likes: drawing is a thread's business. The line appears after
     `delay` seconds. Afterwards nothing of it is left on the screen.
@@ -35,10 +36,12 @@ class Activity:
         *,
         unit: str = "",
         counted: bool = True,
+        headline: bool = False,
         delay: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.title = self._headline = title
+        self.title = title
+        self._headline = f"{title}: " if headline else ""
         self.total = total
         self.done = 0
         self._earlier = 0
@@ -50,6 +53,7 @@ class Activity:
         self._over = threading.Event()
         self._frame = 0
         self._wait: tuple[str, float] | None = None
+        self.progress = Progress(step=self.say, reach=self.reach, wait=self.waits_for)
 
     def advance(self, amount: int = 1) -> None:
         """`amount` more are done."""
@@ -67,12 +71,8 @@ class Activity:
 
     def say(self, title: str) -> None:
         """Something else is going on now, of which nothing is counted yet."""
-        self.title = title
+        self.title = self._headline + title
         self.done, self._earlier, self.total, self._counted_since = 0, 0, None, None
-
-    def about(self, step: str) -> None:
-        """It is at this step."""
-        self.title = f"{self._headline}: {step}"
 
     def waits_for(self, what: str | None) -> None:
         """It waits for `what` from now on, unless it did before; None: for nothing any more."""
@@ -213,6 +213,9 @@ def progress(title: str, total: int | None = None, *, unit: str = "") -> Activit
     return Activity(title, total, unit=unit)
 
 
-def working(title: str) -> Activity:
-    """`with working("starting PostgreSQL") as w: w.say("...")`: for steps; what can be counted of one are bytes."""
-    return Activity(title, unit="bytes", counted=False)
+def working(title: str, *, headline: bool = False) -> Activity:
+    """`with working("starting PostgreSQL") as w: w.say("...")`: for steps; what can be counted of one are bytes.
+
+    With `headline` the title stays in front of each step.
+    """
+    return Activity(title, unit="bytes", counted=False, headline=headline)

@@ -18,6 +18,7 @@ import asyncpg
 from junkie_cli.core import embedded
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.schema import own_tables
 from junkie_cli.core.table_layout import Layout
 
@@ -167,7 +168,7 @@ def _literal(statement: str, count: int, users: int) -> str:
 
 async def ensure(folder: Path, rows: int, say: Callable[[str], None] = print) -> Bench:
     """The filled database of the embedded server in `folder`; made first when it is not there yet, or half made."""
-    url = await embedded.ensure_running(folder, create=True, on_progress=say, linger=LINGER)
+    url = await embedded.ensure_running(folder, create=True, progress=Progress(step=say), linger=LINGER)
     bench = Bench(url.with_database(f"bench_{rows}"), rows)
     keeper = await open_connection(url)
     try:

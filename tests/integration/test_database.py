@@ -16,6 +16,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ExitCode, SettingsError
 from junkie_cli.core.postgres.connect import close_connection, engine_options, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings, load_settings
 from tests.support.lanes import agreed, failure
 from tests.support.postgres import scratch_server
@@ -72,7 +73,7 @@ async def test_a_file_that_was_not_read_is_named(settings: Settings, tmp_path: P
 
 async def test_the_embedded_database_is_made_once_and_then_found(settings: Settings) -> None:
     progress: list[str] = []
-    found = await locate(settings, create=True, on_progress=progress.append)
+    found = await locate(settings, create=True, progress=Progress(step=progress.append))
     assert found.embedded
     assert found.label == f"embedded PostgreSQL in {settings.data_dir}"
     assert progress

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.backup.dump import BackupOptions, BackupResult, make_backup
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.database import Database
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import bin_dir
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.settings import Settings, load_settings
 
 DATA = Path(__file__).parents[1] / "data"
@@ -62,13 +62,13 @@ def database_of(url: DatabaseUrl) -> Database:
     return Database(url, embedded=False, label=url.masked())
 
 
-async def back_up(url: DatabaseUrl, folder: Path, *, voice: Voice = SILENT, **options: Any) -> BackupResult:
+async def back_up(url: DatabaseUrl, folder: Path, *, progress: Progress = SILENT, **options: Any) -> BackupResult:
     """Make a backup in this process; unless told otherwise it is proven on the server it comes from, which is quicker
     than starting another.
     """
     if options.get("verify", True):
         options.setdefault("verify_into", url.with_database("postgres"))
-    return await make_backup(database_of(url), settings_for(url, folder), BackupOptions(**options), voice)
+    return await make_backup(database_of(url), settings_for(url, folder), BackupOptions(**options), progress)
 
 
 def environment(url: DatabaseUrl | str, folder: Path, **more: str) -> Mapping[str, str]:

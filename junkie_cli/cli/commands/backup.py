@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from junkie_cli.core.backup.catalogue import Entry
     from junkie_cli.core.backup.dump import BackupOptions, BackupResult
     from junkie_cli.core.backup.manifest import Manifest
-    from junkie_cli.core.backup.progress import Voice
     from junkie_cli.core.backup.prune import Verdict
+    from junkie_cli.core.progress import Progress
 
 app = typer.Typer(name="backup", help="Make backups that are proven to restore; list, verify and prune them.")
 
@@ -129,8 +129,8 @@ def backup(
         trust_owner=trust_owner,
     )
     _ask_to_close(options)
-    with voice_of("backing up") as voice:
-        result = invocation().run(_make(options, voice, embedded=embedded))
+    with progress_of("backing up") as progress:
+        result = invocation().run(_make(options, progress, embedded=embedded))
     return print_json(_document(result)) if as_json else _tell(result)
 
 
@@ -148,26 +148,27 @@ def _ask_to_close(options: "BackupOptions") -> None:
     trust.close(folder)
 
 
-async def _make(options: "BackupOptions", voice: "Voice", *, embedded: bool) -> "BackupResult":
+async def _make(options: "BackupOptions", progress: "Progress", *, embedded: bool) -> "BackupResult":
     from junkie_cli.core.backup.dump import make_backup
     from junkie_cli.core.database import locate, require_named_database
 
     settings = invocation().settings()
     require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
-    database = await locate(settings, on_progress=voice.progress)
-    return await make_backup(database, settings, options, voice)
+    database = await locate(settings, progress=progress)
+    return await make_backup(database, settings, options, progress)
 
 
 @contextmanager
-def voice_of(title: str) -> "Iterator[Voice]":
+def progress_of(title: str) -> "Iterator[Progress]":
     """The core's words on this terminal: progress as a line, notes for people only, warnings always."""
-    from junkie_cli.core.backup.progress import Voice
+    from junkie_cli.core.progress import Progress
 
     with working(title) as activity:
-        yield Voice(activity.say, note if sys.stderr.isatty() else _unheard, warn, activity.reach)
+        heard = note if sys.stderr.isatty() else _ignore
+        yield Progress(step=activity.say, reach=activity.reach, note=heard, warn=warn)
 
 
-def _unheard(_: str) -> None:
+def _ignore(_: str) -> None:
     """Cron mails whatever is said: what is merely good to know is for people."""
 
 
@@ -306,7 +307,7 @@ def verify(
     from junkie_cli.core.backup.verify import Verified
     from junkie_cli.core.backup.verify import verify as prove
 
-    async def run(voice: "Voice") -> "Verified":
+    async def run(progress: "Progress") -> "Verified":
         path = await catalogue.find(file, _folder(output))
         return await prove(
             path,
@@ -314,11 +315,11 @@ def verify(
             into=parse_url("--verify-into", verify_into) if verify_into is not None else None,
             seconds=verify_timeout,
             trust_owner=trust_owner,
-            voice=voice,
+            progress=progress,
         )
 
-    with voice_of("verifying") as voice:
-        proven = invocation().run(run(voice))
+    with progress_of("verifying") as progress:
+        proven = invocation().run(run(progress))
     manifest = proven.manifest
     if as_json:
         document = {"path": str(proven.path), "status": "verified", "bytes": manifest.bytes, "sha256": manifest.sha256}

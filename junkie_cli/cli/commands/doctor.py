@@ -223,7 +223,7 @@ def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, 
 
     for each in fixes:
         with working(f"mending {each.check_id}") as activity:
-            afterwards = invocation().run(apply(each, asked.context, activity.say))
+            afterwards = invocation().run(apply(each, asked.context, activity.progress))
         if afterwards:
             note(afterwards)
     again = asked.examine(frozenset(each.check_id for each in fixes))

@@ -83,7 +83,9 @@ def list_(
     wanted = memories.MemoryFilter(_owner(user, no_owner), topic, search, since, until)
     settings = invocation().settings()
     with working("listing memories") as shown:
-        page = invocation().run(memories.list_memories(settings, wanted, limit=limit, after=after, on_step=shown.say))
+        page = invocation().run(
+            memories.list_memories(settings, wanted, limit=limit, after=after, progress=shown.progress)
+        )
     if as_json:
         return print_json({"memories": page.memories, "next": page.next}, page.warnings)
     show_warnings(page.warnings)
@@ -145,7 +147,9 @@ def search(
     settings = invocation().settings()
     with working("searching") as shown:
         found = invocation().run(
-            memories.search_memories(settings, text, user_id=user, limit=limit, anywhere=anywhere, on_step=shown.say)
+            memories.search_memories(
+                settings, text, user_id=user, limit=limit, anywhere=anywhere, progress=shown.progress
+            )
         )
     if found.words_only:
         note("words were looked for from their beginning; inside words too: --anywhere")
@@ -264,13 +268,13 @@ def clear(
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
     with working("counting those to clear") as shown:
-        preview = invocation().run(memories.preview_clear(settings, owner, expect=expect, on_step=shown.say))
+        preview = invocation().run(memories.preview_clear(settings, owner, expect=expect, progress=shown.progress))
     if dry_run:
         return _print_clear_preview(preview, as_json=as_json)
     if preview.before:
         _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
     with working(f"clearing {plural(preview.before, 'memory', 'memories')}") as shown:
-        clearing = memories.clear_memories(settings, owner, undo=not no_undo, expect=expect, on_step=shown.say)
+        clearing = memories.clear_memories(settings, owner, undo=not no_undo, expect=expect, progress=shown.progress)
         done = invocation().run(clearing)
     if done.remaining:
         back = plural(done.remaining, "memory", "memories")
@@ -366,7 +370,7 @@ def undo(
         require_confirmation("undo it?", yes=yes)
         batch = change.batch
     with working("putting memories back") as shown:
-        done = invocation().run(memories.undo(settings, batch, on_step=shown.say))
+        done = invocation().run(memories.undo(settings, batch, progress=shown.progress))
     undo_report.show(done, as_json=as_json)
     if done.conflict_count:
         raise typer.Exit(ExitCode.FAILED)
@@ -450,7 +454,7 @@ def export(
     owner, settings = _owner(user, no_owner), invocation().settings()
     with progress("exporting", unit="memories") as shown:
         done = invocation().run(
-            memories.export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, on_progress=shown.reach)
+            memories.export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, progress=shown.progress)
         )
         flush_answer()  # before it is said how many there are
     if as_json:
@@ -481,8 +485,7 @@ def import_(
                 dry_run=dry_run,
                 undo=not no_undo,
                 even_erased=even_erased,
-                on_progress=shown.reach,
-                on_step=shown.say,
+                progress=shown.progress,
             )
         )
     if as_json:
@@ -519,12 +522,7 @@ def retry(
     with progress("retrying", unit="extractions") as shown:
         done = invocation().run(
             pending_retry.retry_memories(
-                invocation().settings(),
-                user,
-                everything=everything,
-                offline=offline,
-                on_progress=shown.reach,
-                on_wait=shown.waits_for,
+                invocation().settings(), user, everything=everything, offline=offline, progress=shown.progress
             )
         )
     if as_json:
@@ -589,8 +587,7 @@ def learn(
                 concurrency=concurrency,
                 offline=offline,
                 even_erased=even_erased,
-                on_progress=shown.reach,
-                on_wait=shown.waits_for,
+                progress=shown.progress,
             )
         )
     if as_json:

@@ -29,9 +29,9 @@ from junkie_cli.terminal.output import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from junkie_cli.core.backup.progress import Voice
     from junkie_cli.core.database import Database
     from junkie_cli.core.database_url import DatabaseUrl
+    from junkie_cli.core.progress import Progress
     from junkie_cli.core.restore.person import Item, PersonPlan
     from junkie_cli.core.restore.person_write import PersonResult
     from junkie_cli.core.restore.whole import WholePlan, WholeResult
@@ -141,11 +141,11 @@ def _settings(into: str | None, *, embedded: bool) -> "Settings":
 
 
 @contextmanager
-def _voice(title: str) -> "Iterator[Voice]":
-    from junkie_cli.core.backup.progress import Voice
+def _progress(title: str) -> "Iterator[Progress]":
+    from junkie_cli.core.progress import Progress
 
     with working(title) as activity:
-        yield Voice(activity.say, note, warn, activity.reach)
+        yield Progress(step=activity.say, reach=activity.reach, note=note, warn=warn)
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -154,8 +154,8 @@ def _voice(title: str) -> "Iterator[Voice]":
 def _restore_whole(options: _Options, settings: "Settings", *, as_json: bool) -> None:
     from junkie_cli.core.restore import whole
 
-    with _voice("reading the backup") as voice:
-        planned, database = invocation().run(_plan_whole(options, settings, voice))
+    with _progress("reading the backup") as progress:
+        planned, database = invocation().run(_plan_whole(options, settings, progress))
     if options.dry_run or database is None:
         return print_json(_planned(planned)) if as_json else _show(planned)
     if invocation().interactive:
@@ -163,14 +163,16 @@ def _restore_whole(options: _Options, settings: "Settings", *, as_json: bool) ->
     else:
         _warn_of_code(planned)
     _ask_whole(planned, options, database)
-    with _voice("restoring") as voice:
-        result = invocation().run(whole.restore(planned, database, settings, voice=voice))
+    with _progress("restoring") as progress:
+        result = invocation().run(whole.restore(planned, database, settings, progress=progress))
     for warning in result.warnings:
         warn(warning)
     return print_json(_done(result) | {"code": _code(planned)}) if as_json else _tell(result)
 
 
-async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -> "tuple[WholePlan, Database | None]":
+async def _plan_whole(
+    options: _Options, settings: "Settings", progress: "Progress"
+) -> "tuple[WholePlan, Database | None]":
     from junkie_cli.core import embedded
     from junkie_cli.core.backup import catalogue, trust
     from junkie_cli.core.database import locate
@@ -180,11 +182,11 @@ async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -
     if settings.postgres_url is None and not embedded.exists(settings.data_dir):
         if options.dry_run:
             return await whole.plan_into_new(
-                path, settings, pg_bin=options.pg_bin, trust_owner=options.trust_owner, reach=voice.reach
+                path, settings, pg_bin=options.pg_bin, trust_owner=options.trust_owner, progress=progress
             ), None
         trust.check(path, trust_owner=options.trust_owner)
-        await catalogue.require_good(path, voice.reach)  # before an embedded database is made for it
-    database = await locate(settings, create=True, on_progress=voice.progress)
+        await catalogue.require_good(path, progress)  # before an embedded database is made for it
+    database = await locate(settings, create=True, progress=progress)
     planned = await whole.plan(
         path,
         database,
@@ -193,10 +195,10 @@ async def _plan_whole(options: _Options, settings: "Settings", voice: "Voice") -
         pg_bin=options.pg_bin,
         wait_lock=options.wait_lock,
         trust_owner=options.trust_owner,
-        reach=voice.reach,
+        progress=progress,
     )
     if options.dry_run:
-        await whole.check(planned, database, settings, voice=voice)
+        await whole.check(planned, database, settings, progress=progress)
     return planned, database
 
 
@@ -309,27 +311,27 @@ def _tell(result: "WholeResult") -> None:
 def _restore_person(options: _Options, settings: "Settings", *, as_json: bool) -> None:
     from junkie_cli.core.restore import person_write
 
-    with _voice("reading the backup") as voice:
-        planned, database = invocation().run(_plan_person(options, settings, voice))
+    with _progress("reading the backup") as progress:
+        planned, database = invocation().run(_plan_person(options, settings, progress))
     if options.dry_run or not planned.to_do():
         return print_json(_person(planned, dry_run=options.dry_run)) if as_json else _show_person(planned)
     if not as_json and sys.stderr.isatty():
         _show_person(planned)
     _ask_person(planned, options)
-    with _voice("restoring") as voice:
-        voice.progress(f"writing what comes back of {quoted_id(planned.user_id)}")
-        work = person_write.carry_out(planned, database, settings, even_erased=options.even_erased, voice=voice)
+    with _progress("restoring") as progress:
+        progress.step(f"writing what comes back of {quoted_id(planned.user_id)}")
+        work = person_write.carry_out(planned, database, settings, even_erased=options.even_erased, progress=progress)
         result = invocation().run(work)
     return print_json(_person(planned, dry_run=False, result=result)) if as_json else _tell_person(result)
 
 
-async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") -> "tuple[PersonPlan, Database]":
+async def _plan_person(options: _Options, settings: "Settings", progress: "Progress") -> "tuple[PersonPlan, Database]":
     from junkie_cli.core.backup import catalogue
     from junkie_cli.core.database import locate
     from junkie_cli.core.restore import person, person_write
 
     path = await catalogue.find(options.file, settings.backup_dir)
-    database = await locate(settings, on_progress=voice.progress)
+    database = await locate(settings, progress=progress)
     assert options.user is not None
     planned = await person.plan(
         path,
@@ -343,10 +345,10 @@ async def _plan_person(options: _Options, settings: "Settings", voice: "Voice") 
         verify_timeout=options.verify_timeout,
         wait_lock=options.wait_lock,
         trust_owner=options.trust_owner,
-        voice=voice,
+        progress=progress,
     )
     if options.dry_run:
-        await person_write.check(planned, database, settings, voice=voice)
+        await person_write.check(planned, database, settings, progress=progress)
     return planned, database
 
 

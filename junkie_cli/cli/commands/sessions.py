@@ -59,7 +59,9 @@ def list_(
 
     settings = invocation().settings()
     with working("listing sessions") as shown:
-        page = invocation().run(sessions.list_sessions(settings, user, limit=limit, after=after, on_step=shown.say))
+        page = invocation().run(
+            sessions.list_sessions(settings, user, limit=limit, after=after, progress=shown.progress)
+        )
     if as_json:
         return print_json({"sessions": page.sessions, "next": page.next}, page.warnings)
     show_warnings(page.warnings)
@@ -98,16 +100,16 @@ def delete(
 
     settings = invocation().settings()
     if dry_run or not yes:
-        with working("counting what would go") as shown:
-            counting = sessions.delete_session(settings, session_id, dry_run=True, on_step=shown.about)
+        with working("counting what would go", headline=True) as shown:
+            counting = sessions.delete_session(settings, session_id, dry_run=True, progress=shown.progress)
             preview = invocation().run(counting)
         told = ", ".join(f"{count} {table}" for table, count in preview.deleted.items())
         note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
         if dry_run:
             return _print_would_go(session_id, preview.deleted) if as_json else None
         require_confirmation(f"delete session {quoted_id(session_id)} for good? There is no undo.", yes=False)
-    with working("deleting the session") as shown:
-        done = invocation().run(sessions.delete_session(settings, session_id, on_step=shown.about))
+    with working("deleting the session", headline=True) as shown:
+        done = invocation().run(sessions.delete_session(settings, session_id, progress=shown.progress))
     if as_json:
         print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
     else:

@@ -44,7 +44,9 @@ def stats(
 
     settings = invocation().settings()
     with working("counting") as shown:
-        collecting = core.collect_stats(settings, top=top, user_id=user, approximate=approximate, on_step=shown.say)
+        collecting = core.collect_stats(
+            settings, top=top, user_id=user, approximate=approximate, progress=shown.progress
+        )
         found = invocation().run(collecting)
     if approximate and not found.approximate:
         note("one user is counted exactly: there are no figures of the planner's")

@@ -55,7 +55,7 @@ def list_(
 
     settings = invocation().settings()
     with working("listing users") as shown:
-        page = invocation().run(users.list_users(settings, limit=limit, after=after, on_step=shown.say))
+        page = invocation().run(users.list_users(settings, limit=limit, after=after, progress=shown.progress))
     if as_json:
         return print_json({"users": page.users, "next": page.next}, page.warnings)
     show_warnings(page.warnings)
@@ -77,7 +77,7 @@ def export(
         raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
     with progress("exporting", unit="lines") as shown:
         settings = invocation().settings()
-        exporting = users.export_user(settings, user, output, on_progress=shown.reach, on_step=shown.say)
+        exporting = users.export_user(settings, user, output, progress=shown.progress)
         done = invocation().run(exporting)
     if as_json:
         return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())}, done.warnings)
@@ -109,9 +109,9 @@ def erase(
     if receipt:
         users.check_receipt_path(receipt, alone=not as_json)
     if dry_run or not yes:
-        with working("counting what would go") as shown:
+        with working("counting what would go", headline=True) as shown:
             counting = users.erase_user(
-                settings, user, whole_database=whole_database, dry_run=True, on_step=shown.about
+                settings, user, whole_database=whole_database, dry_run=True, progress=shown.progress
             )
             preview = invocation().run(counting)
         if dry_run:
@@ -119,8 +119,10 @@ def erase(
         if not preview.found:
             return _report(invocation().run(users.finish_erasure(settings, preview)), receipt, as_json=as_json)
         _ask_to_erase(preview)
-    with working(f"erasing {quoted_id(user)}") as shown:
-        done = invocation().run(users.erase_user(settings, user, whole_database=whole_database, on_step=shown.about))
+    with working(f"erasing {quoted_id(user)}", headline=True) as shown:
+        done = invocation().run(
+            users.erase_user(settings, user, whole_database=whole_database, progress=shown.progress)
+        )
     return _report(done, receipt, as_json=as_json)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 async def open_team(
     settings: Settings,
-    on_progress: Callable[[str], None] | None = None,
+    progress: Progress = SILENT,
     *,
     also: str = "",
     offline: "Offline" = False,
@@ -39,7 +40,7 @@ async def open_team(
 
     agno_environment.protect()
     choose(settings, offline=offline)  # that there is no provider is told before a database is made
-    connecting = asyncio.create_task(connect_first(settings, on_progress)) if database else None
+    connecting = asyncio.create_task(connect_first(settings, progress)) if database else None
     try:
         await _in_thread(partial(_load, also))
         from junkie_cli.core.agent.engine import open_engine

@@ -12,8 +12,8 @@ from pathlib import Path
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.progress import Reach
 from junkie_cli.core.errors import BackupError, NotFoundError
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.regular_files import open_regular
 from junkie_cli.core.value_class import frozen
 
@@ -80,7 +80,7 @@ def _names_dump(folder: Path, name: str) -> bool:
         return name.endswith(files.DUMP_SUFFIX + manifests.SUFFIX)
 
 
-async def inspect(path: Path, *, thorough: bool = False, reach: Reach | None = None) -> Entry:
+async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SILENT) -> Entry:
     """Judge one dump file; `thorough` reads all of it whatever its time says.
 
     Raises NotFoundError when neither the file nor a manifest of it is there.
@@ -92,7 +92,7 @@ async def inspect(path: Path, *, thorough: bool = False, reach: Reach | None = N
     if info is None or manifest is None:
         return _unknown(path, problem)
     unchanged = info.st_mtime_ns == manifest.modified_ns and not thorough
-    problem = await _damage(path, manifest, info.st_size, unchanged, reach)
+    problem = await _damage(path, manifest, info.st_size, unchanged, progress)
     status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
     reason = problem or manifest.unverified_because
     return Entry(path, manifest.started_at, info.st_size, status, manifest, reason)
@@ -142,13 +142,15 @@ def _foreign(path: Path) -> str:
         return f"the dump cannot be read: {error.strerror}"
 
 
-async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool, reach: Reach | None) -> str:
+async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool, progress: Progress) -> str:
     if size != manifest.bytes:
         return f"it has {size} bytes, not {manifest.bytes} as its manifest says"
     if unchanged:
         return ""
     try:
-        return "" if await files.sha256(path, reach) == manifest.sha256 else "its content is not what its manifest says"
+        return (
+            "" if await files.sha256(path, progress) == manifest.sha256 else "its content is not what its manifest says"
+        )
     except BackupError as error:
         return error.message
 
@@ -176,9 +178,9 @@ def _named(name: str, folder: Path) -> Path | None:
     return None
 
 
-async def require_good(path: Path, reach: Reach | None = None) -> Entry:
+async def require_good(path: Path, progress: Progress = SILENT) -> Entry:
     """Read the whole file and return its entry. Raises BackupError (exit 5) unless it is exactly what was made."""
-    entry = await inspect(path, thorough=True, reach=reach)
+    entry = await inspect(path, thorough=True, progress=progress)
     if entry.good:
         return entry
     hint = "use another backup: junkie backup list"

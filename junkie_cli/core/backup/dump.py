@@ -19,7 +19,6 @@ from junkie_cli.core import formatting
 from junkie_cli.core.backup import catalogue, checks, files, lock, names, process, proof, script, tools, trust
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.backup.scratch import Needs, Scratch, Unprovable, open_scratch
@@ -28,6 +27,7 @@ from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema.ledger import complete_ledger_file
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.value_class import field, frozen
@@ -81,7 +81,7 @@ class BackupResult:
 
 
 async def make_backup(
-    database: "Database", settings: "Settings", options: BackupOptions, voice: Voice = SILENT
+    database: "Database", settings: "Settings", options: BackupOptions, progress: Progress = SILENT
 ) -> BackupResult:
     """Back `database` up into the folder of `options`, prove it, and prune by its policy.
 
@@ -93,7 +93,7 @@ async def make_backup(
     _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie backup") as descriptor:
         files.sweep(folder)
-        run = _Run(database, settings.layout, options, voice, folder, name, descriptor, await catalogue.scan(folder))
+        run = _Run(database, settings.layout, options, progress, folder, name, descriptor, await catalogue.scan(folder))
         path, manifest = await run.go(checks.own_disk(folder, settings, database, options.target))
         pruned = await prune_job(folder, manifest.origin.job, options.keep, protect=path.name)
     return BackupResult(path, manifest, tuple(pruned))
@@ -105,7 +105,7 @@ def _require_closed(folder: Path, options: BackupOptions) -> None:
 
 
 async def check_backup(
-    database: "Database", settings: "Settings", options: BackupOptions, voice: Voice = SILENT
+    database: "Database", settings: "Settings", options: BackupOptions, progress: Progress = SILENT
 ) -> None:
     """Do all that `make_backup` checks before it dumps: folder, lock, rights, tools, codec, room, scratch server.
 
@@ -114,13 +114,13 @@ async def check_backup(
     folder, name = files.resolve_target(options.target, settings.backup_dir)
     if not folder.exists():
         files.check_creatable(folder)
-        await _Run(database, settings.layout, options, voice, folder, name, -1, ()).check()
+        await _Run(database, settings.layout, options, progress, folder, name, -1, ()).check()
         return
     files.prepare_folder(folder)
     _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie restore --dry-run") as descriptor:
         entries = await catalogue.scan(folder)
-        await _Run(database, settings.layout, options, voice, folder, name, descriptor, entries).check()
+        await _Run(database, settings.layout, options, progress, folder, name, descriptor, entries).check()
 
 
 @frozen
@@ -139,7 +139,7 @@ class _Run:
     database: "Database"
     layout: Layout
     options: BackupOptions
-    voice: Voice
+    progress: Progress
     folder: Path
     name: str | None
     lock: int
@@ -148,7 +148,7 @@ class _Run:
     async def go(self, told_once: str) -> tuple[Path, Manifest]:
         """Make the backup; its path and manifest."""
         started_at, began = datetime.now(UTC), time.monotonic()
-        self.voice.progress(f"reading {self.database.label}")
+        self.progress.step(f"reading {self.database.label}")
         async with self._source() as (connection, source), self._plan(source) as plan:
             self._tell(source, plan, told_once)
             self._complete_ledger(source)
@@ -203,7 +203,7 @@ class _Run:
             return
         if not any(found.folder == chosen.folder for found in available):
             available = [*available, chosen]
-        self.voice.progress("starting a scratch server for the proof")
+        self.progress.step("starting a scratch server for the proof")
         others = available if self.options.pg_bin is None else [*available, *await tools.discover(None)]
         try:
             async with open_scratch(
@@ -224,7 +224,7 @@ class _Run:
         try:
             complete_ledger_file(self.folder, source.erasures)
         except FileError as error:
-            self.voice.warn(
+            self.progress.warn(
                 f"the ledger of erasures in the folder is incomplete, so that a restore may bring erased people back:"
                 f" {error.message}; {error.hint}, then run junkie backup again"
             )
@@ -232,19 +232,19 @@ class _Run:
     def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
         """Say before the dump what the operator must know of it. Raises BackupError when proof is required."""
         if told_once:
-            self.voice.note(told_once)
+            self.progress.note(told_once)
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
-            self.voice.warn(warning)
+            self.progress.warn(warning)
         old, told = checks.old_releases(self.entries, source, plan.tools, plan.bundled, embedded=self.database.embedded)
         for text in old:
-            (self.voice.note if told else self.voice.warn)(text)
+            (self.progress.note if told else self.progress.warn)(text)
         if source.left_out:
-            self.voice.note(
+            self.progress.note(
                 f"not in this backup: {_some(source.left_out)} (outside schema {self.layout.schema};"
                 " --whole-database takes them)"
             )
         if source.outside.objects:
-            self.voice.note(
+            self.progress.note(
                 f"schema {self.layout.schema} refers to {_some(source.outside.objects)}: a restore needs them there,"
                 " and --whole-database takes them along"
             )
@@ -256,7 +256,7 @@ class _Run:
                 hint="name a server that can with --verify-into URL, or leave out --require-verified",
                 code="backup_unprovable",
             )
-        tell = self.voice.warn if self.options.verify else self.voice.note
+        tell = self.progress.warn if self.options.verify else self.progress.note
         tell(f"this backup will be listed as unverified: {plan.unprovable}")
 
     async def _dump(
@@ -279,7 +279,7 @@ class _Run:
         """Count and hash in the snapshot, and notice a connection that died without a word."""
         with translate_errors(source.url):
             async with asyncio.timeout(self.options.stall_timeout + source.bytes / _FLOOR):
-                return await count_and_hash(connection, source, self.voice)
+                return await count_and_hash(connection, source, self.progress)
 
     async def _run_pg_dump(self, source: Source, plan: _Plan, partial: Path) -> None:
         arguments: list[str | Path] = [plan.tools.pg_dump, "-Fc", "-Z", plan.compression.argument, "-f", partial, "-w"]
@@ -293,7 +293,7 @@ class _Run:
 
         def written() -> int:
             size = partial.stat().st_size
-            self.voice.progress(f"dumping {self.database.label}: {formatting.size(size)} written")
+            self.progress.step(f"dumping {self.database.label}: {formatting.size(size)} written")
             return size
 
         ended = await process.run(
@@ -312,8 +312,8 @@ class _Run:
         files.sync_file(partial)
         contents = await script.list_contents(partial, plan.tools, encoding=source.origin.encoding)
         proof.check_missing_data(contents, tables)
-        self.voice.progress(f"reading the file back ({formatting.size(partial.stat().st_size)})")
-        digest = await files.sha256(partial, self.voice.reach)
+        self.progress.step(f"reading the file back ({formatting.size(partial.stat().st_size)})")
+        digest = await files.sha256(partial, self.progress)
         info = partial.stat()
         manifest = Manifest(
             file=final.name,
@@ -343,11 +343,11 @@ class _Run:
     async def _prove(self, partial: Path, manifest: Manifest, plan: _Plan, needs: Needs) -> Manifest:
         if plan.scratch is None:
             return manifest
-        self.voice.progress(f"restoring into a scratch PostgreSQL {plan.scratch.version}")
+        self.progress.step(f"restoring into a scratch PostgreSQL {plan.scratch.version}")
         try:
-            await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, voice=self.voice)
+            await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, progress=self.progress)
         except Unprovable as unprovable:
-            self.voice.warn(f"this backup is kept as unverified: {unprovable}")
+            self.progress.warn(f"this backup is kept as unverified: {unprovable}")
             return replace(manifest, unverified_because=unprovable.reason)
         if await files.sha256(partial) != manifest.sha256:
             raise BackupError(

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.progress import Reach
 from junkie_cli.core.errors import BackupError, UsageError
 from junkie_cli.core.files import is_standard_output, sync_folder
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.regular_files import open_regular
 
 DUMP_SUFFIX = ".dump"
@@ -215,7 +215,7 @@ def sweep(folder: Path) -> list[Path]:
     return swept
 
 
-async def sha256(path: Path, reach: Reach | None = None) -> str:
+async def sha256(path: Path, progress: Progress = SILENT) -> str:
     """SHA-256 of the regular file, as hexadecimal digits. Raises BackupError when it cannot be read.
 
     Of a file that grows meanwhile not much more is read than it had at first: enough to see that it changed.
@@ -225,7 +225,6 @@ async def sha256(path: Path, reach: Reach | None = None) -> str:
         size = os.fstat(file.fileno()).st_size
         while file.tell() <= size and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
-            if reach is not None:
-                reach(file.tell(), size)
+            progress.reach(file.tell(), size)
             await asyncio.sleep(0)
     return digest.hexdigest()

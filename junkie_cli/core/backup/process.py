@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
 
 
 @asynccontextmanager
-async def reading_told(pid: int, archive: Path, voice: Voice) -> AsyncIterator[None]:
+async def reading_told(pid: int, archive: Path, progress: Progress) -> AsyncIterator[None]:
     """Tell, again and again, how far pg_restore has read the archive, and when it is through with it."""
     size = os.stat(archive).st_size  # noqa: PTH116
 
@@ -233,10 +233,10 @@ async def reading_told(pid: int, archive: Path, voice: Voice) -> AsyncIterator[N
         place = last = 0
         while place or not last:
             if place:
-                voice.reach(place, size)
+                progress.reach(place, size)
             await asyncio.sleep(_LOOK)
             place, last = _place_in(pid, archive), place or last
-        voice.progress("making indexes, and comparing every table")
+        progress.step("making indexes, and comparing every table")
 
     looking = asyncio.create_task(look())
     try:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import content_hash, script
 from junkie_cli.core.backup.manifest import Origin, TableContent
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.scratch import (
     WHOLE_DATABASE,
     Needs,
@@ -27,6 +26,7 @@ from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from junkie_cli.core.database_url import DatabaseUrl
@@ -39,13 +39,13 @@ async def prove(
     tables: Sequence[TableContent],
     *,
     lock: int | None = None,
-    voice: Voice = SILENT,
+    progress: Progress = SILENT,
 ) -> None:
     """Restore `archive` into a new database of the scratch server and compare every table with `tables`.
 
     Raises BackupError when it restores to anything else, Unprovable when this server does not take it.
     """
-    async with restored(scratch, archive, needs, tables, lock=lock, voice=voice):
+    async with restored(scratch, archive, needs, tables, lock=lock, progress=progress):
         pass
 
 
@@ -57,13 +57,13 @@ async def restored(
     tables: Sequence[TableContent],
     *,
     lock: int | None = None,
-    voice: Voice = SILENT,
+    progress: Progress = SILENT,
 ) -> "AsyncIterator[DatabaseUrl]":
     """As `prove`, yielding the address of the restored copy, which is gone when the block is left."""
     async with fresh_database(scratch, needs) as url, bounded(scratch, url):
         contents = await script.list_contents(archive, scratch.tools, encoding=needs.origin.encoding)
         check_missing_data(contents, tables)
-        await _restore(scratch, archive, _wanted(contents, needs), needs, url, lock, voice)
+        await _restore(scratch, archive, _wanted(contents, needs), needs, url, lock, progress)
         await _compare(url, needs, tables)
         yield url
 
@@ -85,7 +85,7 @@ async def _restore(
     needs: Needs,
     url: "DatabaseUrl",
     lock: int | None,
-    voice: Voice,
+    progress: Progress,
 ) -> None:
     try:
         await script.apply(
@@ -95,7 +95,7 @@ async def _restore(
             url=url,
             server_major=major_of(scratch.version),
             lock=lock,
-            voice=voice,
+            progress=progress,
         )
     except BackupError as error:
         if error.code != script.REFUSED:

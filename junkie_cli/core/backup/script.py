@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from junkie_cli.core.backup import process
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
@@ -128,12 +128,12 @@ async def apply(
     before: str = "",
     after: str = "",
     lock: int | None = None,
-    voice: Voice = SILENT,
+    progress: Progress = SILENT,
 ) -> None:
     """Restore the entries of `contents` into `url`, between the statements `before` and `after`, in one transaction.
 
-    `only_schema` takes the objects of one schema out of them, without the schema itself; `voice` gets how far the file
-    is read. Raises BackupError; the database is then as it was.
+    `only_schema` takes the objects of one schema out of them, without the schema itself; `progress` gets how far the
+    file is read. Raises BackupError; the database is then as it was.
     """
     with _unnamed() as listing:
         listing.write("".join(f"{line}\n" for line in contents.lines).encode())
@@ -141,7 +141,7 @@ async def apply(
         read = _reading(archive, listing.fileno(), tools, only_schema)
         async with (
             _pair(read, listing.fileno(), tools, url, lock) as (reader, writer),
-            process.reading_told(reader.pid, archive, voice),
+            process.reading_told(reader.pid, archive, progress),
         ):
             await _pass_on(reader, writer, server_major, before, after)
 

@@ -13,11 +13,11 @@ from junkie_cli.core import formatting
 from junkie_cli.core.backup import access, content_hash, outside
 from junkie_cli.core.backup.manifest import Extension, Origin, TableContent
 from junkie_cli.core.backup.outside import Outside
-from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.database import naming_origin
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.schema.ledger import Erasure, read_ledger
 from junkie_cli.core.schema.tables import inspect, quoted
 from junkie_cli.core.table_layout import Layout
@@ -269,14 +269,14 @@ WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid 
 
 
 async def count_and_hash(
-    connection: "asyncpg.Connection[Any]", source: Source, voice: Voice
+    connection: "asyncpg.Connection[Any]", source: Source, progress: Progress
 ) -> tuple[TableContent, ...]:
     """Count and hash every table in the source's snapshot."""
     contents = []
     for table in source.tables:
         own = table.schema == source.origin.schema
         name = table.table if own else f"{table.schema}.{table.table}"
-        voice.progress(f"counting and hashing {name} ({formatting.size(table.bytes)})")
+        progress.step(f"counting and hashing {name} ({formatting.size(table.bytes)})")
         rows, digits = await content_hash.read(connection, table.schema, table.table, encoding=source.origin.encoding)
         contents.append(TableContent(name, table.schema, table.table, rows, digits))
     return tuple(contents)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.backup import catalogue, files, lock, names, proof, script, tools, trust
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.scratch import Needs, Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def verify(
     into: "DatabaseUrl | None" = None,
     seconds: float | None = None,
     trust_owner: bool = False,
-    voice: Voice = SILENT,
+    progress: Progress = SILENT,
 ) -> Verified:
     """Read the whole file, restore it into a scratch server and compare every table with its manifest.
 
@@ -48,9 +48,9 @@ async def verify(
     could have changed it, unless `trust_owner`.
     """
     for doubt in trust.check(path, trust_owner=trust_owner):
-        voice.warn(doubt)
-    voice.progress(f"reading {path.name}")
-    entry = await catalogue.require_good(path, voice.reach)
+        progress.warn(doubt)
+    progress.step(f"reading {path.name}")
+    entry = await catalogue.require_good(path, progress)
     manifest = entry.manifest
     assert manifest is not None
     needs = needs_of(manifest)
@@ -68,8 +68,8 @@ async def verify(
         ) as server:
             contents = await script.list_contents(path, server.tools, encoding=manifest.origin.encoding)
             names.check(contents, manifest)
-            voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
-            await proof.prove(server, path, needs, manifest.tables, voice=voice)
+            progress.step(f"restoring into a scratch PostgreSQL {server.version}")
+            await proof.prove(server, path, needs, manifest.tables, progress=progress)
             proven = manifest.proven(at=datetime.now(UTC), by=server.version)
     except Unprovable as unprovable:
         raise BackupError(

@@ -21,6 +21,7 @@ from junkie_cli.core.chat.pending_retry import Retried, move_spool, retry_owed
 from junkie_cli.core.chat.turn_events import RunningTurn, TurnEvents
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.memories.change_log import MemoryChange
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.schema.user_ids import check_id
 from junkie_cli.core.settings import Settings
@@ -82,7 +83,7 @@ class Conversation:
         memory: bool = True,
         database: bool = True,
         may_add_tables: bool = False,
-        on_progress: Callable[[str], None] | None = None,
+        progress: Progress = SILENT,
     ) -> "Conversation":
         """Load the team and make the database ready (creating the embedded one): call it while the user types.
 
@@ -96,7 +97,7 @@ class Conversation:
             check_id("session", session_id)
         engine = await open_team(
             settings,
-            on_progress,
+            progress,
             also="junkie_cli.core.chat.turn_runner",
             offline=offline,
             memory=memory,

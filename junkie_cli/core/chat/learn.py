@@ -21,11 +21,12 @@ from uuid import UUID, uuid5
 
 from junkie_cli.core.agent.team_loader import open_team
 from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, MOST_FAILURES, is_outage
-from junkie_cli.core.chat.waits import OnWait, Waits
+from junkie_cli.core.chat.waits import Waits
 from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError, UsageError
 from junkie_cli.core.files import told
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import stored_text
 from junkie_cli.core.schema.registry import LEARNED, Feature
 from junkie_cli.core.schema.stored_text import storable
@@ -120,22 +121,21 @@ async def learn_file(
     concurrency: int = CONCURRENCY,
     offline: bool = False,
     even_erased: bool = False,
-    on_progress: Callable[[int, int, int], None] | None = None,
-    on_wait: OnWait | None = None,
+    progress: Progress = SILENT,
 ) -> Learned:
     """Learn from the lines of `path` that are not learned yet.
 
-    `even_erased` takes lines of people who were erased, too; they are bad lines otherwise. `on_progress` gets how many
-    lines are done with, of how many, and how many of them were learned by an earlier run; `on_wait` what is waited for.
-    Raises LockedError when another run is at this file, FileError, SettingsError (no provider), DatabaseError.
-    Cancelled, it has learned what it has counted; the same call goes on.
+    `even_erased` takes lines of people who were erased, too; they are bad lines otherwise. `progress` gets how many
+    lines are done with, of how many, how many of them were learned by an earlier run, and what is waited for. Raises
+    LockedError when another run is at this file, FileError, SettingsError (no provider), DatabaseError. Cancelled, it
+    has learned what it has counted; the same call goes on.
     """
     began = time.monotonic()
     with _opened(path) as file:
         total = await asyncio.to_thread(_count_lines, file)
         engine = await open_team(settings, offline=offline)
         try:
-            learner = _Learner(engine, _Reader(file, path), even_erased, on_progress, Waits(on_wait))
+            learner = _Learner(engine, _Reader(file, path), even_erased, progress)
             learner.done.total = total
             await learner.run(concurrency)
         finally:
@@ -246,8 +246,7 @@ class _Learner:
         engine: "TeamEngine",
         reader: _Reader,
         even_erased: bool,
-        on_progress: Callable[[int, int, int], None] | None,
-        waits: Waits,
+        progress: Progress,
     ) -> None:
         assert engine.connections is not None
         self.done = Learned()
@@ -256,8 +255,8 @@ class _Learner:
         self._records: Records = engine.records  # type: ignore[assignment]  # there are connections
         self._reader = reader
         self._even_erased = even_erased
-        self._on_progress = on_progress
-        self._waits = waits
+        self._progress = progress
+        self._waits = Waits(progress.wait)
         self._waiting: OrderedDict[str, deque[tuple[Line, bytes]]] = OrderedDict()
         self._count = 0
         self._busy: set[str] = set()
@@ -367,8 +366,7 @@ class _Learner:
         self._reader.put_aside(raw)
 
     def _tell_progress(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self.done.read, self.done.total, self.done.skipped)
+        self._progress.reach(self.done.read, self.done.total, self.done.skipped)
 
     # One line
 

@@ -7,16 +7,17 @@ Loads nothing heavy itself.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from junkie_cli.core.agent.team_loader import open_team
-from junkie_cli.core.chat.waits import OnWait, Waits
+from junkie_cli.core.chat.waits import Waits
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.memories.change_log import AppliedChange, ErasedError
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import runs, stored_text, tables
 from junkie_cli.core.schema.stored_text import LEASE
 from junkie_cli.core.settings import Settings
@@ -120,22 +121,21 @@ async def retry_memories(
     *,
     everything: bool = False,
     offline: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_wait: OnWait | None = None,
+    progress: Progress = SILENT,
 ) -> Retried:
     """Try what is due again, of one user or of all; `everything` also what waits and what was set aside.
 
     Turns whose process was killed before their answer was whole are marked so. Without anything to do neither agno is
-    loaded nor a provider asked for. `on_progress` gets how many were tried, and of how many; `on_wait` what is waited
-    for. Raises SettingsError (no provider), DatabaseError.
+    loaded nor a provider asked for. `progress` gets how many were tried, of how many, and what is waited for. Raises
+    SettingsError (no provider), DatabaseError.
     """
     due, owed = await _owed(settings, user_id, everything)
     if not due:
         return Retried(remaining=owed)
     engine = await open_team(settings, offline=offline)
     try:
-        with Waits(on_wait).of_one():
-            return await retry_owed(engine, user_id, everything=everything, most=due, on_progress=on_progress)
+        with Waits(progress.wait).of_one():
+            return await retry_owed(engine, user_id, everything=everything, most=due, progress=progress)
     finally:
         await engine.close()
 
@@ -159,7 +159,7 @@ async def retry_owed(
     *,
     everything: bool = False,
     most: int = MOST_IN_CHAT,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Retried:
     """One pass with an open team over at most `most` extractions, oldest first. Raises DatabaseError.
 
@@ -187,8 +187,7 @@ async def retry_owed(
         claimed.append(entry.pending_id)
         error = await _retry(engine, records, entry, done)
         failures = failures + 1 if error else 0
-        if on_progress is not None:
-            on_progress(done.tried, most)
+        progress.reach(done.tried, most)
         if error is not None and is_outage(error):
             break
     done.remaining = await records.count_pending(user_id)

@@ -9,14 +9,14 @@ from junkie_cli.core.chat.events import Waiting
 if TYPE_CHECKING:
     from junkie_cli.core.agent.call_log import CallEvent
 
-OnWait = Callable[[str | None], None]
-"""Gets what is waited for, to be read after "waiting 12 s for"; None when nothing is."""
-
 
 class Waits:
-    """Reports to `on_wait` what the extraction that has waited longest waits for."""
+    """Reports to `on_wait` what the extraction that has waited longest waits for; None when nothing is waited for.
 
-    def __init__(self, on_wait: OnWait | None) -> None:
+    It is read after "waiting 12 s for".
+    """
+
+    def __init__(self, on_wait: Callable[[str | None], None]) -> None:
         self._on_wait = on_wait
         self._waited_for: dict[object, str] = {}
 
@@ -56,5 +56,4 @@ class Waits:
             self._waited_for.pop(one, None)
         else:
             self._waited_for[one] = what
-        if self._on_wait is not None:
-            self._on_wait(next(iter(self._waited_for.values()), None))
+        self._on_wait(next(iter(self._waited_for.values()), None))

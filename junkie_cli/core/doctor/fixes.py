@@ -1,7 +1,7 @@
 """What is done about findings, once somebody has said yes: the check that asked looks again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from junkie_cli.core.doctor.model import Fix
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.schema.own_tables import ensure_own_tables
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, inspect
 from junkie_cli.core.table_layout import TableRef
@@ -19,27 +20,26 @@ from junkie_cli.core.table_layout import TableRef
 if TYPE_CHECKING:
     import asyncpg
 
-Tell = Callable[[str], None]
 
 _LOOK_EVERY = 0.5  # seconds
 
 
-async def apply(fix: Fix, context: Context, tell: Tell) -> str:
+async def apply(fix: Fix, context: Context, progress: Progress) -> str:
     """Do it; what should be known afterwards.
 
     The embedded server may have stopped while somebody was asked: then it is started again.
     """
     if context.located is not None and context.located.embedded:
         context.located = await locate(context.settings)
-    return await fix.run(context, tell)
+    return await fix.run(context, progress)
 
 
-async def build_index(name: str, statement: str, context: Context, tell: Tell) -> str:
+async def build_index(name: str, statement: str, context: Context, progress: Progress) -> str:
     """Make an index while everybody goes on writing. A half-made one of that name is dropped first.
 
     CONCURRENTLY cannot stand in a transaction, and may wait long for others to end theirs: it has no time limit.
     """
-    tell(f"building {name}")
+    progress.step(f"building {name}")
     layout = context.settings.layout
     connection = await open_connection(context.database.url, application_name=NAME)
     try:
@@ -47,7 +47,7 @@ async def build_index(name: str, statement: str, context: Context, tell: Tell) -
             state = await inspect(connection, layout)
             if any(index.name == name and not index.valid for index in state.indexes):
                 await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {state.qualified(name)}")
-            async with _told(name, context, tell):
+            async with _told(name, context, progress):
                 await connection.execute(statement)
     finally:
         await close_connection(connection)
@@ -55,9 +55,9 @@ async def build_index(name: str, statement: str, context: Context, tell: Tell) -
 
 
 @asynccontextmanager
-async def _told(name: str, context: Context, tell: Tell) -> AsyncIterator[None]:
+async def _told(name: str, context: Context, progress: Progress) -> AsyncIterator[None]:
     """Meanwhile tell how far the index is, as the server sees it."""
-    watching = asyncio.ensure_future(_watch(name, context, tell))
+    watching = asyncio.ensure_future(_watch(name, context, progress))
     try:
         yield
     finally:
@@ -65,7 +65,7 @@ async def _told(name: str, context: Context, tell: Tell) -> AsyncIterator[None]:
         await asyncio.gather(watching, return_exceptions=True)  # who only looks on never fails what it looks at
 
 
-async def _watch(name: str, context: Context, tell: Tell) -> None:
+async def _watch(name: str, context: Context, progress: Progress) -> None:
     connection = await open_connection(context.database.url, application_name=NAME)
     try:
         while True:
@@ -80,15 +80,15 @@ async def _watch(name: str, context: Context, tell: Tell) -> None:
                 )
             if row is not None:
                 of = f", {row['done']:,} of {row['total']:,} {'blocks' if row['blocks'] else 'rows'}"
-                tell(f"building {name}: {row['phase']}{of if row['total'] else ''}")
+                progress.step(f"building {name}: {row['phase']}{of if row['total'] else ''}")
             await asyncio.sleep(_LOOK_EVERY)
     finally:
         await close_connection(connection)
 
 
-async def add_own_tables(context: Context, tell: Tell) -> str:
+async def add_own_tables(context: Context, progress: Progress) -> str:
     """Make junkie's own tables, or bring them up to this version."""
-    tell("making junkie's own tables")
+    progress.step("making junkie's own tables")
     async with context.connection(read_only=False) as connection:
         if not await ensure_own_tables(connection, context.settings.layout):
             raise DatabaseError(
@@ -102,7 +102,7 @@ async def add_own_tables(context: Context, tell: Tell) -> str:
 # --- agno's migration -------------------------------------------------------------------------------------------------
 
 
-async def migrate(context: Context, tell: Tell) -> str:
+async def migrate(context: Context, progress: Progress) -> str:
     """Back the database up, prove the backup, run agno's own migration, and count again; names the backup.
 
     Raises JunkieError when the bot's variables are there, BackupError when no proven backup could be made, and
@@ -114,9 +114,9 @@ async def migrate(context: Context, tell: Tell) -> str:
             hint="when the bot is gone, name a settings file without its variables: junkie --env-file FILE doctor ...",
             code="bot_needs_agno_2",
         )
-    backup = await _backed_up(context, tell)
+    backup = await _backed_up(context, progress)
     before = await _counts(context)
-    tell("running agno's migration")
+    progress.step("running agno's migration")
     from junkie_cli.core.doctor.team import load_team
 
     await load_team()
@@ -140,13 +140,11 @@ async def migrate(context: Context, tell: Tell) -> str:
     return f"the backup from before the migration: {backup}"
 
 
-async def _backed_up(context: Context, tell: Tell) -> str:
+async def _backed_up(context: Context, progress: Progress) -> str:
     from junkie_cli.core.backup.dump import BackupOptions, make_backup
-    from junkie_cli.core.backup.progress import Voice
 
     options = BackupOptions(require_verified=True, reason="before a migration")
-    voice = Voice(progress=tell)
-    done = await make_backup(context.database, context.settings, options, voice)
+    done = await make_backup(context.database, context.settings, options, progress)
     return str(done.path)
 
 

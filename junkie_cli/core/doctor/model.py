@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.value_class import field, frozen
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Fix:
 
     check_id: str
     what: tuple[str, ...]
-    run: Callable[["Context", Callable[[str], None]], Awaitable[str]]
+    run: Callable[["Context", Progress], Awaitable[str]]
     severe: bool = False
 
 

@@ -4,9 +4,10 @@ The server belongs to a data folder, listens on a socket only, and is shared by 
 A keeper process of its own (keeper.py) starts it and stops it a while after its last client has left.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from junkie_cli.core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from junkie_cli.core.database_url import DatabaseUrl
@@ -48,18 +49,18 @@ def bin_dir() -> Path:
 
 
 async def ensure_running(
-    data_dir: Path, *, create: bool, on_progress: Callable[[str], None] | None = None, linger: float | None = None
+    data_dir: Path, *, create: bool, progress: Progress = SILENT, linger: float | None = None
 ) -> "DatabaseUrl":
     """The address of the embedded server in `data_dir`, which is running and takes connections.
 
-    Starts it when it is not; with `create` also makes it, telling `on_progress` what takes long. It stays for
+    Starts it when it is not; with `create` also makes it, telling `progress` what takes long. It stays for
     `linger` seconds (default 30) after its last client has left or this was last called, whichever is later: a caller
     that finds it gone later calls again. Raises DatabaseError: `database_none` when there is nothing to start, else
     a code `embedded_...`.
     """
     from junkie_cli.core.embedded.client import ensure_running
 
-    return await ensure_running(data_dir, create=create, on_progress=on_progress, linger=linger)
+    return await ensure_running(data_dir, create=create, progress=progress, linger=linger)
 
 
 async def stop(data_dir: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from junkie_cli.core.embedded.account import KEEPER_LOCK, START_LOCK, clean_envi
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
 from junkie_cli.core.embedded.keeper import no_database
 from junkie_cli.core.errors import DatabaseError, SettingsError
+from junkie_cli.core.progress import SILENT, Progress
 
 LINGER = 30.0  # seconds
 LINGER_VARIABLE = "JUNKIE_EMBEDDED_LINGER"  # for tests: another number of seconds
@@ -67,16 +68,14 @@ def keeper_environment() -> dict[str, str]:
     return {**clean_environment(), **kept, **({"ICU_DATA": icu} if icu else {})}
 
 
-async def ensure_running(
-    data_dir: Path, *, create: bool, on_progress: Callable[[str], None] | None, linger: float | None
-) -> DatabaseUrl:
+async def ensure_running(data_dir: Path, *, create: bool, progress: Progress, linger: float | None) -> DatabaseUrl:
     """See the package."""
     folder = absolute(data_dir)
     found = await asyncio.to_thread(meet, folder)
     if found is None:
         if not create and not await asyncio.to_thread(exists, folder):
             raise no_database(folder)
-        found = await _start(folder, create, on_progress, LINGER if linger is None else linger)
+        found = await _start(folder, create, progress, LINGER if linger is None else linger)
     return DatabaseUrl.socket(found, user=USER, database=DATABASE)
 
 
@@ -85,7 +84,7 @@ async def stop(data_dir: Path) -> None:
     folder = absolute(data_dir)
     if await asyncio.to_thread(exists, folder):
         async with _Keeper("stop", order_for(folder)) as keeper:
-            await keeper.result(None)
+            await keeper.result(SILENT)
 
 
 def absolute(data_dir: Path) -> str:
@@ -144,13 +143,13 @@ def _has_keeper(folder: str) -> bool:
     return False
 
 
-async def _start(folder: str, create: bool, on_progress: Callable[[str], None] | None, linger: float) -> str:
+async def _start(folder: str, create: bool, progress: Progress, linger: float) -> str:
     short = f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108  checked there
     order = order_for(folder, create=create, short=short, linger=_linger(linger))
     for _ in range(TRIES):
         async with _Keeper("keep", order) as keeper:
             with contextlib.suppress(EOFError):  # it was killed before it could answer
-                return str((await keeper.result(on_progress))["socket"])
+                return str((await keeper.result(progress))["socket"])
     raise DatabaseError(
         f"the process that starts the embedded PostgreSQL in {folder} ends before it can answer",
         hint="look for what kills it (memory: dmesg), then try again",
@@ -184,13 +183,12 @@ class _Keeper:
     async def __aexit__(self, *_: object) -> None:
         self._transport.close()
 
-    async def result(self, on_progress: Callable[[str], None] | None) -> dict[str, Any]:
+    async def result(self, progress: Progress) -> dict[str, Any]:
         """What it made ready. Raises DatabaseError as told by it, EOFError when it was killed."""
         async for line in self._reader:
             told = json.loads(line)
             if "progress" in told:
-                if on_progress is not None:
-                    on_progress(told["progress"])
+                progress.step(told["progress"])
             else:
                 return ready_or_raise(told)
         raise EOFError

@@ -19,7 +19,7 @@ from junkie_cli.core.memories.model import Memory, columns, memory_of
 from junkie_cli.core.memory_ids import not_unique
 from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import Where, kept_from_changing
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import memories_table, own_tables, row_security, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
@@ -206,7 +206,7 @@ async def _find_all(
 
 
 async def preview_clear(
-    settings: Settings, user_id: str | None, *, expect: int | None = None, on_step: Tell = unheard
+    settings: Settings, user_id: str | None, *, expect: int | None = None, progress: Progress = SILENT
 ) -> ClearPreview:
     """What `clear_memories` would delete now; `user_id` None is everybody, "" what belongs to nobody.
 
@@ -222,7 +222,7 @@ async def preview_clear(
         before, samples, cascaded = 0, tuple[Memory, ...](), dict[str, int]()
         missing = "" if state.has(MEMORIES) else state.name(MEMORIES)
         if state.has(MEMORIES):
-            on_step(f"counting those to clear among {all_memories(state)}")
+            progress.step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             samples = await _newest(connection, state, user_id) if before else ()
             cascaded = dict(await _cascades(connection, state, user_id)) if before else {}
@@ -263,7 +263,7 @@ async def clear_memories(
     *,
     undo: bool = True,
     expect: int | None = None,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> Cleared:
     """Delete all memories of one user (None: of everybody, "": of nobody) in one transaction.
 
@@ -280,14 +280,16 @@ async def clear_memories(
         batch = str(uuid4()) if keeps else None
         where = Where().owned_by("m.user_id", user_id)
         async with connection.transaction(isolation="read_committed"):
-            on_step("waiting for others who write for the same user")
+            progress.step("waiting for others who write for the same user")
             await connection.execute(LOCK_ALONE, stored_text.lock_name(state, user_id or ""))
-            on_step(f"counting those to clear among {all_memories(state)}")
+            progress.step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
             _require_count(before, expect)
             if not before:
                 return Cleared(user_id, 0, 0, 0, None)
-            on_step(f"deleting {plural(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}")
+            progress.step(
+                f"deleting {plural(before, 'memory', 'memories')}{', keeping them for undo' if keeps else ''}"
+            )
             cascaded = await _cascades(connection, state, user_id)
             deleted = await change_log.delete_where(connection, state, where.sql, where.arguments, batch=batch)
             if deleted < before and (left := await _count(connection, state, user_id)):
@@ -295,7 +297,7 @@ async def clear_memories(
             if keeps:
                 await change_log.record_cascades(connection, state, batch, cascaded)
                 await change_log.prune_history(connection, state, settings.history_days)
-        on_step(f"{plural(deleted, 'memory', 'memories')} deleted; counting what remains")
+        progress.step(f"{plural(deleted, 'memory', 'memories')} deleted; counting what remains")
         async with connection.transaction():
             remaining = await _count(connection, state, user_id)
         return Cleared(user_id, before, deleted, remaining, batch if deleted else None, cascaded)

@@ -13,6 +13,7 @@ from junkie_cli.core.files import awaited_file
 from junkie_cli.core.foreign_values import REPLACED, marked, objects
 from junkie_cli.core.memories.model import damage_of
 from junkie_cli.core.postgres.sql import Where, count_of
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import row_security, tables
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
@@ -40,18 +41,18 @@ async def export_memories(
     *,
     path: Path | None = None,
     write: Callable[[bytes], Any] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Exported:
     """Write all memories, or one user's ("": nobody's): to `path` or, in pieces, to `write`.
 
-    A regular file is complete or not there at all. `on_progress` gets lines written and the planner's guess of all.
+    A regular file is complete or not there at all. `progress` gets lines written and the planner's guess of all.
     Raises FileError.
     """
     if path is not None:
         async with awaited_file(path) as file:
-            return await _export(settings, user_id, path, file.write, on_progress)
+            return await _export(settings, user_id, path, file.write, progress)
     assert write is not None
-    return await _export(settings, user_id, None, write, on_progress)
+    return await _export(settings, user_id, None, write, progress)
 
 
 async def _export(
@@ -59,7 +60,7 @@ async def _export(
     user_id: str | None,
     path: Path | None,
     write: Callable[[bytes], Any],
-    on_progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> Exported:
     sink = _Sink(write)
     broken: list[str] = []
@@ -72,12 +73,8 @@ async def _export(
             where = Where().owned_by("m.user_id", user_id)
             query = f"SELECT {one_line('row_to_json(m)', state)} FROM {state.qualified(MEMORIES)} m WHERE {where.sql}"
             guess = max(int(state.table(MEMORIES).rows), 0) if user_id is None else 0
-
-            def reached(done: int) -> None:
-                if on_progress:
-                    on_progress(done, guess)
-
-            count = await _copy_lines(connection, query, where.arguments, sink, broken, reached)
+            progress.reach(0, guess)
+            count = await _copy_lines(connection, query, where.arguments, sink, broken, progress)
     except Exception:
         if sink.failure:  # a full disk or a closed pipe also ends the connection, which is not what went wrong
             raise sink.failure from None
@@ -124,7 +121,7 @@ async def _copy_lines(
     arguments: list[Any],
     sink: _Sink,
     broken: list[str],
-    on_progress: Callable[[int], None],
+    progress: Progress,
 ) -> int:
     """Copy the lines that `query` selects to `sink`, and return how many there were, as the server counted them.
 
@@ -136,7 +133,7 @@ async def _copy_lines(
         nonlocal done
         sink.write(_readable(piece, broken) if connection.reads_bytes else piece)
         done += piece.count(b"\n")
-        on_progress(done)
+        progress.reach(done)
 
     status = await connection.copy_from_query(query, *arguments, output=take, **UNQUOTED)
     if count_of(status) != done:

@@ -19,7 +19,7 @@ from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.locks import LOCK_MOVING
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import own_tables, row_security
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.registry import CASCADES, HISTORY, Feature
@@ -164,7 +164,7 @@ async def preview_undo(settings: Settings) -> Batch:
             return await batches.summary(connection, state, await batches.newest_not_undone(connection, state))
 
 
-async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = unheard) -> Undone:
+async def undo(settings: Settings, batch: str | None = None, *, progress: Progress = SILENT) -> Undone:
     """Undo a batch: the named one, or the newest change of ours, which is undone once.
 
     Each memory of the batch goes back to what it was before; one that was changed again since is left as it is and
@@ -177,13 +177,13 @@ async def undo(settings: Settings, batch: str | None = None, *, on_step: Tell = 
         with change_log.refusing_rows_that_are_there():
             # After waiting for another each statement has to see what that one committed.
             async with connection.transaction(isolation="read_committed"):
-                on_step("waiting for others who change memories")
+                progress.step("waiting for others who change memories")
                 await connection.execute(LOCK_MOVING, state.schema)
                 await change_log.hold_off_erasures(connection, state)
                 change = await batches.summary(
                     connection, state, await batches.newest(connection, state) if batch is None else batch
                 )
-                return await _undo(connection, state, change, settings.history_days, on_step)
+                return await _undo(connection, state, change, settings.history_days, progress)
 
 
 def _require_history(state: SchemaState) -> None:
@@ -208,11 +208,11 @@ _SAME_MEMORY = "m.memory_id = u.memory_id AND coalesce(m.user_id, '') = coalesce
 
 
 async def _undo(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, change: Batch, keep_days: int, on_step: Tell
+    connection: "asyncpg.Connection[Any]", state: SchemaState, change: Batch, keep_days: int, progress: Progress
 ) -> Undone:
-    on_step("reading what was changed")
+    progress.step("reading what was changed")
     await change_log.mark_writer(connection, "junkie")
-    await _compare(connection, state, change.batch, on_step)
+    await _compare(connection, state, change.batch, progress)
     new_batch = str(uuid4())
     lost = await _lost(connection, state, change.batch)
     made = await connection.fetch(
@@ -228,7 +228,7 @@ async def _undo(
     counts = {row["action"]: row["count"] for row in made}
     added = "m.memory_id IN (SELECT memory_id FROM pg_temp.junkie_undo WHERE unchanged AND before IS NULL)"
     cascaded = await change_log.cascades(connection, state, added, []) if "deleted" in counts else {}
-    on_step(f"putting back {plural(sum(counts.values()), 'memory', 'memories')}")
+    progress.step(f"putting back {plural(sum(counts.values()), 'memory', 'memories')}")
     require_all_changed(await _put_back(connection, state), sum(counts.values()))
     await change_log.record_cascades(connection, state, new_batch, cascaded)
     await change_log.prune_history(connection, state, max(keep_days, 1))
@@ -253,7 +253,7 @@ async def _lost(connection: "asyncpg.Connection[Any]", state: SchemaState, batch
     return {row["table_name"]: row["rows"] for row in rows}
 
 
-async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, on_step: Tell) -> None:
+async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str, progress: Progress) -> None:
     """Fill `junkie_undo`: each memory of the batch before and after it, and now; `unchanged` since is what may go back.
 
     `already` are those that were changed since to what they were before. A temporary table of this transaction, for
@@ -270,7 +270,7 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
         f" FROM ({_NET.format(history=state.qualified(HISTORY), key=key)}) net",
         batch,
     )
-    on_step(f"comparing {plural(count_of(changed), 'memory', 'memories')} with what is there now")
+    progress.step(f"comparing {plural(count_of(changed), 'memory', 'memories')} with what is there now")
     await connection.execute("ANALYZE pg_temp.junkie_undo")
     await connection.execute(
         f"WITH m AS MATERIALIZED (SELECT m.* FROM {memories} m JOIN pg_temp.junkie_undo u ON {same}"

@@ -5,7 +5,7 @@ Data flows file -> each line checked as it is streamed by COPY into a temporary 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ from junkie_cli.core.memories.export import UNQUOTED
 from junkie_cli.core.memories.import_lines import NAMED_LINES, TIMES, Lines, named_line
 from junkie_cli.core.postgres.locks import LOCK_MOVING
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing, require_all_changed, sha256_of
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import memories_table, own_tables, row_security
 from junkie_cli.core.schema.registry import HISTORY, OWN_VERSIONS, TOMBSTONES
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState, as_agno_stores, literal, plain_json, quoted
@@ -51,8 +51,7 @@ async def import_memories(
     dry_run: bool = False,
     undo: bool = True,
     even_erased: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> Imported:
     """Add the memories of a JSON Lines file; those that are there already, the same in all that a line says, stay.
 
@@ -69,16 +68,16 @@ async def import_memories(
             transaction = connection.transaction(isolation="read_committed")
             await transaction.start()
             try:
-                lines = Lines(path, file, state, on_progress)
+                lines = Lines(path, file, state, progress)
                 await _stage(connection, lines)
-                on_step("waiting for others who change memories")
+                progress.step("waiting for others who change memories")
                 await connection.execute(LOCK_MOVING, state.schema)
-                on_step("comparing with what is stored")
+                progress.step("comparing with what is stored")
                 await _refuse_erased(connection, state, even_erased)
                 await _refuse_conflicts(connection, state, overwrite)
                 keeps = undo and change_log.records_history(state, settings.history_days)
                 batch = str(uuid4()) if keeps else None
-                on_step("storing")
+                progress.step("storing")
                 with change_log.refusing_rows_that_are_there():
                     done = await _merge(connection, state, lines.read, batch, overwrite=overwrite)
                 if keeps:

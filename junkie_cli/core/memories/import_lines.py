@@ -9,7 +9,7 @@ examined further.
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -18,6 +18,7 @@ import msgspec
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.files import read_lines, told
 from junkie_cli.core.foreign_values import FIRST_BEYOND, seconds_of
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 
 _TEXTS = ("user_id", "input", "agent_id", "team_id", "feedback")
@@ -50,15 +51,13 @@ def _plain_memory(columns: Collection[str]) -> "msgspec.json.Decoder[Any]":
 class Lines:
     """The lines of a file, checked as they stream. After the last one `check` names those that are wrong."""
 
-    def __init__(
-        self, path: Path, file: BinaryIO, state: SchemaState, on_progress: Callable[[int, int], None] | None
-    ) -> None:
+    def __init__(self, path: Path, file: BinaryIO, state: SchemaState, progress: Progress) -> None:
         self.read = 0
         self._path = path
         self._file = file
         self._columns = frozenset(state.table(MEMORIES).columns)
         self._decode = _plain_memory(self._columns).decode
-        self._on_progress = on_progress
+        self._progress = progress
         self._homeless: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._bad: list[str] = []
         self._bad_count = 0
@@ -83,8 +82,7 @@ class Lines:
                 self._tell()
 
     def _tell(self) -> None:
-        if self._on_progress:
-            self._on_progress(self.read, self._guessed_lines())
+        self._progress.reach(self.read, self._guessed_lines())
 
     def _guessed_lines(self) -> int:
         """How many lines there are, about, should the rest be as long as those read so far; 0 for a pipe."""

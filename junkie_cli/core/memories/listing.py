@@ -17,7 +17,7 @@ from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, like
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import row_security, runs, tables
 from junkie_cli.core.schema.estimates import all_memories
@@ -76,7 +76,7 @@ async def list_memories(
     limit: int = 50,
     after: str | None = None,
     replica: bool = True,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> MemoryPage:
     """One page of memories, by `updated_at` and id, newest first; then what was written since the first page.
 
@@ -90,7 +90,7 @@ async def list_memories(
             return MemoryPage((), None, table_missing=state.name(MEMORIES))
 
         async def rows(place: Place, count: int) -> list[Any]:
-            on_step(_looking(state, place))
+            progress.step(_looking(state, place))
             return await _rows(connection, state, wanted, times, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))

@@ -6,6 +6,7 @@ from typing import Any
 
 from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import REPLACED, as_text, document, marked, moment
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.value_class import frozen
 

@@ -13,7 +13,7 @@ from junkie_cli.core.errors import ResultWarning, UsageError
 from junkie_cli.core.memories.listing import NEWEST, contains
 from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
 from junkie_cli.core.postgres.sql import Where, like
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import row_security, tables
 from junkie_cli.core.schema.estimates import all_memories
@@ -51,7 +51,7 @@ async def search_memories(
     user_id: str | None = None,
     limit: int = 20,
     anywhere: bool = False,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> Found:
     """The memories in which each word of `text` occurs, whole phrases and whole words before others, then the newest.
 
@@ -66,7 +66,7 @@ async def search_memories(
         if not state.has(MEMORIES):
             return Found((), more=False, table_missing=state.name(MEMORIES))
         by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
-        rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, on_step)
+        rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, progress)
     memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
     warnings = row_security.warnings(state, MEMORIES) + damaged(connection, memories[:limit])
     return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index, warnings=warnings)
@@ -84,11 +84,11 @@ async def _candidates(
     user_id: str | None,
     count: int,
     by_index: bool,
-    on_step: Tell,
+    progress: Progress,
 ) -> list[Any]:
     table = state.qualified(MEMORIES)
     if user_id is None:
-        on_step(f"looking at the newest {NEWEST:,} of {all_memories(state)}, then at all")
+        progress.step(f"looking at the newest {NEWEST:,} of {all_memories(state)}, then at all")
         for newest in (_PROBED, NEWEST) if by_index else (NEWEST,):
             rows = await _among_newest(connection, state, words, newest, count)
             if len(rows) == count:
@@ -96,7 +96,7 @@ async def _candidates(
             if len(rows) * NEWEST < count * newest:
                 break  # too rare to be found often enough among so few
     where = _holds_all(state, Where().owned_by("m.user_id", user_id), words)
-    on_step(f"looking {'up the words in the index of' if by_index else 'through'} {_whose(state, user_id)}")
+    progress.step(f"looking {'up the words in the index of' if by_index else 'through'} {_whose(state, user_id)}")
     if by_index:
         await connection.execute(f"SET LOCAL work_mem = '{_WORD_MEM}'")
         query = " & ".join(f"{word}:*" for word in words)

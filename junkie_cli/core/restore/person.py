@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.backup import catalogue, names, proof, script, tools, trust
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.backup.scratch import Unprovable, open_scratch
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import erasures, rows, safety
 from junkie_cli.core.restore.rows import Row, Run, Sides
 from junkie_cli.core.restore.target import open_target
@@ -104,7 +104,7 @@ async def plan(
     verify_timeout: float | None = None,
     wait_lock: float = 0,
     trust_owner: bool = False,
-    voice: Voice = SILENT,
+    progress: Progress = SILENT,
 ) -> PersonPlan:
     """Restore the backup into a scratch server and compare this person's rows with the database; nothing is touched.
 
@@ -113,10 +113,10 @@ async def plan(
     NotFoundError when the backup holds nothing of this person.
     """
     for doubt in trust.check(path, trust_owner=trust_owner):
-        voice.warn(doubt)
+        progress.warn(doubt)
     if not even_erased:
         await _refuse_erased(path, user_id, database, settings)
-    entry = await catalogue.require_good(path, voice.reach)
+    entry = await catalogue.require_good(path, progress)
     manifest = entry.manifest
     assert manifest is not None
     available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
@@ -134,9 +134,9 @@ async def plan(
         ) as server:
             contents = await script.list_contents(path, server.tools, encoding=manifest.origin.encoding)
             names.check(contents, manifest)
-            voice.progress(f"restoring into a scratch PostgreSQL {server.version}")
-            async with proof.restored(server, path, needs, manifest.tables, voice=voice) as copy:
-                voice.progress(f"comparing what is there of {quoted_id(user_id)}")
+            progress.step(f"restoring into a scratch PostgreSQL {server.version}")
+            async with proof.restored(server, path, needs, manifest.tables, progress=progress) as copy:
+                progress.step(f"comparing what is there of {quoted_id(user_id)}")
                 items = await _compare(copy, manifest, database, settings, user_id, replace_data)
     except Unprovable as unprovable:
         raise BackupError(

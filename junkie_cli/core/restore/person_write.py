@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core.backup.progress import SILENT, Voice
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.memories import change_log
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import erasures, safety
 from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_runs_column
 from junkie_cli.core.restore.rows import KEYS
@@ -44,14 +44,14 @@ async def carry_out(
     settings: "Settings",
     *,
     even_erased: bool = False,
-    voice: Voice = SILENT,
+    progress: Progress = SILENT,
 ) -> PersonResult:
     """Write the plan's rows in one transaction, after a backup when any row is overwritten.
 
     Raises BackupError, having changed nothing, when the database changed since the plan was made, and ErasedError
     when the person was erased, unless `even_erased`.
     """
-    kept = await safety.make(database, settings, planned.safety, voice) if _overwrites(planned) else None
+    kept = await safety.make(database, settings, planned.safety, progress) if _overwrites(planned) else None
     async with open_target(database) as (_, connection):
         state = await prepare(connection, settings.layout)
         began = await stored_text.database_time(connection)
@@ -76,7 +76,9 @@ def _overwrites(planned: PersonPlan) -> bool:
     return any(item.action == CHANGE for item in planned.items)
 
 
-async def check(planned: PersonPlan, database: "Database", settings: "Settings", *, voice: Voice = SILENT) -> None:
+async def check(
+    planned: PersonPlan, database: "Database", settings: "Settings", *, progress: Progress = SILENT
+) -> None:
     """Do the checks of `carry_out` that making the plan has not done; nothing is touched. Raises as `carry_out`."""
     async with open_target(database) as (_, connection):
         state = await inspect(connection, settings.layout)
@@ -93,7 +95,7 @@ async def check(planned: PersonPlan, database: "Database", settings: "Settings",
             code="database_rights",
         )
     if _overwrites(planned):
-        await safety.check(database, settings, planned.safety, voice)
+        await safety.check(database, settings, planned.safety, progress)
 
 
 _PRIVILEGE = {ADD: "INSERT", CHANGE: "UPDATE"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from junkie_cli.core.backup import dump
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import Manifest
-from junkie_cli.core.backup.progress import Voice
+from junkie_cli.core.progress import Progress
 
 if TYPE_CHECKING:
     from junkie_cli.core.database import Database
@@ -32,13 +32,13 @@ def options_for(
     )
 
 
-async def make(database: "Database", settings: "Settings", options: BackupOptions, voice: Voice) -> Path:
+async def make(database: "Database", settings: "Settings", options: BackupOptions, progress: Progress) -> Path:
     """Make it; where it is. Raises as `make_backup`."""
-    voice.progress("backing up what is there")
-    return (await dump.make_backup(database, settings, options, voice)).path
+    progress.step("backing up what is there")
+    return (await dump.make_backup(database, settings, options, progress)).path
 
 
-async def check(database: "Database", settings: "Settings", options: BackupOptions, voice: Voice) -> None:
+async def check(database: "Database", settings: "Settings", options: BackupOptions, progress: Progress) -> None:
     """Do all that `make` checks before it dumps. Raises as `make_backup`."""
-    voice.progress("checking whether what is there can be backed up")
-    await dump.check_backup(database, settings, options, voice)
+    progress.step("checking whether what is there can be backed up")
+    await dump.check_backup(database, settings, options, progress)

@@ -12,12 +12,12 @@ from junkie_cli.core.backup import access, catalogue, names, proof, script, tool
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import GENERATIONS, Extension, Manifest, TableContent
-from junkie_cli.core.backup.progress import SILENT, Reach, Voice
 from junkie_cli.core.backup.scratch import Unprovable, folder_with
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import code, erasures, extensions, replication, safety, staging
 from junkie_cli.core.restore.code import Code
 from junkie_cli.core.restore.extensions import Inside
@@ -95,14 +95,14 @@ async def plan(
     pg_bin: Path | None = None,
     wait_lock: float = 0,
     trust_owner: bool = False,
-    reach: Reach | None = None,
+    progress: Progress = SILENT,
 ) -> WholePlan:
     """Read the whole file and look at the target; nothing is touched.
 
     Raises BackupError when the file cannot be trusted or read, or does not go with what is in the target.
     """
     doubts = trust.check(path, trust_owner=trust_owner)
-    entry = await catalogue.require_good(path, reach)
+    entry = await catalogue.require_good(path, progress)
     manifest = entry.manifest
     assert manifest is not None
     schema = manifest.origin.schema
@@ -159,11 +159,11 @@ async def plan_into_new(
     *,
     pg_bin: Path | None = None,
     trust_owner: bool = False,
-    reach: Reach | None = None,
+    progress: Progress = SILENT,
 ) -> WholePlan:
     """What a restore into an embedded database that is yet to be made will do. Raises BackupError as `plan`."""
     doubts = tuple(trust.check(path, trust_owner=trust_owner))
-    entry = await catalogue.require_good(path, reach)
+    entry = await catalogue.require_good(path, progress)
     manifest = entry.manifest
     assert manifest is not None
     schema = manifest.origin.schema
@@ -219,10 +219,10 @@ async def _readable(entry: Entry, target: Target, pg_bin: Path | None) -> tuple[
     return chosen, contents
 
 
-async def check(planned: WholePlan, database: "Database", settings: "Settings", *, voice: Voice = SILENT) -> None:
+async def check(planned: WholePlan, database: "Database", settings: "Settings", *, progress: Progress = SILENT) -> None:
     """Do the checks of `restore` that `plan` has not done; nothing is touched. Raises as `restore`."""
     if planned.backs_up_first:
-        await safety.check(database, settings, planned.safety, voice)
+        await safety.check(database, settings, planned.safety, progress)
 
 
 def _check_schema(manifest: Manifest, settings: "Settings") -> None:
@@ -250,7 +250,7 @@ def _check_generation(manifest: Manifest, generation: str, *, occupied: bool) ->
 
 
 async def restore(
-    planned: WholePlan, database: "Database", settings: "Settings", *, voice: Voice = SILENT
+    planned: WholePlan, database: "Database", settings: "Settings", *, progress: Progress = SILENT
 ) -> WholeResult:
     """Do what was planned: a backup of what is there, the staged restore, the erasures, the swap.
 
@@ -258,12 +258,12 @@ async def restore(
     """
     found = staging.names(planned.schema, datetime.now(UTC))
     async with open_target(database) as (_, connection):  # kept open: an embedded server stays while it has a client
-        kept = await safety.make(database, settings, planned.safety, voice) if planned.backs_up_first else None
+        kept = await safety.make(database, settings, planned.safety, progress) if planned.backs_up_first else None
         for leftover in await staging.leftovers(connection):
             await staging.drop(connection, leftover)
-        voice.progress("restoring")
-        await _stage(planned, found, voice)
-        voice.progress("putting it in place")
+        progress.step("restoring")
+        await _stage(planned, found, progress)
+        progress.step("putting it in place")
         result = await _put_in_place(planned, found, database, settings)
     return replace(result, safety_backup=kept)
 
@@ -283,7 +283,7 @@ async def _put_in_place(
         return result
 
 
-async def _stage(planned: WholePlan, found: staging.Names, voice: Voice) -> None:
+async def _stage(planned: WholePlan, found: staging.Names, progress: Progress) -> None:
     needs = needs_of(planned.manifest)
     assert planned.target.url is not None
     exists, only = planned.target.schema_exists, planned.only_schema
@@ -308,7 +308,7 @@ async def _stage(planned: WholePlan, found: staging.Names, voice: Voice) -> None
         after=staging.after_sql(
             found, proof.check_sql(planned.manifest.origin, planned.tables), exists=exists, moved=planned.inside
         ),
-        voice=voice,
+        progress=progress,
     )
 
 

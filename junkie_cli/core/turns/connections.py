@@ -6,7 +6,7 @@ yet, and the next connection is tried.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from junkie_cli.core.database import Database, locate, naming_origin
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ class Connections:
             await close_connection(connection)
 
 
-async def connect_first(settings: Settings, on_progress: Callable[[str], None] | None) -> Connections:
+async def connect_first(settings: Settings, progress: Progress) -> Connections:
     """Connections to the database of these settings, the embedded one made and started, with one open."""
-    connections = Connections(settings, await locate(settings, create=True, on_progress=on_progress))
+    connections = Connections(settings, await locate(settings, create=True, progress=progress))
     await connections.warm()
     return connections

@@ -20,7 +20,7 @@ from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import count_of, sha256_of
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.foreign_keys import Consequences, Going, label
@@ -83,7 +83,7 @@ class _Work:
     connection: "asyncpg.Connection[Any]"
     state: SchemaState
     user_id: str
-    tell: Tell = unheard
+    progress: Progress = SILENT
     outside: Sequence[Going] = ()
     others: list[SchemaState] = field(default_factory=list)
     erased: dict[str, int] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class _Work:
 
     def say(self, doing: str) -> None:
         """Tell what is being done, and how much has been."""
-        self.tell(f"{doing} ({plural(sum(self.erased.values()), 'row', 'rows')} so far)")
+        self.progress.step(f"{doing} ({plural(sum(self.erased.values()), 'row', 'rows')} so far)")
 
     async def run(self) -> None:
         """Delete, strip and pass on; leaves the counts in this object.
@@ -169,7 +169,12 @@ class _Work:
 
 
 async def erase_user(
-    settings: Settings, user_id: str, *, whole_database: bool = False, dry_run: bool = False, on_step: Tell = unheard
+    settings: Settings,
+    user_id: str,
+    *,
+    whole_database: bool = False,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
 ) -> Erased:
     """Erase a person for good: no undo, no copy. With `dry_run` all is done, counted and rolled back.
 
@@ -185,7 +190,7 @@ async def erase_user(
         transaction = connection.transaction()
         await transaction.start()
         try:
-            done = await _erase(connection, state, user_id, whole_database, dry_run, on_step)
+            done = await _erase(connection, state, user_id, whole_database, dry_run, progress)
         except BaseException:
             await transaction.rollback()
             raise
@@ -197,7 +202,7 @@ async def erase_user(
             problems = () if dry_run else await _complete_file(settings, connection, state, user_id)
             return replace(await _nothing_found(connection, state, done), problems=problems)
         await transaction.commit()
-        on_step(f"{plural(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
+        progress.step(f"{plural(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
         async with connection.transaction():
             remaining = await _remaining(connection, state, user_id)
         problems = await _after(settings, connection, state, user_id)
@@ -228,13 +233,13 @@ async def _erase(
     user_id: str,
     whole_database: bool,
     dry_run: bool,
-    on_step: Tell,
+    progress: Progress,
 ) -> Erased:
-    on_step("waiting for what is being written for this person")
+    progress.step("waiting for what is being written for this person")
     erased_at = await _mark_erased(connection, state, user_id)
-    on_step("looking for tables outside the schema")
+    progress.step("looking for tables outside the schema")
     outside = await outside_schema.find(connection, state.schema, user_id, delete=whole_database)
-    work = _Work(connection, state, user_id, on_step)
+    work = _Work(connection, state, user_id, progress)
     if whole_database:
         work.outside = outside.rows
         for name in sorted({each.table[0] for each in outside.rows}):

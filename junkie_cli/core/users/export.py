@@ -5,7 +5,7 @@ a session that others speak in too only what is about this person is written.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,7 +15,7 @@ from junkie_cli.core.errors import ResultWarning, UsageError
 from junkie_cli.core.files import awaited_file, told
 from junkie_cli.core.foreign_values import is_text, marked, objects
 from junkie_cli.core.memories.model import replaced_in
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import foreign_keys, row_security, runs, tables, user_ids
 from junkie_cli.core.schema.foreign_keys import ForeignKey
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
@@ -46,10 +46,10 @@ class ExportedUser:
 class _Lines:
     """Writes the lines, counts them by table, and remembers those in which bytes had to be replaced."""
 
-    def __init__(self, file: BinaryIO, on_progress: Callable[[int], None] | None) -> None:
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self.counts: dict[str, int] = {}
         self.replaced: list[str] = []
-        self._file, self._on_progress = file, on_progress
+        self._file, self._progress = file, progress
 
     def write(self, table: str, row: str) -> None:
         text = marked(row.replace("\n", " ").replace("\r", " "))  # raw line ends stand between JSON's tokens only
@@ -57,8 +57,7 @@ class _Lines:
             self.replaced.append(f"{table} {_key(text)}".rstrip())
         self._file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode())
         self.counts[table] = self.counts.get(table, 0) + 1
-        if self._on_progress:
-            self._on_progress(sum(self.counts.values()))
+        self._progress.reach(sum(self.counts.values()))
 
     async def write_rows(self, connection: "asyncpg.Connection[Any]", table: str, query: str, user_id: str) -> None:
         async for row in connection.cursor(query, user_id, prefetch=_PREFETCH):
@@ -70,14 +69,13 @@ async def export_user(
     user_id: str,
     path: Path,
     *,
-    on_progress: Callable[[int], None] | None = None,
-    on_step: Tell = unheard,
+    progress: Progress = SILENT,
 ) -> ExportedUser:
     """Write everything of a person to `path` (`-`: stdout), in one snapshot. Raises UsageError, FileError."""
     if not user_id:
         raise UsageError("whose data?", hint="what belongs to nobody: junkie memories export --no-owner")
     async with awaited_file(path) as file:
-        lines = _Lines(file, on_progress)
+        lines = _Lines(file, progress)
         # Not from a replica, which may lag: what is handed to a person is whole.
         async with (
             connect(settings) as connection,
@@ -87,7 +85,7 @@ async def export_user(
             row_security.require_all_rows(state, *user_data.searched(state), undone="nothing was exported")
             await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was exported")
             for table, query in _queries(state, await foreign_keys.read(connection)):
-                on_step(f"exporting {table}")
+                progress.step(f"exporting {table}")
                 await lines.write_rows(connection, table, query, user_id)
             for waiting in await spooled(connection, state, user_id):
                 with told(waiting):

@@ -10,7 +10,7 @@ from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.paging import Moment, Place
 from junkie_cli.core.postgres.sql import Where
-from junkie_cli.core.progress import Tell, unheard
+from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import row_security, runs, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
@@ -57,7 +57,7 @@ class UserPage:
 
 
 async def list_users(
-    settings: Settings, *, limit: int = 50, after: str | None = None, on_step: Tell = unheard
+    settings: Settings, *, limit: int = 50, after: str | None = None, progress: Progress = SILENT
 ) -> UserPage:
     """One page of users: each once, with what is counted at that moment; those who came meanwhile at the end.
 
@@ -70,7 +70,7 @@ async def list_users(
             return UserPage((), None, tables_missing=state.name(MEMORIES))
 
         async def rows(place: Place, count: int) -> list[str]:
-            on_step(
+            progress.step(
                 "looking for user ids"
                 if place.since is None
                 else f"looking through {all_memories(state)} for newcomers"
@@ -78,7 +78,7 @@ async def list_users(
             return await (_first if place.since is None else _newcomers)(connection, state, tables, place, count)
 
         page = await paging.page(connection, after, (str,), limit, rows, lambda user_id: [user_id])
-        on_step(f"counting what {plural(len(page.rows), 'user has', 'users have')}")
+        progress.step(f"counting what {plural(len(page.rows), 'user has', 'users have')}")
         users = await _counted(connection, state, page.rows)
         nobody = None if page.next else await _nobody(connection, state)
     warnings = row_security.warnings(state, MEMORIES, SESSIONS, RUNS)

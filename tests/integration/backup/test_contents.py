@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.backup import catalogue, process, tools
-from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer, bin_dir
 from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
+from junkie_cli.core.progress import Progress
 from tests.support.backups import GENERATIONS, back_up, dumps, fill, load, names, sql
 from tests.support.debian_postgres import BIN as DEBIAN_BIN
 from tests.support.debian_postgres import DebianServer, debian_server, need_debian_postgres
@@ -25,14 +25,14 @@ __all__ = ["debian_server"]
 
 
 class Heard:
-    """A voice that remembers."""
+    """Remembers what is reported."""
 
     def __init__(self) -> None:
         self.progress: list[str] = []
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.reached: list[tuple[int, int]] = []
-        self.voice = Voice(self.progress.append, self.notes.append, self._warn, self._reach)
+        self.reported = Progress(step=self.progress.append, reach=self._reach, note=self.notes.append, warn=self._warn)
 
     def _warn(self, warning: str) -> None:
         """What a backup warns of; how old the PostgreSQL of this machine is depends on the day."""
@@ -88,7 +88,7 @@ async def test_databases_of_every_agno_are_backed_up_whole_and_proven(
 async def test_our_own_tables_are_in_it_and_tables_outside_are_named(bot: DatabaseUrl, folder: Path) -> None:
     sql(bot, "CREATE TABLE ai.junkie_versions (name text PRIMARY KEY, value text NOT NULL)")
     heard = Heard()
-    made = await back_up(bot, folder, voice=heard.voice)
+    made = await back_up(bot, folder, progress=heard.reported)
     assert "junkie_versions" in {table.name for table in made.manifest.tables}
     assert made.manifest.left_out == ("public.messages",)
     assert any("public.messages" in note for note in heard.notes)
@@ -347,7 +347,7 @@ async def test_without_proof_it_is_unverified_and_verify_makes_up_for_it(bot: Da
 async def test_how_far_the_file_is_read_is_told(bot: DatabaseUrl, folder: Path) -> None:
     made = await back_up(bot, folder, verify=False)
     heard = Heard()
-    await verify(made.path, voice=heard.voice)
+    await verify(made.path, progress=heard.reported)
     assert heard.reached[0] == (made.manifest.bytes, made.manifest.bytes)
     assert all(done <= total == made.manifest.bytes for done, total in heard.reached)
 
@@ -359,7 +359,7 @@ async def test_how_far_a_child_has_read_is_told(tmp_path: Path) -> None:
     script = f"import os; os.read(os.open({str(archive)!r}, os.O_RDONLY), 1000); os.read(0, 1)"
     async with (
         process.start([sys.executable, "-c", script], env=process.environment(), stdin=process.PIPE) as child,
-        process.reading_told(child.pid, archive, Voice(reach=lambda *place: reached.put_nowait(place))),
+        process.reading_told(child.pid, archive, Progress(reach=lambda *place: reached.put_nowait(place))),
         asyncio.timeout(30),
     ):
         assert await reached.get() == (1000, 10_000)
@@ -378,7 +378,7 @@ async def test_what_no_scratch_server_can_take_is_told_before_the_dump(
     name = debian_server.new_database()
     debian_server.execute('CREATE SCHEMA ai; CREATE TABLE ai.t (a text COLLATE "en-x-icu")', name)
     heard = Heard()
-    made = await back_up(debian_server.url(name), folder, voice=heard.voice, verify_into=None)
+    made = await back_up(debian_server.url(name), folder, progress=heard.reported, verify_into=None)
     manifest = made.manifest
     if manifest.verified_at:  # a bundled server with ICU has that collation, and proves it
         assert heard.warnings == []

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.backup import manifest
-from junkie_cli.core.backup.progress import Voice
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import BackupError
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.restore import whole
 from tests.support.backups import back_up, database_of, load, psql, settings_for, sql
 from tests.support.postgres import execute
@@ -155,7 +155,7 @@ async def test_what_cannot_be_made_leaves_the_backup_unverified_and_is_named(
     statement, named = HOPELESS[form]
     sql(database, statement)
     warnings: list[str] = []
-    made = await back_up(database, folder, voice=_voice(warnings))
+    made = await back_up(database, folder, progress=_warned(warnings))
     assert made.manifest.verified_at is None
     assert named in made.manifest.unverified_because
     assert made.path.exists()
@@ -163,8 +163,8 @@ async def test_what_cannot_be_made_leaves_the_backup_unverified_and_is_named(
     assert (await back_up(database, folder, whole_database=True)).manifest.verified_at
 
 
-def _voice(warnings: list[str]) -> Voice:
-    return Voice(warn=warnings.append)
+def _warned(warnings: list[str]) -> Progress:
+    return Progress(warn=warnings.append)
 
 
 async def test_a_schema_by_itself_refers_to_nothing(database: DatabaseUrl, folder: Path) -> None:

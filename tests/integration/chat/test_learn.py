@@ -17,6 +17,7 @@ from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import LockedError, UsageError
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.turns.pending_list import list_pending
 from junkie_cli.core.users import erase_user
 from tests.support.conversations import memories, rows, settings_for, template
@@ -92,7 +93,7 @@ async def test_many_users_at_once_each_in_order_and_again_changes_nothing(
     model.script = watched
     told: list[tuple[int, ...]] = []
     settings = settings_for(database, model)
-    done = await learn_file(settings, path, concurrency=3, on_progress=lambda *now: told.append(now))
+    done = await learn_file(settings, path, concurrency=3, progress=Progress(reach=lambda *now: told.append(now)))
     assert counts(done) == (20, 20, 0, 0, 0)
     assert done.memories == {"added": 20}
     assert most[0] == 3

@@ -15,6 +15,7 @@ from junkie_cli.core import embedded
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import account, client, wire
 from junkie_cli.core.errors import DatabaseError, SettingsError
+from junkie_cli.core.progress import Progress
 from tests.support import embedded as support
 from tests.support.embedded import (
     answer,
@@ -53,11 +54,11 @@ async def test_and_again_a_fresh_one(database: DatabaseUrl) -> None:
 async def test_it_is_made_once_and_met_afterwards(folder: Path) -> None:
     said: list[str] = []
     assert not embedded.exists(folder)
-    first = await embedded.ensure_running(folder, create=True, on_progress=said.append)
+    first = await embedded.ensure_running(folder, create=True, progress=Progress(step=said.append))
     assert embedded.exists(folder)
     assert said == ["creating the embedded database..."]
     pid = server_pid(folder)
-    second = await embedded.ensure_running(folder, create=False, on_progress=said.append)
+    second = await embedded.ensure_running(folder, create=False, progress=Progress(step=said.append))
     assert (first, len(said), server_pid(folder)) == (second, 1, pid)
     connection = await asyncpg.connect(**first.asyncpg_arguments())
     try:
@@ -202,7 +203,9 @@ async def test_who_waits_for_another_is_told(prepared: Path) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     with (prepared / "start.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        task = asyncio.create_task(embedded.ensure_running(prepared, create=False, on_progress=said.put_nowait))
+        task = asyncio.create_task(
+            embedded.ensure_running(prepared, create=False, progress=Progress(step=said.put_nowait))
+        )
         assert "waiting for another junkie" in await said.get()
     await task
     assert ask(prepared, "select 1") == "1"
@@ -231,7 +234,9 @@ async def test_stop_ends_it_whoever_is_connected(prepared: Path) -> None:
 
 async def test_it_is_left_running_when_its_starter_is_cancelled(folder: Path) -> None:
     said = asyncio.Event()
-    task = asyncio.create_task(embedded.ensure_running(folder, create=True, on_progress=lambda _: said.set()))
+    task = asyncio.create_task(
+        embedded.ensure_running(folder, create=True, progress=Progress(step=lambda _: said.set()))
+    )
     await said.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -14,6 +14,7 @@ from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.foreign_values import objects, seconds_of
 from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings
 from tests.support import odd_rows
 from tests.support.generations import ALL, Administration, Make, as_role, named, reader
@@ -247,12 +248,12 @@ async def test_a_lost_connection_leaves_no_file(
     with Proxy(url) as proxy:
         settings = admin.settings(proxy.url(url))
 
-        def cut(done: int, _: int) -> None:
+        def cut(done: int, *_: int) -> None:
             if done > 1000:
                 proxy.cut()
 
         with pytest.raises(DatabaseError) as caught:
-            await memories.export_memories(settings, path=path, on_progress=cut)
+            await memories.export_memories(settings, path=path, progress=Progress(reach=cut))
     assert caught.value.code == "database_lost"
     assert path.read_text() == "the old export\n"
     assert [entry.name for entry in admin.folder.iterdir() if entry.is_file()] == ["e.jsonl"]
@@ -286,7 +287,7 @@ async def test_a_connection_lost_while_waiting_for_room_to_send(database: Databa
         proxy.stall_when(b"m100")  # from here on nothing is taken, until all buffers are full
         settings = admin.settings(proxy.url(database))
         done = asyncio.create_task(
-            memories.import_memories(settings, path, on_progress=lambda read, _: sent.append(read))
+            memories.import_memories(settings, path, progress=Progress(reach=lambda read, _: sent.append(read)))
         )
         async with asyncio.timeout(30):
             before = -1

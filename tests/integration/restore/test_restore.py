@@ -386,9 +386,9 @@ async def test_a_dump_made_with_newer_tools_comes_back_into_its_older_server(
     url = debian_server.url(name)
     load(url)
     warned: list[str] = []
-    from junkie_cli.core.backup.progress import Voice
+    from junkie_cli.core.progress import Progress
 
-    made = await back_up(url, folder, verify=False, pg_bin=bin_dir(), voice=Voice(warn=warned.append))
+    made = await back_up(url, folder, verify=False, pg_bin=bin_dir(), progress=Progress(warn=warned.append))
     assert made.manifest.pg_dump_version == "17.10"
     assert "pg_restore 17 alone cannot restore this into PostgreSQL 15, junkie restore can" in warned[0]
     other = debian_server.url(debian_server.new_database())
