@@ -126,12 +126,13 @@ def _modules() -> list[str]:
 
 
 def _load(module: str) -> Mapping[str, Command]:
-    app: typer.Typer = importlib.import_module(f"{commands.__name__}.{module}").app
+    found = importlib.import_module(f"{commands.__name__}.{module}")
+    app: typer.Typer = found.app
     app.info.cls = Group
     infos, app.registered_commands = app.registered_commands, []
     group = typer.main.get_group(app)
     app.registered_commands = infos
-    inner_commands = _Commands(infos)
+    inner_commands = _Folder(found) if hasattr(found, "__path__") else _Commands(infos)
     group.commands = inner_commands  # type: ignore[assignment]  # nobody adds to it
     return {group.name: _dressed(group)} if group.name else inner_commands
 
@@ -155,16 +156,45 @@ class _Commands(Mapping[str, Command]):
 
     def __getitem__(self, name: str) -> Command:
         if name not in self._made:
-            info = self._infos[name]
-            made = typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+            made = typer.main.get_command_from_info(
+                self._info(name), pretty_exceptions_short=False, rich_markup_mode=None
+            )
             self._made[name] = _dressed(made)
         return self._made[name]
+
+    def _info(self, name: str) -> typer.models.CommandInfo:
+        return self._infos[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._infos)
 
     def __len__(self) -> int:
         return len(self._infos)
+
+
+class _Folder(_Commands):
+    """The commands of a group that is a folder: one file each, imported when it is asked for.
+
+    The package names them in its ORDER; those that it does not name come last.
+    """
+
+    def __init__(self, package: Any) -> None:
+        super().__init__(())
+        files = [module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_"]
+        names = {name.rstrip("_"): f"{package.__name__}.{name}" for name in files}
+        order = [name for name in package.ORDER if name in names]
+        self._modules = {name: names[name] for name in dict.fromkeys((*order, *names))}
+
+    def _info(self, name: str) -> typer.models.CommandInfo:
+        app: typer.Typer = importlib.import_module(self._modules[name]).app
+        (info,) = app.registered_commands
+        return info
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
 
 
 def _name_of(info: typer.models.CommandInfo) -> str:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from junkie_cli.cli import command_tree, commands, main
 from junkie_cli.cli.command_tree import TreeContext, root_command
+from junkie_cli.cli.commands import memories
 from junkie_cli.core.sanitize import width
 from junkie_cli.terminal import invocation
 from junkie_cli.terminal.style import plain
@@ -43,6 +44,13 @@ TREE = {words: (command, context) for words, command, context in tree()}
 def test_the_tree_holds_what_the_folder_holds() -> None:
     top = {words.split()[1] for words in TREE if words.count(" ") == 1}
     assert top >= {path.stem for path in Path(command_tree.commands.__path__[0]).glob("[a-z]*.py")}
+
+
+def test_a_group_in_a_folder_lists_all_its_files_in_its_order() -> None:
+    files = {path.stem.rstrip("_") for path in Path(memories.__path__[0]).glob("[a-z]*.py")}
+    listed = [words.split()[2] for words in TREE if words.startswith("junkie memories ")]
+    assert set(listed) == files == set(memories.ORDER), "a command of this folder is missing in its ORDER"
+    assert listed == list(memories.ORDER)
 
 
 @pytest.mark.parametrize("words", TREE)

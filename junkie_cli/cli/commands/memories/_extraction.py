@@ -1,0 +1,31 @@
+"""What `retry` and `learn` report of the memory model."""
+
+from typing import TYPE_CHECKING
+
+from junkie_cli.terminal.output import warn
+
+if TYPE_CHECKING:
+    from junkie_cli.core.chat.learn import Learned
+    from junkie_cli.core.chat.pending_retry import Retried
+
+
+def tell_refused(count: int) -> None:
+    """Warn when the memory model wanted memories of somebody else."""
+    if count:
+        warn(f"the memory model reached for memories that are not the user's ({count} times): refused; -v tells whose")
+
+
+def left_out(done: "Retried | Learned") -> dict[str, int]:
+    """How many memories were left out, by reason."""
+    from junkie_cli.core.chat.pending_retry import LEFT_OUT
+
+    return {kind: done.left_out[kind] for kind in LEFT_OUT}
+
+
+def tell_left_out(done: "Retried | Learned") -> None:
+    """Warn of what was left out."""
+    from junkie_cli.core.chat.pending_retry import LEFT_OUT
+
+    for kind, count in left_out(done).items():
+        if count:
+            warn(f"{count} {LEFT_OUT[kind]}")

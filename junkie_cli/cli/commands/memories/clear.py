@@ -1,0 +1,137 @@
+"""`junkie memories clear`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from junkie_cli.cli import cascaded
+from junkie_cli.cli.commands.memories._options import (
+    DryRunOption,
+    EmbeddedOption,
+    NoOwnerOption,
+    NoUndoOption,
+    owner_of,
+)
+from junkie_cli.cli.commands.memories._output import print_would_go, tell_undo
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.formatting import plural
+from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.value_class import as_document
+from junkie_cli.terminal.invocation import JsonOption, UserOption, YesOption, invocation
+from junkie_cli.terminal.output import (
+    confirm_typed,
+    none_yet,
+    note,
+    print_json,
+    print_line,
+    progress,
+    require_confirmation,
+    warn,
+    working,
+)
+
+if TYPE_CHECKING:
+    from junkie_cli.core.memories import ClearPreview, Memory
+
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: junkie memories clear -u ada --expect 12")
+def clear(
+    user: UserOption = None,
+    no_owner: NoOwnerOption = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody's; the database's name is asked.")] = False,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for --all-users.")
+    ] = None,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Fail when there are not N.")] = None,
+    no_undo: NoUndoOption = False,
+    embedded: EmbeddedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete all memories of one user."""
+    from junkie_cli.core import database, memories
+
+    owner = _whom_to_clear(owner_of(user, no_owner), all_users)
+    settings = invocation().settings()
+    database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
+    with working("counting those to clear") as shown:
+        preview = invocation().run(memories.preview_clear(settings, owner, expect=expect, progress=shown.progress))
+    if dry_run:
+        return _print_clear_preview(preview, as_json=as_json)
+    if preview.before:
+        _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
+    with working(f"clearing {plural(preview.before, 'memory', 'memories')}") as shown:
+        clearing = memories.clear_memories(settings, owner, undo=not no_undo, expect=expect, progress=shown.progress)
+        done = invocation().run(clearing)
+    if done.remaining:
+        back = plural(done.remaining, "memory", "memories")
+        warn(f"{back} came back, written by another program meanwhile: stop it and run this again")
+    if as_json:
+        document = as_document(done)
+        del document["cascaded"]
+        return print_json(document | cascaded.document(done.cascaded))
+    return _print_cleared(preview, done.deleted, done.undo)
+
+
+def _whom_to_clear(owner: str | None, all_users: bool) -> str | None:
+    if all_users and owner is not None:
+        raise UsageError("--all-users excludes --user and --no-owner", hint="give one of them")
+    if owner is None and not all_users:
+        raise UsageError("whose memories? nothing was changed", hint="name the user with -u, or say --all-users")
+    return owner
+
+
+def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
+    from junkie_cli.core import memories
+
+    found: dict[str, Memory] = {}  # what is changed meanwhile comes again, as it is then
+    cursor, settings, wanted = None, invocation().settings(), memories.MemoryFilter(preview.user_id)
+    with progress("reading what would go", preview.before, unit="memories") as shown:
+        while preview.before:
+            page = invocation().run(memories.list_memories(settings, wanted, limit=10_000, after=cursor, replica=False))
+            found |= {memory.memory_id: memory for memory in page.memories}
+            shown.reach(len(found))
+            cursor = page.next
+            if cursor is None:
+                break
+    if not found and not as_json:
+        return _tell_nothing_to_clear(preview)
+    return print_would_go(tuple(found.values()), preview.cascaded, as_json=as_json)
+
+
+def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None, yes: bool) -> None:
+    from junkie_cli.core.database import label
+
+    whom = "everybody" if preview.user_id is None else quoted_id(preview.user_id)
+    note(f"{plural(preview.before, 'memory', 'memories')} of {whom} in {label(invocation().settings())}, among them:")
+    for memory in preview.samples:
+        note(f"  {memory.memory[:200]}")
+    cascaded.note_cascaded(preview.cascaded)
+    if not (keeps and preview.undo_days):
+        note("no copy is kept: final")
+    elif not yes:  # else it is told when it is done, if anything was there by then
+        note(f"a copy is kept for undo for {preview.undo_days} days")
+    if preview.user_id is None:
+        return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
+    return require_confirmation(f"clear {plural(preview.before, 'memory', 'memories')} of {whom}?", yes=yes)
+
+
+def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> None:
+    if not preview.before and not deleted:
+        return _tell_nothing_to_clear(preview)
+    print_line(f"deleted {plural(deleted, 'memory', 'memories')}")
+    if not deleted:
+        return note("another program removed them meanwhile")
+    if undo:
+        note(f"kept for undo for {preview.undo_days} days")
+    return tell_undo(undo)
+
+
+def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
+    note(none_yet("memories", preview.table_missing) if preview.table_missing else "nothing to clear")
+    if preview.nearest:
+        note(f"did you mean {', '.join(map(quoted_id, preview.nearest))}?")

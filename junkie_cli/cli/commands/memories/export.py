@@ -1,0 +1,41 @@
+"""`junkie memories export`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from junkie_cli.cli.commands.memories._options import NoOwnerOption, owner_of
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.formatting import plural
+from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.output import flush_answer, none_yet, note, print_json, progress, show_warnings
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: junkie memories export -u ada -o ada.jsonl")
+def export(
+    user: UserOption = None,
+    no_owner: NoOwnerOption = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: -, stdout.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write memories as JSON Lines, every column, complete or not at all."""
+    from junkie_cli.core import files, memories
+
+    path = None if output is None or files.is_standard_output(output) else output
+    if as_json and path is None:
+        raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
+    owner, settings = owner_of(user, no_owner), invocation().settings()
+    with progress("exporting", unit="memories") as shown:
+        done = invocation().run(
+            memories.export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, progress=shown.progress)
+        )
+        flush_answer()  # before it is said how many there are
+    if as_json:
+        return print_json({"path": str(done.path), "memories": done.memories}, done.warnings)
+    show_warnings(done.warnings)
+    exported = f"exported {plural(done.memories, 'memory', 'memories')}"
+    return note(none_yet("memories", done.table_missing) if done.table_missing else exported)

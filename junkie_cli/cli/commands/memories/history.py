@@ -1,0 +1,78 @@
+"""`junkie memories history`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption
+from junkie_cli.terminal import completion
+from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.output import Column, print_json, print_line, print_rows, show_warnings, tell_next, working
+
+if TYPE_CHECKING:
+    from junkie_cli.core.memories import Change
+
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: junkie memories history -u ada; junkie memories history on")
+def history(
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID|on|off]",
+            help="One memory; on, off: other programs' changes too.",
+            autocompletion=completion.history_subjects,
+        ),
+    ] = None,
+    user: UserOption = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what changed, when, and by what; or record other programs' changes too."""
+    from junkie_cli.core import memories
+
+    if which in {"on", "off"}:
+        return _switch_history(which == "on", as_json=as_json)
+    settings = invocation().settings()
+    with working("looking through the history"):
+        page = invocation().run(memories.list_history(settings, which, user, limit=limit, after=after))
+    if as_json:
+        return print_json({"changes": page.changes, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
+    print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
+    return tell_next(page.next, page.late)
+
+
+def _text(side: str) -> Any:
+    def get(change: "Change") -> str | None:
+        from junkie_cli.core.memories import text_in
+
+        return text_in(getattr(change, side))
+
+    return get
+
+
+_HISTORY = (
+    Column("AT", lambda change: change.at, "time"),
+    Column("BY", lambda change: change.by),
+    Column("ACTION", lambda change: change.action),
+    Column("USER", lambda change: change.user_id),
+    Column("BEFORE", _text("before")),
+    Column("AFTER", _text("after")),
+    Column("ID", lambda change: change.memory_id, "id"),
+    Column("BATCH", lambda change: change.batch, "id"),
+)
+
+
+def _switch_history(on: bool, *, as_json: bool) -> None:
+    from junkie_cli.core import memories
+
+    settings = invocation().settings()
+    with working("waiting for others who write memories"):
+        was_on = invocation().run(memories.record_others(settings, on=on))
+    if as_json:
+        return print_json({"others": on, "before": was_on})
+    return print_line(f"changes by other programs are {'recorded' if on else 'not recorded'}")

@@ -1,0 +1,90 @@
+"""`junkie memories learn`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from junkie_cli.cli.commands.memories._extraction import left_out, tell_left_out, tell_refused
+from junkie_cli.cli.commands.memories._options import OfflineOption
+from junkie_cli.core.errors import ExitCode
+from junkie_cli.terminal.invocation import JsonOption, invocation
+from junkie_cli.terminal.output import note, print_json, print_line, progress, warn
+
+if TYPE_CHECKING:
+    from junkie_cli.core.chat.learn import Learned
+
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: junkie memories learn conversations.jsonl --concurrency 8")
+def learn(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help='JSON Lines: {"user_id": "ada", "session_id": "s1", "message": "..."}.'),
+    ],
+    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Users at once.")] = 4,
+    even_erased: Annotated[bool, typer.Option("--even-erased", help="Learn of erased people, too.")] = False,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Extract memories from conversations of many users; run again, it goes on where it was."""
+    from junkie_cli.core.chat import learn as learning
+
+    with progress("learning", unit="lines") as shown:
+        done = invocation().run(
+            learning.learn_file(
+                invocation().settings(),
+                file,
+                concurrency=concurrency,
+                offline=offline,
+                even_erased=even_erased,
+                progress=shown.progress,
+            )
+        )
+    if as_json:
+        print_json(_learned_document(done))
+    _tell_learned(done, as_json=as_json)
+    if code := _learned_code(done):
+        raise typer.Exit(code)
+
+
+def _learned_document(done: "Learned") -> dict[str, Any]:
+    counts = ("total", "read", "learned", "skipped", "failed", "pending", "seconds")
+    return {
+        **{name: getattr(done, name) for name in counts},
+        "memories": {action: done.memories[action] for action in ("added", "updated", "deleted")},
+        "left_out": left_out(done),
+        "bad": done.bad,
+        "set_aside": str(done.set_aside) if done.set_aside else None,
+    }
+
+
+def _tell_learned(done: "Learned", *, as_json: bool) -> None:
+    if not as_json:
+        made = ", ".join(f"{done.memories[action]} {action}" for action in ("added", "updated", "deleted"))
+        print_line(
+            f"{done.learned} learned (memories {made}), {done.skipped} skipped, {done.failed} failed,"
+            f" {done.pending} pending, of {done.total} lines"
+        )
+    for bad in done.bad[:20]:
+        warn(f"line {bad.line} {bad.reason}")
+    if done.failed > 20:
+        warn(f"{done.failed - 20} more lines are bad")
+    if done.set_aside:
+        note(f"the bad lines are in {done.set_aside}")
+    tell_refused(done.refused)
+    tell_left_out(done)
+    if done.pending:
+        note("pending lines are tried again by: junkie memories retry")
+    if done.error is not None:
+        warn(f"ended before the end: {done.error.message}; the same command goes on where this one ended")
+
+
+def _learned_code(done: "Learned") -> int:
+    if done.error is not None:
+        return int(done.error.exit_code)
+    if done.failed:
+        return int(ExitCode.USAGE)
+    return int(ExitCode.PROVIDER) if done.pending else 0

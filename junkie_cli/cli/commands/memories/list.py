@@ -1,0 +1,45 @@
+"""`junkie memories list`."""
+
+from typing import Annotated
+
+import typer
+
+from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption, NoOwnerOption, owner_of
+from junkie_cli.cli.commands.memories._output import COLUMNS
+from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.output import none_yet, print_json, print_rows, show_warnings, tell_next, working
+
+app = typer.Typer()
+
+
+@app.command("list", epilog="Example: junkie memories list -u ada --topic drinks --since 2d")
+def list_(
+    user: UserOption = None,
+    no_owner: NoOwnerOption = False,
+    topic: Annotated[str | None, typer.Option("--topic", metavar="T", help="Only with this topic.")] = None,
+    search: Annotated[str | None, typer.Option("--search", metavar="TEXT", help="Only with this text in it.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="WHEN", help="2026-01-31, 2d, 12h, yesterday.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="As --since; a day to its end.")] = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List memories, newest first.
+
+    What is written while pages are read comes after the last of them, as it is then: nothing is missed, nothing twice.
+    """
+    from junkie_cli.core import memories
+
+    wanted = memories.MemoryFilter(owner_of(user, no_owner), topic, search, since, until)
+    settings = invocation().settings()
+    with working("listing memories") as shown:
+        page = invocation().run(
+            memories.list_memories(settings, wanted, limit=limit, after=after, progress=shown.progress)
+        )
+    if as_json:
+        return print_json({"memories": page.memories, "next": page.next}, page.warnings)
+    show_warnings(page.warnings)
+    print_rows(COLUMNS, page.memories, empty=none_yet("memories", page.table_missing))
+    return tell_next(page.next, page.late)

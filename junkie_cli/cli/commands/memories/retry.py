@@ -1,0 +1,55 @@
+"""`junkie memories retry`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from junkie_cli.cli.commands.memories._extraction import left_out, tell_left_out, tell_refused
+from junkie_cli.cli.commands.memories._options import OfflineOption
+from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.output import note, print_json, print_line, progress, warn
+
+if TYPE_CHECKING:
+    from junkie_cli.core.chat.pending_retry import Retried
+
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: junkie memories retry -u ada --all")
+def retry(
+    user: UserOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what waits for its time, and what was set aside.")
+    ] = False,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Try pending extractions again: those whose time has come. Fit for cron."""
+    from junkie_cli.core.chat import pending_retry
+
+    with progress("retrying", unit="extractions") as shown:
+        done = invocation().run(
+            pending_retry.retry_memories(
+                invocation().settings(), user, everything=everything, offline=offline, progress=shown.progress
+            )
+        )
+    if as_json:
+        counts = ("tried", "succeeded", "failed", "set_aside", "remaining", "memories")
+        print_json({**{name: getattr(done, name) for name in counts}, "left_out": left_out(done)})
+    else:
+        _print_retried(done)
+    tell_refused(done.refused)
+    tell_left_out(done)
+    if done.error is not None:
+        warn(done.error.message)
+        raise typer.Exit(done.error.exit_code)
+
+
+def _print_retried(done: "Retried") -> None:
+    made = ", ".join(f"{count} {action}" for action, count in done.memories.items())
+    print_line(f"{done.succeeded} of {done.tried} extractions succeeded: memories {made}" if done.tried else "none due")
+    if done.set_aside:
+        note(f"{done.set_aside} failed too often and were set aside: junkie memories pending tells why")
+    if done.remaining:
+        note(f"{done.remaining} still pending: junkie memories pending; at once: junkie memories retry --all")

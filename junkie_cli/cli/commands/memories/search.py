@@ -1,0 +1,40 @@
+"""`junkie memories search`."""
+
+from typing import Annotated
+
+import typer
+
+from junkie_cli.cli.commands.memories._options import LimitOption
+from junkie_cli.cli.commands.memories._output import COLUMNS
+from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.output import none_yet, note, print_json, print_rows, show_warnings, working
+
+app = typer.Typer()
+
+
+@app.command(epilog='Example: junkie memories search "green tea" -u ada')
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT")],
+    user: UserOption = None,
+    limit: LimitOption = 20,
+    anywhere: Annotated[bool, typer.Option("--anywhere", help="Look inside words even where it is slow.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find memories that hold every word of TEXT, best match first."""
+    from junkie_cli.core import memories
+
+    settings = invocation().settings()
+    with working("searching") as shown:
+        found = invocation().run(
+            memories.search_memories(
+                settings, text, user_id=user, limit=limit, anywhere=anywhere, progress=shown.progress
+            )
+        )
+    if found.words_only:
+        note("words were looked for from their beginning; inside words too: --anywhere")
+    if as_json:
+        return print_json({"memories": found.memories, "next": None}, found.warnings)
+    show_warnings(found.warnings)
+    empty = none_yet("memories", found.table_missing) if found.table_missing else "no memory holds that"
+    print_rows(COLUMNS, found.memories, empty=empty)
+    return note(f"there are more: -n {limit * 2}") if found.more else None
