@@ -7,13 +7,14 @@ one `ModelError` with a stable code. Sentences never hold a key and never quote 
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 
 from junkie_cli.core.agent.endpoints import Choice
-from junkie_cli.core.agent.network import Proxy, certificate_variables, proxy_for
+from junkie_cli.core.agent.network import certificate_variables, proxy_for
 from junkie_cli.core.agent.refusal import Refusal, refusal_of
 from junkie_cli.core.errors import ProviderError, causes
 from junkie_cli.core.sanitize import one_line
@@ -34,7 +35,6 @@ _WINDOW = re.compile(
 
 
 _LIMIT = re.compile(r"Limit (?P<limit>\d+).{0,40}Requested (?P<requested>\d+)")
-_OFF = "or set JUNKIE_TOOLS=off"
 # How servers refuse tools, with the setting of that server: vLLM, llama.cpp, Ollama, OpenRouter, others.
 _NO_TOOLS = {
     "enable-auto-tool-choice": "start vLLM with --enable-auto-tool-choice and the --tool-call-parser of the model,",
@@ -80,7 +80,7 @@ def explain(error: BaseException, choice: Choice, *, said: Iterable[str] = ()) -
     return garbage(choice)
 
 
-# What the provider said
+# What the server answered
 
 
 def is_loading(error: Exception) -> bool:
@@ -112,31 +112,195 @@ def _reports_loading(refusal: Refusal) -> bool:
     return refusal.status == 503 and "loading" in refusal.words.lower()
 
 
+# Codes, sentences and hints. {label} names the server, {model} the model, {url}, {key} and {setting} the variables of
+# its address, its key and the model, {words} what the server answered. Other names belong to one sentence.
+_SENTENCES: Mapping[str, tuple[str, str, str]] = {
+    # refusals of the server
+    "no_key": ("provider_key", "{label} wants a key and none is set (401)", "set {key}"),
+    "bad_key": ("provider_key", "{label} refused the key (401)", "check {key}{source}{fresh}"),
+    "forbidden": (
+        "provider_forbidden",
+        "{label} does not allow this (403){words}",
+        "see whether the key of {key} may use {model}, and whether a proxy or the provider blocks this network",
+    ),
+    "no_chat": (
+        "provider_address",
+        "{label} has no chat at that address (404)",
+        "check {url}: the base URL of most servers ends with /v1",
+    ),
+    "redirected": (
+        "provider_address",
+        "{label} sends to another address ({status}), which is not followed",
+        "set {url} to the address that it really has",
+    ),
+    "no_model": ("provider_model", "{label} has no model {model}{words}", "set {setting} to a model that it offers"),
+    "too_large": (
+        "provider_too_large",
+        "the message with its history and memories is too large for {model}{words}",
+        "send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
+    ),
+    "above_the_minute": (
+        "provider_too_large",
+        "the request takes {requested:,} tokens, and {label} allows {limit:,} a minute (413)",
+        "wait {seconds:.0f} s, then send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
+    ),
+    "minute_used_up": (
+        "provider_rate_limited",
+        "{label} takes no more tokens in this minute (413){words}",
+        "wait {seconds:.0f} s and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
+    ),
+    "rate_limited": (
+        "provider_rate_limited",
+        "{label} takes no more requests for now (429)",
+        "wait a minute and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
+    ),
+    "rate_limited_until": (
+        "provider_rate_limited",
+        "{label} takes no more requests for now (429); it says to wait {seconds:.0f} s",
+        "wait {seconds:.0f} s and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
+    ),
+    "no_tools": ("provider_no_tools", "{model} at {label} takes no tools{words}", "{remedy} or set JUNKIE_TOOLS=off"),
+    "tool_use_failed": (
+        "provider_tool_use_failed",
+        "{model} wrote a tool call that {label} could not read",
+        "try again: this happens now and then",
+    ),
+    "quota": (
+        "provider_quota",
+        "the account at {label} has no credit left{words}",
+        "look at the account's billing, or use another key",
+    ),
+    "no_capacity": (
+        "provider_unavailable",
+        "{label} has no capacity for this now ({status}){words}",
+        "try again in a while",
+    ),
+    "loading": (
+        "provider_loading",
+        "{label} is still loading {model}{words}",
+        "try again when it is loaded, or raise MODEL_TIMEOUT",
+    ),
+    "unavailable": (
+        "provider_unavailable",
+        "{label} has a failure of its own ({status}){words}",
+        "try again in a while{news}",
+    ),
+    "broke_off": ("provider_unavailable", "{label} failed in the middle of the answer{words}", "try again"),
+    "bad_request": (
+        "provider_bad_request",
+        "{label} did not accept the request ({status}){words}",
+        "see whether {model} takes temperature, top_p and tools",
+    ),
+    # failures on the way there
+    "no_connection_in_time": (
+        "provider_timeout",
+        "{label} does not take the connection in time",
+        "try again; see whether the network is slow",
+    ),
+    "no_answer_in_time": (
+        "provider_timeout",
+        "{label} did not answer in time",
+        "try again; see whether the network is slow",
+    ),
+    "dns": ("provider_dns", "the name {label} cannot be resolved", "check {url} and the network"),
+    "refused": ("provider_refused", "nothing listens at {label}", "start the server, or check {url}"),
+    "closed": ("provider_cut", "{label} closed the connection", "try again"),
+    "unreachable": ("provider_unreachable", "{label} cannot be reached", "check the network, a proxy and {url}"),
+    "proxy": (
+        "provider_proxy",
+        "the proxy {proxy} of {variable} {what}",
+        "start the proxy, correct or unset {variable}, or add {host} to NO_PROXY",
+    ),
+    "tls": (
+        "provider_tls",
+        "no safe connection to {label}: {reason}",
+        "check that {url} begins with the right http:// or https://; a private authority goes into SSL_CERT_FILE, a"
+        " bare container lacks the package ca-certificates{own}",
+    ),
+    # answers that cannot be used
+    "cut": (
+        "provider_cut",
+        "{label} broke off in the middle of the answer{why}",
+        "what was said so far stays; try again",
+    ),
+    "withheld": (
+        "provider_filtered",
+        "a filter of {label} ended the answer (finish_reason {reason})",
+        "what was said so far stays; say it in other words, or use another model",
+    ),
+    "garbage": (
+        "provider_garbage",
+        "what {label} answers is not the OpenAI chat protocol",
+        "check {url}: it must be the base URL of an OpenAI-compatible server",
+    ),
+    "empty": ("provider_empty", "{model} gave an empty answer", "try again, or say it in other words"),
+    "cut_at_the_limit": (
+        "provider_length",
+        "the answer was cut at the limit of {model}",
+        "ask for a shorter answer, or for the rest",
+    ),
+    "only_thoughts": (
+        "provider_length",
+        "the answer used up, by thinking alone, the limit of {model}",
+        "ask for a shorter answer, or for the rest",
+    ),
+}
+
+
+def _error(kind: str, choice: Choice, *, retry_after: float | None = None, **fields: Any) -> ModelError:
+    code, sentence, hint = _SENTENCES[kind]
+    endpoint = choice.endpoint
+    fields = {
+        "label": endpoint.label,
+        "model": choice.model,
+        "url": endpoint.url_variable,
+        "key": endpoint.key_variable,
+        "setting": choice.model_variable,
+        **fields,
+    }
+    return ModelError(sentence.format(**fields), hint=hint.format(**fields), code=code, retry_after=retry_after)
+
+
+# Which sentence a refusal gets: the first whose condition holds.
+_REFUSALS: tuple[tuple[Callable[[Refusal], bool], str], ...] = (
+    (lambda refusal: refusal.code == "tool_use_failed", "tool_use_failed"),
+    (lambda refusal: bool(_sign_of_no_tools(refusal)), "no_tools"),
+    (lambda refusal: refusal.status == 413 and "tokens per minute" in refusal.words, "minute_used_up"),
+    (lambda refusal: _is_too_large(refusal), "too_large"),
+    (lambda refusal: refusal.status == 402 or refusal.code == "insufficient_quota", "quota"),
+    (lambda refusal: refusal.code in {"model_not_found", "model_decommissioned"}, "no_model"),
+    (lambda refusal: refusal.status is None and "rate_limit" in refusal.code, "rate_limited"),
+    (lambda refusal: refusal.status is None, "broke_off"),
+    (lambda refusal: refusal.status == 401, "bad_key"),
+    (lambda refusal: refusal.status == 403, "forbidden"),
+    (lambda refusal: refusal.status == 404 and "model" in refusal.words.lower(), "no_model"),
+    (lambda refusal: refusal.status == 404, "no_chat"),
+    (lambda refusal: refusal.status == 429, "rate_limited"),
+    (lambda refusal: refusal.status == 498, "no_capacity"),
+    (lambda refusal: _reports_loading(refusal), "loading"),
+    (lambda refusal: (refusal.status or 0) >= 500, "unavailable"),
+    (lambda refusal: (refusal.status or 0) >= 300 and (refusal.status or 0) < 400, "redirected"),
+    (lambda refusal: True, "bad_request"),
+)
+_WITH_TIME = frozenset({"too_large", "no_capacity", "unavailable"})
+"""Sentences of which `retry_after` is the server's, where it named one."""
+
+
 def _refused(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    if refusal.code == "tool_use_failed":
-        return _tool_use_failed(refusal, choice, said)
-    server = _server_without_tools(refusal)
-    if server is not None:
-        return _no_tools(server, refusal, choice, said)
-    if refusal.status == 413 and "tokens per minute" in refusal.words:
-        return _too_many_tokens(refusal, choice, said)
-    if _is_too_large(refusal):
-        return _too_large(refusal, choice, said)
-    if _is_quota(refusal):
-        return _quota(refusal, choice, said)
-    if refusal.code in {"model_not_found", "model_decommissioned"}:
-        return _no_model(refusal, choice, said)
-    if refusal.status is None and "rate_limit" in refusal.code:
-        return _rate_limited(refusal, choice, said)
-    if refusal.status is None:
-        return _broke_off(refusal, choice, said)
-    return _BY_STATUS.get(refusal.status, _by_class)(refusal, choice, said)
+    kind = next(kind for applies, kind in _REFUSALS if applies(refusal))
+    retry_after = refusal.retry_after if kind in _WITH_TIME else None
+    fields: dict[str, Any] = {"retry_after": retry_after}
+    if kind in _DETAILS:
+        kind, fields = _DETAILS[kind](refusal, choice)
+    if "{words}" in _SENTENCES[kind][1]:
+        fields["words"] = _words(refusal, choice, said)
+    return _error(kind, choice, status=refusal.status, **fields)
 
 
-def _server_without_tools(refusal: Refusal) -> str | None:
-    """What the refusal of tools is known by; None for every other refusal."""
+def _sign_of_no_tools(refusal: Refusal) -> str:
+    """What the refusal of tools is known by; empty for every other refusal."""
     words = refusal.words.lower()
-    return next((sign for sign in _NO_TOOLS if sign in words), None)
+    return next((sign for sign in _NO_TOOLS if sign in words), "")
 
 
 def is_transient(refusal: Refusal, choice: Choice) -> bool:
@@ -152,179 +316,48 @@ def _is_too_large(refusal: Refusal) -> bool:
     return any(sign in text for sign in signs) and "per minute" not in text
 
 
-def _is_quota(refusal: Refusal) -> bool:
-    return refusal.status == 402 or refusal.code == "insufficient_quota"
-
-
-def _by_class(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    status = refusal.status or 0
-    if status >= 500:
-        return _unavailable(refusal, choice, said)
-    if 300 <= status < 400:
-        return _redirected(refusal, choice, said)
-    return _bad_request(refusal, choice, said)
-
-
-def _key(_: Refusal, choice: Choice, __: Iterable[str]) -> ModelError:
+def _key(_: Refusal, choice: Choice) -> tuple[str, dict[str, Any]]:
     endpoint = choice.endpoint
     if not endpoint.has_key:
-        return ModelError(
-            f"{endpoint.label} wants a key and none is set (401)",
-            hint=f"set {endpoint.key_variable}",
-            code="provider_key",
-        )
-    where = f" (set by {endpoint.key_source})" if endpoint.key_source else ""
+        return "no_key", {}
+    source = f" (set by {endpoint.key_source})" if endpoint.key_source else ""
     fresh = "; make a new one at https://console.groq.com/keys" if endpoint.is_groq else ""
-    return ModelError(
-        f"{endpoint.label} refused the key (401)",
-        hint=f"check {endpoint.key_variable}{where}{fresh}",
-        code="provider_key",
-    )
+    return "bad_key", {"source": source, "fresh": fresh}
 
 
-def _forbidden(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.endpoint.label} does not allow this (403){_words(refusal, choice, said)}",
-        hint=f"see whether the key of {choice.endpoint.key_variable} may use {choice.model}, and whether a proxy or "
-        "the provider blocks this network",
-        code="provider_forbidden",
-    )
-
-
-def _not_found(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    if "model" in refusal.words.lower():
-        return _no_model(refusal, choice, said)
-    return ModelError(
-        f"{choice.endpoint.label} has no chat at that address (404)",
-        hint=f"check {choice.endpoint.url_variable}: the base URL of most servers ends with /v1",
-        code="provider_address",
-    )
-
-
-def _no_model(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.endpoint.label} has no model {choice.model}{_words(refusal, choice, said)}",
-        hint=f"set {choice.model_variable} to a model that it offers",
-        code="provider_model",
-    )
-
-
-def _too_large(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"the message with its history and memories is too large for {choice.model}{_words(refusal, choice, said)}",
-        hint="send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
-        code="provider_too_large",
-        retry_after=refusal.retry_after,
-    )
-
-
-def _too_many_tokens(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+def _minute(refusal: Refusal, _: Choice) -> tuple[str, dict[str, Any]]:
     """Groq's 413: this request alone is near the tokens of a minute, or above them."""
     seconds = refusal.retry_after if refusal.retry_after is not None else 60.0
-    label = choice.endpoint.label
     numbers = _LIMIT.search(refusal.words)
     limit, requested = (int(numbers["limit"]), int(numbers["requested"])) if numbers else (0, 0)
-    if requested <= limit:
-        return ModelError(
-            f"{label} takes no more tokens in this minute (413){_words(refusal, choice, said)}",
-            hint=f"wait {seconds:.0f} s and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
-            code="provider_rate_limited",
-            retry_after=seconds,
-        )
-    return ModelError(
-        f"the request takes {requested:,} tokens, and {label} allows {limit:,} a minute (413)",
-        hint=f"wait {seconds:.0f} s, then send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
-        code="provider_too_large",
-        retry_after=seconds,
-    )
+    kind = "minute_used_up" if requested <= limit else "above_the_minute"
+    return kind, {"limit": limit, "requested": requested, "seconds": seconds, "retry_after": seconds}
 
 
-def _no_tools(sign: str, refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.model} at {choice.endpoint.label} takes no tools{_words(refusal, choice, said)}",
-        hint=f"{_NO_TOOLS[sign]} {_OFF}",
-        code="provider_no_tools",
-    )
-
-
-def _no_capacity(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.endpoint.label} has no capacity for this now ({refusal.status}){_words(refusal, choice, said)}",
-        hint="try again in a while",
-        code="provider_unavailable",
-        retry_after=refusal.retry_after,
-    )
-
-
-def _quota(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"the account at {choice.endpoint.label} has no credit left{_words(refusal, choice, said)}",
-        hint="look at the account's billing, or use another key",
-        code="provider_quota",
-    )
-
-
-def _rate_limited(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
+def _rate(refusal: Refusal, _: Choice) -> tuple[str, dict[str, Any]]:
     seconds = refusal.retry_after
-    when = f"; it says to wait {seconds:.0f} s" if seconds is not None else ""
-    wait = f"wait {seconds:.0f} s and try again" if seconds is not None else "wait a minute and try again"
-    return ModelError(
-        f"{choice.endpoint.label} takes no more requests for now (429){when}",
-        hint=f"{wait}; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
-        code="provider_rate_limited",
-        retry_after=seconds,
-    )
+    if seconds is None:
+        return "rate_limited", {}
+    return "rate_limited_until", {"seconds": seconds, "retry_after": seconds}
 
 
-def _unavailable(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    if _reports_loading(refusal):
-        return ModelError(
-            f"{choice.endpoint.label} is still loading {choice.model}{_words(refusal, choice, said)}",
-            hint="try again when it is loaded, or raise MODEL_TIMEOUT",
-            code="provider_loading",
-        )
-    return ModelError(
-        f"{choice.endpoint.label} has a failure of its own ({refusal.status}){_words(refusal, choice, said)}",
-        hint="try again in a while" + ("; https://groqstatus.com tells more" if choice.endpoint.is_groq else ""),
-        code="provider_unavailable",
-        retry_after=refusal.retry_after,
-    )
+def _remedy(refusal: Refusal, _: Choice) -> tuple[str, dict[str, Any]]:
+    return "no_tools", {"remedy": _NO_TOOLS[_sign_of_no_tools(refusal)]}
 
 
-def _broke_off(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.endpoint.label} failed in the middle of the answer{_words(refusal, choice, said)}",
-        hint="try again",
-        code="provider_unavailable",
-    )
+def _news(refusal: Refusal, choice: Choice) -> tuple[str, dict[str, Any]]:
+    news = "; https://groqstatus.com tells more" if choice.endpoint.is_groq else ""
+    return "unavailable", {"news": news, "retry_after": refusal.retry_after}
 
 
-def _redirected(refusal: Refusal, choice: Choice, _: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.endpoint.label} sends to another address ({refusal.status}), which is not followed",
-        hint=f"set {choice.endpoint.url_variable} to the address that it really has",
-        code="provider_address",
-    )
-
-
-def _tool_use_failed(refusal: Refusal, choice: Choice, _: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.model} wrote a tool call that {choice.endpoint.label} could not read",
-        hint="try again: this happens now and then",
-        code="provider_tool_use_failed",
-    )
-
-
-def _bad_request(refusal: Refusal, choice: Choice, said: Iterable[str]) -> ModelError:
-    return ModelError(
-        f"{choice.endpoint.label} did not accept the request ({refusal.status}){_words(refusal, choice, said)}",
-        hint=f"see whether {choice.model} takes temperature, top_p and tools",
-        code="provider_bad_request",
-    )
-
-
-_Teller = Callable[[Refusal, Choice, Iterable[str]], ModelError]
-_BY_STATUS: dict[int, _Teller] = {401: _key, 403: _forbidden, 404: _not_found, 429: _rate_limited, 498: _no_capacity}
+_DETAILS: Mapping[str, Callable[[Refusal, Choice], tuple[str, dict[str, Any]]]] = {
+    "bad_key": _key,
+    "minute_used_up": _minute,
+    "rate_limited": _rate,
+    "no_tools": _remedy,
+    "unavailable": _news,
+}
+"""What some sentences need in addition, and which of two it is."""
 
 
 def _words(refusal: Refusal, choice: Choice, said: Iterable[str]) -> str:
@@ -350,7 +383,6 @@ def _quotes(words: str, said: Iterable[str]) -> bool:
 
 
 def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError:
-    label, variable = choice.endpoint.label, choice.endpoint.url_variable
     reasons = list(causes(error))
     names = {type(cause).__name__ for cause in reasons}
     tls = next((cause for cause in reasons if isinstance(cause, ssl.SSLError)), None)
@@ -358,34 +390,20 @@ def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError
         return _tls(tls, choice)
     proxy = proxy_for(choice.endpoint.url)
     if proxy is not None and names & {"ConnectError", "ConnectTimeout", "ProxyError"}:
-        return _no_proxy(proxy, reasons, choice)
+        host = urlsplit(choice.endpoint.url).hostname
+        label, what = one_line(proxy.label), what_a_proxy_did(reasons)
+        return _error("proxy", choice, proxy=label, variable=proxy.variable, what=what, host=host)
+    return _error(_on_the_way(error, reasons, names), choice)
+
+
+def _on_the_way(error: Exception, reasons: Sequence[BaseException], names: Set[str]) -> str:
     if isinstance(error, openai.APITimeoutError):
-        connecting = "ConnectTimeout" in names
-        what = "does not take the connection in time" if connecting else "did not answer in time"
-        return ModelError(f"{label} {what}", hint="try again; see whether the network is slow", code="provider_timeout")
+        return "no_connection_in_time" if "ConnectTimeout" in names else "no_answer_in_time"
     if any(isinstance(cause, socket.gaierror) for cause in reasons):
-        return ModelError(
-            f"the name {label} cannot be resolved", hint=f"check {variable} and the network", code="provider_dns"
-        )
+        return "dns"
     if any(isinstance(cause, ConnectionRefusedError) for cause in reasons):
-        return ModelError(
-            f"nothing listens at {label}", hint=f"start the server, or check {variable}", code="provider_refused"
-        )
-    if names & {"RemoteProtocolError", "ReadError", "WriteError"}:
-        return ModelError(f"{label} closed the connection", hint="try again", code="provider_cut")
-    return ModelError(
-        f"{label} cannot be reached", hint=f"check the network, a proxy and {variable}", code="provider_unreachable"
-    )
-
-
-def _no_proxy(proxy: Proxy, causes: list[BaseException], choice: Choice) -> ModelError:
-    """The proxy is not there, or does not let the connection through."""
-    host = urlsplit(choice.endpoint.url).hostname
-    return ModelError(
-        f"the proxy {one_line(proxy.label)} of {proxy.variable} {what_a_proxy_did(causes)}",
-        hint=f"start the proxy, correct or unset {proxy.variable}, or add {host} to NO_PROXY",
-        code="provider_proxy",
-    )
+        return "refused"
+    return "closed" if names & {"RemoteProtocolError", "ReadError", "WriteError"} else "unreachable"
 
 
 def what_a_proxy_did(causes: Iterable[BaseException]) -> str:
@@ -406,12 +424,7 @@ def _tls(error: ssl.SSLError, choice: Choice) -> ModelError:
     reason = getattr(error, "verify_message", "") or (error.reason or "TLS failed").replace("_", " ").lower()
     named = " and ".join(certificate_variables())
     own = f"; {named} decides which authorities are believed" if named else ""
-    return ModelError(
-        f"no safe connection to {choice.endpoint.label}: {reason}",
-        hint=f"check that {choice.endpoint.url_variable} begins with the right http:// or https://; a private "
-        f"authority goes into SSL_CERT_FILE, a bare container lacks the package ca-certificates{own}",
-        code="provider_tls",
-    )
+    return _error("tls", choice, reason=reason, own=own)
 
 
 # Answers that are none
@@ -419,45 +432,27 @@ def _tls(error: ssl.SSLError, choice: Choice) -> ModelError:
 
 def cut(choice: Choice, reason: str | None = None) -> ModelError:
     """The stream ended before the answer did; `reason` is the provider's word for it."""
-    why = f" (finish_reason {one_line(reason)[:40]})" if reason else ""
-    return ModelError(
-        f"{choice.endpoint.label} broke off in the middle of the answer{why}",
-        hint="what was said so far stays; try again",
-        code="provider_cut",
-    )
+    return _error("cut", choice, why=f" (finish_reason {one_line(reason)[:40]})" if reason else "")
 
 
 def withheld(choice: Choice, reason: str | None) -> ModelError:
     """A filter of the provider ended the answer; `reason` is the provider's word for it."""
-    return ModelError(
-        f"a filter of {choice.endpoint.label} ended the answer (finish_reason {one_line(reason or '')[:40]})",
-        hint="what was said so far stays; say it in other words, or use another model",
-        code="provider_filtered",
-    )
+    return _error("withheld", choice, reason=one_line(reason or "")[:40])
 
 
 def garbage(choice: Choice) -> ModelError:
     """Status 200, and something that is not the protocol."""
-    return ModelError(
-        f"what {choice.endpoint.label} answers is not the OpenAI chat protocol",
-        hint=f"check {choice.endpoint.url_variable}: it must be the base URL of an OpenAI-compatible server",
-        code="provider_garbage",
-    )
+    return _error("garbage", choice)
 
 
 def empty(choice: Choice) -> ModelError:
     """A complete answer without a word in it."""
-    return ModelError(
-        f"{choice.model} gave an empty answer", hint="try again, or say it in other words", code="provider_empty"
-    )
+    return _error("empty", choice)
 
 
 def length(choice: Choice, *, has_text: bool) -> ModelError:
     """The answer was cut at the model's limit; a warning when `has_text`, a failure when nothing was said."""
-    what = "was cut at the limit of" if has_text else "used up, by thinking alone, the limit of"
-    return ModelError(
-        f"the answer {what} {choice.model}", hint="ask for a shorter answer, or for the rest", code="provider_length"
-    )
+    return _error("cut_at_the_limit" if has_text else "only_thoughts", choice)
 
 
 def oversized(most: int) -> ModelError:

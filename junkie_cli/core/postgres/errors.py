@@ -357,138 +357,143 @@ def while_connecting(error: Exception, url: DatabaseUrl, host: Host, budget: flo
         return error
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.ConnectionDoesNotExistError):
         return _refused(error, url, host)
-    for kinds, tell in _CONNECT_FAILURES:
+    for kinds, kind_of in _CONNECT_FAILURES:
         if isinstance(error, kinds):
-            return tell(error, url, host, budget)
+            kind = kind_of(error, url, host) if callable(kind_of) else kind_of
+            break
+    else:
+        kind = _kind_of_asyncpg(error)
+    return _connect_error(kind, host, reason=_reason(error), budget=budget) if kind else error
+
+
+def _kind_of_asyncpg(error: Exception) -> str:
+    import asyncpg
+
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
-        return _closed_early(host)
+        return "closed"
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
-        return _misconfigured(error)
-    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError):
-        return _not_postgres(host)
-    return error
+        # asyncpg refuses its arguments: a TLS file that it looks for by default is missing, or a PG... variable is off.
+        return "no_authority" if "root certificate" in str(error) else "configuration"
+    return "protocol" if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | ValueError) else ""
 
 
-def _misconfigured(error: Any) -> DatabaseError:
-    """asyncpg refuses its arguments: a TLS file that it looks for by default is missing, or a PG... variable is off."""
-    if "root certificate" in str(error):
-        return DatabaseError(
-            "there is no certificate authority to verify the server's certificate with (~/.postgresql/root.crt)",
-            hint="add sslrootcert=FILE to the database URL, or sslrootcert=system when browsers would accept it",
-            code="database_tls",
-        )
-    return DatabaseError(
-        "the settings of the connection cannot be used",
-        hint="look at the parameters of the database URL, and at variables that begin with PG",
-        code="database_error",
-    )
+def _refused_tls(error: Exception, url: DatabaseUrl, host: Host) -> str:
+    if "rejected SSL upgrade" not in str(error):
+        return "closed"
+    return "no_tls" if url.demands_tls else "protocol"  # a PostgreSQL without TLS is connected to without
 
 
-def _closed_early(host: Host) -> DatabaseError:
-    return DatabaseError(
-        f"{host} accepted the connection and closed it",
-        hint="look at the server's log; is it PostgreSQL, and does it take connections from here?",
-        code="database_lost",
-    )
-
-
-def _not_postgres(host: Host) -> DatabaseError:
-    return DatabaseError(
-        f"what answers at {host} does not speak PostgreSQL's protocol",
-        hint="correct host and port in the database URL",
-        code="database_error",
-    )
-
-
-def _dns(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
-    return DatabaseError(
-        f"the host name {host.name} cannot be resolved",
-        hint="correct the host in the database URL, or mend this machine's DNS",
-        code="database_dns",
-    )
-
-
-def _silent(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
-    return DatabaseError(
-        f"{host} did not answer within {budget:g} seconds",
-        hint="look for a firewall, or a server that hangs; connect_timeout in the database URL sets the limit",
-        code="database_timeout",
-    )
-
-
-def _certificate(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
-    reasons = {
-        9: "is not valid yet",
-        10: "has expired",
-        23: "was revoked",
-        62: f"is not for {host.name}",
-        64: f"is not for {host.name}",
-    }
-    reason = reasons.get(error.verify_code, "is not signed by an authority that is trusted here")
-    hint = {
-        62: "use the name that the certificate holds, or sslmode=verify-ca",
-        64: "use the name that the certificate holds, or sslmode=verify-ca",
-    }.get(error.verify_code, "renew the server's certificate, or name its authority with sslrootcert=FILE")
-    return DatabaseError(f"the TLS certificate of {host} {reason}", hint=hint, code="database_tls")
-
-
-def _handshake(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
-    reason = (error.reason or "").replace("_", " ").lower()
-    return DatabaseError(
-        f"no TLS connection to {host} came about" + (f" ({reason})" if reason else ""),
-        hint="look at sslmode, sslcert and sslkey in the database URL, and at the server's log",
-        code="database_tls",
-    )
-
-
-def _connection_failed(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
-    if "rejected SSL upgrade" in str(error):
-        if not url.demands_tls:
-            return _not_postgres(host)  # a PostgreSQL without TLS says so, and is talked to without
-        return DatabaseError(
-            f"{host} offers no TLS, which the database URL demands",
-            hint="switch TLS on at the server; only where the network is your own, use sslmode=prefer",
-            code="database_tls",
-        )
-    return _closed_early(host)
-
-
-def _unreachable(error: Any, url: DatabaseUrl, host: Host, budget: float) -> DatabaseError:
+def _unreachable(error: Any, url: DatabaseUrl, host: Host) -> str:
     if host.is_socket:
-        return _no_socket(error, host)
+        return "socket_rights" if isinstance(error, PermissionError) else "no_socket"
     # When a name has several addresses, asyncio joins their errors into one without a number.
     refused = error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error)
-    reason = "refuses the connection: no server listens there" if refused else "cannot be reached"
-    return DatabaseError(
-        f"{host} {reason}",
-        hint="start PostgreSQL, or correct host and port in the database URL",
-        code="database_refused",
-    )
+    return "refused" if refused else "unreachable"
 
 
-def _no_socket(error: OSError, host: Host) -> DatabaseError:
-    if isinstance(error, PermissionError):
-        return DatabaseError(
-            f"the socket {host} may not be used by this account",
-            hint="run as a user who may, or have the folder's permissions changed",
-            code="database_rights",
-        )
-    return DatabaseError(
-        f"no server listens at the socket {host}",
-        hint="start PostgreSQL, or correct the folder and port in the database URL",
-        code="database_refused",
-    )
+def _certificate(error: Any, url: DatabaseUrl, host: Host) -> str:
+    return _CERTIFICATES.get(error.verify_code, "certificate")
 
 
-_CONNECT_FAILURES: tuple[tuple[Any, Callable[..., DatabaseError]], ...] = (
-    ((socket.gaierror, UnicodeError), _dns),
-    (TimeoutError, _silent),
+_CERTIFICATES = {
+    9: "certificate_not_yet",
+    10: "certificate_expired",
+    23: "certificate_revoked",
+    62: "certificate_name",
+    64: "certificate_name",
+}
+"""By OpenSSL's X509_V_ERR numbers."""
+
+_CONNECT_FAILURES: tuple[tuple[Any, str | Callable[..., str]], ...] = (
+    ((socket.gaierror, UnicodeError), "dns"),
+    (TimeoutError, "silent"),
     (ssl.SSLCertVerificationError, _certificate),
-    (ssl.SSLError, _handshake),
+    (ssl.SSLError, "handshake"),
     (ConnectionRefusedError, _unreachable),
-    (ConnectionError, _connection_failed),
+    (ConnectionError, _refused_tls),
     (OSError, _unreachable),
 )
+
+_RENEW = "renew the server's certificate, or name its authority with sslrootcert=FILE"
+_ADDRESS = "correct host and port in the database URL"
+_CONNECT_SENTENCES: Mapping[str, tuple[str, str, str]] = {
+    "dns": (
+        "database_dns",
+        "the host name {name} cannot be resolved",
+        "correct the host in the database URL, or fix the DNS of this machine",
+    ),
+    "silent": (
+        "database_timeout",
+        "{host} did not answer within {budget:g} seconds",
+        "look for a firewall, or a server that hangs; connect_timeout in the database URL sets the limit",
+    ),
+    "refused": (
+        "database_refused",
+        "{host} refuses the connection: no server listens there",
+        "start PostgreSQL, or " + _ADDRESS,
+    ),
+    "unreachable": ("database_refused", "{host} cannot be reached", "start PostgreSQL, or " + _ADDRESS),
+    "no_socket": (
+        "database_refused",
+        "no server listens at the socket {host}",
+        "start PostgreSQL, or correct the folder and port in the database URL",
+    ),
+    "socket_rights": (
+        "database_rights",
+        "the socket {host} may not be used by this account",
+        "run as a user who may, or have the folder's permissions changed",
+    ),
+    "closed": (
+        "database_lost",
+        "{host} accepted the connection and closed it",
+        "look at the server's log; is it PostgreSQL, and does it take connections from here?",
+    ),
+    "protocol": ("database_error", "what answers at {host} does not speak PostgreSQL's protocol", _ADDRESS),
+    "configuration": (
+        "database_error",
+        "the settings of the connection cannot be used",
+        "look at the parameters of the database URL, and at variables that begin with PG",
+    ),
+    "no_authority": (
+        "database_tls",
+        "there is no certificate authority to verify the server's certificate with (~/.postgresql/root.crt)",
+        "add sslrootcert=FILE to the database URL, or sslrootcert=system when browsers would accept it",
+    ),
+    "no_tls": (
+        "database_tls",
+        "{host} offers no TLS, which the database URL demands",
+        "switch TLS on at the server; only where the network is your own, use sslmode=prefer",
+    ),
+    "handshake": (
+        "database_tls",
+        "no TLS connection to {host} came about{reason}",
+        "look at sslmode, sslcert and sslkey in the database URL, and at the server's log",
+    ),
+    "certificate": (
+        "database_tls",
+        "the TLS certificate of {host} is not signed by an authority that is trusted here",
+        _RENEW,
+    ),
+    "certificate_not_yet": ("database_tls", "the TLS certificate of {host} is not valid yet", _RENEW),
+    "certificate_expired": ("database_tls", "the TLS certificate of {host} has expired", _RENEW),
+    "certificate_revoked": ("database_tls", "the TLS certificate of {host} was revoked", _RENEW),
+    "certificate_name": (
+        "database_tls",
+        "the TLS certificate of {host} is not for {name}",
+        "use the name that the certificate holds, or sslmode=verify-ca",
+    ),
+}
+
+
+def _connect_error(kind: str, host: Host, **fields: Any) -> DatabaseError:
+    code, sentence, hint = _CONNECT_SENTENCES[kind]
+    return DatabaseError(sentence.format(host=host, name=host.name, **fields), hint=hint, code=code)
+
+
+def _reason(error: Any) -> str:
+    """OpenSSL's reason in parentheses, for an error of TLS that has one."""
+    reason = (getattr(error, "reason", "") or "") if isinstance(error, ssl.SSLError) else ""
+    return f" ({reason.replace('_', ' ').lower()})" if reason else ""
 
 
 def unfit(host: Host, attrs: str) -> DatabaseError:
