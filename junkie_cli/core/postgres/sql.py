@@ -1,9 +1,11 @@
-"""Small tools for our own SQL: conditions with numbered arguments, keyset cursors, text in LIKE, counts of rows."""
+"""Small tools for our own SQL: named parameters, conditions, keyset cursors, text in LIKE, counts of rows."""
 
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from junkie_cli.core.errors import DatabaseError, UsageError
@@ -11,6 +13,34 @@ from junkie_cli.core.formatting import plural
 
 EPOCH_NOW = "extract(epoch FROM now())::bigint"
 """SQL of the time in whole seconds, as agno keeps it: the transaction's."""
+
+# Literals, quoted names and casts first: a colon in them is no parameter.
+_NAMED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|::|:([a-z_][a-z_0-9]*)""")
+
+
+def bind(sql: str, **values: Any) -> tuple[Any, ...]:
+    """`sql` with its `:name` parameters numbered as PostgreSQL needs them, followed by their values.
+
+    `await connection.fetch(*bind("SELECT ... WHERE user_id = :user_id", user_id=user_id))`
+
+    A name may occur more than once, and may need a cast (`:name::text`) as `$1` does. Values whose name does not occur
+    are not sent, so that a statement can be put together from parts. Raises KeyError for a name without a value. SQL
+    with slices of arrays (`a[1:n]`), E'' or $$ strings does not fit in here.
+    """
+    text, names = _numbered(sql)
+    return text, *(values[name] for name in names)
+
+
+@lru_cache(maxsize=256)
+def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The statement with numbers for names, and the names in the order of their numbers."""
+    numbers: dict[str, int] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"${numbers.setdefault(name, len(numbers) + 1)}" if name else found[0]
+
+    return _NAMED.sub(numbered, sql), tuple(numbers)
 
 
 class Where:

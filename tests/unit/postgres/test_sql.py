@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.postgres.sql import Where, decode_cursor, encode_cursor, like
+from junkie_cli.core.postgres.sql import Where, bind, decode_cursor, encode_cursor, like
 from tests.support.texts import texts
 
 
@@ -15,6 +15,22 @@ def test_conditions_number_their_arguments() -> None:
     where = Where().owned_by("m.user_id", "ada").add("a >= {} AND b <= {}", 1, 2)
     assert where.sql == "(m.user_id = $1) AND (a >= $2 AND b <= $3)"
     assert where.arguments == ["ada", 1, 2]
+
+
+def test_names_become_numbers_in_the_order_of_their_first_use() -> None:
+    assert bind("SELECT :b::text, :a + :b", a=1, b=2, unused=3) == ("SELECT $1::text, $2 + $1", 2, 1)
+
+
+@pytest.mark.parametrize(
+    "sql", ["':a'", "'it''s :a'", '":a"', '"odd "":a"', "x::a", "'{a}'::jsonb", "data #>> '{}'", "1:2", ": a"]
+)
+def test_what_is_no_parameter_stays_as_it_is(sql: str) -> None:
+    assert bind(f"SELECT {sql} WHERE :a", a=1) == (f"SELECT {sql} WHERE $1", 1)
+
+
+def test_a_name_without_a_value_is_refused() -> None:
+    with pytest.raises(KeyError):
+        bind("SELECT :a", b=1)
 
 
 def test_nobody_everybody_and_no_condition() -> None:
