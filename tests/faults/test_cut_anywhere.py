@@ -32,7 +32,7 @@ async def test_a_connection_cut_at_each_message_of_a_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01, 0.05))
+    monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01, 0.05))
     with scratch_server() as server, ModelServer(script=echo) as model, Proxy(server.url) as proxy:
         told: dict[str, Said] = {}
         async with talking(settings_for(proxy.url(server.url), model), session_id="talk") as conversation:

@@ -71,14 +71,14 @@ def tell(**what):
 def tell_what_has_begun():
     # A turn has begun once the database has its message, or the spool: from then on no kill may cost it.
     from junkie_cli.core.turns.spool import Spool
-    from junkie_cli.core.turns.postgres_store import Records
+    from junkie_cli.core.turns.postgres_store import PostgresTurnStore
 
-    write_ahead, put = Records.write_ahead, Spool.put
+    opened, put = PostgresTurnStore.open, Spool.put
 
-    async def written_ahead(self, turn, *arguments, **options):
-        there = await write_ahead(self, turn, *arguments, **options)
+    async def told_open(self, record, **options):
+        there = await opened(self, record, **options)
         if there:
-            tell(begun=turn.message)
+            tell(begun=record.message)
         return there
 
     def kept(self, name, document):
@@ -86,7 +86,7 @@ def tell_what_has_begun():
         tell(begun=json.loads(document)["message"])
         return path
 
-    Records.write_ahead, Spool.put = written_ahead, kept
+    PostgresTurnStore.open, Spool.put = told_open, kept
 
 async def talk(settings):
     person = draw.choice(people)

@@ -2,9 +2,8 @@
 
 Agno reads a session at the start of a run and writes it at the end, and reports every failure of both as success
 (each of AsyncPostgresDb's methods swallows; the team swallows what they would raise). So nothing is left to it: our
-own SQL (`core/turns/postgres_store.py`) reads before agno begins and writes after it has ended, each in one
-transaction whose errors surface; in between, agno is handed one `Turn` and gives its results to it. Every other
-method refuses.
+own turn store (`core/turns/`) reads before agno begins and writes after it has ended, each in one transaction whose
+errors surface; in between, agno is handed one `TeamTurn` and gives its results to it. Every other method refuses.
 """
 
 import inspect
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 from agno.db.base import SessionType
@@ -22,41 +20,24 @@ from agno.run.team import TeamRunOutput
 from agno.session import TeamSession
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from junkie_cli.core.agent.agno_rows import run_row, session_of
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns.access_log import log_refusal
-from junkie_cli.core.turns.types import MemoryEntry
+from junkie_cli.core.turns.types import RunRow, Turn
 
 
 @dataclass(slots=True)
-class Turn:
-    """One exchange: what was read for it, and what agno made of it.
+class TeamTurn:
+    """One turn as agno sees it: what was read for it, and what agno gives to be stored.
 
-    `session` is None when it is to be begun; its runs are the last ones that go into the context. `context` holds the
-    assistant's words that `message` answers. `began` is the database's clock, which an erasure is compared with;
-    `timeline` is the server's, "" where it was not known: another one lost what had not reached it when it took over.
-    `written_ahead` once the database has the turn without its answer.
+    `session` is None when agno is to begin it.
     """
 
-    user_id: str
-    session_id: str
-    run_id: str
-    message: str
-    began: datetime | None = None
-    timeline: str = ""
+    turn: Turn
     session: TeamSession | None = None
-    context: str = ""
-    memories: tuple[MemoryEntry, ...] = ()
-    memories_left_out: int = 0
     run: TeamRunOutput | None = None
     member_runs: list[RunOutput | TeamRunOutput] = field(default_factory=list)
-    session_row: dict[str, Any] = field(default_factory=dict)
-    written_ahead: bool = False
     closed: bool = False
-
-    @property
-    def session_begun(self) -> bool:
-        """Whether the session was there when this turn began, or has been since: missing now, it was deleted."""
-        return self.session is not None or self.written_ahead
 
     def keep_answers(self, answers: Sequence[str]) -> None:
         """Leave nothing in the run of thoughts that came as text: `answers` are the texts of the model's calls."""
@@ -71,17 +52,27 @@ class Turn:
         """Keep a run that agno wants stored: the turn's own, or one of a member."""
         if self.closed:
             return  # agno's own detached write of a cancelled run, which comes after ours
-        if run.run_id == self.run_id and isinstance(run, TeamRunOutput):
+        if run.run_id == self.turn.run_id and isinstance(run, TeamRunOutput):
             self.run = run
         else:
             self.member_runs.append(run)
 
+    def rows(self) -> tuple[RunRow, ...]:
+        """The rows of the turn's runs, its own first."""
+        assert self.run is not None
+        return tuple(run_row(run) for run in (self.run, *self.member_runs))
 
-_turn: ContextVar[Turn] = ContextVar("turn")
+
+_turn: ContextVar[TeamTurn] = ContextVar("turn")
+
+
+def team_turn(turn: Turn) -> TeamTurn:
+    """A turn that agno can work on."""
+    return TeamTurn(turn, session_of(turn))
 
 
 @contextmanager
-def under_way(turn: Turn) -> Iterator[None]:
+def under_way(turn: TeamTurn) -> Iterator[None]:
     """Make `turn` the one that this task's calls of agno read from and write to."""
     token = _turn.set(turn)
     try:
@@ -91,13 +82,14 @@ def under_way(turn: Turn) -> Iterator[None]:
         _turn.reset(token)
 
 
-def current_turn(user_id: str | None, session_id: str | None = None) -> Turn:
+def current_turn(user_id: str | None, session_id: str | None = None) -> TeamTurn:
     """The turn under way in this task. Raises PermissionError when agno asks for another user or session."""
-    turn = _turn.get()
+    current = _turn.get()
+    turn = current.turn
     if user_id != turn.user_id or (session_id is not None and session_id != turn.session_id):
         log_refusal(turn.user_id, "data of user", str(user_id))
         raise PermissionError("agno asked for another user's data than this turn's")
-    return turn
+    return current
 
 
 _Class = TypeVar("_Class", bound=type)
@@ -145,9 +137,8 @@ class TeamDatabase(AsyncPostgresDb):
         return current_turn(user_id, session_id).session
 
     async def upsert_session(self, session: Any, deserialize: bool | None = True) -> Any:
-        """Keep the session's own columns for the write at the end of the turn."""
-        turn = current_turn(session.user_id, session.session_id)
-        turn.session_row = session.to_dict(include_runs=False)
+        """Nothing: the session's row is written with the turn."""
+        current_turn(session.user_id, session.session_id)
         return session
 
     async def upsert_run(

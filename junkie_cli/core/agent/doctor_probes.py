@@ -20,7 +20,7 @@ from junkie_cli.core.postgres.connect import engine_options
 from junkie_cli.core.postgres.errors import translate_errors, while_connecting
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import Layout
-from junkie_cli.core.turns.in_memory_store import VolatileRecords
+from junkie_cli.core.turns.in_memory_store import InMemoryTurnStore
 from junkie_cli.core.value_class import frozen
 
 
@@ -39,7 +39,7 @@ async def describe_team(settings: Settings, *, offline: bool) -> TeamFacts:
     """Build the team that a chat would talk to, and look at it. Raises SettingsError when no provider is configured."""
     models = build_models(settings, offline=offline)
     try:
-        hero = build_team(settings, models, TeamDatabase(settings.layout), VolatileRecords(), "junkie-doctor")
+        hero = build_team(settings, models, TeamDatabase(settings.layout), InMemoryTurnStore(), "junkie-doctor")
         team = hero.team
         return TeamFacts(
             memories_enabled=bool(team.add_memories_to_context) and hero.memory is not None,

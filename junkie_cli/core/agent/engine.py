@@ -7,33 +7,34 @@ from importlib import import_module
 
 from junkie_cli.core.agent import agno_environment
 from junkie_cli.core.agent.agno_adapter import TeamDatabase
+from junkie_cli.core.agent.agno_rows import add_tokens
 from junkie_cli.core.agent.endpoints import Offline
 from junkie_cli.core.agent.model_errors import ModelError
 from junkie_cli.core.agent.models import TeamModels, build_models
 from junkie_cli.core.agent.tables import ensure_tables
 from junkie_cli.core.agent.team import HeroTeam, TeamCache, build_team
 from junkie_cli.core.database import Database
+from junkie_cli.core.schema.tables import SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.connections import Connections
-from junkie_cli.core.turns.in_memory_store import VolatileRecords
-from junkie_cli.core.turns.postgres_store import Records
+from junkie_cli.core.turns.in_memory_store import InMemoryTurnStore
+from junkie_cli.core.turns.postgres_store import PostgresTurnStore
 from junkie_cli.core.turns.spool import Spool, identity
+from junkie_cli.core.turns.spooling_store import SpoolingTurnStore
+from junkie_cli.core.turns.store import TurnStore
 
 
 @dataclass(slots=True)
 class TeamEngine:
-    """The open engine. `records` are the database's, or this process' own when there are no `connections`.
-
-    `spool` keeps what the database cannot take; None where nothing is kept, or the database cannot be told from others.
-    """
+    """The open engine. `turns` stores in the database, or in this process where there are no `connections`."""
 
     settings: Settings
     models: TeamModels
     teams: TeamCache
-    records: Records | VolatileRecords
+    turns: TurnStore
     memory: bool
     connections: Connections | None
-    spool: Spool | None = None
+    state: SchemaState | None
 
     @property
     def database(self) -> Database | None:
@@ -85,27 +86,27 @@ async def open_engine(
         with suppress(ModelError):  # a client that cannot be made fails the first request, where it is reported
             await asyncio.to_thread(models.clients.get, choice.endpoint)
     if connections is None:
-        return _engine(settings, models, VolatileRecords(), False, None)
+        return _engine(settings, models, InMemoryTurnStore(), False, None, None)
     state = await ensure_tables(connections, settings.layout, may_add_tables=may_add_tables)
-    records = Records(connections, state, history_days=settings.history_days)
-    engine = _engine(settings, models, records, memory, connections)
+    store = PostgresTurnStore(connections, state, history_days=settings.history_days, add_tokens=add_tokens)
     async with connections.transaction(read_only=True) as connection:
         known = await identity(connection, state)
-        await records.look_for_timeline(connection)
-    engine.spool = Spool(known, connections.database.label) if known else None
-    return engine
+        await store.look_for_timeline(connection)
+    spool = Spool(known, connections.database.label) if known else None
+    return _engine(settings, models, SpoolingTurnStore(store, spool), memory, connections, state)
 
 
 def _engine(
     settings: Settings,
     models: TeamModels,
-    records: Records | VolatileRecords,
+    turns: TurnStore,
     memory: bool,
     connections: Connections | None,
+    state: SchemaState | None,
 ) -> TeamEngine:
-    storage = TeamDatabase(settings.layout if isinstance(records, VolatileRecords) else records.state.layout)
+    database = TeamDatabase(state.layout if state else settings.layout)
 
     def build(user_id: str) -> HeroTeam:
-        return build_team(settings, models, storage, records, user_id, memory=memory)
+        return build_team(settings, models, database, turns, user_id, memory=memory)
 
-    return TeamEngine(settings, models, TeamCache(build, settings.max_agents), records, memory, connections)
+    return TeamEngine(settings, models, TeamCache(build, settings.max_agents), turns, memory, connections, state)

@@ -107,7 +107,7 @@ class TeamMemoryManager(MemoryManager):
 
     async def aread_from_db(self, user_id: str | None = None) -> dict[str, list[UserMemory]]:
         """The memories that this turn read, each on a line that cannot close the block it is put into."""
-        turn = current_turn(user_id)
+        turn = current_turn(user_id).turn
         return {
             turn.user_id: [
                 UserMemory(memory=plain_line(entry.memory), memory_id=entry.memory_id, user_id=turn.user_id)

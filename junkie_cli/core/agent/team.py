@@ -12,7 +12,8 @@ from agno.team import Team, _run
 from agno.team._telemetry import get_team_data
 from agno.tools import Toolkit
 
-from junkie_cli.core.agent.agno_adapter import TeamDatabase, Turn
+from junkie_cli.core.agent.agno_adapter import TeamDatabase, TeamTurn
+from junkie_cli.core.agent.agno_rows import as_json
 from junkie_cli.core.agent.bounds import Bounds
 from junkie_cli.core.agent.memory_manager import TeamMemoryManager
 from junkie_cli.core.agent.models import TeamModels
@@ -58,11 +59,12 @@ class HeroTeam:
         toolkits = [kit for kit in kits if isinstance(kit, Toolkit)]
         return tuple(name for kit in toolkits for name in (*kit.functions, *kit.async_functions))
 
-    async def events(self, turn: Turn) -> AsyncIterator[Any]:
-        """Agno's events of the turn, which must be under way (`storage.under_way`).
+    async def events(self, current: TeamTurn) -> AsyncIterator[Any]:
+        """Agno's events of the turn, which must be under way (`agno_adapter.under_way`).
 
         A run that is stopped is written by agno in a detached task; here that writes nothing, and is waited for.
         """
+        turn = current.turn
         others = set(_run._background_tasks)  # type: ignore[attr-defined]
         stream: Any = self.team.arun(
             turn.message,
@@ -81,9 +83,9 @@ class HeroTeam:
             if left:
                 await asyncio.wait(left, timeout=5)
 
-    def session_row(self) -> dict[str, Any]:
-        """What a new session's row says of the team, as agno writes it at the end of a run."""
-        return {"team_data": get_team_data(self.team)}
+    def team_data(self) -> str | None:
+        """What a new session's row says of the team, as JSON, as agno writes it at the end of a run."""
+        return as_json(get_team_data(self.team))
 
     async def close(self) -> None:
         """Close what the team's tools hold. Engine and HTTP clients belong to the process and stay."""

@@ -17,7 +17,7 @@ from junkie_cli.core.chat.events import (
     Warning,
     memory_event,
 )
-from junkie_cli.core.chat.pending_retry import Retried, move_spool, retry_owed
+from junkie_cli.core.chat.pending_retry import Retried, retry_pending
 from junkie_cli.core.chat.turn_events import RunningTurn, TurnEvents
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.memories.change_log import MemoryChange
@@ -29,8 +29,7 @@ from junkie_cli.core.settings import Settings
 if TYPE_CHECKING:
     from junkie_cli.core.agent.endpoints import Offline
     from junkie_cli.core.agent.engine import TeamEngine
-    from junkie_cli.core.chat.turn_runner import TurnRunner, Unstored
-    from junkie_cli.core.turns.postgres_store import Records
+    from junkie_cli.core.chat.turn_runner import TurnRunner
 
 NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not persist!"
 """What `--no-database` says, word for word as the Junkie bot does."""
@@ -63,7 +62,6 @@ class Conversation:
         self._turn: RunningTurn | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._why: tuple[MemoryEntry, ...] = ()
-        self._unstored: list[Unstored] = []
         self._told_cap: set[str] = set()
         self._told_cut: set[str] = set()
         self.user_id = user_id
@@ -107,9 +105,9 @@ class Conversation:
         notes = _notes(engine)
         try:
             if session_id is not None:
-                await engine.records.session_ids(user_id, session_id)
+                await engine.turns.session_ids(user_id, session_id)
             elif continue_latest:
-                latest = await engine.records.sessions(user_id, limit=1)
+                latest = await engine.turns.sessions(user_id, limit=1)
                 session_id = latest[0].session_id if latest else None
                 if session_id is None:
                     notes.append("there is no earlier session to go on with: this is a new one")
@@ -153,15 +151,13 @@ class Conversation:
         )
         ids = (self.user_id, self.session_id)
         turn.start(asyncio.create_task(self._run(runner, ids, message, emit, earlier)))
-        turn.task.add_done_callback(lambda _: self._turn_over(turn, runner))
+        turn.task.add_done_callback(lambda _: self._turn_over(turn))
         self._turn = turn
         return turn
 
-    def _turn_over(self, turn: RunningTurn, runner: "TurnRunner") -> None:
+    def _turn_over(self, turn: RunningTurn) -> None:
         if self._turn is turn:
             self._turn = None
-        if runner.unstored is not None:
-            self._unstored.append(runner.unstored)
 
     async def _run(
         self,
@@ -176,7 +172,7 @@ class Conversation:
                 earlier.leave()
                 await asyncio.wait({earlier.task})
             await self._retrying_over(stop=True)  # a server with one place would answer after the extraction
-            stored = await self._store_earlier()
+            stored = (await self._engine.turns.flush()).stored
         except asyncio.CancelledError:
             runner.done(*ids)
             return
@@ -198,21 +194,6 @@ class Conversation:
         self._loop.call_soon_threadsafe(turn.task.cancel)
         return True
 
-    async def _store_earlier(self) -> int:
-        """Store turns that the database did not take before, in order; those that it must not take are dropped."""
-        count = await move_spool(self._engine)
-        while self._unstored:
-            owed = self._unstored[0]
-            try:
-                await self._engine.records.store(owed.turn, pending=owed.pending)
-                count += 1
-            except DatabaseError:
-                break
-            except JunkieError:
-                pass
-            self._unstored.pop(0)
-        return count
-
     # -- what is owed --------------------------------------------------------------------------------------------------
 
     async def retry(self) -> Retried:
@@ -222,7 +203,7 @@ class Conversation:
         """
         engine = self._usable()
         await self._retrying_over()
-        return await retry_owed(engine, self.user_id, everything=True, most=MOST_ASKED)
+        return await retry_pending(engine, self.user_id, everything=True, most=MOST_ASKED)
 
     def retry_behind(self, tell: Callable[[Memory], None] | None = None) -> None:
         """Make up, behind the conversation, for a few of this user's extractions that are due.
@@ -244,7 +225,7 @@ class Conversation:
         if self._turn is not None:
             await asyncio.wait({self._turn.task})
         with suppress(JunkieError):
-            done = await retry_owed(self._engine, user_id)
+            done = await retry_pending(self._engine, user_id)
             if tell is not None and user_id == self.user_id:
                 for change in done.changes:
                     tell(memory_event(change))
@@ -259,14 +240,14 @@ class Conversation:
 
     async def memories(self, text: str | None = None) -> list[MemoryEntry]:
         """The user's memories, newest first, at most 1,000; with `text` those that contain it, in any case."""
-        return await self._usable().records.memories(self.user_id, text)
+        return await self._usable().turns.memories(self.user_id, text)
 
     async def remember(self, text: str) -> MemoryEntry:
         """Write a memory in these words, without a model. Raises UsageError, ErasedError, DatabaseError."""
         if not text.strip():
             raise UsageError("there is nothing to remember", hint="say what")
         change = MemoryChange("added", str(uuid4()), self.user_id, memory=storable(text).strip())
-        await self._records().commit_memories([change], None, by="junkie")
+        await self._usable().turns.commit_memories([change], None, by="junkie")
         return await self._memory(change.memory_id)
 
     async def forget(self, memory_id: str) -> MemoryEntry:
@@ -274,17 +255,17 @@ class Conversation:
 
         Raises NotFoundError when there is none, UsageError when several begin so.
         """
-        records = self._records()
-        found = _only(await records.memory_ids(self.user_id, memory_id), "memory", memory_id)
+        turns = self._usable().turns
+        found = _only(await turns.memory_ids(self.user_id, memory_id), "memory", memory_id)
         entry = await self._memory(found)
-        made = await records.commit_memories([MemoryChange("deleted", found, self.user_id)], None, by="junkie")
+        made = await turns.commit_memories([MemoryChange("deleted", found, self.user_id)], None, by="junkie")
         if not made:
             raise NotFoundError(f"memory {memory_id} is gone already", hint=_SEE["memory"])
         self._why = tuple(memory for memory in self._why if memory.memory_id != found)
         return entry
 
     async def _memory(self, memory_id: str) -> MemoryEntry:
-        entry = await self._records().memory(self.user_id, memory_id)
+        entry = await self._usable().turns.memory(self.user_id, memory_id)
         if entry is None:
             raise NotFoundError(f"there is no memory {memory_id} of this user", hint=_SEE["memory"])
         return entry
@@ -293,29 +274,21 @@ class Conversation:
         """The memories that went into the last answer's prompt."""
         return self._why
 
-    def _records(self) -> "Records":
-        from junkie_cli.core.turns.postgres_store import Records
-
-        records = self._usable().records
-        if not isinstance(records, Records):
-            raise UsageError("this conversation keeps nothing", hint="begin one without --no-database")
-        return records
-
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     async def history(self, limit: int = 200) -> list[Exchange]:
         """The last exchanges of this session, oldest first."""
-        return await self._usable().records.exchanges(self.user_id, session_id=self.session_id, limit=limit)
+        return await self._usable().turns.exchanges(self.user_id, session_id=self.session_id, limit=limit)
 
     async def sessions(self, limit: int = 20) -> list[SessionEntry]:
         """This user's sessions, newest first."""
-        return await self._usable().records.sessions(self.user_id, limit=limit)
+        return await self._usable().turns.sessions(self.user_id, limit=limit)
 
     async def resume(self, session_id: str) -> None:
         """Go on with a session of this user; a unique prefix of its id is enough. Raises NotFoundError, UsageError."""
         self._check_idle()
-        records = self._usable().records
-        found = await records.session_ids(self.user_id, session_id) if session_id else []
+        turns = self._usable().turns
+        found = await turns.session_ids(self.user_id, session_id) if session_id else []
         self.session_id = _only(found, "session", session_id)
         self._why = ()
 
@@ -349,10 +322,10 @@ class Conversation:
 
     async def status(self) -> Status:
         """What this conversation stands on. Raises DatabaseError."""
-        from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET
+        from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
 
         engine = self._usable()
-        counts = await engine.records.counts(self.user_id)
+        counts = await engine.turns.counts(self.user_id)
         return Status(
             user_id=self.user_id,
             session_id=self.session_id,
@@ -363,17 +336,16 @@ class Conversation:
             memory=engine.memory,
             database=engine.database.label if engine.database else "",
             history_runs=engine.settings.agent_history_runs,
-            pending=counts.pending + len(engine.spool.pending(self.user_id) if engine.spool else ()),
+            pending=counts.pending,
             memories=counts.memories,
-            memories_in_context=await engine.records.memories_in_context(self.user_id) if engine.memory else 0,
+            memories_in_context=await engine.turns.memories_in_context(self.user_id) if engine.memory else 0,
             memory_budget=MEMORY_BUDGET,
         )
 
     async def close(self) -> None:
-        """Store what is still owed, as far as the database takes it, and give everything back; safe to call twice.
+        """Store what is not stored yet, as far as the database takes it, and close everything; safe to call twice.
 
-        What lies in the spool waits there. Raises DatabaseError when exchanges that were shown are lost: neither could
-        be stored to the end.
+        Raises DatabaseError when exchanges that were shown are lost: they could be stored and kept nowhere.
         """
         if self._closed:
             return
@@ -384,10 +356,9 @@ class Conversation:
             await asyncio.wait({self._turn.task})
         await self._retrying_over(stop=True)
         try:
-            await self._store_earlier()
+            lost = (await self._engine.turns.flush()).in_memory
         finally:
             await self._engine.close()
-        lost, self._unstored = len(self._unstored), []
         if lost:
             raise DatabaseError(
                 f"{lost} exchange(s) of this conversation could not be stored, and are lost",
@@ -416,7 +387,7 @@ def check_message(message: str) -> None:
 def _notes(engine: "TeamEngine") -> list[str]:
     if engine.database is None:
         return [NO_DATABASE]
-    return [NO_JOURNAL] if engine.memory and not engine.records.keeps_pending else []
+    return [NO_JOURNAL] if engine.memory and not engine.turns.keeps_pending else []
 
 
 def _only(found: list[str], what: str, wanted: str) -> str:

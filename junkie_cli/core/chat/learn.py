@@ -33,13 +33,12 @@ from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.schema.user_ids import check_id
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns import pending_rows
-from junkie_cli.core.turns.pending_rows import Pending
+from junkie_cli.core.turns.types import Pending
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.agent.engine import TeamEngine
     from junkie_cli.core.postgres.connection import Connection
-    from junkie_cli.core.turns.postgres_store import Records
 
 
 CONCURRENCY = 4
@@ -249,10 +248,12 @@ class _Learner:
         progress: Progress,
     ) -> None:
         assert engine.connections is not None
+        assert engine.state is not None
         self.done = Learned()
         self._engine = engine
         self._connections = engine.connections
-        self._records: Records = engine.records  # type: ignore[assignment]  # there are connections
+        self._turns = engine.turns
+        self._state = engine.state
         self._reader = reader
         self._even_erased = even_erased
         self._progress = progress
@@ -267,7 +268,7 @@ class _Learner:
 
     async def run(self, concurrency: int) -> None:
         """Learn until the end of the file, or until it makes no sense to go on."""
-        if not (self._records.keeps_pending and self._records.state.keeps(Feature.LEARNED)):
+        if not (self._turns.keeps_pending and self._state.keeps(Feature.LEARNED)):
             raise DatabaseError(
                 "this database user may not use junkie's own tables: what is learned could not be kept track of",
                 hint="grant it CREATE on the schema, or let its owner run this",
@@ -352,7 +353,7 @@ class _Learner:
         self._tell_progress()
 
     async def _learned_already(self, line_ids: Sequence[str]) -> set[str]:
-        table = self._records.state.qualified(LEARNED)
+        table = self._state.qualified(LEARNED)
         async with self._connections.transaction(read_only=True) as connection:
             rows = await connection.fetch(
                 f"SELECT line_id::text AS line_id FROM {table} WHERE line_id = ANY ($1::text[]::uuid[])", line_ids
@@ -429,7 +430,7 @@ class _Learner:
             async with self._connections.transaction() as connection:
                 if await self._mark(connection, line):
                     await pending_rows.write_pending(
-                        connection, self._records.state, owed, began=await stored_text.database_time(connection)
+                        connection, self._state, owed, began=await stored_text.database_time(connection)
                     )
 
         await self._patiently(hand_over)
@@ -442,14 +443,14 @@ class _Learner:
     async def _extract(self, line: Line) -> None:
         async with self._engine.teams.lease(line.user_id) as hero, hero.extracting:
             assert hero.memory is not None
-            known = await self._patiently(lambda: self._records.known(line.user_id, line.message))
+            known = await self._patiently(lambda: self._turns.candidates(line.user_id, line.message))
             with self._waits.of_one():
                 extraction = await hero.memory.extract(line.user_id, line.message, "", known)
             self.done.refused += extraction.reached_out
             # A line is learned when all of its reply was usable; of the rest the good half is kept.
             take = None if extraction.error else lambda connection: self._mark(connection, line)
             made = await self._patiently(
-                lambda: self._records.commit_memories(extraction.changes, None, by="team", take=take)
+                lambda: self._turns.commit_memories(extraction.changes, None, by="team", take=take)
             )
         if extraction.error is not None:
             self.done.memories.update(change.action for change in made or ())
@@ -465,12 +466,12 @@ class _Learner:
         if self._even_erased:
             return
         async with self._connections.transaction(read_only=True) as connection:
-            if await stored_text.erased_at(connection, self._records.state, line.user_id) is not None:
+            if await stored_text.erased_at(connection, self._state, line.user_id) is not None:
                 raise ErasedError("this user was erased")
 
     async def _mark(self, connection: "Connection", line: Line) -> bool:
         """Write the line down as learned; False when it was already."""
-        state = self._records.state
+        state = self._state
         await change_log.guard_user(
             connection,
             state,

@@ -14,20 +14,17 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.core.agent.team_loader import open_team
 from junkie_cli.core.chat.waits import Waits
-from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.memories.change_log import AppliedChange, ErasedError
 from junkie_cli.core.progress import SILENT, Progress
-from junkie_cli.core.schema import runs, stored_text, tables
 from junkie_cli.core.schema.stored_text import LEASE
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.turns import pending_rows
-from junkie_cli.core.turns.pending_rows import Pending
-from junkie_cli.core.turns.spool import Spool, identity
+from junkie_cli.core.turns.pending_list import count_due
+from junkie_cli.core.turns.types import Pending
 
 if TYPE_CHECKING:
     from junkie_cli.core.agent.engine import TeamEngine
-    from junkie_cli.core.turns.postgres_store import Records
+    from junkie_cli.core.turns.store import TurnStore
 
 MOST_IN_CHAT = 3
 """Extractions made up for behind one turn: the provider's tokens of this minute belong to the person who talks."""
@@ -129,31 +126,18 @@ async def retry_memories(
     loaded nor a provider asked for. `progress` gets how many were tried, of how many, and what is waited for. Raises
     SettingsError (no provider), DatabaseError.
     """
-    due, owed = await _owed(settings, user_id, everything)
+    due, pending = await count_due(settings, user_id, everything=everything)
     if not due:
-        return Retried(remaining=owed)
+        return Retried(remaining=pending)
     engine = await open_team(settings, offline=offline)
     try:
         with Waits(progress.wait).of_one():
-            return await retry_owed(engine, user_id, everything=everything, most=due, progress=progress)
+            return await retry_pending(engine, user_id, everything=everything, most=due, progress=progress)
     finally:
         await engine.close()
 
 
-async def _owed(settings: Settings, user_id: str | None, everything: bool) -> tuple[int, int]:
-    """How many extractions would be tried now, and how many there are."""
-    async with connect(settings) as connection:
-        state = await tables.inspect(connection, settings.layout)
-        await runs.settle(connection, state, user_id)
-        owed = await pending_rows.list_pending(connection, state, user_id)
-        now = await stored_text.database_time(connection)
-        known = await identity(connection, state)
-    due = [entry for entry in owed if everything or (not entry.set_aside and (entry.next_try or now) <= now)]
-    spooled = len(Spool(known)) if known else 0
-    return len(due) + spooled, len(owed) + spooled
-
-
-async def retry_owed(
+async def retry_pending(
     engine: "TeamEngine",
     user_id: str | None,
     *,
@@ -166,76 +150,62 @@ async def retry_owed(
     Turns whose process was killed before their answer was whole are marked so.
     It ends early when the provider cannot be asked at all. Cancelled, it gives back what it had claimed.
     """
-    from junkie_cli.core.turns.postgres_store import Records
-
     done = Retried()
-    records = engine.records
-    if not isinstance(records, Records):
-        return done
-    await move_spool(engine)
-    await records.settle(user_id)
-    if not engine.memory or not records.keeps_pending:
+    turns = engine.turns
+    await turns.flush()
+    await turns.settle(user_id)
+    if not engine.memory or not turns.keeps_pending:
         return done
     if everything:
-        await records.make_due(user_id)
+        await turns.make_due(user_id)
     claimed: list[str] = []
     failures = 0
     while len(claimed) < most and failures < MOST_FAILURES:
-        entry = await records.claim(user_id, claimed)
+        entry = await turns.claim_pending(user_id, claimed)
         if entry is None:
             break
         claimed.append(entry.pending_id)
-        error = await _retry(engine, records, entry, done)
+        error = await _retry(engine, entry, done)
         failures = failures + 1 if error else 0
         progress.reach(done.tried, most)
         if error is not None and is_outage(error):
             break
-    done.remaining = await records.count_pending(user_id)
+    done.remaining = await turns.count_pending(user_id)
     return done
 
 
-async def move_spool(engine: "TeamEngine") -> int:
-    """Store what this machine has kept while the database was away, and say how many exchanges it was."""
-    from junkie_cli.core.turns.postgres_store import Records
-    from junkie_cli.core.turns.spool_codec import move_over
-
-    if engine.spool is None or not isinstance(engine.records, Records):
-        return 0
-    return await move_over(engine.spool, engine.records)
-
-
-async def _retry(engine: "TeamEngine", records: "Records", entry: Pending, done: Retried) -> JunkieError | None:
+async def _retry(engine: "TeamEngine", entry: Pending, done: Retried) -> JunkieError | None:
     """Make one extraction and write into `done` what came of it; why it failed, None when it did not."""
     done.tried += 1
     try:
-        await _extract(engine, records, entry, done)
+        await _extract(engine, entry, done)
     except DatabaseError:
         raise
     except ErasedError:
-        await records.drop_pending(entry.pending_id)
+        await engine.turns.drop_pending(entry.pending_id)
     except JunkieError as error:
         done.failed += 1
         done.error = error
-        done.set_aside += await note_failure(records, entry.pending_id, error)
+        done.set_aside += await note_failure(engine.turns, entry.pending_id, error)
         return error
     except BaseException:
         with suppress(DatabaseError):
-            await records.release(entry.pending_id)
+            await engine.turns.release_pending(entry.pending_id)
         raise
     done.succeeded += 1
     return None
 
 
-async def _extract(engine: "TeamEngine", records: "Records", entry: Pending, done: Retried) -> None:
+async def _extract(engine: "TeamEngine", entry: Pending, done: Retried) -> None:
     """Make one extraction. Raises the reason when its reply was usable in part only; that part is committed then."""
     async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
         assert hero.memory is not None
-        known = await records.known(entry.user_id, entry.message)
-        async with leased(records, entry.pending_id):
+        known = await engine.turns.candidates(entry.user_id, entry.message)
+        async with leased(engine.turns, entry.pending_id):
             extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, entry.created_at)
         done.refused += extraction.reached_out
         completed = entry.pending_id if extraction.error is None else None
-        made = await records.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
+        made = await engine.turns.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
     done.changes += made or ()
     done.left_out.update(extraction.left_out)
     if extraction.error is not None:
@@ -243,7 +213,7 @@ async def _extract(engine: "TeamEngine", records: "Records", entry: Pending, don
 
 
 @asynccontextmanager
-async def leased(records: "Records", pending_id: str | None) -> AsyncIterator[None]:
+async def leased(turns: "TurnStore", pending_id: str | None) -> AsyncIterator[None]:
     """Keep a pending extraction, if it is one, this process' own while a slow model is at it."""
     if pending_id is None:
         yield
@@ -253,7 +223,7 @@ async def leased(records: "Records", pending_id: str | None) -> AsyncIterator[No
         while True:
             await asyncio.sleep(LEASE / 3)
             with suppress(DatabaseError):
-                await records.renew_lease(pending_id, LEASE)
+                await turns.renew_pending(pending_id, LEASE)
 
     renewing = asyncio.create_task(renew())
     try:
@@ -263,9 +233,9 @@ async def leased(records: "Records", pending_id: str | None) -> AsyncIterator[No
         await asyncio.wait({renewing})
 
 
-async def note_failure(records: "Records", pending_id: str, error: JunkieError) -> bool:
+async def note_failure(turns: "TurnStore", pending_id: str, error: JunkieError) -> bool:
     """Note why an extraction failed; True when it is set aside now. Raises DatabaseError."""
     from junkie_cli.core.agent.model_errors import ModelError
 
     seconds = (isinstance(error, ModelError) and error.retry_after) or 0
-    return await records.record_failure(pending_id, error.message, retry_after=seconds, outage=is_outage(error))
+    return await turns.record_failure(pending_id, error.message, retry_after=seconds, outage=is_outage(error))

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from junkie_cli.core.agent import call_log
-from junkie_cli.core.agent.agno_adapter import Turn, under_way
+from junkie_cli.core.agent.agno_adapter import TeamTurn, team_turn, under_way
+from junkie_cli.core.agent.agno_rows import opening, unended_run
 from junkie_cli.core.agent.bounds import Bounds, Budget, spending
 from junkie_cli.core.agent.call_log import CallEvent, CallLog, HistoryCut, Retry, record_calls
 from junkie_cli.core.agent.engine import TeamEngine
@@ -36,26 +36,15 @@ from junkie_cli.core.chat.events import (
     Warning,
     memory_event,
 )
-from junkie_cli.core.chat.heartbeat import Ahead
+from junkie_cli.core.chat.heartbeat import Heartbeat
 from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, leased, note_failure
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.files import FileError
 from junkie_cli.core.memories.change_log import ErasedError
 from junkie_cli.core.schema.stored_text import LEASE, storable
-from junkie_cli.core.turns.history import TEAM_ID, unended_run
-from junkie_cli.core.turns.pending_rows import Pending
-from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET, Reading, Records
-from junkie_cli.core.turns.spool_codec import freeze
-from junkie_cli.core.value_class import frozen
+from junkie_cli.core.turns.history import TEAM_ID
+from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
+from junkie_cli.core.turns.types import Pending, Reading, Turn, TurnRecord
 
-STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts to store a turn while the server is away: a restart takes less than their sum."""
-
-STORE_SECONDS = 15.0
-"""No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
-
-# A write that was refused may have gone to a server that has just become a standby; the next connection tells.
-_WORTH_ONE_MORE = "database_readonly"
 _TOOL_STATUS = {
     "TeamToolCallStarted": "started",
     "TeamToolCallCompleted": "completed",
@@ -65,16 +54,8 @@ _TOOL_STATUS = {
 Emit = Callable[[ChatEvent], None]
 
 
-@frozen
-class Unstored:
-    """A turn whose answer was shown and that neither the database nor the spool has taken yet."""
-
-    turn: Turn
-    pending: Pending | None
-
-
 class TurnRunner:
-    """Runs one turn and tells it to `emit`. `turn` is None until it has begun; `unstored` what is still owed after.
+    """Runs one turn and passes its events to `emit`. `turn` is None until it has begun.
 
     With `tell_cap` a warning tells that not all memories fit into the prompt, with `tell_cut` that the history does
     not; `history_cut` is set when it did. With `hold` the text of a model whose answers are not known is given out
@@ -85,6 +66,7 @@ class TurnRunner:
         self, engine: TeamEngine, emit: Emit, *, tell_cap: bool, tell_cut: bool = True, hold: bool = False
     ) -> None:
         self._engine = engine
+        self._turns = engine.turns
         self._emit = emit
         self._tell_cap = tell_cap
         self._tell_cut = tell_cut
@@ -99,9 +81,6 @@ class TurnRunner:
         self._complete = False
         self._usage: Usage | None = None
         self.turn: Turn | None = None
-        self.unstored: Unstored | None = None
-        self._spooled: Path | None = None
-        self._ahead: Ahead | None = None
 
     async def run(self, user_id: str, session_id: str, message: str) -> None:
         """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
@@ -109,7 +88,7 @@ class TurnRunner:
             async with self._engine.teams.lease(user_id) as hero:
                 budget = MEMORY_BUDGET if hero.memory else 0
                 reading = Reading(self._engine.settings.agent_history_runs, budget, count_left_out=self._tell_cap)
-                self.turn = await self._engine.records.begin(user_id, session_id, storable(message), reading)
+                self.turn = await self._turns.begin(user_id, session_id, storable(message), reading)
                 self._tell_left_out(self.turn)
                 await self._answered_and_stored(hero, self.turn)
         except JunkieError as error:
@@ -142,21 +121,22 @@ class TurnRunner:
     # -- the answer ----------------------------------------------------------------------------------------------------
 
     async def _answered_and_stored(self, hero: HeroTeam, turn: Turn) -> None:
+        current, model = team_turn(turn), self._engine.models.main.id
         pending = self._pending(hero, turn)
-        turn.session_row = hero.session_row()
-        self._ahead = Ahead(self._engine, turn, pending)
+        record = opening(turn, model=model, team_data=hero.team_data(), pending=pending)
+        heartbeat = Heartbeat(self._turns, record)
         try:
-            shortened = await self._stream(hero, turn)
+            shortened = await self._stream(hero, current)
         except asyncio.CancelledError:
-            self._interrupted(turn, "CANCELLED")
-            if await self._store(turn, pending) and pending is not None:
+            current.run = unended_run(turn, "".join(self._answer), status="CANCELLED", model=model)
+            if await self._store(current, heartbeat) and pending is not None:
                 self._emit(Memory("pending", None, None))
             raise
         if self._error is not None:
-            self._interrupted(turn, "ERROR")
+            current.run = unended_run(turn, "".join(self._answer), status="ERROR", model=model)
         elif shortened is not None:  # stored as the answer that it is: the next turn can ask for the rest
             self._fail(shortened)
-        if not await self._store(turn, pending):
+        if not await self._store(current, heartbeat):
             return
         if self._error is None:
             self._emit(AnswerComplete())
@@ -164,14 +144,21 @@ class TurnRunner:
             await self._remember(hero, turn, pending)
 
     def _pending(self, hero: HeroTeam, turn: Turn) -> Pending | None:
-        if hero.memory is None or not self._engine.records.keeps_pending:
+        if hero.memory is None or not self._turns.keeps_pending:
             return None
         return Pending(
-            str(uuid4()), turn.user_id, turn.session_id, turn.run_id, turn.message, turn.context, team_id=TEAM_ID
+            str(uuid4()),
+            turn.user_id,
+            turn.session_id,
+            turn.run_id,
+            turn.message,
+            turn.context,
+            team_id=TEAM_ID,
+            created_at=turn.began,
         )
 
-    async def _stream(self, hero: HeroTeam, turn: Turn) -> JunkieError | None:
-        """Tell the answer as it comes; returns why it is shorter than the model wanted, if it is."""
+    async def _stream(self, hero: HeroTeam, turn: TeamTurn) -> JunkieError | None:
+        """Emit the answer as it comes; returns why it is shorter than the model wanted, if it is."""
         budget = Budget(Bounds.of(self._engine.settings))
         with under_way(turn), record_calls(self._report) as log, spending(budget):
             try:
@@ -273,26 +260,16 @@ class TurnRunner:
             endpoint = event.choice.endpoint
             self._emit(Waiting(event.choice.model, endpoint.label, endpoint.is_local, event.loading))
 
-    def _interrupted(self, turn: Turn, status: str) -> None:
-        turn.run = unended_run(
-            turn.run_id,
-            turn.session_id,
-            turn.user_id,
-            turn.message,
-            "".join(self._answer),
-            status=status,
-            model=self._engine.models.main.id,
-        )
-
     # -- storing -------------------------------------------------------------------------------------------------------
 
-    async def _store(self, turn: Turn, pending: Pending | None) -> bool:
-        assert self._ahead is not None
+    async def _store(self, current: TeamTurn, heartbeat: Heartbeat) -> bool:
+        record = heartbeat.ended(current.rows())
         try:
-            await self._ahead.over()
-            await store(self._engine.records, turn, pending, lambda: self._spool(turn, pending))
+            await heartbeat.over()
+            record = heartbeat.ended(record.runs)
+            await self._turns.complete(record, lease=LEASE)
         except JunkieError as error:
-            self._not_stored(turn, pending, error)
+            self._not_stored(record, error)
             return False
         except asyncio.CancelledError:
             stopped = DatabaseError(
@@ -300,35 +277,15 @@ class TurnRunner:
                 hint="say it again in the next conversation",
                 code="database_lost",
             )
-            self._not_stored(turn, pending, stopped)
+            self._not_stored(record, stopped)
             raise
-        if self._spooled is not None and self._engine.spool is not None:
-            self._engine.spool.drop(self._spooled)
-        self._ahead.forget()
         return True
 
-    def _spool(self, turn: Turn, pending: Pending | None) -> None:
-        """Keep the turn on this machine, before anybody waits for the database: a kill must not cost it."""
-        if self._engine.spool is not None and self._spooled is None:
-            with suppress(FileError):
-                self._spooled = self._engine.spool.put(turn.run_id, freeze(turn, pending))
-                self._forget_ahead()
-
-    def _forget_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead.forget()
-
-    def _not_stored(self, turn: Turn, pending: Pending | None, error: JunkieError) -> None:
+    def _not_stored(self, record: TurnRecord, error: JunkieError) -> None:
         sentence = "this exchange is not stored"
         if isinstance(error, DatabaseError):
-            self._spool(turn, pending)
-            if self._spooled is None:
-                self.unstored = Unstored(turn, pending)
-                sentence += " yet; it is tried again with your next message and when the chat ends"
-            else:
-                sentence += f" yet: it is kept in {self._spooled.parent} until the database is back"
-        else:
-            self._forget_ahead()
+            kept = self._turns.keep(record)
+            sentence += f" yet{kept}" if kept else ""
         if self._error is None:
             self._error = error
         else:
@@ -361,17 +318,15 @@ class TurnRunner:
 
     async def _extract(self, hero: HeroTeam, turn: Turn, pending: Pending | None) -> None:
         assert hero.memory is not None
-        records = self._engine.records
-        assert isinstance(records, Records)
         async with hero.extracting:
             pending_id = pending.pending_id if pending else None
-            async with leased(records, pending_id):
+            async with leased(self._turns, pending_id):
                 with record_calls(self._report_wait):
                     extraction = await hero.memory.extract(
                         turn.user_id, turn.message, turn.context, turn.memories, turn.began
                     )
             completed = pending_id if extraction.error is None else None
-            made = await records.commit_memories(extraction.changes, completed, by="team", began=turn.began)
+            made = await self._turns.commit_memories(extraction.changes, completed, by="team", began=turn.began)
         for change in made or ():
             self._emit(memory_event(change))
         for sentence in _bounds_told(extraction):
@@ -386,37 +341,8 @@ class TurnRunner:
         self._emit(Memory("pending", None, None))
         if error is not self._error:
             self._emit(Warning(f"memories of this are pending: {error.message}"))
-        if isinstance(self._engine.records, Records):
-            with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind
-                await note_failure(self._engine.records, pending.pending_id, error)
-
-
-async def store(
-    records: Any, turn: Turn, pending: Pending | None, on_trouble: Callable[[], None] = lambda: None
-) -> None:
-    """Store a turn and read it back, waiting a few seconds for a server that is away, after a word to `on_trouble`.
-
-    Storing it twice changes nothing, so a commit whose outcome was lost with the connection is simply done again.
-    Raises DatabaseError when it could not be stored, NotFoundError and ErasedError when it must not be.
-    """
-    last_start = asyncio.get_running_loop().time() + STORE_SECONDS
-    for pause in (*STORE_PAUSES, None):
-        try:
-            await records.store(turn, pending=pending, lease=LEASE)
-            if await records.is_stored(turn):
-                return
-            raise DatabaseError(
-                "the exchange was written, and is not there when it is read back",
-                hint="is a trigger or a rule on the table? junkie doctor schema.tables",
-                code="database_error",
-            )
-        except DatabaseError as error:
-            late = asyncio.get_running_loop().time() > last_start
-            again = error.transient or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
-            if pause is None or late or not again:
-                raise
-        on_trouble()
-        await asyncio.sleep(pause)
+        with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind
+            await note_failure(self._turns, pending.pending_id, error)
 
 
 def _bounds_told(extraction: Extraction) -> Sequence[str]:

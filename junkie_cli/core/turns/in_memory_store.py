@@ -1,53 +1,75 @@
-"""The records of a conversation that keeps nothing (`--no-database`): the history of this process, and no more."""
+"""Turns of a conversation that keeps nothing (`--no-database`): the history of this process, and no more."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from agno.run.team import TeamRunOutput
-from agno.session import TeamSession
-
-from junkie_cli.core.agent.agno_adapter import Turn
-from junkie_cli.core.turns.history import exchange, heard
-from junkie_cli.core.turns.pending_rows import Pending
-from junkie_cli.core.turns.postgres_store import Reading
+from junkie_cli.core.errors import UsageError
+from junkie_cli.core.foreign_values import objects
+from junkie_cli.core.memories.change_log import AppliedChange, MemoryChange
+from junkie_cli.core.turns.history import exchange
 from junkie_cli.core.turns.reads import check_owner
-from junkie_cli.core.turns.types import Counts, Exchange, MemoryEntry, SessionEntry
+from junkie_cli.core.turns.types import (
+    Counts,
+    Exchange,
+    Flushed,
+    MemoryEntry,
+    Pending,
+    Reading,
+    SessionEntry,
+    SessionRow,
+    Turn,
+    TurnRecord,
+)
 
 
-class VolatileRecords:
-    """What `Records` does for a turn, in this process' memory."""
+class InMemoryTurnStore:
+    """The turn store of this process' memory: it keeps turns until the process ends, and no extractions or memories."""
+
+    keeps_pending = False
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
         self._runs: dict[str, list[dict[str, Any]]] = {}
 
-    keeps_pending = False
+    # -- a turn --------------------------------------------------------------------------------------------------------
 
     async def begin(self, user_id: str, session_id: str, message: str, reading: Reading) -> Turn:
         """What the turn needs: the last runs of its session. Raises NotFoundError for somebody else's session."""
         owner = self._owners.get(session_id)
         check_owner(session_id if owner else None, owner, "team", user_id)
         runs = self._runs.get(session_id, [])[-reading.history_runs :] if reading.history_runs else []
-        again: list[Any] = [heard(run) for run in runs]
-        session = TeamSession(session_id=session_id, user_id=user_id, runs=again, session_data={})
-        return Turn(user_id, session_id, str(uuid4()), message, session=session if owner else None)
+        session = SessionRow(session_id, user_id) if owner else None
+        return Turn(user_id, session_id, str(uuid4()), message, session=session, runs=tuple(runs))
 
-    async def write_ahead(self, turn: Turn, run: TeamRunOutput, *, pending: Pending | None, lease: float = 0) -> bool:
+    async def open(self, record: TurnRecord, *, lease: float = 0) -> bool:
         """False: what this process alone keeps would not outlive it."""
         return False
 
-    async def stay_alive(self, run_id: str, *, pending: Pending | None, lease: float) -> None:
+    async def renew(self, record: TurnRecord, *, lease: float) -> None:
         """Nothing."""
 
-    async def store(self, turn: Turn, *, pending: Pending | None, lease: float = 0) -> None:
+    async def complete(self, record: TurnRecord, *, lease: float = 0) -> None:
         """Keep the turn's run for the next turns of this process."""
-        assert turn.run is not None
-        self._owners[turn.session_id] = turn.user_id
-        self._runs.setdefault(turn.session_id, []).append(turn.run.to_dict())
+        self._owners[record.session_id] = record.user_id
+        self._runs.setdefault(record.session_id, []).append(objects(record.run.data))
 
-    async def is_stored(self, turn: Turn) -> bool:
-        """Whether the turn's run is kept."""
-        return any(run.get("run_id") == turn.run_id for runs in self._runs.values() for run in runs)
+    async def discard(self, record: TurnRecord) -> None:
+        """Nothing."""
+
+    def keep(self, record: TurnRecord) -> str:
+        """Nowhere."""
+        return ""
+
+    async def flush(self) -> Flushed:
+        """Nothing."""
+        return Flushed()
+
+    async def settle(self, user_id: str | None) -> int:
+        """None."""
+        return 0
+
+    # -- what is read --------------------------------------------------------------------------------------------------
 
     async def exchanges(
         self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
@@ -72,14 +94,64 @@ class VolatileRecords:
         """Ids of this user's sessions that begin with `prefix`."""
         return [key for key, owner in self._owners.items() if owner == user_id and key.startswith(prefix)]
 
+    async def counts(self, user_id: str) -> Counts:
+        """How much this process keeps of the user until it ends."""
+        return Counts(0, sum(owner == user_id for owner in self._owners.values()), 0, None)
+
+    # -- memories and extractions: there are none ----------------------------------------------------------------------
+
+    async def candidates(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
+        """None."""
+        return ()
+
     async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
-        """None: nothing is kept."""
+        """None."""
         return []
+
+    async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
+        """None."""
+        return None
+
+    async def memory_ids(self, user_id: str, prefix: str) -> list[str]:
+        """Raises UsageError: there can be none."""
+        raise _keeps_nothing()
 
     async def memories_in_context(self, user_id: str) -> int:
         """None."""
         return 0
 
-    async def counts(self, user_id: str) -> Counts:
-        """How much this process keeps of the user until it ends."""
-        return Counts(0, sum(owner == user_id for owner in self._owners.values()), 0, None)
+    async def commit_memories(
+        self, changes: Sequence[MemoryChange], pending_id: str | None, **_: Any
+    ) -> tuple[AppliedChange, ...] | None:
+        """Raises UsageError: nothing can be kept."""
+        raise _keeps_nothing()
+
+    async def claim_pending(self, user_id: str | None, passed_over: Sequence[str]) -> Pending | None:
+        """None."""
+        return None
+
+    async def record_failure(
+        self, pending_id: str, error: str, *, retry_after: float = 0, outage: bool = False
+    ) -> bool:
+        """Nothing."""
+        return False
+
+    async def renew_pending(self, pending_id: str, lease: float) -> None:
+        """Nothing."""
+
+    async def release_pending(self, pending_id: str) -> None:
+        """Nothing."""
+
+    async def make_due(self, user_id: str | None) -> None:
+        """Nothing."""
+
+    async def drop_pending(self, pending_id: str) -> None:
+        """Nothing."""
+
+    async def count_pending(self, user_id: str | None) -> int:
+        """None."""
+        return 0
+
+
+def _keeps_nothing() -> UsageError:
+    return UsageError("this conversation keeps nothing", hint="begin one without --no-database")

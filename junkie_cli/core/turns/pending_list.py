@@ -2,12 +2,12 @@
 
 from junkie_cli.core.database import connect, label
 from junkie_cli.core.errors import DatabaseError, ResultWarning
-from junkie_cli.core.schema import row_security, tables
+from junkie_cli.core.schema import row_security, runs, stored_text, tables
 from junkie_cli.core.schema.tables import PENDING
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns import pending_rows
-from junkie_cli.core.turns.pending_rows import Pending
 from junkie_cli.core.turns.spool import Spool, identity, waiting
+from junkie_cli.core.turns.types import Pending
 from junkie_cli.core.value_class import frozen
 
 
@@ -36,3 +36,19 @@ async def list_pending(settings: Settings, user_id: str | None = None) -> Pendin
         raise
     found += Spool(known).pending(user_id) if known else []
     return PendingExtractions(tuple(found), row_security.warnings(state, PENDING))
+
+
+async def count_due(settings: Settings, user_id: str | None, *, everything: bool) -> tuple[int, int]:
+    """How many extractions a retry would try now, and how many are pending; with `everything` it tries all.
+
+    Turns whose process has ended before their answer did are marked so first. Raises DatabaseError.
+    """
+    async with connect(settings) as connection:
+        state = await tables.inspect(connection, settings.layout)
+        await runs.settle(connection, state, user_id)
+        pending = await pending_rows.list_pending(connection, state, user_id)
+        now = await stored_text.database_time(connection)
+        known = await identity(connection, state)
+    due = [entry for entry in pending if everything or (not entry.set_aside and (entry.next_try or now) <= now)]
+    spooled = len(Spool(known)) if known else 0
+    return len(due) + spooled, len(pending) + spooled

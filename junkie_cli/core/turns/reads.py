@@ -1,4 +1,4 @@
-"""What a person may look at in a conversation: their own memories, sessions and exchanges, and how many there are."""
+"""What a person reads in a conversation: their own memories, sessions and exchanges, and how many there are."""
 
 import json
 from contextlib import AbstractAsyncContextManager
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.foreign_values import as_text, document, moment, objects
+from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema.runs import elements
 from junkie_cli.core.schema.stored_text import storable
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 _SAID = "r.run_data #>> '{input,input_content}'"
 _ANSWERED = "r.run_data #>> '{content}'"
-_TEXT = "m.memory #>> '{}'"
 
-ENTRY = "m.memory_id, {text}, m.topics::text, m.updated_at"
+ENTRY = "json_build_array(m.memory_id, {text}, m.topics::text, m.updated_at)"
 """SQL of what `memory_entry` takes. Topics are a text of their own: no other memory is lost by what nobody can read."""
+
+_ENTRY = ENTRY.format(text="m.memory #>> '{}'")
 
 NEWEST = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DESC"
 """SQL that no index on updated_at alone can serve: the planner would walk it past every other user's memories."""
@@ -32,7 +34,22 @@ NEWEST = "ORDER BY coalesce(m.updated_at, m.created_at, 0) DESC, m.memory_id DES
 _NEWEST_DATED = "ORDER BY m.updated_at DESC, m.memory_id DESC"  # what our index on memories has in order
 
 
-class Lookups:
+def newest_memories(state: SchemaState, limit: int | str, *, offset: int = 0, condition: str = "true") -> str:
+    """SQL behind FROM: rows `m` of the memories of `:user_id` that meet `condition`, newest first.
+
+    With our index as many as are asked for are read, without it all of the user's are sorted.
+    """
+    table = f"(SELECT m.* FROM {state.qualified(MEMORIES)} m WHERE m.user_id = :user_id AND {condition}"
+    rows = f"{table} {NEWEST} OFFSET {offset} LIMIT {limit})"
+    if state.has_index(MEMORIES, *MEMORIES_BY_USER):
+        most = f"LIMIT {limit} + {offset}"
+        dated = f"{table} AND m.updated_at IS NOT NULL {_NEWEST_DATED} {most})"
+        undated = f"{table} AND m.updated_at IS NULL {NEWEST} {most})"
+        rows = f"(SELECT m.* FROM ({dated} UNION ALL {undated}) m {NEWEST} OFFSET {offset} LIMIT {limit})"
+    return f"{rows} m"
+
+
+class Reads:
     """Reading one user's rows. Every statement names the user; each raises DatabaseError when it cannot be answered."""
 
     def __init__(self, connections: Connections, state: SchemaState) -> None:
@@ -42,104 +59,83 @@ class Lookups:
     def _reading(self) -> "AbstractAsyncContextManager[Connection]":
         return self._connections.transaction(read_only=True)
 
-    def newest_memories(self, condition: str, limit: str, *, offset: int = 0) -> str:
-        """SQL of whole rows of memories `m`, newest first; `condition` names the user.
-
-        With our index as many as are asked for are read, without it all of the user's are sorted.
-        """
-        table = f"(SELECT m.* FROM {self.state.qualified(MEMORIES)} m WHERE {condition}"
-        rows = f"{table} {NEWEST} OFFSET {offset} LIMIT {limit})"
-        if self.state.has_index(MEMORIES, *MEMORIES_BY_USER):
-            most = f"LIMIT {limit} + {offset}"
-            dated = f"{table} AND m.updated_at IS NOT NULL {_NEWEST_DATED} {most})"
-            undated = f"{table} AND m.updated_at IS NULL {NEWEST} {most})"
-            rows = f"(SELECT m.* FROM ({dated} UNION ALL {undated}) m {NEWEST} OFFSET {offset} LIMIT {limit})"
-        return f"{rows} m"
-
     async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
         """The user's memories, newest first, at most `limit`; with `text` those that contain it in any case."""
-        wanted = "m.user_id = $1 AND ($2::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower($2)) > 0)"
+        wanted = "(:wanted::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower(:wanted)) > 0)"
+        statement = f"""
+            SELECT {_ENTRY}::text AS found FROM {newest_memories(self.state, ":most", condition=wanted)} {NEWEST}"""
+        wanted_text = None if text is None else storable(text)
         async with self._reading() as connection:
-            rows = await connection.fetch(
-                f"SELECT json_build_array({ENTRY.format(text=_TEXT)})::text AS found"
-                f" FROM {self.newest_memories(wanted, '$3')} {NEWEST}",
-                user_id,
-                None if text is None else storable(text),
-                limit,
-            )
+            rows = await connection.fetch(*bind(statement, user_id=user_id, wanted=wanted_text, most=limit))
         return [memory_entry(json.loads(row["found"])) for row in rows]
 
     async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
         """One memory of this user, None when it is not there or not theirs."""
+        statement = f"""
+            SELECT {_ENTRY}::text FROM {self.state.qualified(MEMORIES)} m
+            WHERE m.user_id = :user_id AND m.memory_id = :memory_id"""
         async with self._reading() as connection:
-            found = await connection.fetchval(
-                f"SELECT json_build_array({ENTRY.format(text=_TEXT)})::text"
-                f" FROM {self.state.qualified(MEMORIES)} m WHERE m.user_id = $1 AND m.memory_id = $2",
-                user_id,
-                storable(memory_id),
-            )
+            found = await connection.fetchval(*bind(statement, user_id=user_id, memory_id=storable(memory_id)))
         return None if found is None else memory_entry(json.loads(found))
 
     async def memory_ids(self, user_id: str, prefix: str) -> list[str]:
         """Ids of this user's memories that begin with `prefix`, at most two; an exact one alone."""
+        statement = f"""
+            SELECT memory_id FROM {self.state.qualified(MEMORIES)}
+            WHERE user_id = :user_id AND starts_with(memory_id, :prefix)
+            ORDER BY memory_id <> :prefix, memory_id LIMIT 2"""
         async with self._reading() as connection:
-            rows = await connection.fetch(
-                f"SELECT memory_id FROM {self.state.qualified(MEMORIES)} WHERE user_id = $1"
-                " AND starts_with(memory_id, $2) ORDER BY memory_id <> $2, memory_id LIMIT 2",
-                user_id,
-                storable(prefix),
-            )
+            rows = await connection.fetch(*bind(statement, user_id=user_id, prefix=storable(prefix)))
         return _exact_or_all([row["memory_id"] for row in rows], prefix)
 
     async def session_ids(self, user_id: str, prefix: str) -> list[str]:
         """Ids of this user's sessions that begin with `prefix`, at most two; an exact one alone.
 
-        Raises NotFoundError when `prefix` is the whole id of somebody else's session.
+        Raises NotFoundError when `prefix` is the full id of somebody else's session.
         """
         table = self.state.qualified(SESSIONS)
+        exact = f"SELECT session_id, user_id, session_type FROM {table} WHERE session_id = :prefix"
+        begun = f"""
+            SELECT session_id FROM {table}
+            WHERE user_id = :user_id AND session_type = 'team' AND starts_with(session_id, :prefix)
+            ORDER BY session_id <> :prefix, session_id LIMIT 2"""
+        values = {"user_id": user_id, "prefix": storable(prefix)}
         async with self._reading() as connection:
-            row = await connection.fetchrow(
-                f"SELECT session_id, user_id, session_type FROM {table} WHERE session_id = $1", storable(prefix)
-            )
+            row = await connection.fetchrow(*bind(exact, **values))
             if row is not None:
                 check_owner(row["session_id"], row["user_id"], row["session_type"], user_id)
-            rows = await connection.fetch(
-                f"SELECT session_id FROM {table} WHERE user_id = $1 AND session_type = 'team'"
-                " AND starts_with(session_id, $2) ORDER BY session_id <> $2, session_id LIMIT 2",
-                user_id,
-                storable(prefix),
-            )
+            rows = await connection.fetch(*bind(begun, **values))
         return _exact_or_all([row["session_id"] for row in rows], prefix)
 
     async def sessions(self, user_id: str, *, limit: int) -> list[SessionEntry]:
         """The user's sessions with the team, newest first."""
         count, first_words = self._session_sql()
         # agno's times are whole seconds: within one, the row written by the later transaction is the newer.
-        newest = "coalesce(o.updated_at, o.created_at) DESC, o.written, o.session_id"
+        newest = "coalesce(o.updated_at, o.created_at) DESC, {written}, o.session_id"
+        statement = f"""
+            SELECT o.session_id, o.session_data ->> 'session_name' AS name, coalesce(o.updated_at, o.created_at) AS at,
+                {count} AS runs, {first_words} AS first_words
+            FROM (
+                SELECT o.*, age(o.xmin) AS written FROM {self.state.qualified(SESSIONS)} o
+                WHERE user_id = :user_id AND session_type = 'team'
+                ORDER BY {newest.format(written="age(o.xmin)")} LIMIT :most
+            ) o ORDER BY {newest.format(written="o.written")}"""
         async with self._reading() as connection:
-            rows = await connection.fetch(
-                "SELECT o.session_id, o.session_data ->> 'session_name' AS name,"
-                f" coalesce(o.updated_at, o.created_at) AS at, {count} AS runs, {first_words} AS first_words"
-                f" FROM (SELECT o.*, age(o.xmin) AS written FROM {self.state.qualified(SESSIONS)} o"
-                " WHERE user_id = $1 AND session_type = 'team'"
-                f" ORDER BY {newest.replace('o.written', 'age(o.xmin)')} LIMIT $2) o ORDER BY {newest}",
-                user_id,
-                limit,
-            )
+            rows = await connection.fetch(*bind(statement, user_id=user_id, most=limit))
         return [
             SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], moment(row["at"]))
             for row in rows
         ]
 
     def _session_sql(self) -> tuple[str, str]:
-        """SQL of how many runs user $1 has in session `o`, and of the first words said there."""
+        """SQL of how many runs `:user_id` has in session `o`, and of the first words said there."""
         runs = self.state.qualified(RUNS)
-        mine = "r.session_id = o.session_id AND r.user_id = $1 AND r.parent_run_id IS NULL"
+        mine = "r.session_id = o.session_id AND r.user_id = :user_id AND r.parent_run_id IS NULL"
         count = f"(SELECT count(*) FROM {runs} r WHERE {mine})"
         first = f"(SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1)"
         if not self.state.has_runs_column:
             return count, first
-        old = f"{legacy(self.state, user='$1')} AND s.session_id = o.session_id"
+        old = f"{legacy(self.state)} AND s.session_id = o.session_id"
         run = self.state.safe_json("e.run", SESSIONS, "runs")
         old_first = f"(SELECT left({run} #>> '{{input,input_content}}', 200) FROM {old} ORDER BY e.position LIMIT 1)"
         return f"(SELECT count(*) FROM {old}) + {count}", f"coalesce({old_first}, {first})"
@@ -148,17 +144,17 @@ class Lookups:
         self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
     ) -> list[Exchange]:
         """This user's last exchanges, oldest first: of one session or of all, with `text` those that contain it."""
+        statement = f"""
+            SELECT r.run_id, r.created_at, r.status, {_SAID} AS said, {_ANSWERED} AS answered
+            FROM {self.state.qualified(RUNS)} r
+            WHERE r.user_id = :user_id AND r.parent_run_id IS NULL
+                AND (:session_id::text IS NULL OR r.session_id = :session_id)
+                AND (:wanted::text IS NULL OR strpos(lower(concat_ws(' ', {_SAID}, {_ANSWERED})), lower(:wanted)) > 0)
+            ORDER BY {"r.run_index" if session_id else "r.created_at"} DESC LIMIT :most"""
+        wanted = None if text is None else storable(text)
         async with self._reading() as connection:
             rows = await connection.fetch(
-                f"SELECT r.run_id, r.created_at, r.status, {_SAID} AS said, {_ANSWERED} AS answered"
-                f" FROM {self.state.qualified(RUNS)} r WHERE r.user_id = $1 AND r.parent_run_id IS NULL"
-                " AND ($2::text IS NULL OR r.session_id = $2) AND ($3::text IS NULL"
-                f" OR strpos(lower(concat_ws(' ', {_SAID}, {_ANSWERED})), lower($3)) > 0)"
-                f" ORDER BY {'r.run_index' if session_id else 'r.created_at'} DESC LIMIT $4",
-                user_id,
-                session_id,
-                None if text is None else storable(text),
-                limit,
+                *bind(statement, user_id=user_id, session_id=session_id, wanted=wanted, most=limit)
             )
             old: list[dict[str, Any]] = []
             if session_id and text is None and self.state.has_runs_column and len(rows) < limit:
@@ -177,16 +173,16 @@ class Lookups:
 
     async def counts(self, user_id: str) -> Counts:
         """How much is kept of this user."""
-        memories, sessions = self.state.qualified(MEMORIES), self.state.qualified(SESSIONS)
-        readable = self.state.may("SELECT", PENDING)
-        owed = f"(SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE user_id = $1)" if readable else "0"
+        pending = "0"
+        if self.state.may("SELECT", PENDING):
+            pending = f"(SELECT count(*) FROM {self.state.qualified(PENDING)} WHERE user_id = :user_id)"
+        one = "(SELECT count(*) AS n, min(created_at) AS first FROM {table} WHERE user_id = :user_id)"
+        statement = f"""
+            SELECT m.n AS memories, s.n AS sessions, {pending} AS pending, least(m.first, s.first) AS first
+            FROM {one.format(table=self.state.qualified(MEMORIES))} m,
+                {one.format(table=self.state.qualified(SESSIONS))} s"""
         async with self._reading() as connection:
-            row = await connection.fetchrow(
-                f"SELECT m.n AS memories, s.n AS sessions, {owed} AS pending, least(m.first, s.first) AS first"
-                f" FROM (SELECT count(*) AS n, min(created_at) AS first FROM {memories} WHERE user_id = $1) m,"
-                f" (SELECT count(*) AS n, min(created_at) AS first FROM {sessions} WHERE user_id = $1) s",
-                user_id,
-            )
+            row = await connection.fetchrow(*bind(statement, user_id=user_id))
         assert row is not None
         return Counts(row["memories"], row["sessions"], row["pending"], moment(row["first"]))
 
@@ -226,17 +222,15 @@ def check_owner(session_id: str | None, owner: str | None, kind: str | None, use
         )
 
 
-def legacy(state: SchemaState, *, user: str) -> str:
-    """SQL behind FROM: the runs `e.run` of `user` that agno 2 kept in the row of session `s`, and that did not move.
+def legacy(state: SchemaState) -> str:
+    """SQL behind FROM: runs `e.run` of `:user_id` that agno 2 kept in the row of session `s`, and that did not move.
 
     A run that names nobody was said by the session's owner.
     """
     run = state.safe_json("e.run", SESSIONS, "runs")
-    return (
-        f"{state.qualified(SESSIONS)} s, LATERAL {elements(state, 's.runs')} WHERE {run} ->> 'parent_run_id' IS NULL"
-        f" AND coalesce({run} ->> 'user_id', s.user_id) = {user}"
-        f" AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = {run} ->> 'run_id')"
-    )
+    return f"""{state.qualified(SESSIONS)} s, LATERAL {elements(state, "s.runs")}
+        WHERE {run} ->> 'parent_run_id' IS NULL AND coalesce({run} ->> 'user_id', s.user_id) = :user_id
+            AND NOT EXISTS (SELECT 1 FROM {state.qualified(RUNS)} t WHERE t.run_id = {run} ->> 'run_id')"""
 
 
 async def legacy_runs(
@@ -244,12 +238,9 @@ async def legacy_runs(
 ) -> list[dict[str, Any]]:
     """The last runs that agno 2 kept inside the session's row and that are in no row of their own, oldest first."""
     run = state.safe_json("e.run", SESSIONS, "runs")
-    rows = await connection.fetch(
-        f"SELECT e.run::text AS run FROM {legacy(state, user='$2')} AND s.session_id = $1"
-        f" AND coalesce({run} ->> 'status', 'COMPLETED') = ANY($3::text[]) ORDER BY e.position DESC LIMIT $4",
-        session_id,
-        user_id,
-        list(HEARD),
-        limit,
-    )
-    return [objects(row["run"]) for row in reversed(rows)]
+    statement = f"""
+        SELECT e.run::text AS run FROM {legacy(state)} AND s.session_id = :session_id
+            AND coalesce({run} ->> 'status', 'COMPLETED') = ANY(:heard::text[])
+        ORDER BY e.position DESC LIMIT :most"""
+    values = {"user_id": user_id, "session_id": session_id, "heard": list(HEARD), "most": limit}
+    return [objects(row["run"]) for row in reversed(await connection.fetch(*bind(statement, **values)))]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.files import complete_file, told
 from junkie_cli.core.schema.tables import OWN_VERSIONS, SchemaState, transaction
 from junkie_cli.core.settings import state_dir
-from junkie_cli.core.turns.pending_rows import Pending
+from junkie_cli.core.turns.types import Pending
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from junkie_cli.core.agent.team import HeroTeam, TeamCache, build_team
 from junkie_cli.core.chat import Tool
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.table_layout import Layout
-from junkie_cli.core.turns.in_memory_store import VolatileRecords
+from junkie_cli.core.turns.in_memory_store import InMemoryTurnStore
 from tests.support.conversations import rows, say, settings_for, talking
 from tests.support.model_server import ModelServer, Text, calls
 from tests.support.models import make_settings, team_models
 
 
 def built(models: TeamModels, user: str, folder: Path, **options: bool) -> HeroTeam:
-    return build_team(make_settings(folder), models, TeamDatabase(Layout("ai")), VolatileRecords(), user, **options)
+    return build_team(make_settings(folder), models, TeamDatabase(Layout("ai")), InMemoryTurnStore(), user, **options)
 
 
 async def test_the_team_is_what_agno_needs_to_be_told(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.memories.change_log import MemoryChange, OwnershipError
 from junkie_cli.core.settings import Settings
-from junkie_cli.core.turns.postgres_store import Records
 from tests.support.conversations import memories, rows, runs, say, settings_for, talking, template, written_ahead
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Text, calls
@@ -110,8 +109,7 @@ async def test_a_change_that_reached_the_journal_would_be_refused_there_too(
 ) -> None:
     leaked = await of_ada(settings)
     async with talking(settings, "mallory") as conversation:
-        records = conversation._engine.records
-        assert isinstance(records, Records)
+        turns = conversation._engine.turns
         for change in (
             MemoryChange("updated", leaked, "mallory", memory="x"),
             MemoryChange("deleted", leaked, "mallory"),
@@ -119,7 +117,7 @@ async def test_a_change_that_reached_the_journal_would_be_refused_there_too(
             MemoryChange("deleted", leaked, None),
         ):
             with pytest.raises(OwnershipError):
-                await records.commit_memories([change], None, by="team")
+                await turns.commit_memories([change], None, by="team")
     assert await memories(database) == [("ada", SECRET)]
 
 

@@ -409,7 +409,7 @@ async def test_the_database_away_in_mid_answer_and_back_in_time(database: Databa
 async def test_the_database_away_to_the_end_of_a_turn_is_told_and_made_up_for(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01,))
+    monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01,))
     slow = Text("one two three", pause_after=2)
     model.queue(slow)
     with Proxy(database) as proxy:

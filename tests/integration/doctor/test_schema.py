@@ -20,7 +20,7 @@ from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.schema import migrations
-from junkie_cli.core.turns.postgres_store import MEMORY_BUDGET
+from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
 from tests.support.backups import back_up, fill, sql
 from tests.support.doctor import Doctor, is_told
 from tests.support.embedded import public_packages, public_python, run_as

@@ -11,7 +11,7 @@ from junkie_cli.core.memories.change_log import ErasedError, MemoryChange, Owner
 from junkie_cli.core.schema import own_tables, stored_text, tables
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import pending_rows
-from junkie_cli.core.turns.pending_rows import Pending
+from junkie_cli.core.turns.types import Pending
 from junkie_cli.core.users import erase_user
 from tests.support.generations import ALL, Administration, Make, as_role, new_role
 

@@ -96,7 +96,7 @@ async def test_a_turn_outlives_the_primary_and_the_talk_goes_on(primary: Scratch
 async def test_a_promotion_that_takes_too_long_costs_nothing_either(
     primary: ScratchServer, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01,))
+    monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01,))
     with Standby(primary) as standby:
         settings = settings_for(either(primary, standby), model)
         async with talking(settings, session_id="talk") as conversation:
@@ -116,7 +116,7 @@ async def test_a_promotion_that_takes_too_long_costs_nothing_either(
 async def test_what_had_not_reached_the_standby_is_not_taken_for_deleted(
     primary: ScratchServer, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01,))
+    monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01,))
     with Standby(primary) as standby:
         await asyncio.to_thread(standby.lag)
         settings = settings_for(either(primary, standby), model)

@@ -17,11 +17,12 @@ from agno.session import TeamSession
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from junkie_cli.core.agent.agno_adapter import TeamDatabase, Turn, current_turn, under_way
+from junkie_cli.core.agent.agno_adapter import TeamDatabase, TeamTurn, current_turn, under_way
 from junkie_cli.core.chat import Conversation, TablesNeededError
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.turns.types import Turn
 from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
 from tests.support.generations import FOLDER
 from tests.support.model_server import ModelServer, Text, calls
@@ -406,8 +407,8 @@ async def test_what_agno_writes_we_hear(database: DatabaseUrl, model: ModelServe
     assert [run["run_index"] for run in await runs(database)] == [0, 1]
 
 
-def made_up_turn() -> Turn:
-    return Turn("ada", "talk", str(uuid4()), "Hello.")
+def made_up_turn() -> TeamTurn:
+    return TeamTurn(Turn("ada", "talk", str(uuid4()), "Hello."))
 
 
 async def test_agno_gets_only_what_the_turn_holds() -> None:
@@ -418,11 +419,11 @@ async def test_agno_gets_only_what_the_turn_holds() -> None:
         for user, session in (("bob", "talk"), ("ada", "other"), (None, "talk"), ("", "talk")):
             with pytest.raises(PermissionError):
                 await database.get_session(session, user_id=user)
-        run = TeamRunOutput(run_id=turn.run_id, session_id="talk")
+        run = TeamRunOutput(run_id=turn.turn.run_id, session_id="talk")
         await database.upsert_run(run, "talk", user_id="ada")
         assert turn.run is run
         assert current_turn("ada") is turn
-    late = TeamRunOutput(run_id=turn.run_id, session_id="talk")
+    late = TeamRunOutput(run_id=turn.turn.run_id, session_id="talk")
     turn.take_run(late)  # agno's detached write of a stopped run
     assert turn.run is run
     await database.close()

@@ -27,7 +27,7 @@ from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.turns.postgres_store import Records
+from junkie_cli.core.turns.postgres_store import PostgresTurnStore
 from junkie_cli.core.turns.spool import spool_folder
 from junkie_cli.core.users import erase_user
 from junkie_cli.terminal.style import Look
@@ -278,7 +278,7 @@ async def test_one_that_hangs_is_not_waited_for_at_the_end(
         finally:
             left.set()
 
-    monkeypatch.setattr(Records, "write_ahead", hang)
+    monkeypatch.setattr(PostgresTurnStore, "open", hang)
     monkeypatch.setattr("junkie_cli.core.chat.heartbeat.PATIENCE", 0.01)
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "I like tea.")).ok()
@@ -294,7 +294,7 @@ async def test_one_that_fails_is_no_failure_of_the_turn_and_leaves_nothing_behin
     async def refuse(*_: Any, **__: Any) -> bool:
         raise DatabaseError("the disk is full", code="database_full")
 
-    monkeypatch.setattr(Records, "write_ahead", refuse)
+    monkeypatch.setattr(PostgresTurnStore, "open", refuse)
     async with talking(settings_for(database, model)) as conversation:
         under_way = await answering(conversation, model, "I like tea.")
         assert len(spooled()) == 1  # should this process be killed now
@@ -375,22 +375,24 @@ async def whole(database: DatabaseUrl) -> None:
 # --- what happens in between ------------------------------------------------------------------------------------------
 
 
-async def test_stored_means_stored_as_it_ended(database: DatabaseUrl, model: ModelServer) -> None:
+async def test_stored_means_stored_as_it_ended(
+    database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with talking(settings_for(database, model), session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
         await written_ahead(database, "I like tea.")
         kept: list[bool] = []
-        records = conversation._engine.records
-        is_stored = records.is_stored
+        is_stored = PostgresTurnStore.is_stored
 
-        async def first_look(turn: Any) -> bool:
+        async def first_look(store: PostgresTurnStore, turn: Any) -> bool:
             """What a lost write of the end would leave."""
-            if not kept:
-                await rows(database, "UPDATE ai.agent_sessions_runs SET status = 'RUNNING'")
-            kept.append(await is_stored(turn))
-            return kept[-1]
+            if kept:  # it is stored again when the chat ends
+                return await is_stored(store, turn)
+            await rows(database, "UPDATE ai.agent_sessions_runs SET status = 'RUNNING'")
+            kept.append(await is_stored(store, turn))
+            return kept[0]
 
-        records.is_stored = first_look  # type: ignore[method-assign]
+        monkeypatch.setattr(PostgresTurnStore, "is_stored", first_look)
         under_way.go_on()
         said = await under_way.turn.said()
     assert kept == [False]

@@ -114,9 +114,10 @@ async def test_the_newest_are_the_same_with_our_index_and_without(
     if not indexed:
         await rows(database, "DROP INDEX ai.junkie_memories_user_updated")
     async with talking(settings_for(database, model)) as conversation:
-        records = conversation._engine.records
-        assert records.state.has_index(MEMORIES, *MEMORIES_BY_USER) is indexed
-        found = [entry.memory_id for entry in await records.memories("ada", limit=100)]
+        turns, state = conversation._engine.turns, conversation._engine.state
+        assert state is not None
+        assert state.has_index(MEMORIES, *MEMORIES_BY_USER) is indexed
+        found = [entry.memory_id for entry in await turns.memories("ada", limit=100)]
         (await say(conversation, "My trombone is out of tune.")).ok()
     of_ada = [n for n in range(1, 901) if n % 9]
     newest = sorted(of_ada, key=lambda n: (n // 2, f"m{n}"), reverse=True)

@@ -62,7 +62,7 @@ def model() -> Iterator[ModelServer]:
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder of this test alone; nobody waits long for a database."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.01,))
+    monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01,))
     return tmp_path
 
 
@@ -281,7 +281,7 @@ async def test_where_nothing_can_be_kept_it_is_told_and_waits_in_this_process(
 async def test_a_restart_of_the_server_is_waited_for_and_leaves_nothing_behind(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("junkie_cli.core.chat.turn_runner.STORE_PAUSES", (0.05,) * 40)
+    monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.05,) * 40)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
             slow = Text("one two three", pause_after=2)

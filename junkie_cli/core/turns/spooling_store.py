@@ -1,0 +1,255 @@
+"""A turn store that loses no turn: what the database does not take is kept on this machine until it does.
+
+It alone knows files, waiting, trying again, and what is not stored yet. Files go into the spool of the database; where
+none can be written, turns stay in this process until `flush`.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from junkie_cli.core.errors import DatabaseError, JunkieError
+from junkie_cli.core.files import FileError
+from junkie_cli.core.turns.history import to_json
+from junkie_cli.core.turns.spool import Spool
+from junkie_cli.core.turns.store import TurnStore
+from junkie_cli.core.turns.types import Counts, Flushed, Pending, RunRow, TurnRecord
+
+STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to store a turn while the server is away: a restart takes less than their sum."""
+
+STORE_SECONDS = 15.0
+"""No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
+
+# A write that was refused may have gone to a server that has just become a standby; the next connection tells.
+_WORTH_ONE_MORE = "database_readonly"
+# Whatever is wrong here is wrong with this turn alone; every other failure is the database's.
+_ABOUT_THIS_ONE = frozenset({"database_error"})
+
+
+class SpoolingTurnStore:
+    """`inner`, with turns kept that it cannot store; `spool` is None where the database cannot be told from others."""
+
+    def __init__(self, inner: TurnStore, spool: Spool | None) -> None:
+        self._inner = inner
+        self._spool = spool
+        self._opened: dict[str, Path] = {}  # files by run id
+        self._ended: dict[str, Path] = {}
+        self._in_memory: dict[str, TurnRecord] = {}
+        # All that has nothing to do with storing a turn is the inner store's.
+        self.begin, self.renew, self.discard, self.settle = inner.begin, inner.renew, inner.discard, inner.settle
+        self.commit_memories, self.candidates = inner.commit_memories, inner.candidates
+        self.claim_pending, self.renew_pending = inner.claim_pending, inner.renew_pending
+        self.release_pending, self.drop_pending = inner.release_pending, inner.drop_pending
+        self.record_failure, self.make_due, self.count_pending = (
+            inner.record_failure,
+            inner.make_due,
+            inner.count_pending,
+        )
+        self.memories, self.memory, self.memory_ids = inner.memories, inner.memory, inner.memory_ids
+        self.memories_in_context = inner.memories_in_context
+        self.sessions, self.session_ids, self.exchanges = inner.sessions, inner.session_ids, inner.exchanges
+
+    @property
+    def keeps_pending(self) -> bool:
+        """Whether extractions can be recorded before they are tried."""
+        return self._inner.keeps_pending
+
+    async def open(self, record: TurnRecord, *, lease: float = 0) -> bool:
+        """Store a turn that has no answer yet; what the database does not take goes into the spool."""
+        try:
+            return await self._inner.open(record, lease=lease)
+        except DatabaseError:
+            self._write(self._opened, record)
+            return False
+
+    async def complete(self, record: TurnRecord, *, lease: float = 0) -> None:
+        """Store a turn that has ended, waiting a few seconds for a server that is away.
+
+        The turn is on this machine before anybody waits: neither a failure, a cancellation nor a kill costs it.
+        """
+        try:
+            await self._persist(record, lease)
+        except (DatabaseError, asyncio.CancelledError):
+            self.keep(record)
+            raise
+        except JunkieError:  # it must not be stored
+            self._forget(record.run_id)
+            raise
+        self._forget(record.run_id)
+
+    async def _persist(self, record: TurnRecord, lease: float) -> None:
+        """Storing twice changes nothing, so a commit whose outcome was lost with the connection is done again."""
+        last_start = asyncio.get_running_loop().time() + STORE_SECONDS
+        for pause in (*STORE_PAUSES, None):
+            try:
+                return await self._inner.complete(record, lease=lease)
+            except DatabaseError as error:
+                late = asyncio.get_running_loop().time() > last_start
+                again = error.transient or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
+                if pause is None or late or not again:
+                    raise
+            self._spooled(record)
+            await asyncio.sleep(pause)
+        return None
+
+    def keep(self, record: TurnRecord) -> str:
+        """Keep a turn that has ended in the spool, or else in this process; where, as the end of a sentence."""
+        if self._spooled(record):
+            return f": it is kept in {self._ended[record.run_id].parent} until the database is back"
+        self._in_memory[record.run_id] = record
+        return "; it is tried again with your next message and when the chat ends"
+
+    async def counts(self, user_id: str) -> Counts:
+        """How much is kept of this user, with the extractions that are pending in the spool."""
+        counts = await self._inner.counts(user_id)
+        spooled = len(self._spool.pending(user_id)) if self._spool is not None else 0
+        return replace(counts, pending=counts.pending + spooled)
+
+    # -- what is kept --------------------------------------------------------------------------------------------------
+
+    def _spooled(self, record: TurnRecord) -> bool:
+        """Whether a turn that has ended is in the spool now."""
+        if record.run_id not in self._ended:
+            self._write(self._ended, record)
+            if record.run_id in self._ended:
+                self._drop(self._opened, record.run_id)
+        return record.run_id in self._ended
+
+    def _write(self, files: dict[str, Path], record: TurnRecord) -> None:
+        if self._spool is None:
+            return
+        try:
+            files[record.run_id] = self._spool.put(record.run_id, freeze(record))
+        except FileError:
+            return
+
+    def _forget(self, run_id: str) -> None:
+        """The turn's end is stored, or must not be: its files are not needed any more."""
+        self._drop(self._opened, run_id)
+        self._drop(self._ended, run_id)
+
+    def _drop(self, files: dict[str, Path], run_id: str) -> None:
+        path = files.pop(run_id, None)
+        if path is not None and self._spool is not None:
+            self._spool.drop(path)
+
+    async def flush(self) -> Flushed:
+        """Store what is kept, oldest first, and drop what must not be stored. Never raises for the database."""
+        count = await self._flush_spool()
+        for run_id, record in list(self._in_memory.items()):
+            try:
+                await self._inner.complete(record)
+                count += 1
+            except DatabaseError:
+                break
+            except JunkieError:
+                pass
+            self._in_memory.pop(run_id, None)
+        return Flushed(count, len(self._in_memory))
+
+    async def _flush_spool(self) -> int:
+        """Move the spool into the database, one process at a time."""
+        if self._spool is None or not len(self._spool):
+            return 0
+        count = 0
+        with self._spool.locked() as mine:
+            for entry in self._spool.entries() if mine else ():
+                try:
+                    record = thaw(entry.document)
+                except (ValueError, KeyError, TypeError):
+                    self._spool.put_aside(entry.path)
+                    continue
+                try:
+                    await self._move(record)
+                    count += 1
+                except DatabaseError as error:
+                    if error.code in _ABOUT_THIS_ONE:
+                        continue
+                    break
+                except JunkieError:
+                    pass  # the person was erased, or the session deleted, since
+                self._spool.drop(entry.path)
+        return count
+
+    async def _move(self, record: TurnRecord) -> None:
+        """Store a turn. One that has no answer yet, because its process was killed, must not undo an end that it had."""
+        if record.is_running:
+            await self._inner.open(record)
+        else:
+            await self._inner.complete(record)
+
+
+# --- the spool's documents --------------------------------------------------------------------------------------------
+
+_PENDING = ("pending_id", "user_id", "session_id", "run_id", "message", "context", "team_id")
+
+
+def freeze(record: TurnRecord) -> str:
+    """A turn as a JSON object for the spool."""
+    document = {
+        "user_id": record.user_id,
+        "session_id": record.session_id,
+        "run_id": record.run_id,
+        "message": record.message,
+        "began": record.began.isoformat() if record.began else None,
+        "timeline": record.timeline,
+        "session_begun": record.session_exists,
+        "session_row": {"team_data": json.loads(record.team_data) if record.team_data else None},
+        "run": json.loads(record.run.data),
+        "member_runs": [{"team": run.run_type == "team", "run": json.loads(run.data)} for run in record.runs[1:]],
+        "pending": {name: asdict(record.pending)[name] for name in _PENDING} if record.pending else None,
+    }
+    return to_json(document) or ""
+
+
+def thaw(document: Mapping[str, Any]) -> TurnRecord:
+    """The turn of a document that `freeze` made, of any version. Others raise ValueError, KeyError or TypeError."""
+    began = datetime.fromisoformat(document["began"]) if document["began"] else None
+    found = document["pending"]
+    members = [_run(member["run"], "team" if member["team"] else "agent") for member in document["member_runs"]]
+    return TurnRecord(
+        user_id=_text(document["user_id"]),
+        session_id=_text(document["session_id"]),
+        run_id=_text(document["run_id"]),
+        message=_text(document["message"]),
+        began=began,
+        timeline=_text(document.get("timeline", "")),
+        session_exists=bool(document["session_begun"]),
+        team_data=to_json(_object(document["session_row"]).get("team_data")),
+        runs=(_run(document["run"], "team"), *members),
+        pending=Pending(**found, created_at=began) if found else None,
+    )
+
+
+def _run(document: Any, run_type: str) -> RunRow:
+    """The row of a run."""
+    status = _text(_object(document)["status"])
+    if not status.isidentifier():
+        raise ValueError("the status of a run is a word")
+    return RunRow(
+        _text(document["run_id"]),
+        run_type,
+        document.get("agent_id"),
+        document.get("team_id"),
+        document.get("parent_run_id"),
+        status,
+        int(document["created_at"]),
+        to_json(document) or "",
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("an object is expected")
+    return value
