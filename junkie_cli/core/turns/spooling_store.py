@@ -177,7 +177,7 @@ class SpoolingTurnStore:
         return count
 
     async def _move(self, record: TurnRecord) -> None:
-        """Store a turn. One that has no answer yet, because its process was killed, must not undo an end that it had."""
+        """Store a turn. One without an answer, because its process was killed, must not undo an end that it had."""
         if record.is_running:
             await self._inner.open(record)
         else:

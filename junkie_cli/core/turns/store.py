@@ -1,4 +1,4 @@
-"""The protocol of every store of turns. Three implement it: PostgreSQL, memory, and a decorator that never loses one."""
+"""The protocol of a turn store. Three implement it: PostgreSQL, memory, and a decorator that loses no turn."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
