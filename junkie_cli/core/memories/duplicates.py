@@ -1,7 +1,8 @@
-"""Memories that say what another memory of the same user says already: found in SQL, among all of them.
+"""Changes that an extraction wants, fitted to the memories as they are now, which may have changed since.
 
+An extraction may come hours after the message: it must not undo what was said later, nor add what is known already.
 Plain SQL in the caller's transaction, under a lock on the user, so that two extractions at once do not both add the
-same. What counts as the same is `text_normalizer`'s rule.
+same. What counts as the same text is `text_normalizer`'s rule.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,78 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from junkie_cli.core.foreign_values import scaled
 from junkie_cli.core.memories.change_log import MemoryChange
 from junkie_cli.core.postgres.locks import LOCK_ALONE
+from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.schema.registry import HISTORY
+from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.text_normalizer import normalized_sql
 
 if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection
+
+
+async def without_outdated(
+    connection: "Connection", state: SchemaState, user_id: str, changes: Sequence[MemoryChange], said: datetime
+) -> list[MemoryChange]:
+    """`changes` of one user's memories without those that would undo what came after the message was `said`.
+
+    A memory that was added or changed since keeps its words: an update of it becomes a memory of its own (which
+    `without_duplicates` then leaves out if its words are known, or were replaced since), a deletion of it is dropped.
+    What an earlier try of the same message changed does not count. Junkie's own changes are compared to the moment;
+    those of other programs, where no history is kept of them, by `updated_at`, which has whole seconds: one within
+    about a second after the message is not seen. Takes the lock of `without_duplicates`.
+    """
+    aimed = [change for change in changes if change.action != "added" and change.user_id == user_id]
+    if not aimed:
+        return list(changes)
+    await connection.execute(LOCK_ALONE, _lock_name(state, user_id))
+    newer = await _changed_since(connection, state, user_id, aimed, said)
+    kept = []
+    for change in changes:
+        if change.memory_id not in newer or change.action == "added":
+            kept.append(change)
+        elif change.action == "updated":
+            kept.append(replace(change, action="added", memory_id=str(uuid4())))
+    return kept
+
+
+async def _changed_since(
+    connection: "Connection", state: SchemaState, user_id: str, aimed: Sequence[MemoryChange], said: datetime
+) -> set[str]:
+    """Ids of the memories in `aimed` that another message or program changed after `said`; their rows are locked."""
+    dated = recorded = "false"
+    if state.has_column(MEMORIES, "updated_at"):
+        at = scaled("m.updated_at")
+        dated = f"""{at} > ceil(extract(epoch FROM :said::timestamptz)) AND {at} <= ceil(extract(epoch FROM now()))
+            AND (aimed.input IS NULL OR m.input IS DISTINCT FROM aimed.input)"""
+    if state.may("SELECT", HISTORY):
+        recorded = f"""EXISTS (
+            SELECT 1 FROM {state.qualified(HISTORY)} h
+            WHERE h.user_id = :user_id AND h.memory_id = m.memory_id AND h.at > :said::timestamptz
+                AND h.action <> 'deleted' AND (h.by <> 'team' OR h.after ->> 'input' IS DISTINCT FROM aimed.input)
+        )"""
+    statement = f"""
+        SELECT m.memory_id FROM {state.qualified(MEMORIES)} m
+        JOIN unnest(:memory_ids::text[], :inputs::text[]) aimed (memory_id, input) ON aimed.memory_id = m.memory_id
+        WHERE m.user_id = :user_id AND (({dated}) OR {recorded})
+        ORDER BY m.memory_id FOR UPDATE OF m"""
+    rows = await connection.fetch(
+        *bind(
+            statement,
+            user_id=user_id,
+            said=said,
+            memory_ids=[change.memory_id for change in aimed],
+            inputs=[change.input and storable(change.input) for change in aimed],
+        )
+    )
+    return {row["memory_id"] for row in rows}
+
+
+def _lock_name(state: SchemaState, user_id: str) -> str:
+    return f"junkie remember {state.schema} {user_id}"
 
 
 async def without_duplicates(
@@ -34,7 +99,7 @@ async def without_duplicates(
     written = [change for change in changes if change.memory is not None]
     if not written:
         return list(changes)
-    await connection.execute(LOCK_ALONE, f"junkie remember {state.schema} {user_id}")
+    await connection.execute(LOCK_ALONE, _lock_name(state, user_id))
     twins, gone = await _compare(connection, state, user_id, written, [change.memory_id for change in changes], said)
     kept = []
     for change in changes:

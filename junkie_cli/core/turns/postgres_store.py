@@ -9,7 +9,7 @@ from uuid import UUID
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import AppliedChange, ErasedError, MemoryChange
-from junkie_cli.core.memories.duplicates import without_duplicates
+from junkie_cli.core.memories.duplicates import without_duplicates, without_outdated
 from junkie_cli.core.postgres.locks import LOCK_SHARED
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.schema import runs, stored_text
@@ -159,26 +159,32 @@ class PostgresTurnStore(Reads):
             if take is not None and not await take(connection):
                 return None
             for user_id in sorted({change.user_id for change in changes if change.user_id}):
+                if by == "team":
+                    changes = await without_outdated(connection, self.state, user_id, changes, began)
                 changes = await without_duplicates(connection, self.state, user_id, changes, began)
             applied = await change_log.apply_changes(
                 connection, self.state, changes, by=by, keep_days=self._history_days, began=began
             )
-        await self._verify(applied.changes)
+            await self._verify(connection, applied.changes)
         return applied.changes
 
-    async def _verify(self, changes: Sequence[AppliedChange]) -> None:
+    async def _verify(self, connection: "Connection", changes: Sequence[AppliedChange]) -> None:
+        """Read memories back where they are written: other programs change them as soon as they are committed.
+
+        Deferred triggers have run by then. Raises DatabaseError, and nothing is committed.
+        """
         last = {change.memory_id: change.action for change in changes}
         if not last:
             return
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         statement = f"""
             SELECT ARRAY(SELECT memory_id::text FROM {self.state.qualified(MEMORIES)}
                 WHERE memory_id = ANY(:memory_ids::text[]))"""
-        async with self._reading() as connection:
-            there = await connection.fetchval(*bind(statement, memory_ids=list(last)))
+        there = await connection.fetchval(*bind(statement, memory_ids=list(last)))
         if {memory_id for memory_id, action in last.items() if action != "deleted"} != set(there):
             raise DatabaseError(
-                "memories were written, and are not so when they are read back",
-                hint="another program may be changing them: junkie memories history",
+                "memories were written, and are not so when they are read back; none was changed",
+                hint="is a trigger or a rule on the table? junkie doctor schema.tables",
                 code="database_error",
             )
 

@@ -467,6 +467,141 @@ async def test_a_late_extraction_brings_back_nothing_that_was_deleted_or_replace
     assert kept == ["User likes juice", "User likes milk", "User likes tea", "User lives in Oslo"]
 
 
+def by_text(*wanted: tuple[str, str, str]) -> Callable[[Request], Reply | None]:
+    """A memory model that calls tools for the memories of these texts, whatever their numbers are."""
+
+    def script(request: Request) -> Reply | None:
+        if not request.is_memory:
+            return None
+        made: list[tuple[str, dict[str, Any]]] = []
+        for tool, text, memory in wanted:
+            number = re.search(rf"^(\d+)\. {re.escape(text)}$", request.system, re.MULTILINE)
+            assert number, request.system
+            made.append((tool, {"number": int(number[1]), **({"memory": memory} if memory else {})}))
+        return calls(*made)
+
+    return script
+
+
+async def said_in_an_outage(settings: Settings, model: ModelServer, message: str) -> None:
+    async with talking(settings) as conversation:
+        model.queue_memory(HttpError(500))
+        assert (await say(conversation, message)).memories == [("pending", None)]
+
+
+async def test_a_late_update_of_a_memory_that_changed_since_stands_next_to_it(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        await conversation.remember("User lives in Rome")
+    await said_in_an_outage(settings, model, "I have a flat in Oslo.")
+    async with talking(settings) as conversation:
+        model.script = by_text(("update_memory", "User lives in Rome", "User lives in Paris"))
+        assert (await say(conversation, "I moved to Paris.")).memories == [("updated", "User lives in Paris")]
+    model.script = by_text(("update_memory", "User lives in Paris", "User lives in Oslo"))
+    done = await retry_memories(settings, everything=True)
+    assert (done.succeeded, done.memories) == (1, {"added": 1, "updated": 0, "deleted": 0})
+    assert await memories(database) == [("ada", "User lives in Oslo"), ("ada", "User lives in Paris")]
+
+
+async def test_a_late_update_that_brings_back_the_words_that_were_replaced_is_dropped(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        await conversation.remember("User lives in Rome")
+    await said_in_an_outage(settings, model, "Rome is where I live.")
+    async with talking(settings) as conversation:
+        model.script = by_text(("update_memory", "User lives in Rome", "User lives in Paris"))
+        await say(conversation, "I moved to Paris.")
+    model.script = by_text(("update_memory", "User lives in Paris", "User lives in Rome."))
+    done = await retry_memories(settings, everything=True)
+    assert (done.succeeded, done.changes) == (1, [])
+    assert await memories(database) == [("ada", "User lives in Paris")]
+
+
+async def test_a_late_deletion_of_a_memory_that_changed_since_is_dropped(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        await conversation.remember("User lives in Rome")
+    await said_in_an_outage(settings, model, "Forget where I live.")
+    async with talking(settings) as conversation:
+        model.script = by_text(("update_memory", "User lives in Rome", "User lives in Paris"))
+        await say(conversation, "I moved to Paris.")
+    model.script = by_text(("delete_memory", "User lives in Paris", ""))
+    done = await retry_memories(settings, everything=True)
+    assert (done.succeeded, done.changes) == (1, [])
+    assert await memories(database) == [("ada", "User lives in Paris")]
+
+
+async def test_what_another_program_changed_since_counts_by_its_time(database: DatabaseUrl, model: ModelServer) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        await conversation.remember("User lives in Rome")
+        await conversation.remember("User likes tea")
+    await said_in_an_outage(settings, model, "I live in Oslo and like milk.")
+    await rows(
+        database,
+        """UPDATE ai.user_memories SET memory = '"User lives in Paris"', updated_at = extract(epoch FROM now())"""
+        """ WHERE memory = '"User lives in Rome"'""",
+    )
+    await rows(database, "UPDATE ai.junkie_pending SET created_at = created_at - interval '1 hour'")
+    await rows(database, "UPDATE ai.junkie_history SET at = at - interval '2 hours'")
+    await rows(
+        database,
+        """UPDATE ai.user_memories SET updated_at = updated_at - 7200 WHERE memory = '"User likes tea"'""",
+    )
+    model.script = by_text(
+        ("update_memory", "User lives in Paris", "User lives in Oslo"),
+        ("update_memory", "User likes tea", "User likes milk"),
+    )
+    done = await retry_memories(settings, everything=True)
+    assert done.memories == {"added": 1, "updated": 1, "deleted": 0}
+    kept = sorted(text for _, text in await memories(database))
+    assert kept == ["User likes milk", "User lives in Oslo", "User lives in Paris"]
+
+
+async def test_the_second_try_of_a_message_may_change_what_its_first_half_made(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    settings = settings_for(database, model)
+    async with talking(settings) as conversation:
+        model.queue_memory(calls(("add_memory", {"memory": "User lives in Oslo"}), ("add_memory", {"memory": 3})))
+        await say(conversation, "I live in Oslo, Norway.")
+    model.script = by_text(("update_memory", "User lives in Oslo", "User lives in Oslo, Norway"))
+    done = await retry_memories(settings, everything=True)
+    assert done.memories == {"added": 0, "updated": 1, "deleted": 0}
+    assert await memories(database) == [("ada", "User lives in Oslo, Norway")]
+
+
+async def test_memories_that_a_trigger_takes_away_are_not_done_and_stay_pending(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
+    """They are read back before they are committed, when deferred triggers have run."""
+    settings = settings_for(database, model)
+    await rows(
+        database,
+        "CREATE FUNCTION ai.take() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN DELETE FROM ai.user_memories WHERE memory_id = NEW.memory_id; RETURN NULL; END $$",
+    )
+    await rows(
+        database,
+        "CREATE CONSTRAINT TRIGGER take AFTER INSERT ON ai.user_memories DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION ai.take()",
+    )
+    async with talking(settings) as conversation:
+        model.queue_memory(calls(("add_memory", {"memory": "User likes tea"})))
+        assert (await say(conversation, "I like tea.")).memories == [("pending", None)]
+    assert [entry["message"] for entry in await pending(database)] == ["I like tea."]
+    await rows(database, "DROP TRIGGER take ON ai.user_memories")
+    model.queue_memory(calls(("add_memory", {"memory": "User likes tea"})))
+    assert (await retry_memories(settings, everything=True)).succeeded == 1
+    assert await memories(database) == [("ada", "User likes tea")]
+
+
 async def test_an_update_of_a_memory_that_is_gone_meanwhile_is_added(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
     async with talking(settings) as conversation, talking(settings) as other:
