@@ -45,6 +45,8 @@ from tests.support.postgres import clone
 from tests.support.proxy import Proxy
 from tests.support.schemas import validate
 
+DATA = Path(__file__).parents[2] / "data"
+
 
 @pytest.fixture(scope="session")
 def template_database(postgres_server: ScratchServer) -> Iterator[str]:
@@ -153,6 +155,42 @@ def _shape(value: Any) -> Any:
     if isinstance(value, list):
         return [_shape(inner) for inner in value]
     return type(value).__name__
+
+
+@pytest.mark.parametrize("is_running", [False, True], ids=["ended", "running"])
+async def test_a_file_of_an_older_version_is_stored_as_what_it_was(
+    database: DatabaseUrl, model: ModelServer, is_running: bool
+) -> None:
+    document = json.loads((DATA / "spool-0.1.0.json").read_text())
+    if is_running:  # its process was killed before the answer was there
+        document["run"] |= {"status": "RUNNING", "content": "", "metadata": {"junkie": "ahead"}}
+        del document["timeline"]  # files did not always have it
+    settings = settings_for(database, model)
+    async with talking(settings, "bob") as conversation:
+        (await say(conversation, "Hello.")).ok()
+    connection = await asyncpg.connect(**database.asyncpg_arguments())
+    known = await identity(connection, await tables.inspect(connection, Layout("ai")))
+    await connection.close()
+    assert known is not None
+    spooled_file = spool_folder() / known / "00000000000000000001-old.json"
+    spooled_file.parent.mkdir(parents=True)
+    spooled_file.write_text(json.dumps(document))
+    done = await retry_memories(settings, everything=True)
+    assert (done.succeeded, done.remaining, spooled()) == (1, 0, [])
+    [run] = [run for run in await runs(database) if run["user_id"] == "ada"]
+    ended = ("RUNNING", "") if is_running else ("COMPLETED", "one two three")
+    assert (run["run_id"], run["session_id"], run["said"]) == (document["run_id"], "talk", "Add 1 and 2.")
+    assert (run["status"], run["answer"]) == ended
+    assert json.loads(run["data"]) == document["run"]
+    [session] = await rows(
+        database,
+        "SELECT session_data::text AS data, team_data ->> 'name' AS team FROM ai.agent_sessions"
+        " WHERE session_id = 'talk'",
+    )
+    assert session["team"] == "Hero Team"
+    tokens = json.loads(session["data"]).get("session_metrics", {}).get("total_tokens")
+    assert tokens == (None if is_running else document["run"]["metrics"]["total_tokens"])
+    assert await memories(database) == [("ada", "User said: Add 1 and 2."), ("bob", "User said: Hello.")]
 
 
 async def test_memories_retry_moves_it_over_too(database: DatabaseUrl, model: ModelServer) -> None:
