@@ -15,10 +15,9 @@ from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, tables
+from junkie_cli.core.schema import foreign_keys, own_tables, registry, row_security, runs, tables
 from junkie_cli.core.schema.foreign_keys import Going
-from junkie_cli.core.schema.registry import HISTORY
-from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import frozen
 
@@ -293,9 +292,8 @@ async def _delete(
 def _dependent(state: SchemaState) -> list[str]:
     """Tables that name a session, runs first and the sessions' own last, as their foreign keys want it."""
     rank = {state.name(RUNS): 0, state.name(SESSIONS): 2}
-    # Memories outlive the session that they were taken from, whatever columns a later agno gives them.
-    kept = {state.name(MEMORIES), HISTORY}
-    named = [name for name, table in state.tables.items() if "session_id" in table.columns and name not in kept]
+    entries = registry.by_name(state.layout)
+    named = [name for name, table in state.tables.items() if registry.names_a_session(entries.get(name), table.columns)]
     return sorted(named, key=lambda name: (rank.get(name, 1), name))
 
 

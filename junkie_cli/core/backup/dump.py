@@ -286,6 +286,9 @@ class _Run:
         arguments += ["--no-sync", f"--snapshot={source.snapshot}"]
         # A client_encoding set for the role or the database may lack characters that the rows have.
         arguments += [f"--encoding={source.origin.encoding}"]
+        for table in source.tables:
+            if not table.data:
+                arguments += [f"--exclude-table-data={_pattern(table.schema)}.{_pattern(table.table)}"]
         arguments += [f"--lock-wait-timeout={int(self.options.lock_timeout * 1000)}"]
         if not self.options.whole_database:
             arguments += ["-n", _pattern(self.layout.schema), "--strict-names"]

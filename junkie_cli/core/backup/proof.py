@@ -138,8 +138,8 @@ def _check_same(table: TableContent, rows: int, digits: str, *, made_empty: Sequ
 
 
 def check_missing_data(contents: Contents, tables: Sequence[TableContent]) -> None:
-    """Raise BackupError unless the archive holds the rows of every table."""
-    missing = [table.name for table in tables if not contents.holds_data_of(table.schema, table.table)]
+    """Raise BackupError unless the archive holds the rows of every table that has some."""
+    missing = [table.name for table in tables if table.rows and not contents.holds_data_of(table.schema, table.table)]
     if missing:
         raise BackupError(
             f"the dump lacks the rows of {', '.join(missing[:5])}",

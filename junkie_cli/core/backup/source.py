@@ -18,6 +18,7 @@ from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.progress import Progress
+from junkie_cli.core.schema import registry
 from junkie_cli.core.schema.ledger import Erasure, read_ledger
 from junkie_cli.core.schema.tables import inspect, quoted
 from junkie_cli.core.table_layout import Layout
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
 @frozen
 class SourceTable:
-    """A table that the dump will hold; `bytes` is its size without indexes."""
+    """A table that the dump will hold; `bytes` is its size without indexes. Without `data` its structure alone."""
 
     schema: str
     table: str
     bytes: int
+    data: bool = True
 
 
 @frozen
@@ -58,7 +60,7 @@ class Source:
     @property
     def bytes(self) -> int:
         """Size of all tables, without indexes."""
-        return sum(table.bytes for table in self.tables)
+        return sum(table.bytes for table in self.tables if table.data)
 
 
 @asynccontextmanager
@@ -203,13 +205,17 @@ async def _read(
     state = await inspect(connection, layout)
     erasures = await read_ledger(connection, state)
     origin = replace(origin, generation=state.generation, names=state.layout.document)
+    without_data = {(layout.schema, name) for name in registry.structure_only(state.layout)}
     sizes = {row[0]: row[1] for row in await connection.fetch(_SIZES, [row["oid"] for row in held])}
     extensions = [Extension(**dict(row)) for row in await connection.fetch(_EXTENSIONS, *scope)]
     return Source(
         url,
         origin,
         await connection.fetchval("SELECT pg_export_snapshot()"),
-        tuple(SourceTable(row["schema"], row["name"], sizes[row["oid"]]) for row in held),
+        tuple(
+            SourceTable(*(name := (row["schema"], row["name"])), sizes[row["oid"]], name not in without_data)
+            for row in held
+        ),
         tuple(extension for extension in extensions if extension.name != "plpgsql"),
         tuple(row[0] for row in await connection.fetch(_COLLATIONS, *scope)),
         tuple(row[0] for row in await connection.fetch(_ROLES, *scope)),
@@ -271,11 +277,14 @@ WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid 
 async def count_and_hash(
     connection: "asyncpg.Connection[Any]", source: Source, progress: Progress
 ) -> tuple[TableContent, ...]:
-    """Count and hash every table in the source's snapshot."""
+    """Count and hash every table in the source's snapshot; one whose rows are left out as the dump holds it."""
     contents = []
     for table in source.tables:
         own = table.schema == source.origin.schema
         name = table.table if own else f"{table.schema}.{table.table}"
+        if not table.data:
+            contents.append(TableContent(name, table.schema, table.table, 0, content_hash.shown(0)))
+            continue
         progress.step(f"counting and hashing {name} ({formatting.size(table.bytes)})")
         rows, digits = await content_hash.read(connection, table.schema, table.table, encoding=source.origin.encoding)
         contents.append(TableContent(name, table.schema, table.table, rows, digits))

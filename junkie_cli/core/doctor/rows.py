@@ -5,7 +5,7 @@ from junkie_cli.core.doctor.model import Check, Finding, ok, together, warning
 from junkie_cli.core.foreign_values import FIRST_BEYOND, beyond
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import EPOCH_NOW
-from junkie_cli.core.schema import runs
+from junkie_cli.core.schema import registry, runs
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.table_layout import Role
 from junkie_cli.core.value_class import frozen
@@ -26,11 +26,7 @@ class _Kind:
 
 async def _rows(context: Context) -> Finding:
     state = context.schema
-    tables = [
-        (table, column, _kinds(state, table))
-        for table, column in ((MEMORIES, "memory_id"), (SESSIONS, "session_id"), (RUNS, "run_id"))
-        if state.may("SELECT", table)
-    ]
+    tables = [(table, registry.key_of(table), _kinds(state, table)) for table in Role if state.may("SELECT", table)]
     findings = []
     async with context.connection() as connection, connection.transaction():
         for table, column, kinds in tables:

@@ -353,7 +353,7 @@ BEGIN
     IF coalesce(current_setting('junkie.writer', true), '') <> '' THEN
       RETURN NULL;
     END IF;
-    INSERT INTO @schema.junkie_history (batch, by, action, memory_id, user_id, before, after)
+    INSERT INTO @history (batch, by, action, memory_id, user_id, before, after)
     VALUES (md5(txid_current()::text || pg_catalog.statement_timestamp()::text)::uuid, 'other',
       CASE TG_OP WHEN 'INSERT' THEN 'added' WHEN 'UPDATE' THEN 'updated' ELSE 'deleted' END,
       CASE TG_OP WHEN 'DELETE' THEN OLD.memory_id ELSE NEW.memory_id END,
@@ -373,7 +373,11 @@ CREATE TRIGGER junkie_history AFTER INSERT OR UPDATE OR DELETE ON @table
 
 
 def _record(state: SchemaState) -> str:
-    names = {"schema": quoted(state.schema), "table": state.qualified(MEMORIES)}
+    names = {
+        "schema": quoted(state.schema),
+        "table": state.qualified(MEMORIES),
+        "history": state.qualified(HISTORY),
+    }
     return re.sub(r"@(\w+)", lambda match: names[match[1]], _RECORD)
 
 

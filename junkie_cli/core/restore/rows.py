@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import BackupError
-from junkie_cli.core.schema import runs
+from junkie_cli.core.schema import registry, runs
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, plain_json, quoted
 from junkie_cli.core.table_layout import Role
 from junkie_cli.core.value_class import frozen
@@ -17,7 +17,7 @@ from junkie_cli.core.value_class import frozen
 if TYPE_CHECKING:
     import asyncpg
 
-KEYS: Mapping[Role, str] = {MEMORIES: "memory_id", SESSIONS: "session_id", RUNS: "run_id"}
+KEYS: Mapping[Role, str] = {role: registry.key_of(role) for role in registry.restored_for_a_user()}
 
 
 @frozen

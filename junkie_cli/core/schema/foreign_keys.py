@@ -15,14 +15,12 @@ from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import count_of
 from junkie_cli.core.schema import row_security
+from junkie_cli.core.schema.registry import OWNER_COLUMNS
 from junkie_cli.core.schema.tables import quoted
 from junkie_cli.core.value_class import field, frozen
 
 if TYPE_CHECKING:
     import asyncpg
-
-OWNER_COLUMNS = ("user_id", "author_id")
-"""Columns that hold whose row it is, in the bot's tables and in agno's."""
 
 _CASCADE, _RESTRICTING, _CLEARING = "c", "ar", "nd"
 _GOING = "pg_temp.junkie_going"

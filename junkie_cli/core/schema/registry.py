@@ -5,7 +5,7 @@ that is not here (the bot's own, or one that a later agno adds) is handled by it
 `user_id` names. A new table of ours is added here and in a migration, and nowhere else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import cache
 
@@ -63,10 +63,10 @@ class TableEntry:
     """One table and what is done with its rows.
 
     `key` are the columns that name a row. `owner` is the column that holds whose row it is, None where rows name
-    nobody; `owned_by_index` are columns of the index by which one owner's rows are found. `feature` is what a table of
-    ours is for, and `rights` are what that needs. `exported`: `users export` writes the rows. `data_in_backups` is
-    False where a backup holds the structure alone (rows that can be made again). `undo`: a batch can hold the rows.
-    `of_session`: deleting a session deletes the rows that name it.
+    nobody; `owned_by_index` are columns of the index by which one owner's rows are found, made with the table or by the
+    doctor (`schema.indexes`). `feature` is what a table of ours is for, and `rights` are what that needs. `exported`:
+    `users export` writes the rows. `data_in_backups` is False where a backup holds the structure alone (rows that can
+    be made again). `undo`: a batch can hold the rows. `of_session`: deleting a session deletes the rows that name it.
     """
 
     table: TableRef
@@ -201,6 +201,44 @@ def own_tables() -> tuple[str, ...]:
 def agno_tables() -> tuple[TableRef, ...]:
     """Agno's tables that junkie reads or writes, in the order in which agno makes them."""
     return tuple(entry.table for entry in entries() if not entry.is_own)
+
+
+OWNER_COLUMNS = ("user_id", "author_id")
+"""Columns that hold whose row it is, in tables that are not registered: the bot's, and those of a later agno."""
+
+
+def owner_column(entry: TableEntry | None, columns: Collection[str]) -> str | None:
+    """The column by which erase and export find a person's rows in a table of the schema; None where there is none.
+
+    Sessions and runs have rules of their own. A table without an `entry` is judged by its `columns`.
+    """
+    if entry is None:
+        return "user_id" if "user_id" in columns else None
+    return entry.owner if entry.erase is Erase.ROWS else None
+
+
+def names_a_session(entry: TableEntry | None, columns: Collection[str]) -> bool:
+    """Whether deleting a session deletes the rows of a table that name it."""
+    return "session_id" in columns and (entry is None or entry.of_session)
+
+
+@cache
+def restored_for_a_user() -> tuple[Role, ...]:
+    """The tables whose rows `restore --user` writes."""
+    found = (entry.table for entry in entries() if entry.restore_user is Restore.ROWS)
+    return tuple(table for table in found if isinstance(table, Role))
+
+
+def structure_only(layout: Layout) -> tuple[str, ...]:
+    """The names of the tables of which a backup holds the structure and no rows."""
+    return tuple(layout.name(entry.table) for entry in entries() if not entry.data_in_backups)
+
+
+@cache
+def key_of(table: TableRef) -> str:
+    """The one column that names a row of `table`."""
+    (column,) = entry_of(table).key
+    return column
 
 
 def of_feature(feature: Feature) -> tuple[TableEntry, ...]:

@@ -5,8 +5,8 @@ read with the schema): reads carry a warning, and exports and changes refuse bef
 """
 
 from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning
-from junkie_cli.core.schema.registry import HISTORY, OWN_VERSIONS, PENDING, TOMBSTONES
-from junkie_cli.core.schema.tables import MEMORIES, SchemaState
+from junkie_cli.core.schema import registry
+from junkie_cli.core.schema.tables import SchemaState
 from junkie_cli.core.table_layout import TableRef
 
 CODE = "row_security"
@@ -15,7 +15,7 @@ HINT = (
     " or the tables' owner where it is not forced"
 )
 
-CHANGED_WITH_MEMORIES: tuple[TableRef, ...] = (MEMORIES, HISTORY, TOMBSTONES, OWN_VERSIONS, PENDING)
+CHANGED_WITH_MEMORIES: tuple[TableRef, ...] = (registry.MEMORIES, *registry.own_tables())
 """What a change of memories reads and writes."""
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.schema import row_security
-from junkie_cli.core.schema.foreign_keys import OWNER_COLUMNS, Going, label
+from junkie_cli.core.schema.foreign_keys import Going, label
+from junkie_cli.core.schema.registry import OWNER_COLUMNS
 from junkie_cli.core.schema.tables import quoted
 from junkie_cli.core.users.user_data import is_user
 from junkie_cli.core.value_class import frozen

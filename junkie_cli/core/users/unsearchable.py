@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.schema import registry
-from junkie_cli.core.schema.foreign_keys import OWNER_COLUMNS, label
-from junkie_cli.core.schema.tables import VERSIONS, SchemaState
+from junkie_cli.core.schema.foreign_keys import label
+from junkie_cli.core.schema.registry import OWNER_COLUMNS
+from junkie_cli.core.schema.tables import SchemaState
 
 if TYPE_CHECKING:
     import asyncpg
@@ -18,7 +19,7 @@ _ALWAYS = (
     "metadata of shared sessions, which the bot's program fills",
     "exports, logs and copies that were made outside the database",
 )
-_NAMES_NOBODY = (*registry.own_tables(), VERSIONS)
+_REGISTERED = tuple(entry.table for entry in registry.entries() if isinstance(entry.table, str))
 
 # Tables of an extension hold its own data. What marks agno's list of contents is `linked_to` and `access_count`.
 _TABLES = """
@@ -42,7 +43,7 @@ GROUP BY n.nspname, c.relname, c.relkind ORDER BY n.nspname, c.relname
 
 async def sentences(connection: "asyncpg.Connection[Any]", state: SchemaState) -> tuple[str, ...]:
     """What was not searched, a sentence each, in the caller's transaction."""
-    rows = await connection.fetch(_TABLES, list(OWNER_COLUMNS), list(_NAMES_NOBODY))
+    rows = await connection.fetch(_TABLES, list(OWNER_COLUMNS), list(_REGISTERED))
     return (*_ALWAYS, *_about(rows, state))
 
 

@@ -5,7 +5,7 @@ all of them. A run that names nobody was spoken by its session's owner.
 """
 
 from junkie_cli.core.schema import registry, runs
-from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState, plain_json
+from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState, plain_json, quoted
 from junkie_cli.core.table_layout import Role
 from junkie_cli.core.value_class import frozen
 
@@ -21,23 +21,27 @@ class OwnTable:
 
 
 def own_tables(state: SchemaState) -> list[OwnTable]:
-    """Every table of the schema with a user_id, from the catalogue; sessions and their runs have their own rules."""
+    """Every table of the schema whose rows have an owner; sessions and runs have rules of their own."""
     for role in Role:  # one whose owner stands in another column would pass for a table of nobody
         state.require_columns(role)
-    known = {state.name(SESSIONS), state.name(RUNS)}
-    return [
-        OwnTable(name, is_user("user_id", table.columns["user_id"], loose=table.loose_owner))
-        for name, table in sorted(state.tables.items())
-        if "user_id" in table.columns and not table.is_view and name not in known
-    ]
+    entries = registry.by_name(state.layout)
+    found = []
+    for name, table in sorted(state.tables.items()):
+        owner = registry.owner_column(entries.get(name), table.columns)
+        if owner is not None and not table.is_view:
+            found.append(OwnTable(name, is_user(quoted(owner), table.columns[owner], loose=table.loose_owner)))
+    return found
 
 
 def of_sessions(state: SchemaState) -> list[str]:
     """Tables of the schema whose rows name a session and no user: they go with the session."""
+    entries = registry.by_name(state.layout)
     return [
         name
         for name, table in sorted(state.tables.items())
-        if "session_id" in table.columns and "user_id" not in table.columns and not table.is_view
+        if registry.names_a_session(entries.get(name), table.columns)
+        and "user_id" not in table.columns
+        and not table.is_view
     ]
 
 
