@@ -9,6 +9,7 @@ from junkie_cli.core.doctor import fixes, runner
 from junkie_cli.core.doctor.checks import CHECKS
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Result
+from junkie_cli.core.progress import SILENT
 
 PATIENCE = 4.0
 """Factor of every time limit: the machine may be busy with other tests."""
@@ -65,7 +66,7 @@ class Doctor:
         async def work() -> list[str]:
             context = self.context(**options)
             found = await self._examine_in(context, check_id)
-            return [await fixes.apply(fix, context, lambda _: None) for fix in found.fixes]
+            return [await fixes.apply(fix, context, SILENT) for fix in found.fixes]
 
         return asyncio.run(work())
 
