@@ -70,7 +70,7 @@ class LockWatch:
         self._task = asyncio.get_running_loop().create_task(self._look(query))
 
     async def _look(self, query: str) -> None:
-        connection = None
+        connection, reported = None, set[int]()
         try:
             connection = await self._connect()
             while True:
@@ -78,7 +78,10 @@ class LockWatch:
                     rows = await connection.fetch(_BLOCKERS, self._process, query)
                 if rows:
                     self.blockers = _named(rows)
-                    report(f"waiting for a lock that is held by {self.blockers}")
+                    holders = {row["pid"] for row in rows}
+                    if not holders <= reported:  # the same ones, for some seconds longer, are no news
+                        report(f"waiting for a lock that is held by {self.blockers}")
+                    reported = holders
                 await asyncio.sleep(_NEXT_LOOK)
         except Exception:
             return  # the statement itself reports what is wrong with the server

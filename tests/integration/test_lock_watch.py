@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -91,6 +92,37 @@ async def test_who_holds_the_lock_is_reported(
         await task
     assert reports.sentences[0].startswith(f"waiting for a lock that is held by process {process} (a migration")
     assert "idle in transaction" in reports.sentences[0]
+
+
+async def test_each_holder_is_reported_once(
+    written_by: Make, admin: Administration, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds that pass are no news; the holder of the next row is."""
+    looks = count(1)
+    monkeypatch.setattr(lock_watch, "_NEXT_LOOK", 0.01)
+    monkeypatch.setattr(lock_watch, "_named", lambda rows: f"{rows[0]['pid']} (look {next(looks)})")
+    url = written_by("3.1")
+    settings = admin.settings(url)
+    await memories.add_memory(settings, "eve", "so that our tables are there")
+    one = "SELECT 1 FROM ai.user_memories WHERE memory_id = (SELECT {}(memory_id) FROM ai.user_memories"
+    one += " WHERE user_id = 'ada') FOR UPDATE"
+    async with (
+        asyncio.timeout(60),
+        held(url, one.format("min")) as (first, release_first),
+        held(url, one.format("max")) as (second, release_second),
+    ):
+        releases = {str(first): release_first, str(second): release_second}
+        task = asyncio.ensure_future(memories.clear_memories(settings, "ada"))
+        for number in (1, 2):
+            await reports.arrived.wait()
+            seen = next(looks)
+            while next(looks) < seen + 20:  # half of these numbers are looks
+                await asyncio.sleep(0.05)
+            assert len(reports.sentences) == number
+            reports.arrived.clear()
+            await releases.pop(reports.sentences[-1].split()[-3])()
+        await task
+    assert len(reports.sentences) == 2
 
 
 async def test_the_wait_ends(written_by: Make, admin: Administration, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import typer
 from junkie_cli.cli.url_option import parse_url
 from junkie_cli.core import formatting
 from junkie_cli.core.errors import NotFoundError, UsageError
+from junkie_cli.core.formatting import plural
 from junkie_cli.terminal import completion
 from junkie_cli.terminal.invocation import JsonOption, invocation
 from junkie_cli.terminal.output import (
@@ -215,7 +216,7 @@ def _tell(result: "BackupResult") -> None:
             ("Size", f"{formatting.size(manifest.bytes)} in {manifest.seconds:.1f} s ({manifest.compression})"),
             ("Verified", proven if manifest.verified_at else f"no: {manifest.unverified_because}"),
             ("Made with", f"pg_dump {manifest.pg_dump_version}, server {manifest.origin.server_version}"),
-            *([("Pruned", f"{len(result.pruned)} older backups")] if result.pruned else []),
+            *([("Pruned", plural(len(result.pruned), "older backup", "older backups"))] if result.pruned else []),
         ]
     )
     print_rows(

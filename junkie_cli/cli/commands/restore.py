@@ -10,6 +10,7 @@ import typer
 
 from junkie_cli.cli.url_option import parse_url
 from junkie_cli.core.errors import UsageError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.value_class import frozen
 from junkie_cli.terminal import completion
@@ -242,7 +243,7 @@ def _show(planned: "WholePlan") -> None:
         Column("ROWS NOW", lambda table: existing.get(table.table), "number"),
     )
     print_rows(columns, planned.tables, title=planned.entry.path.name, database=planned.target.label)
-    gone = [f"{name} ({rows} rows)" for name, rows in planned.existing if name not in _names(planned)]
+    gone = [f"{name} ({plural(rows, 'row', 'rows')})" for name, rows in planned.existing if name not in _names(planned)]
     if gone:
         note(f"moves aside and is not in the backup: {', '.join(gone)}")
     if planned.left_alone:
@@ -298,7 +299,8 @@ def _tell(result: "WholeResult") -> None:
     columns = (Column("TABLE", lambda row: row[0], "id"), Column("ROWS", lambda row: row[1], "number"))
     print_rows(columns, result.tables, title=f"restored {result.path.name}", database=result.label)
     if result.erased_again:
-        note(f"{result.erased_again} people who were erased since that backup were kept out")
+        people = plural(result.erased_again, "person who was", "people who were")
+        note(f"kept out: {people} erased since that backup")
     if result.safety_backup:
         note(f"backup of what was there: {result.safety_backup}")
     if result.aside:

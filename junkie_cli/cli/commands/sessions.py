@@ -1,7 +1,7 @@
 """`junkie sessions`: which there are, what was said in one, and deleting one."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from junkie_cli.terminal.output import (
     warn,
     working,
 )
+
+if TYPE_CHECKING:
+    from junkie_cli.core.sessions import SessionDeleted
 
 app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
 
@@ -103,8 +106,7 @@ def delete(
         with working("counting what would go", headline=True) as shown:
             counting = sessions.delete_session(settings, session_id, dry_run=True, progress=shown.progress)
             preview = invocation().run(counting)
-        told = ", ".join(f"{count} {table}" for table, count in preview.deleted.items())
-        note(f"would go: {told}; spoken by {', '.join(preview.users) or 'nobody'}")
+        note(f"would go: {_what_goes(preview)}")
         if dry_run:
             return _print_would_go(session_id, preview.deleted) if as_json else None
         require_confirmation(f"delete session {quoted_id(session_id)} for good? There is no undo.", yes=False)
@@ -114,10 +116,17 @@ def delete(
         print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
     else:
         print_line(f"deleted session {quoted_id(session_id)}")
+        note(f"gone: {_what_goes(done)}")
     if done.remaining:
         warn("a turn that was under way wrote it back: run this again")
         raise typer.Exit(ExitCode.FAILED)
     return None
+
+
+def _what_goes(done: "SessionDeleted") -> str:
+    """Rows by table, and whose they are."""
+    rows = ", ".join(f"{count} {table}" for table, count in done.deleted.items())
+    return f"{rows}; of {', '.join(map(quoted_id, done.users)) or 'nobody'}"
 
 
 def _print_would_go(session_id: str, counts: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from junkie_cli.core.errors import ExitCode, UsageError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.terminal import completion
 from junkie_cli.terminal.invocation import JsonOption, YesOption, invocation
@@ -83,7 +84,11 @@ def export(
         return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())}, done.warnings)
     show_warnings(done.warnings)
     if to_stdout:
-        return note(f"exported {sum(done.lines.values())} lines" if done.lines else f"nothing of {user} is there")
+        return note(
+            f"exported {plural(sum(done.lines.values()), 'line', 'lines')}"
+            if done.lines
+            else f"nothing of {user} is there"
+        )
     return _print_counts(done.lines, f"nothing of {user} is there")
 
 
@@ -133,9 +138,7 @@ def _ask_to_erase(preview: "Erased") -> None:
     for table, count in preview.erased.items():
         note(f"  {table}: {count}")
     if preview.shared_sessions:
-        note(
-            f"  {preview.shared_sessions} sessions that others speak in too lose this person's runs, summary and state"
-        )
+        note(f"  sessions of others, too, that lose this person's runs, summary and state: {preview.shared_sessions}")
     _note_cleared(preview)
     require_confirmation(f"erase {quoted_id(preview.user_id)} for good? There is no undo.", yes=False)
 
@@ -153,7 +156,7 @@ def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
     if receipt:
         users.write_receipt(receipt, done, backups)
     if receipt and files.is_standard_output(receipt):
-        note(f"erased; {done.remaining} rows remain")  # stdout has the receipt
+        note(_erased(done))  # stdout has the receipt
     elif as_json:
         print_json(_document(done, backups, receipt))
     else:
@@ -162,9 +165,14 @@ def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
     for problem in done.problems:
         warn(problem)
     if done.remaining:
-        warn(f"{done.remaining} rows were written back by another program: stop the bot and run this again")
+        count = plural(done.remaining, "row was", "rows were")
+        warn(f"{count} written back by another program: stop the bot and run this again")
     if done.problems or done.remaining:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _erased(done: "Erased") -> str:
+    return f"erased; {plural(done.remaining, 'row remains', 'rows remain')}"
 
 
 def _nothing(done: "Erased") -> str:
@@ -210,13 +218,14 @@ def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
         if done.nearest:
             note(f"did you mean {', '.join(map(quoted_id, done.nearest))}?")
         return
-    print_line("nothing was changed: this would go" if done.dry_run else f"erased; {done.remaining} rows remain")
+    print_line("nothing was changed: this would go" if done.dry_run else _erased(done))
     if done.shared_sessions:
-        note(f"{done.shared_sessions} sessions are shared: others' runs stay, and another speaker owns them")
+        shared = plural(done.shared_sessions, "session is shared", "sessions are shared")
+        note(f"{shared}: the runs of others stay, and another speaker is the owner now")
     _note_cleared(done)
     for table, count in done.elsewhere.items():
         state = "erased too" if done.whole_database else "outside the schema, untouched (--whole-database)"
-        note(f"{table}: {count} rows {state}")
+        note(f"{table}: {plural(count, 'row', 'rows')} {state}")
     for sentence in done.unsearchable:
         note(f"not searched: {sentence}")
     for backup in backups:

@@ -16,6 +16,7 @@ from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.source import Source
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres import releases
 from junkie_cli.core.schema import registry
 
@@ -73,7 +74,7 @@ def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableConte
     for name, rows, left in pairs:
         if left * 2 < rows and (name == "the database" or rows >= _ENOUGH_TO_TELL):
             raise BackupError(
-                f"{name} had {rows} rows at the last backup ({last.file}) and has {left} now",
+                f"{name} had {plural(rows, 'row', 'rows')} at the last backup ({last.file}) and has {left} now",
                 hint="if that is how it should be, say --allow-shrink; older backups are untouched",
                 code="backup_shrunk",
             )

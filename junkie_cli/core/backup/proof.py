@@ -24,6 +24,7 @@ from junkie_cli.core.backup.scratch import (
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.progress import SILENT, Progress
@@ -125,7 +126,7 @@ async def _compare(url: "DatabaseUrl", needs: Needs, tables: Sequence[TableConte
 def _check_same(table: TableContent, rows: int, digits: str, *, made_empty: Sequence[str]) -> None:
     if rows == table.rows and digits == table.hash:
         return
-    what = "other content" if rows == table.rows else f"{rows} rows, not {table.rows}"
+    what = "other content" if rows == table.rows else f"{plural(rows, 'row', 'rows')}, not {table.rows}"
     if made_empty:
         raise Unprovable(
             f"{table.schema}.{table.table} has {what} where {', '.join(made_empty)} are empty", WHOLE_DATABASE

@@ -38,9 +38,8 @@ async def _enabled(context: Context) -> Finding:
     told = ", ".join(f"{what}: {'yes' if there else 'no'}" for what, there in answers.items())
     if not all(answers.values()):
         return failed(told, "reinstall junkie-cli: the installed agno builds another team than this junkie knows")
-    history = (
-        f", the last {facts.history_runs} runs in the context" if facts.history_runs else ", no runs in the context"
-    )
+    runs = f"the last {plural(facts.history_runs, 'run', 'runs')}" if facts.history_runs else "no runs"
+    history = f", {runs} in the context"
     return ok(told + history)
 
 
@@ -245,6 +244,7 @@ async def _size(context: Context) -> Finding:
         large = await connection.fetch(_large(state), PROMPT_TOKENS)
         doubles = await connection.fetch(_doubles(state))
         secrets = await connection.fetch(_with_secrets(state), SQL_PATTERN)
+        several = await _of_several(connection, state, [*doubles, *secrets])
     findings = []
     if large:
         findings.append(_too_many(large))
@@ -252,23 +252,48 @@ async def _size(context: Context) -> Finding:
         findings.append(
             warning(
                 f"{plural(len(doubles), 'memory repeats', 'memories repeat')} word for word another of the same user",
-                f"delete the doubles: junkie memories delete {_listed(doubles)}",
+                _deletion(doubles, several),
             )
         )
     if secrets:
         findings.append(
             warning(
                 f"{plural(len(secrets), 'memory holds', 'memories hold')} what looks like a key or a password",
-                f"junkie memories delete {_listed(secrets)}, and make new keys",
+                f"{_deletion(secrets, several)}; make new keys",
             )
         )
     return together(findings, ok(f"everybody's memories fit into a prompt (about {PROMPT_TOKENS:,} tokens)"))
 
 
-def _listed(rows: "list[asyncpg.Record]") -> str:
-    """Ids for a command line, as many as one likes to read."""
-    more = " ... (then run doctor again)" if len(rows) > _LISTED else ""
-    return " ".join(row["memory_id"] for row in rows[:_LISTED]) + more
+def _deletion(rows: "list[asyncpg.Record]", several: set[str]) -> str:
+    """The command that deletes these memories, with as many ids as one likes to read; none that several memories have.
+
+    Such an id names the memory of somebody else, too.
+    """
+    ids = [row["memory_id"] for row in rows if row["memory_id"] not in several]
+    more = " ... (then run doctor again)" if len(ids) > _LISTED else ""
+    command = [f"junkie memories delete {' '.join(ids[:_LISTED])}{more}"] if ids else []
+    left = len(rows) - len(ids)
+    if left:
+        command.append(
+            f"{plural(left, 'memory shares its id with another', 'memories share their id with another')}: give each"
+            " an id of its own first (memory.ids)"
+        )
+    return "; ".join(command)
+
+
+async def _of_several(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, rows: "list[asyncpg.Record]"
+) -> set[str]:
+    """The ids among these rows that more than one memory has; without a key one id can belong to several people."""
+    if state.has_unique_ids or not rows:
+        return set()
+    found = await connection.fetch(
+        f"SELECT memory_id FROM {state.qualified(MEMORIES)} WHERE memory_id = ANY($1::text[])"
+        " GROUP BY memory_id HAVING count(*) > 1",
+        [row["memory_id"] for row in rows],
+    )
+    return {row["memory_id"] for row in found}
 
 
 def _large(state: SchemaState) -> str:

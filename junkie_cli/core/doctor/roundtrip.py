@@ -63,7 +63,7 @@ async def roundtrip(context: Context) -> Finding:
     left = await _count(context, state, user)
     if left:
         return failed(
-            f"{left} rows of the scratch user {user} are still there after they were deleted",
+            f"{plural(left, 'row', 'rows')} of the scratch user {user} remained after the deletion",
             f"a trigger or another program writes them back; then: junkie users erase {user} --yes",
         )
     tidied = f"; what {plural(swept, 'broken-off run', 'broken-off runs')} had left is deleted" if swept else ""

@@ -306,7 +306,7 @@ async def clear_memories(
 def _require_count(before: int, expect: int | None) -> None:
     if expect is not None and expect != before:
         raise UsageError(
-            f"there are {before} memories, not {expect} as expected; nothing was deleted",
+            f"{plural(before, 'memory is', 'memories are')} there, not {expect} as expected; nothing was deleted",
             hint="look again: junkie memories clear --dry-run",
             code="unexpected_count",
         )

@@ -11,6 +11,7 @@ from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, ResultWarning
 from junkie_cli.core.files import awaited_file
 from junkie_cli.core.foreign_values import REPLACED, marked, objects
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories.model import damage_of
 from junkie_cli.core.postgres.sql import Where, count_of
 from junkie_cli.core.progress import SILENT, Progress
@@ -137,5 +138,7 @@ async def _copy_lines(
 
     status = await connection.copy_from_query(query, *arguments, output=take, **UNQUOTED)
     if count_of(status) != done:
-        raise DatabaseError(f"the server sent {done} lines, but counts {count_of(status)}", hint="try again")
+        raise DatabaseError(
+            f"the server sent {plural(done, 'line', 'lines')}, but counts {count_of(status)}", hint="try again"
+        )
     return done

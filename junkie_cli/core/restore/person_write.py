@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core.errors import BackupError, DatabaseError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import erasures, safety
@@ -189,7 +190,8 @@ async def _check(connection: "asyncpg.Connection[Any]", state: SchemaState, plan
         )
         if found != len(wanted):
             raise BackupError(
-                f"{found} of {len(wanted)} rows of {state.name(role)} were found again; nothing was changed",
+                f"of {plural(len(wanted), 'row', 'rows')} of {state.name(role)}, {found} could be read back; nothing"
+                " was changed",
                 hint="a trigger or a rule keeps them out: look at the table",
                 code="restore_incomplete",
             )

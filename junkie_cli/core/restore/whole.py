@@ -17,6 +17,7 @@ from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
 from junkie_cli.core.errors import BackupError, JunkieError
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import code, erasures, extensions, replication, safety, staging
 from junkie_cli.core.restore.code import Code
@@ -120,7 +121,8 @@ async def plan(
     if occupied and not replace_data:
         rows = sum(existing.values())
         raise BackupError(
-            f"schema {schema} of {target.label} is not empty: {len(existing)} tables, {rows} rows",
+            f"schema {schema} of {target.label} is not empty: {plural(len(existing), 'table', 'tables')},"
+            f" {plural(rows, 'row', 'rows')}",
             hint="--replace backs it up and moves it aside first; --into URL restores elsewhere",
             code="restore_not_empty",
         )
@@ -363,7 +365,8 @@ def _check_counts(wanted: Sequence[TableContent], counted: Sequence[tuple[str, i
     for table, (_, rows) in zip(wanted, counted, strict=True):
         if rows != table.rows and not erased:
             raise BackupError(
-                f"{table.name} has {rows} rows after the restore, and {table.rows} in the backup; nothing was changed",
+                f"{table.name} has {plural(rows, 'row', 'rows')} after the restore, and {table.rows} in the backup;"
+                " nothing was changed",
                 hint="try again; if it happens again, verify the backup: junkie backup verify FILE",
                 code="backup_differs",
             )

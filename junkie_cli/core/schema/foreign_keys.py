@@ -142,7 +142,7 @@ class Consequences:
             return
         first = self.blocked[0].key
         raise DatabaseError(
-            f"{_listed(self.blocked)} still reference what is to be deleted; nothing was changed",
+            f"what is to be deleted is still referenced by {_listed(self.blocked)}; nothing was changed",
             hint=f"delete these rows or change what they reference, and run this again; see them:"
             f" SELECT * FROM {identifier(first.table)}",
             code="rows_referenced",

@@ -259,7 +259,7 @@ async def _erase(
     remaining = await _remaining(connection, state, user_id)
     if remaining:
         raise DatabaseError(
-            f"{remaining} rows of this person are still there after erasing; nothing was changed",
+            f"{plural(remaining, 'row', 'rows')} of this person would remain after erasing; nothing was changed",
             hint="a trigger or a rule may write them back: look at the tables' triggers",
             code="erase_incomplete",
         )

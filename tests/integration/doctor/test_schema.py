@@ -404,6 +404,20 @@ def test_too_much_doubles_and_keys(doctor: Doctor, written_by: Make, generation:
     assert doctor.status("memory.size") == "ok"
 
 
+def test_ids_of_several_people_are_not_given_to_a_command(doctor: Doctor, written_by: Make) -> None:
+    url = written_by("3.1")
+    do(
+        url,
+        "ALTER TABLE ai.user_memories DROP CONSTRAINT user_memories_pkey",
+        "INSERT INTO ai.user_memories (memory_id, user_id, memory, created_at) VALUES"
+        " ('one', 'zoe', '\"likes tea\"', 1), ('two', 'zoe', '\"likes tea\"', 1), ('two', 'ada', '\"other\"', 1),"
+        " ('key', 'zoe', '\"my key is gsk_abcdefghijklmnopqrstuvwxyz\"', 1), ('key', 'ada', '\"another\"', 1)",
+    )
+    result = doctor.use(url).one("memory.size")
+    is_told(result, "warning", "1 memory repeats", "1 memory holds", "1 memory shares its id with another: give each")
+    assert "junkie memories delete" not in result.hint
+
+
 # --- backups ----------------------------------------------------------------------------------------------------------
 
 

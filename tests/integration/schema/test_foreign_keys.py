@@ -301,7 +301,7 @@ async def test_own_rows_go_in_the_order_that_references_want(written_by: Make, a
     done = await users.erase_user(admin.settings(url), "ada")
     assert (done.erased["a_first"], done.erased["z_second"], done.remaining) == (1, 1, 0)
     await admin.do(url, "INSERT INTO ai.z_second VALUES (2, 'eve')")
-    with pytest.raises(DatabaseError, match=r"1 row of ai\.z_second \(foreign key z_second_id_fkey\) still reference"):
+    with pytest.raises(DatabaseError, match=r"1 row of ai\.z_second \(foreign key z_second_id_fkey\)"):
         await users.erase_user(admin.settings(url), "bob")
     assert await admin.value(url, "SELECT count(*) FROM ai.a_first") == 1
 
@@ -356,6 +356,6 @@ async def test_a_session_is_deleted_with_what_references_it_and_everybody_is_nam
         "ALTER TABLE public.votes DROP CONSTRAINT votes_run_id_fkey",
         "ALTER TABLE public.votes ADD CONSTRAINT kept FOREIGN KEY (run_id) REFERENCES ai.agent_sessions_runs",
     )
-    with pytest.raises(DatabaseError, match=r"of public\.votes \(foreign key kept\) still reference"):
+    with pytest.raises(DatabaseError, match=r"of public\.votes \(foreign key kept\)"):
         await sessions.delete_session(settings, "c1")
     assert await admin.value(url, "SELECT count(*) FROM ai.agent_sessions WHERE session_id = 'c1'") == 1

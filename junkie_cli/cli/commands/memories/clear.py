@@ -114,7 +114,7 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
     if not (keeps and preview.undo_days):
         note("no copy is kept: final")
     elif not yes:  # else it is told when it is done, if anything was there by then
-        note(f"a copy is kept for undo for {preview.undo_days} days")
+        note(f"a copy is kept for undo for {plural(preview.undo_days, 'day')}")
     if preview.user_id is None:
         return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
     return require_confirmation(f"clear {plural(preview.before, 'memory', 'memories')} of {whom}?", yes=yes)
@@ -127,7 +127,7 @@ def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> N
     if not deleted:
         return note("another program removed them meanwhile")
     if undo:
-        note(f"kept for undo for {preview.undo_days} days")
+        note(f"kept for undo for {plural(preview.undo_days, 'day')}")
     return tell_undo(undo)
 
 

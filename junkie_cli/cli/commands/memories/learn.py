@@ -8,6 +8,7 @@ import typer
 from junkie_cli.cli.commands.memories._extraction import left_out, tell_left_out, tell_refused
 from junkie_cli.cli.commands.memories._options import OfflineOption
 from junkie_cli.core.errors import ExitCode
+from junkie_cli.core.formatting import plural
 from junkie_cli.terminal.invocation import JsonOption, invocation
 from junkie_cli.terminal.output import note, print_json, print_line, progress, warn
 
@@ -66,12 +67,12 @@ def _tell_learned(done: "Learned", *, as_json: bool) -> None:
         made = ", ".join(f"{done.memories[action]} {action}" for action in ("added", "updated", "deleted"))
         print_line(
             f"{done.learned} learned (memories {made}), {done.skipped} skipped, {done.failed} failed,"
-            f" {done.pending} pending, of {done.total} lines"
+            f" {done.pending} pending, of {plural(done.total, 'line')}"
         )
     for bad in done.bad[:20]:
         warn(f"line {bad.line} {bad.reason}")
     if done.failed > 20:
-        warn(f"{done.failed - 20} more lines are bad")
+        warn(f"{plural(done.failed - 20, 'more line is', 'more lines are')} bad")
     if done.set_aside:
         note(f"the bad lines are in {done.set_aside}")
     tell_refused(done.refused)
