@@ -1,6 +1,8 @@
 """The event loop that everything here runs in: whatever hangs in one of its threads cannot hold up the process' end."""
 
 import asyncio
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar, TypeVarTuple
@@ -17,6 +19,20 @@ class Loop(asyncio.SelectorEventLoop):
     """
 
     _has_executor = False
+
+    def wake_at_signals(self) -> None:
+        """Have each signal wake the loop, so that its handler runs.
+
+        A signal that comes just before the loop begins to wait does not end that wait, nor does one that another
+        thread of the process got. asyncio does this only for handlers of its own.
+        """
+        signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """As asyncio's."""
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(-1)
+        super().close()
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         """As asyncio's; without `executor` the job gets a daemon thread of its own."""

@@ -61,6 +61,10 @@ def stop_write(error: BaseException) -> None:
         writer.stop(error)
 
 
+_PIECE = 4096  # bytes: PIPE_BUF of Linux
+_PATIENCE = 200  # milliseconds
+
+
 class CompleteWriter(io.FileIO):
     """A descriptor to which every write is complete, or raises what `failed` makes of the system's error.
 
@@ -74,6 +78,7 @@ class CompleteWriter(io.FileIO):
         self._failed = failed
         self._failure: OSError | None = None
         self._stopped_by: BaseException | None = None
+        self._waits = not stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def write(self, data: Any, /) -> int:
         """Write all of `data`; waits for a reader that is slow."""
@@ -101,19 +106,18 @@ class CompleteWriter(io.FileIO):
             raise error
 
     def _write_all(self, view: "memoryview[int]") -> int:
-        done = 0
+        # A system call that begins to wait just after a signal came waits on, and no handler runs: no call may wait
+        # for long. A pipe with room takes a piece of this size at once.
+        done, size = 0, _PIECE if self._waits else len(view)
         while done < len(view):
             if self._stopped_by is not None:
                 raise self._stopped_by
-            written = super().write(view[done:])
-            if written is None:
-                self._has_room(None)
-            else:
-                done += written
+            if not self._waits or self._has_room(_PATIENCE):
+                done += super().write(view[done : done + size]) or 0
         return done
 
-    def _has_room(self, patience: int | None) -> bool:
-        """Whether something can be written within `patience` milliseconds; None waits for as long as it takes."""
+    def _has_room(self, patience: int) -> bool:
+        """Whether something can be written within `patience` milliseconds."""
         import select
 
         poll = select.poll()

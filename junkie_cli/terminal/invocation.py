@@ -149,6 +149,8 @@ def _cancelled_by_signals(
     While a write waits for its reader the loop stands still and could not: these and Ctrl-C then end the write itself.
     Handlers of the loop are no way to do that, for the system continues the write after them.
     """
+    from junkie_cli.core.event_loop import Loop
+
     in_charge = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in _ENDING if in_charge}
     before = {number: handler for number, handler in before.items() if handler in (signal.SIG_DFL, _end)}
@@ -160,6 +162,8 @@ def _cancelled_by_signals(
         ending.cancelled_by = number
         loop.call_soon_threadsafe(task.cancel)
 
+    if in_charge and isinstance(loop, Loop):
+        loop.wake_at_signals()
     handlers: dict[int, Any] = dict.fromkeys(before, end)
     interrupt = signal.getsignal(signal.SIGINT)
     if in_charge and callable(interrupt):

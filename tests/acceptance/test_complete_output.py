@@ -18,6 +18,7 @@ from tests.support.generations import Administration, Make
 from tests.support.junkie import SCRIPT, Junkie, Result
 from tests.support.mounts import device
 from tests.support.needs import need_root
+from tests.support.pipes import wait_until_full
 
 ROWS = 3000
 FAILED = "error: the answer could not be written: "
@@ -233,7 +234,7 @@ async def test_a_signal_ends_a_write_that_waits_for_its_reader(
             stderr=writable if together else subprocess.DEVNULL,
         )
         os.close(writable)
-        wait_until_blocked(process.pid, "pipe_write")
+        wait_until_full(readable)
         process.send_signal(number)
         assert process.wait(60) == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     finally:

@@ -13,6 +13,7 @@ import pytest
 from junkie_cli import __version__
 from tests.support import extra_commands
 from tests.support.junkie import SCRIPT, Junkie
+from tests.support.pipes import wait_until_full
 from tests.support.schemas import validate
 
 # --- starting ---------------------------------------------------------------------------------------------------------
@@ -118,6 +119,50 @@ def test_a_second_signal_does_not_wait(junkie: Junkie, number: signal.Signals) -
     running.wait_for("rolling back", stream="stderr")
     running.send(number)
     assert running.wait(20).exit_code in (130, -number)
+
+
+# A signal that comes just before a system call begins to wait does not end that wait. Here it is another thread that
+# gets the signal: to the main thread the two are the same, and this one can be had at will.
+MISSED = """
+import asyncio, signal, sys, threading
+from junkie_cli.core.files import CompleteWriter
+from junkie_cli.terminal.invocation import end_by_signals, invocation
+
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+end_by_signals()
+
+async def wait():
+    if sys.argv[1] == "write":
+        CompleteWriter(1, lambda error: error, closefd=False).write(b"x" * 1_000_000)
+    print("waiting", file=sys.stderr, flush=True)
+    await asyncio.Event().wait()
+
+try:
+    invocation().run(wait())
+except BaseException as error:
+    print(type(error).__name__, file=sys.stderr, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("what", ["loop", "write"])
+def test_a_signal_that_comes_just_before_a_wait(number: signal.Signals, what: str) -> None:
+    readable, writable = os.pipe()
+    try:
+        process = subprocess.Popen([sys.executable, "-c", MISSED, what], stdout=writable, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        if what == "loop":
+            assert process.stderr.readline() == b"waiting\n"
+        else:
+            wait_until_full(readable)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+        assert told == {signal.SIGINT: b"KeyboardInterrupt\n", signal.SIGTERM: b"Terminated\n"}[number]
+    finally:
+        process.kill()
+        os.close(readable)
+        os.close(writable)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
