@@ -19,7 +19,8 @@ from junkie_cli.core.database import Database
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.connect import close_connection
 from junkie_cli.core.postgres.errors import translate_errors
-from junkie_cli.core.schema import own_tables, registry
+from junkie_cli.core.reporting import report
+from junkie_cli.core.schema import own_tables, registry, row_security
 from junkie_cli.core.schema import tables as schemas
 from junkie_cli.core.schema.tables import SchemaState
 from junkie_cli.core.table_layout import Layout, TableRef
@@ -49,6 +50,8 @@ async def ensure_tables(connections: Connections, layout: Layout, *, may_add_tab
         versions = await own_tables.read_versions(connection, state)
     ready = own_tables.is_ready(state, versions)
     _check(state, connections.database, may_add_tables)
+    for warning in row_security.warnings(state, schemas.MEMORIES, schemas.SESSIONS, schemas.RUNS):
+        report(f"{warning.message}; {warning.hint}")
     if state.tables_agno_3_adds():
         state = await _made(connections, layout)
     if ready:
@@ -59,6 +62,8 @@ async def ensure_tables(connections: Connections, layout: Layout, *, may_add_tab
 
 def _check(state: SchemaState, database: Database, may_add_tables: bool) -> None:
     state.require_tables()
+    # A tombstone that is hidden would let an erased person come back; what is pending would never be found.
+    row_security.require_all_rows(state, *registry.own_tables(), undone="the conversation was not begun")
     if state.generation == "2.2":
         raise DatabaseError(
             f"the tables in schema {state.schema} were made by agno 2.2, whose memories this agno cannot keep",

@@ -23,7 +23,7 @@ from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, Us
 from junkie_cli.core.memories.change_log import MemoryChange
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema.stored_text import storable
-from junkie_cli.core.schema.user_ids import check_id
+from junkie_cli.core.schema.user_ids import check_id, spelling_warnings
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Conversation:
         )
         notes = _notes(engine)
         try:
+            notes += await _spellings(engine, user_id)
             if session_id is not None:
                 await engine.turns.session_ids(user_id, session_id)
             elif continue_latest:
@@ -388,6 +389,16 @@ def _notes(engine: "TeamEngine") -> list[str]:
     if engine.database is None:
         return [NO_DATABASE]
     return [NO_JOURNAL] if engine.memory and not engine.turns.keeps_pending else []
+
+
+async def _spellings(engine: "TeamEngine", user_id: str) -> list[str]:
+    """What to tell somebody whose prompt gets the memories of another spelling of the id, too."""
+    state = engine.state
+    if engine.connections is None or state is None or not any(table.loose_owner for table in state.tables.values()):
+        return []
+    async with engine.connections.transaction(read_only=True) as connection:
+        warnings = await spelling_warnings(connection, state, user_id)
+    return [f"{warning.message} to the model; {warning.hint}" for warning in warnings]
 
 
 def _only(found: list[str], what: str, wanted: str) -> str:

@@ -19,7 +19,7 @@ from junkie_cli.core.postgres.paging import Place
 from junkie_cli.core.postgres.sql import Where, like
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import row_security, runs, tables
+from junkie_cli.core.schema import row_security, runs, tables, user_ids
 from junkie_cli.core.schema.estimates import all_memories
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.settings import Settings
@@ -94,8 +94,9 @@ async def list_memories(
             return await _rows(connection, state, wanted, times, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))
+        spellings = await user_ids.spelling_warnings(connection, state, wanted.user_id)
     memories = tuple(memory_of(row) for row in found.rows)
-    warnings = row_security.warnings(state, MEMORIES) + damaged(connection, memories)
+    warnings = row_security.warnings(state, MEMORIES) + spellings + damaged(connection, memories)
     return MemoryPage(memories, found.next, found.late, warnings=warnings)
 
 

@@ -300,6 +300,15 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
 
 def _rights(message: str) -> tuple[str, str, str]:
     """PostgreSQL names what it guards ("permission denied for table x"): the name of an object, of no person."""
+    policy = re.search(r'row-level security policy.* for table "(.+)"', message)
+    if policy:
+        table = policy[1].replace("{", "{{").replace("}", "}}")
+        return (
+            "row_security",
+            f"row security does not let role {{role}} write this row of table {table} in {{place}}",
+            "connect as a role that row security does not apply to: one with BYPASSRLS, or the table's owner where it"
+            " is not forced; or have its owner add a policy that allows it",
+        )
     match = re.match(r"permission denied for (table|schema|sequence|database|view|relation|function) (.+)$", message)
     what = f"{match[1]} {match[2]}".replace("{", "{{").replace("}", "}}") if match else "something it needs"
     return (

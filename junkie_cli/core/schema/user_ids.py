@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.errors import DatabaseError, UsageError
+from junkie_cli.core.errors import DatabaseError, ResultWarning, UsageError
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, literal, quoted, transaction
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 LONGEST_ID = 200
+SPELLINGS = "user_spellings"
 
 # A hint is worth this many index probes and no more, however many users there are.
 _CANDIDATES = 200
@@ -63,9 +64,26 @@ async def require_one_spelling(
 
     Nobody but the database's owner knows whether those are one person, and each statement compares in its own way.
     """
+    if found := await _other_spellings(connection, state, user_id):
+        sentence, hint = found
+        raise DatabaseError(f"{sentence}; {undone}", hint=hint, code=SPELLINGS)
+
+
+async def spelling_warnings(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None
+) -> tuple[ResultWarning, ...]:
+    """The warning for an answer about this user that shows rows of another spelling, too; by the same rule."""
+    found = await _other_spellings(connection, state, user_id)
+    return (ResultWarning(SPELLINGS, f"{found[0]}: all of these are shown", found[1]),) if found else ()
+
+
+async def _other_spellings(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None
+) -> tuple[str, str] | None:
+    """A sentence about the other spellings of this id that rows have, and what to do; None without any."""
     loose = {name: table for name, table in state.tables.items() if table.loose_owner and "SELECT" in table.privileges}
     if not user_id or not loose:
-        return
+        return None
     names = {name: f"{quoted(state.schema)}.{quoted(name)}" for name in loose}
     parts = [
         f'SELECT DISTINCT {literal(name)} AS name, user_id::text COLLATE "C" AS user_id FROM {names[name]}'
@@ -76,14 +94,13 @@ async def require_one_spelling(
         rows = await connection.fetch(" UNION ".join(parts), user_id)
     others = sorted({row["user_id"] for row in rows} - {user_id})
     if not others:
-        return
+        return None
     found = sorted({row["name"] for row in rows if row["user_id"] != user_id})
-    raise DatabaseError(
+    return (
         f"to the database {', '.join(map(quoted_id, others))} and {quoted_id(user_id)} are one user id in"
-        f" {', '.join(found)} (citext, or a collation that is not deterministic); {undone}",
-        hint="one person: give all their rows one spelling, and name that. Several: "
+        f" {', '.join(found)} (citext, or a collation that is not deterministic)",
+        "one person: give all their rows one spelling, and name that. Several: "
         + "; ".join(f'ALTER TABLE {names[name]} ALTER COLUMN user_id TYPE varchar COLLATE "default"' for name in found),
-        code="user_spellings",
     )
 
 

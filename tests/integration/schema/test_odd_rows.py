@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from junkie_cli.core import completion_values, memories, sessions, stats, users
+from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, NotFoundError
@@ -252,9 +253,22 @@ async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
     assert sum(user.memories for user in page.users if user.user_id in ("Ada", "ada")) >= 6
     assert len(await _all(settings, memories.MemoryFilter(), limit=2)) == total
     assert {memory.user_id for memory in await _all(settings, memories.MemoryFilter("ada"))} <= {"Ada", "ada"}
-    await sessions.list_sessions(settings, "ada")
-    await stats.collect_stats(settings)
-    await stats.collect_stats(settings, user_id="ada")
+    for shown in (
+        await memories.list_memories(settings, memories.MemoryFilter("ada")),
+        await memories.search_memories(settings, "x", user_id="ada"),
+        await sessions.list_sessions(settings, "ada"),
+        await stats.collect_stats(settings, user_id="ada"),
+    ):
+        [warning] = shown.warnings
+        assert (warning.code, "to the database Ada and ada are one user id" in warning.message) == (
+            "user_spellings",
+            True,
+        )
+    for shown in (await memories.list_memories(settings, memories.MemoryFilter()), await stats.collect_stats(settings)):
+        assert not shown.warnings
+    for user_id, noted in (("ada", True), ("bob", False)):
+        async with await Conversation.open(settings, user_id, offline=True, may_add_tables=True) as conversation:
+            assert any("are one user id" in note for note in conversation.notes) is noted
     for spelling in ("ada", "Ada", "ADA"):
         with pytest.raises(DatabaseError, match=r"are one user id in .*user_memories.*nothing was exported"):
             await users.export_user(settings, spelling, admin.folder / "ada.jsonl")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, sessions, stats, users
+from junkie_cli.core import memories, reporting, sessions, stats, users
+from junkie_cli.core.chat import Conversation, Done
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode, NotFoundError
 from junkie_cli.core.schema import row_security
@@ -98,6 +99,33 @@ async def test_exports_and_changes_refuse(written_by: Make, admin: Administratio
     assert "BYPASSRLS" in refused.value.hint
     assert await admin.value(superuser, ROWS) == before
     assert not (admin.folder / "x").exists()
+
+
+async def test_chat_names_row_security(written_by: Make, admin: Administration) -> None:
+    """What policies allow is done, with a warning; what they do not allow fails by that name, not as a right."""
+    superuser = written_by("3.1")
+    url = await filter_rows(admin, superuser, *TABLES)
+    sentences: list[str] = []
+    reporting.set_reporter(sentences.append)
+    try:
+        for user_id, code in (("bob", ""), ("eve", row_security.CODE)):
+            async with await Conversation.open(admin.settings(url), user_id, offline=True) as conversation:
+                done = [event async for event in conversation.send("I like tea")][-1]
+            assert isinstance(done, Done)
+            assert (done.error.code if done.error else "") == code
+            if done.error:
+                assert "BYPASSRLS" in done.error.hint
+            assert any("row security may hide rows of ai.user_memories" in sentence for sentence in sentences)
+    finally:
+        reporting.set_reporter(None)
+    await admin.do(
+        superuser,
+        "ALTER TABLE ai.junkie_tombstones OWNER TO CURRENT_USER",
+        "GRANT ALL ON ai.junkie_tombstones TO filtered",
+        "ALTER TABLE ai.junkie_tombstones ENABLE ROW LEVEL SECURITY",
+    )
+    with pytest.raises(DatabaseError, match=r"junkie_tombstones.*the conversation was not begun"):
+        await Conversation.open(admin.settings(url), "bob", offline=True)
 
 
 VIEWS = {
