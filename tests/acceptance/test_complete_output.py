@@ -233,9 +233,9 @@ async def test_a_signal_ends_a_write_that_waits_for_its_reader(
             stdout=writable,
             stderr=writable if together else subprocess.DEVNULL,
         )
-        os.close(writable)
-        wait_until_full(readable)
+        wait_until_full(writable)
         process.send_signal(number)
         assert process.wait(60) == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     finally:
         os.close(readable)
+        os.close(writable)

@@ -155,7 +155,7 @@ def test_a_signal_that_comes_just_before_a_wait(number: signal.Signals, what: st
         if what == "loop":
             assert process.stderr.readline() == b"waiting\n"
         else:
-            wait_until_full(readable)
+            wait_until_full(writable)
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
         assert told == {signal.SIGINT: b"KeyboardInterrupt\n", signal.SIGTERM: b"Terminated\n"}[number]
