@@ -67,7 +67,9 @@ def list_(
 @app.command(epilog="Example: junkie users export ada -o ada.jsonl")
 def export(
     user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Complete, or not there; -: stdout.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", readable=False, help="Complete, or not there; -: stdout.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Write everything of a person to one JSON Lines file: all that erase would delete."""
@@ -98,7 +100,7 @@ def erase(
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     receipt: Annotated[
-        Path | None, typer.Option("--receipt", metavar="FILE", help="Write a receipt; -: stdout.")
+        Path | None, typer.Option("--receipt", metavar="FILE", readable=False, help="Write a receipt; -: stdout.")
     ] = None,
     whole_database: Annotated[
         bool, typer.Option("--whole-database", help="Rows of this person outside the schema, too.")

@@ -50,7 +50,8 @@ async def ensure_tables(connections: Connections, layout: Layout, *, may_add_tab
         versions = await own_tables.read_versions(connection, state)
     ready = own_tables.is_ready(state, versions)
     _check(state, connections.database, may_add_tables)
-    for warning in row_security.warnings(state, schemas.MEMORIES, schemas.SESSIONS, schemas.RUNS):
+    read = (schemas.MEMORIES, schemas.SESSIONS, schemas.RUNS)
+    for warning in row_security.warnings(state, *read, effect="memories and earlier turns may be missing"):
         report(f"{warning.message}; {warning.hint}")
     if state.tables_agno_3_adds():
         state = await _made(connections, layout)

@@ -19,12 +19,14 @@ CHANGED_WITH_MEMORIES: tuple[TableRef, ...] = (registry.MEMORIES, *registry.own_
 """What a change of memories reads and writes."""
 
 
-def warnings(state: SchemaState, *tables: TableRef) -> tuple[ResultWarning, ...]:
+def warnings(
+    state: SchemaState, *tables: TableRef, effect: str = "this answer may be incomplete"
+) -> tuple[ResultWarning, ...]:
     """The warning for an answer read from `tables` (without any: from all in the schema); empty when none is needed."""
     filtered = state.filtered(*tables)
     if not filtered:
         return ()
-    return (ResultWarning(CODE, f"{_filters(state, filtered)}: this answer may be incomplete", HINT),)
+    return (ResultWarning(CODE, f"{_filters(state, filtered)}: {effect}", HINT),)
 
 
 def require_all_rows(state: SchemaState, *tables: TableRef, undone: str = "nothing was changed") -> None:

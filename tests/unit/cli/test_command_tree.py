@@ -75,6 +75,20 @@ def test_every_option_is_explained(words: str) -> None:
         assert explained, f"{words} {'/'.join(parameter.opts)} has no help"
 
 
+def test_a_file_that_is_written_need_not_be_readable() -> None:
+    """For example /dev/stdout behind `sudo -u`: a pipe that another user opened."""
+    written = {"--output", "--receipt"}
+    found = [
+        (words, parameter)
+        for words, (command, _) in TREE.items()
+        for parameter in command.params
+        if written & set(parameter.opts) and parameter.metavar == "FILE"
+    ]
+    assert len(found) == 3
+    for words, parameter in found:
+        assert not parameter.type.readable, f"{words} {parameter.opts[-1]} asks for a file that can be read"
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])
 def test_help_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))

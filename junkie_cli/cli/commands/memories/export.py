@@ -19,7 +19,9 @@ app = typer.Typer()
 def export(
     user: UserOption = None,
     no_owner: NoOwnerOption = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: -, stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", readable=False, help="Default: -, stdout.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write memories as JSON Lines, every column, complete or not at all."""
