@@ -1,25 +1,35 @@
 """Fixtures for all tests; each comes from the support module that makes it."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.support.conversations import conversation_template, echoing_model, model, smart_model
 from tests.support.generations import admin, generation_templates, written_by
 from tests.support.junkie import junkie
-from tests.support.postgres import database, memory_folder, postgres_server, template_database
+from tests.support.mounts import small_disk
+from tests.support.postgres import database, empty_template, memory_folder, postgres_server, template_database
 from tests.support.shelf import sdist, shelf, wheel
 
 __all__ = [
     "admin",
+    "conversation_template",
     "database",
+    "echoing_model",
+    "empty_template",
     "generation_templates",
     "junkie",
+    "model",
     "postgres_server",
     "sdist",
     "shelf",
+    "small_disk",
+    "smart_model",
     "template_database",
     "wheel",
     "written_by",
@@ -50,3 +60,20 @@ def heeded_signals() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of this test alone, in this process."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable names a server, and there are no files of libpq in the home."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))

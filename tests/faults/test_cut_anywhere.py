@@ -12,19 +12,13 @@ from junkie_cli.core.chat import AnswerComplete, Conversation
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.turns.spool import spool_folder
-from tests.support.conversations import Said, memories, pending, rows, runs, say, settings_for, talking
-from tests.support.model_server import ModelServer, Reply, Request, calls
+from tests.support.conversations import Said, echo, memories, pending, rows, runs, say, settings_for, talking
+from tests.support.model_server import ModelServer
 from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
 
 MOST = 90
 """Messages of a turn to the database; when fewer are sent, the sweep is over."""
-
-
-def echo(request: Request) -> Reply | None:
-    if not request.is_memory or request.messages[-1]["role"] == "tool":
-        return None
-    return calls(("add_memory", {"memory": f"User said: {request.user}"}))
 
 
 @pytest.mark.parametrize("where", ["before", "in", "after"])

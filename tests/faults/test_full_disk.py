@@ -2,8 +2,6 @@
 
 import random
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +10,6 @@ from junkie_cli.core.chat import AnswerComplete
 from junkie_cli.core.embedded import ScratchServer
 from tests.support.conversations import runs, say, settings_for, talking
 from tests.support.model_server import ModelServer
-from tests.support.needs import need_root
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    need_root("a disk to mount")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=755", "none", str(mount)], check=True)
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 async def test_answers_without_room_are_told_and_stored_when_there_is_room_again(

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -272,12 +271,6 @@ class Chaos:
         name, soon = self._draw.choice(list(PEOPLE)), self._draw.choice([0, 0.03, 0.06, 0.1])
         self.struck[number.name] += 1
         threading.Timer(soon, self._talkers.signal, (name, number)).start()
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    yield tmp_path / "state"
 
 
 # Connections that are cut while a process is killed may leave a transport of this process behind unclosed.

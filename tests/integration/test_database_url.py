@@ -19,6 +19,8 @@ from tests.support.lanes import agreed, by_asyncpg, by_psql, in_all_lanes
 from tests.support.postgres import execute, scratch_server
 from tests.support.tls import SERVER_SETTINGS, Authority, Certificate, server_files
 
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
 USER = "o'dd@us/er%20:#"
 PASSWORD = "p@ss/w%rd:# \"'\\🔑&=+?é"
 DATABASE = "a/b c%d@e?f&g"
@@ -83,13 +85,6 @@ def _quoted(name: str) -> str:
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 # --- ways in ----------------------------------------------------------------------------------------------------------

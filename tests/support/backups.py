@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from junkie_cli.core.backup.dump import BackupOptions, BackupResult, make_backup
 from junkie_cli.core.database import Database
 from junkie_cli.core.database_url import DatabaseUrl
@@ -15,6 +17,12 @@ from junkie_cli.core.settings import Settings, load_settings
 
 DATA = Path(__file__).parents[1] / "data"
 GENERATIONS = ("agno-2.2", "agno-2.3", "agno-2.9", "agno-2.9-migrated", "agno-2.9-then-3.1", "agno-3.1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The backup folder of this test, not made yet."""
+    return tmp_path / "backups"
 
 
 def psql(url: DatabaseUrl, *arguments: str, input: str | None = None) -> str:

@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, Memory, Waiting, Warning
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.settings import Settings, load_settings
-from tests.support.model_server import ModelServer
+from tests.support.model_server import ModelServer, Reply, Request, calls
 from tests.support.postgres import execute
 
 
@@ -164,17 +165,50 @@ async def pending(database: DatabaseUrl) -> list[dict[str, Any]]:
     return await rows(database, "SELECT * FROM ai.junkie_pending ORDER BY created_at")
 
 
-@contextmanager
-def template(server: ScratchServer, name: str) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def conversation_template(postgres_server: ScratchServer) -> str:
     """A database with all tables made, to be cloned by tests that are not about making them."""
-    execute(server, f"CREATE DATABASE {name}")
+    name = "conversation_template"
+    execute(postgres_server, f"CREATE DATABASE {name}")
 
     async def make() -> None:
-        async with talking(settings_for(server.url.with_database(name))):
+        async with talking(settings_for(postgres_server.url.with_database(name))):
             pass
 
     asyncio.run(make())
-    yield name
+    return name
+
+
+@pytest.fixture(scope="session")
+def template_database(conversation_template: str) -> str:
+    """For the conftest.py of folders whose databases have all tables."""
+    return conversation_template
+
+
+def echo(request: Request) -> Reply | None:
+    """A memory model that remembers what was said, word for word; for a server's `script`."""
+    if not request.is_memory or request.messages[-1]["role"] == "tool":
+        return None
+    return calls(("add_memory", {"memory": f"User said: {request.user}"}))
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A provider of this test alone."""
+    with ModelServer(models=["scripted-model"]) as server:
+        yield server
+
+
+@pytest.fixture
+def smart_model(model: ModelServer) -> None:
+    """`model` answers and remembers as the rehearsal model does."""
+    model.smart = True
+
+
+@pytest.fixture
+def echoing_model(model: ModelServer) -> None:
+    """`model` remembers what was said, word for word."""
+    model.script = echo
 
 
 def scripted_memory(*calls: tuple[str, Mapping[str, Any]]) -> Any:

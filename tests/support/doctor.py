@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.doctor import fixes, runner
 from junkie_cli.core.doctor.checks import CHECKS
@@ -73,6 +75,12 @@ class Doctor:
     async def _examine_in(self, context: Context, check_id: str) -> Result:
         results = await self._examine(context, (check_id,), False, 60)
         return results[check_id]
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    """Settings and folders of this test alone."""
+    return Doctor(tmp_path)
 
 
 def is_told(result: Result, status: str, *words: str) -> None:

@@ -6,9 +6,26 @@ And copies of device files, so that the machine's own are left alone.
 import os
 import shlex
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.support.needs import need_root
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 150 MB."""
+    need_root("a disk to mount")
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=755", "none", str(mount)], check=True)
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 def hiding(*folders: Path) -> list[str]:

@@ -46,16 +46,22 @@ def clone(server: ScratchServer, template: str = "template0") -> Iterator[Databa
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[ScratchServer]:
-    """The worker's throw-away server (socket only)."""
-    with scratch_server() as server:
+    """The worker's throw-away server (socket only); it lets in every role."""
+    with scratch_server(hba=["local all all trust"]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> str:
-    """The database that `database` clones: empty here, a module may override this fixture to fill one."""
-    execute(postgres_server, "CREATE DATABASE test_template")
-    return "test_template"
+def empty_template(postgres_server: ScratchServer) -> str:
+    """A database without anything in it."""
+    execute(postgres_server, "CREATE DATABASE empty_template")
+    return "empty_template"
+
+
+@pytest.fixture(scope="session")
+def template_database(empty_template: str) -> str:
+    """The database that `database` clones: empty here; the conftest.py of some folders names another."""
+    return empty_template
 
 
 @pytest.fixture

@@ -15,14 +15,9 @@ from junkie_cli.core import database_url as module
 from junkie_cli.core.database_url import DatabaseUrl, Host
 from tests.support.texts import ALPHABET, texts
 
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
 AWFUL = "p@ss/w%rd:#"
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 # --- properties -------------------------------------------------------------------------------------------------------

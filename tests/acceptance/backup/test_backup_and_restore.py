@@ -5,7 +5,6 @@ import re
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,21 +15,10 @@ from junkie_cli.core.embedded import ScratchServer
 from tests.support.backups import dumps, environment, load, names, sql
 from tests.support.debian_postgres import AWFUL_PASSWORD, DebianServer, debian_server
 from tests.support.junkie import SCRIPT, Junkie
-from tests.support.postgres import clone, scratch_server
+from tests.support.postgres import clone
 from tests.support.schemas import validate
 
 __all__ = ["debian_server"]
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
 
 
 @pytest.fixture

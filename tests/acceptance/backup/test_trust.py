@@ -1,27 +1,13 @@
 """Backups that other users of the machine could have changed, as operators meet them."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from tests.support.backups import dumps, environment, load, sql
 from tests.support.junkie import Junkie
 from tests.support.needs import need_root
-from tests.support.postgres import scratch_server
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Before a backup is restored into a real database, the code that it brings is shown."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +8,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from tests.support.backups import environment, load, sql
 from tests.support.junkie import Junkie
-from tests.support.postgres import clone, scratch_server
+from tests.support.postgres import clone
 from tests.support.schemas import validate
 
 CODE = """
@@ -31,17 +30,6 @@ OF_SCHEMA = {
     ("rule", "ai", "user_memories quiet", False),
 }
 OUTSIDE = {("function", "public", "elsewhere()", False), ("event trigger", "", "everywhere", False)}
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Everything ends: a turn, an extraction and any other model call, in calls, tool calls, tokens, time and bytes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ from junkie_cli.core.agent.calling import Reply, ask
 from junkie_cli.core.agent.models import Patience
 from junkie_cli.core.chat import Waiting
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import ExitCode
-from tests.support.conversations import memories, pending, runs, say, settings_for, talking, template
+from tests.support.conversations import memories, pending, runs, say, settings_for, talking
 from tests.support.model_server import (
     CutStream,
     Endless,
@@ -31,18 +29,6 @@ from tests.support.model_server import Reply as Scripted
 from tests.support.models import team_models
 
 MANY: tuple[Any, ...] = (("get_user_details", {}),) * 5
-
-
-@pytest.fixture(scope="module")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "bounds_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(models=["scripted-model"]) as server:
-        yield server
 
 
 def using_tools(*asked: Any, text: str = "") -> Scripted:

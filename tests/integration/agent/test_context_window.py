@@ -1,29 +1,15 @@
 """A history longer than the model can read is cut from its oldest exchange on, with a note."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
-from tests.support.conversations import pending, say, settings_for, talking, template
+from tests.support.conversations import pending, say, settings_for, talking
 from tests.support.model_server import Garbage, HttpError, ModelServer, Reply, Request, Text, calls
 
 LONG = "word " * 800  # about a thousand tokens
-
-
-@pytest.fixture(scope="module")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "window_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(models=["scripted-model"]) as server:
-        yield server
 
 
 def sent(request: Request) -> list[str]:

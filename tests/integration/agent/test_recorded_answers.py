@@ -25,7 +25,6 @@ from tests.support.conversations import (
     scripted_memory,
     settings_for,
     talking,
-    template,
 )
 from tests.support.model_server import ModelServer, Raw, Text, nothing
 from tests.support.postgres import execute
@@ -35,12 +34,6 @@ from tests.support.wire_zoo import Specimen, specimens
 ZOO = specimens()
 EXAMPLES = int(os.environ.get("WIRE_EXAMPLES", "12"))
 MESSAGE = "I like tea."
-
-
-@pytest.fixture(scope="module")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "wire_template") as name:
-        yield name
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,23 +40,6 @@ class Heard:
 
     def _reach(self, done: int, total: int) -> None:
         self.reached.append((done, total))
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    """A server that lets every role in by its socket."""
-    with scratch_server(hba=["local all all trust"]) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
 
 
 @pytest.fixture

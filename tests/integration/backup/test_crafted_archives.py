@@ -47,11 +47,6 @@ PLACES = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
-
-
-@pytest.fixture
 def marked(tmp_path: Path) -> Path:
     return tmp_path / "mark"
 

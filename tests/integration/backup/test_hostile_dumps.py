@@ -144,11 +144,6 @@ def template_database(postgres_server: ScratchServer) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
-
-
-@pytest.fixture
 def listener() -> Iterator[socket.socket]:
     """A port of this machine to which nobody should connect."""
     with socket.socket() as found:

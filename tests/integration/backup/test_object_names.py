@@ -1,7 +1,6 @@
 """A manifest's names are held against the dump, whatever the objects of a schema are called."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,7 @@ from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import whole
 from tests.support.backups import back_up, database_of, load, psql, settings_for, sql
-from tests.support.postgres import clone, scratch_server
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server(hba=["local all all trust"]) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
-
+from tests.support.postgres import clone
 
 ODD = """
 CREATE TABLE ai."a table (x" (id serial PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, "c ö" text);

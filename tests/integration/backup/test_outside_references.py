@@ -123,11 +123,6 @@ def template_database(postgres_server: ScratchServer) -> str:
     return "outside_template"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
-
-
 @pytest.mark.parametrize("form", FORMS)
 async def test_what_lies_in_other_schemas_is_made_empty_and_the_backup_is_verified(
     database: DatabaseUrl, folder: Path, form: str

@@ -9,27 +9,14 @@ import pytest
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.memories.change_log import MemoryChange, OwnershipError
 from junkie_cli.core.settings import Settings
-from tests.support.conversations import memories, rows, runs, say, settings_for, talking, template, written_ahead
+from tests.support.conversations import memories, rows, runs, say, settings_for, talking, written_ahead
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Text, calls
 
 SECRET = "Ada's secret is the colour blue"
-
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "isolation_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import fcntl
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,20 @@ from junkie_cli.core.agent.team import build_team
 from junkie_cli.core.chat.learn import WINDOW, BadLine, Learned, learn_file, parse
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import LockedError, UsageError
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.turns.pending_list import list_pending
 from junkie_cli.core.users import erase_user
-from tests.support.conversations import memories, rows, settings_for, template
-from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text, calls
+from tests.support.conversations import echo, memories, rows, settings_for
+from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text
 from tests.support.proxy import Proxy
 
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "learn_template") as name:
-        yield name
+pytestmark = pytest.mark.usefixtures("echoing_model")
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("junkie_cli.core.chat.learn.PAUSES", (0.01,) * 5)
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(script=echo) as server:
-        yield server
-
-
-def echo(request: Request) -> Reply | None:
-    if not request.is_memory or request.messages[-1]["role"] == "tool":
-        return None
-    return calls(("add_memory", {"memory": f"User said: {request.user}"}))
 
 
 def first_asked(model: ModelServer) -> list[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,17 @@ from junkie_cli.core.chat import AnswerComplete, Conversation, Delta, Done
 from junkie_cli.core.chat.conversation import LONGEST_MESSAGE
 from junkie_cli.core.database import connect
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.settings import Settings, load_settings
-from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
+from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking
 from tests.support.model_server import Hang, HttpError, ModelServer, Text
 from tests.support.postgres import scratch_server
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
 
+pytestmark = pytest.mark.usefixtures("smart_model")
+
 Work = Callable[[], Coroutine[Any, Any, Any]]
-
-
-@pytest.fixture(scope="module")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "library_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(models=["scripted-model"], smart=True) as server:
-        yield server
 
 
 # --- event loops ------------------------------------------------------------------------------------------------------

@@ -7,21 +7,11 @@ import pytest
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from tests.support import odd_rows
-from tests.support.conversations import rows, say, settings_for, talking, template
+from tests.support.conversations import rows, say, settings_for, talking
 from tests.support.model_server import ModelServer
 from tests.support.postgres import execute
 
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "odd_chat_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(smart=True) as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("smart_model")
 
 
 def _fill(server: ScratchServer, database: DatabaseUrl, statements: Iterator[str]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,41 +9,21 @@ from junkie_cli.conversation.actions import Actions
 from junkie_cli.core.chat import AnswerComplete, Conversation, Memory
 from junkie_cli.core.chat.pending_retry import MOST_IN_CHAT, Retried, retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.schema.stored_text import LEASE
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
 from junkie_cli.core.users import erase_user
 from junkie_cli.terminal.style import Look
-from tests.support.conversations import Turn, memories, pending, rows, say, settings_for, talking, template
+from tests.support.conversations import Turn, echo, memories, pending, rows, say, settings_for, talking
 from tests.support.junkie import Junkie
-from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text, calls
+from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Text, calls
 from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
 from tests.support.schemas import validate
 
 
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "retry_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
 def remembered(text: str) -> Reply:
     return calls(("add_memory", {"memory": text}))
-
-
-def echo(request: Request) -> Reply | None:
-    """A memory model that remembers what was said, word for word."""
-    if not request.is_memory or request.messages[-1]["role"] == "tool":
-        return None
-    return remembered(f"User said: {request.user}")
 
 
 async def owe(settings: Settings, model: ModelServer, *messages: str, user: str = "ada") -> None:

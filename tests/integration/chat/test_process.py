@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
-from tests.support.conversations import memories, pending, runs, template
+from tests.support.conversations import memories, pending, runs
 from tests.support.model_server import ModelServer, Text, calls
 
 SCRIPT = """
@@ -32,18 +31,6 @@ try:
 except Terminated as terminated:
     print("ended by", terminated.signal_number)
 """
-
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "process_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
 
 
 def environment(database: DatabaseUrl, model: ModelServer) -> Mapping[str, str]:

@@ -1,6 +1,5 @@
 """What a conversation remembers, of whom, and what reaches the prompt."""
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -8,22 +7,11 @@ import pytest
 from junkie_cli.core.chat import AnswerComplete, Delta, Memory
 from junkie_cli.core.chat.turn_runner import TurnRunner
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import NotFoundError, UsageError
-from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking, template
+from tests.support.conversations import Turn, memories, pending, rows, runs, say, settings_for, talking
 from tests.support.model_server import ModelServer, Reasoning, Text, calls
 
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "remembers_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(smart=True) as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("smart_model")
 
 
 async def test_a_fact_is_in_the_next_conversations_prompt_of_this_user_alone(

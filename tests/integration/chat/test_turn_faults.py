@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from junkie_cli.core import embedded
 from junkie_cli.core.agent.models import Patience, build_models
 from junkie_cli.core.chat import AnswerComplete, Delta, Done
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ProviderError
 from tests.support.conversations import (
     Turn,
@@ -25,7 +23,6 @@ from tests.support.conversations import (
     say,
     settings_for,
     talking,
-    template,
     written_ahead,
 )
 from tests.support.embedded import folder
@@ -46,18 +43,6 @@ from tests.support.model_server import (
 from tests.support.proxy import Proxy
 
 __all__ = ["folder"]
-
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "faults_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
 
 
 def likes_tea() -> Reply:

@@ -50,11 +50,6 @@ def guarded(url: DatabaseUrl) -> DatabaseUrl:
     return replace(url, user="guarded", password=SECRET)
 
 
-@pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    return Doctor(tmp_path)
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -16,11 +16,6 @@ from tests.support.tls import Authority
 KEY = "gsk_scripted"
 
 
-@pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    return Doctor(tmp_path)
-
-
 def test_a_groq_that_takes_the_key(doctor: Doctor) -> None:
     with ModelServer() as server:
         doctor.environ |= server.groq_environment()

@@ -22,11 +22,6 @@ ROUNDTRIP = "memory.roundtrip"
 
 
 @pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    return Doctor(tmp_path)
-
-
-@pytest.fixture
 def ready(doctor: Doctor, written_by: Make) -> DatabaseUrl:
     """A database of agno 3 with our tables; `doctor` uses it."""
     url = written_by("3.1")
@@ -207,11 +202,10 @@ def test_behind_a_pooler(doctor: Doctor, pooled: DatabaseUrl) -> None:
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelServer]:
-    """A memory model that remembers the name; the state folder is this test's own."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with ModelServer(models=["scripted-model"], script=remembers) as server:
-        yield server
+def remembering(model: ModelServer, state: Path) -> ModelServer:
+    """A memory model that remembers the name."""
+    model.script = remembers
+    return model
 
 
 def remembers(request: Request) -> Reply:
@@ -219,8 +213,8 @@ def remembers(request: Request) -> Reply:
     return calls(("add_memory", {"memory": f"User is called {name}"}))
 
 
-def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUrl, model: ModelServer) -> None:
-    doctor.use(ready, **model.environment(), JUNKIE_CONTEXT_WINDOW="8192", MEMORY_TIMEOUT="90")
+def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUrl, remembering: ModelServer) -> None:
+    doctor.use(ready, **remembering.environment(), JUNKIE_CONTEXT_WINDOW="8192", MEMORY_TIMEOUT="90")
     is_told(
         doctor.one(ROUNDTRIP, deep=True),
         "ok",
@@ -228,16 +222,16 @@ def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUr
         "(MEMORY_TIMEOUT: 90 s)",
         "prompt tokens of a window of 8,192",
     )
-    assert len(model.memory_requests) == 1
-    assert model.main_requests == []
+    assert len(remembering.memory_requests) == 1
+    assert remembering.main_requests == []
     assert not scratch_rows(ready)
     is_told(doctor.one("model.memory"), "ok", "memories come by tool calls")
     is_told(doctor.one(ROUNDTRIP, deep=True, offline=True), "ok", "with the rehearsal model")
-    assert len(model.memory_requests) == 1
+    assert len(remembering.memory_requests) == 1
 
 
 def test_a_model_without_tools_is_reported_as_it_was_asked(
-    doctor: Doctor, ready: DatabaseUrl, model: ModelServer
+    doctor: Doctor, ready: DatabaseUrl, remembering: ModelServer
 ) -> None:
     def script(request: Request) -> Reply:
         name = request.user.removeprefix("My name is ").rstrip(".")
@@ -245,21 +239,21 @@ def test_a_model_without_tools_is_reported_as_it_was_asked(
             return HttpError(400, "this model does not support tools")
         return Text(json.dumps({"facts": [f"User's name is {name}"]}))
 
-    model.script = script
-    doctor.use(ready, **model.environment())
+    remembering.script = script
+    doctor.use(ready, **remembering.environment())
     is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "scripted-model made the memory by a JSON schema")
     is_told(doctor.one("model.memory"), "ok", "memories come by a JSON schema")
 
 
 def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
-    doctor: Doctor, ready: DatabaseUrl, model: ModelServer
+    doctor: Doctor, ready: DatabaseUrl, remembering: ModelServer
 ) -> None:
     def script(request: Request) -> Reply:
         name = request.user.removeprefix("My name is ").rstrip(".")
         return Text(f'```json\n{{"name": "add_memory", "arguments": {{"memory": "User is called {name}"}}}}\n```')
 
-    model.script = script
-    doctor.use(ready, **model.environment())
+    remembering.script = script
+    doctor.use(ready, **remembering.environment())
     is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "by tool calls, written into its text")
     is_told(doctor.one("model.chat"), "warning", "writes calls of tools into its text", "JUNKIE_TOOLS=off")
     doctor.use(ready, JUNKIE_TOOLS="off")
@@ -267,14 +261,14 @@ def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
 
 
 def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_tools(
-    doctor: Doctor, ready: DatabaseUrl, model: ModelServer, junkie: Junkie
+    doctor: Doctor, ready: DatabaseUrl, remembering: ModelServer, junkie: Junkie
 ) -> None:
     """Also where another model makes the memories."""
     state = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
-    model.script = lambda _: Text('{"name": "calculate", "arguments": {"expression": "6 * 7"}}')
-    answer = junkie.run("chat", "--no-database", "6 * 7?", env=model.environment() | state).ok()
+    remembering.script = lambda _: Text('{"name": "calculate", "arguments": {"expression": "6 * 7"}}')
+    answer = junkie.run("chat", "--no-database", "6 * 7?", env=remembering.environment() | state).ok()
     assert "JUNKIE_TOOLS=off" in answer.stderr
-    doctor.use(ready, **model.environment())
+    doctor.use(ready, **remembering.environment())
     is_told(doctor.one("model.chat"), "warning", "writes calls of tools into its text", "JUNKIE_TOOLS=off")
 
 
@@ -296,9 +290,9 @@ def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_t
     ids=["overflow", "unknown model", "prose", "loading", "nothing", "something else"],
 )
 def test_why_the_configured_model_made_no_memory(
-    doctor: Doctor, ready: DatabaseUrl, model: ModelServer, reply: Reply, words: str
+    doctor: Doctor, ready: DatabaseUrl, remembering: ModelServer, reply: Reply, words: str
 ) -> None:
-    model.script = lambda _: reply
-    doctor.use(ready, **model.environment(), AGENT_RETRIES="0")
+    remembering.script = lambda _: reply
+    doctor.use(ready, **remembering.environment(), AGENT_RETRIES="0")
     is_told(doctor.one(ROUNDTRIP, deep=True), "failed", words, "MEMORY_MODEL" if words != "Loading model" else "")
     assert not scratch_rows(ready)

@@ -1,7 +1,6 @@
 """The doctor names rows of another shape, columns of another type, and ids that look the same."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,7 @@ from tests.support.doctor import Doctor, is_told
 from tests.support.generations import ALL, Make
 from tests.support.postgres import execute
 
-
-@pytest.fixture
-def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doctor:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Doctor(tmp_path)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.mark.parametrize("generation", ALL)

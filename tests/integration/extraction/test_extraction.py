@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from junkie_cli.core.chat import Delta
 from junkie_cli.core.chat.learn import learn_file
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.extraction.methods import Known, MethodStore
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
-from tests.support.conversations import Said, Turn, memories, pending, rows, say, settings_for, talking, template
+from tests.support.conversations import Said, Turn, memories, pending, rows, say, settings_for, talking
 from tests.support.model_server import (
     CutStream,
     Empty,
@@ -36,24 +35,13 @@ from tests.support.model_server import (
 )
 from tests.unit.extraction.test_reply import IN_TEXT, NEITHER, UNUSABLE
 
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "extraction_template") as name:
-        yield name
-
-
-@pytest.fixture(autouse=True)
-def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A state folder of this test alone: what was learned of a model must not come from another one."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return tmp_path / "junkie" / "extraction-methods.json"
+pytestmark = pytest.mark.usefixtures("state")
 
 
 @pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
+def methods(state: Path) -> Path:
+    """The file in which is kept how each model extracts."""
+    return state / "junkie" / "extraction-methods.json"
 
 
 def way(request: Request) -> str:
@@ -211,17 +199,17 @@ async def test_the_good_half_is_committed_and_the_rest_stays_pending(database: D
 # --- how the model is asked -------------------------------------------------------------------------------------------
 
 
-async def test_the_way_that_works_is_found_and_kept(database: DatabaseUrl, model: ModelServer, state: Path) -> None:
+async def test_the_way_that_works_is_found_and_kept(database: DatabaseUrl, model: ModelServer, methods: Path) -> None:
     settings = settings_for(database, model)
     model.script = answering(schema='{"facts": ["User likes tea"]}')
     assert await heard(settings, "I like tea.") == [("added", "User likes tea")]
     assert [way(request) for request in model.memory_requests] == ["tools", "schema"]
     assert await heard(settings, "I like tea.") == []
     assert [way(request) for request in model.memory_requests] == ["tools", "schema", "schema"]
-    [(key, entry)] = json.loads(state.read_text()).items()
+    [(key, entry)] = json.loads(methods.read_text()).items()
     assert key == f"{model.url} scripted-model"
     assert entry["method"] == "schema"
-    assert (state.stat().st_mode & 0o777, state.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert (methods.stat().st_mode & 0o777, methods.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
 @pytest.mark.parametrize("status", [400, 422, 404, 500])
@@ -251,7 +239,7 @@ async def test_a_model_that_finds_no_end_is_stopped_and_asked_in_another_way(
 
 
 async def test_after_three_failures_all_ways_are_tried_again(
-    database: DatabaseUrl, model: ModelServer, state: Path
+    database: DatabaseUrl, model: ModelServer, methods: Path
 ) -> None:
     settings = settings_for(database, model)
     model.script = answering(schema='{"facts": []}')
@@ -260,24 +248,24 @@ async def test_after_three_failures_all_ways_are_tried_again(
     model.script = answering(tools=nothing())
     for failures in (1, 2):
         assert await heard(settings, "Hi.") == [("pending", None)]
-        assert next(iter(json.loads(state.read_text()).values()))["failures"] == failures
+        assert next(iter(json.loads(methods.read_text()).values()))["failures"] == failures
     assert await heard(settings, "Hi.") == [("pending", None)]
-    assert [entry["method"] for entry in json.loads(state.read_text()).values()] == [""]
+    assert [entry["method"] for entry in json.loads(methods.read_text()).values()] == [""]
     assert await heard(settings, "Hi.") == []
-    assert next(iter(json.loads(state.read_text()).values()))["method"] == "tools"
+    assert next(iter(json.loads(methods.read_text()).values()))["method"] == "tools"
     ways = [way(request) for request in model.memory_requests]
     assert ways == ["tools", "schema", "schema", "schema", "schema", "tools"]
 
 
-async def test_an_outage_says_nothing_of_the_way(database: DatabaseUrl, model: ModelServer, state: Path) -> None:
+async def test_an_outage_says_nothing_of_the_way(database: DatabaseUrl, model: ModelServer, methods: Path) -> None:
     settings = settings_for(database, model)
     model.script = answering(schema='{"facts": []}')
     assert await heard(settings, "Hi.") == []
-    before = state.read_text()
+    before = methods.read_text()
     model.script = answering(schema=HttpError(503))
     for _ in range(4):
         assert await heard(settings, "Hi.") == [("pending", None)]
-    assert state.read_text() == before
+    assert methods.read_text() == before
 
 
 def test_a_file_that_cannot_be_used_costs_attempts_and_nothing_else(tmp_path: Path) -> None:

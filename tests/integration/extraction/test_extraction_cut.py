@@ -15,6 +15,8 @@ from junkie_cli.core.table_layout import Layout
 from tests.support.model_server import CutStream, ModelServer, Reply, StreamError, Text, ToolCalls, pieces
 from tests.support.models import team_models
 
+pytestmark = pytest.mark.usefixtures("state")
+
 FACTS = ["User likes tea", "User has a dog"]
 DOCUMENT = json.dumps({"facts": [*FACTS, "User lives in a house with so many rooms that"]})[:-3]
 CALLS = "\n".join(
@@ -55,11 +57,6 @@ async def extract(folder: Path, server: ModelServer, **bounds: float) -> Extract
     async with team_models(folder, server.environment()) as models:
         manager = TeamMemoryManager(models.memory, TeamDatabase(Layout("ai")), Bounds(**bounds))  # type: ignore[arg-type]
         return await manager.extract("ada", "I like tea and have a dog", "", [])
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize("form", FORMS)

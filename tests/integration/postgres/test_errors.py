@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,10 +24,11 @@ from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
 from tests.support.lanes import failure
-from tests.support.needs import need_root
 from tests.support.postgres import execute, scratch_server
 from tests.support.proxy import Proxy
 from tests.support.tls import SERVER_SETTINGS, Authority, server_files
+
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 SECRET = "hunter2"
 NOBODY = 65534
@@ -60,11 +60,6 @@ def server() -> Iterator[ScratchServer]:
 @pytest.fixture
 def url(server: ScratchServer) -> DatabaseUrl:
     return DatabaseUrl((Host("127.0.0.1", server.port),), "open_user", None, "postgres")
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @asynccontextmanager
@@ -474,19 +469,6 @@ async def test_read_only(url: DatabaseUrl) -> None:
     assert (await refusal(url, insert, read_only=True)).code == "database_readonly"
     readonly = DatabaseUrl.parse(url.libpq() + "?options=-c%20default_transaction_read_only%3Don")
     assert (await refusal(readonly, insert)).code == "database_readonly"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own."""
-    need_root("a disk to mount")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m,mode=755", "none", str(mount)], check=True)
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 async def test_disk_full(small_disk: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +15,11 @@ from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.turns.spool import spool_folder
 from tests.support.conversations import Turn, memories, runs, say, settings_for, talking, written_ahead
 from tests.support.junkie import Junkie
-from tests.support.model_server import ModelServer, Reply, Request, Text, calls
+from tests.support.model_server import ModelServer, Text
 from tests.support.postgres import scratch_server
 from tests.support.standby import PRIMARY_HBA, PRIMARY_SETTINGS, Standby
 
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(script=echo) as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("state", "echoing_model")
 
 
 @pytest.fixture
@@ -38,17 +33,6 @@ def primary(model: ModelServer) -> Iterator[ScratchServer]:
     with scratch_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
         asyncio.run(make_tables(by_tcp(server)))
         yield server
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
-def echo(request: Request) -> Reply | None:
-    if not request.is_memory or request.messages[-1]["role"] == "tool":
-        return None
-    return calls(("add_memory", {"memory": f"User said: {request.user}"}))
 
 
 def by_tcp(server: ScratchServer) -> DatabaseUrl:

@@ -13,23 +13,7 @@ from junkie_cli.core.restore.person import PersonPlan
 from junkie_cli.core.restore.person_write import PersonResult
 from junkie_cli.core.users import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, load, settings_for, sql
-from tests.support.postgres import clone, scratch_server
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server(hba=["local all all trust"]) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
+from tests.support.postgres import clone
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Replacing a schema that is tied to the rest of its database: to other schemas, publications, extensions."""
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,25 +14,9 @@ from junkie_cli.core.restore import person, person_write, whole
 from junkie_cli.core.restore.whole import WholePlan
 from tests.support.backups import back_up, database_of, load, names, settings_for, sql
 from tests.support.debian_postgres import DebianServer, debian_server
-from tests.support.postgres import clone, execute, scratch_server
+from tests.support.postgres import clone, execute
 
 __all__ = ["debian_server"]
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server(hba=["local all all trust"]) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
 
 
 def planning(path: Path, url: DatabaseUrl, folder: Path) -> Awaitable[WholePlan]:

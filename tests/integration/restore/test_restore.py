@@ -21,25 +21,9 @@ from junkie_cli.core.restore.whole import WholeResult
 from junkie_cli.core.users import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, dumps, fill, load, settings_for, sql
 from tests.support.debian_postgres import DebianServer, debian_server
-from tests.support.postgres import clone, execute, scratch_server
+from tests.support.postgres import clone, execute
 
 __all__ = ["debian_server"]
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[ScratchServer]:
-    with scratch_server(hba=["local all all trust"]) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template_database() -> str:
-    return "template0"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
@@ -30,10 +29,10 @@ from tests.support.postgres import scratch_server
 from tests.support.proxy import Proxy
 
 
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
+@pytest.fixture(scope="session")
+def template_database(empty_template: str) -> str:
+    """Making the tables is what some of these tests are about."""
+    return empty_template
 
 
 async def load(database: DatabaseUrl, generation: str) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ from junkie_cli.core import sessions
 from junkie_cli.core.chat import Conversation, Delta
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.turns.postgres_store import PostgresTurnStore
 from junkie_cli.core.turns.spool import spool_folder
@@ -40,36 +39,12 @@ from tests.support.conversations import (
     say,
     settings_for,
     talking,
-    template,
     written_ahead,
 )
-from tests.support.model_server import ModelServer, Reply, Request, Text, calls
+from tests.support.model_server import ModelServer, Text
 from tests.support.proxy import Proxy
 
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "ahead_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(script=echo) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A spool of this test alone."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return tmp_path
-
-
-def echo(request: Request) -> Reply | None:
-    if not request.is_memory or request.messages[-1]["role"] == "tool":
-        return None
-    return calls(("add_memory", {"memory": f"User said: {request.user}"}))
+pytestmark = pytest.mark.usefixtures("echoing_model", "state")
 
 
 def spooled() -> list[Path]:

@@ -1,33 +1,19 @@
 """A person with thousands of memories: what goes into prompts is bounded, near to what was said, and told."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER
 from junkie_cli.core.turns.ranking import choose, patterns_of, stems_of
 from junkie_cli.core.turns.types import MemoryEntry
-from tests.support.conversations import memories, rows, say, settings_for, talking, template
+from tests.support.conversations import memories, rows, say, settings_for, talking
 from tests.support.model_server import HttpError, ModelServer, Request, calls
 from tests.support.proxy import Proxy
 
 TOKENS_A_MINUTE = 8000
-
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "relevance_template") as name:
-        yield name
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
 
 
 async def fill(database: DatabaseUrl, count: int) -> None:

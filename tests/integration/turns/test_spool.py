@@ -36,42 +36,22 @@ from tests.support.conversations import (
     say,
     settings_for,
     talking,
-    template,
     writing_held_up,
 )
 from tests.support.junkie import Junkie
-from tests.support.model_server import ModelServer, Reply, Request, Text, calls
+from tests.support.model_server import ModelServer, Text, calls
 from tests.support.postgres import clone
 from tests.support.proxy import Proxy
 from tests.support.schemas import validate
 
 DATA = Path(__file__).parents[2] / "data"
-
-
-@pytest.fixture(scope="session")
-def template_database(postgres_server: ScratchServer) -> Iterator[str]:
-    with template(postgres_server, "spool_template") as name:
-        yield name
+pytestmark = pytest.mark.usefixtures("state", "echoing_model", "impatient")
 
 
 @pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer(script=echo) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of this test alone; nobody waits long for a database."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a database."""
     monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01,))
-    return tmp_path
-
-
-def echo(request: Request) -> Reply | None:
-    if not request.is_memory or request.messages[-1]["role"] == "tool":
-        return None
-    return calls(("add_memory", {"memory": f"User said: {request.user}"}))
 
 
 def spooled() -> list[Path]:

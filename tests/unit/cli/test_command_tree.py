@@ -17,10 +17,7 @@ from junkie_cli.terminal import invocation
 from junkie_cli.terminal.style import plain
 from tests.support import extra_commands
 
-
-@pytest.fixture(autouse=True)
-def fresh_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocation, "_current", invocation.Invocation())
+pytestmark = pytest.mark.usefixtures("fresh_invocation")
 
 
 def tree() -> Iterator[tuple[str, Command, TreeContext]]:

@@ -1,18 +1,12 @@
 """What doctor says of settings, files, the bot's variables and the environment; each remedy is followed."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.support.doctor import Doctor, is_told
 
 SECRET = "gsk_" + "s3cret" * 6
-
-
-@pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    return Doctor(tmp_path)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from junkie_cli.terminal.style import Look, columns_of, plain
 from tests.support.terminal import Terminal, replace_streams
 from tests.support.texts import texts
 
+pytestmark = pytest.mark.usefixtures("fresh_invocation")
+
 NOW = datetime.now(UTC)
 
 
@@ -47,11 +49,6 @@ USERS = (
     Column("SIZE", lambda row: row.size, "bytes"),
     Column("LAST ACTIVE", lambda row: row.at, "time"),
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocation, "_current", invocation.Invocation())
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, columns: int, *args: Any, **options: Any) -> list[str]:
