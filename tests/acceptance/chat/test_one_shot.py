@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -88,7 +87,9 @@ def test_what_earlier_messages_left_pending_is_extracted_after_the_answer(
     junkie: Junkie, env: dict[str, str], database: DatabaseUrl, provider: ModelServer
 ) -> None:
     provider.queue_memory(HttpError(500))
-    junkie.run("chat", "I like tea.", env=env).ok()
+    events = lines(junkie.run("chat", "--json", "I like tea.", env=env).ok())
+    assert [event["action"] for event in events if event["event"] == "memory"] == ["pending"]
+    assert events[-1]["complete"] is True
     asyncio.run(rows(database, "UPDATE ai.junkie_pending SET next_try = now()"))
     provider.queue_memory(HttpError(500))  # this turn's own: the provider is not asked again now
     junkie.run("chat", "One.", env=env).ok()
@@ -208,10 +209,7 @@ def test_what_was_streamed_before_an_error_stays_and_is_marked(
     assert "the answer is incomplete" not in result.stderr and "401" in result.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_in_mid_answer_keeps_what_was_said(
-    junkie: Junkie, env: dict[str, str], provider: ModelServer, number: signal.Signals, code: int
-) -> None:
+def test_a_signal_in_mid_answer_keeps_what_was_said(junkie: Junkie, env: dict[str, str], provider: ModelServer) -> None:
     answer_once(junkie, env)
     provider.queue(Text("alpha beta gamma", pause_after=2))
     running = junkie.start("chat", "-s", "cut", "-", env=env)
@@ -220,9 +218,9 @@ def test_a_signal_in_mid_answer_keeps_what_was_said(
     running.process.stdin.close()
     running.process.stdin = None
     running.wait_for("alpha beta")
-    running.send(number)
+    running.send(signal.SIGTERM)
     result = running.wait()
-    assert result.exit_code == code
+    assert result.exit_code == 143
     assert result.stdout == "alpha beta \n" and "the answer is incomplete" in result.stderr
     shown = junkie.run("sessions", "show", "cut", "--json", env=env).ok().json()
     assert [run["status"] for run in shown["runs"]] == ["CANCELLED"]
@@ -249,20 +247,6 @@ def test_a_reader_that_leaves_does_not_cost_the_memory(
     reply.go_on.set()
     assert process.wait(60) == 141
     assert "User lives in Turin" in junkie.run("memories", "list", "-u", "ada", env=env).ok().stdout
-
-
-def test_an_answer_that_finds_no_room_is_told(junkie: Junkie, env: dict[str, str]) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [SCRIPT, "chat", "hello"],
-            env=junkie.environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 1 and "could not be written" in done.stderr
 
 
 # At a terminal
@@ -339,11 +323,8 @@ def test_yes_agrees_to_what_an_older_schema_needs(junkie: Junkie, env: dict[str,
     assert junkie.run("chat", "--yes", "hello", env=old).ok().stdout
 
 
-@pytest.mark.parametrize(("arguments", "more"), [(("-v",), {}), ((), {"DEBUG_MODE": "true"})])
-def test_what_agno_does_is_logged_to_stderr_when_asked_for(
-    junkie: Junkie, env: dict[str, str], arguments: tuple[str, ...], more: dict[str, str]
-) -> None:
-    result = junkie.run(*arguments, "chat", "hello there", env={**env, **more}).ok()
+def test_what_agno_does_is_logged_to_stderr_when_asked_for(junkie: Junkie, env: dict[str, str]) -> None:
+    result = junkie.run("-v", "chat", "hello there", env=env).ok()
     assert result.stdout == "All right.\n"
     assert "agno-team: DEBUG: " in result.stderr
     assert "local-key" not in result.stderr and env["POSTGRES_URL"] not in result.stderr

@@ -8,16 +8,11 @@ from junkie_cli.core.database_url import DatabaseUrl
 from tests.support.junkie import Junkie, new_junkie
 from tests.support.model_server import (
     CutStream,
-    Empty,
-    Garbage,
-    Hang,
-    HangUp,
     HttpError,
     Length,
     ModelServer,
     Reply,
     Request,
-    StreamError,
     Text,
     calls,
 )
@@ -74,29 +69,21 @@ def test_a_fact_told_in_one_process_is_in_the_prompt_of_the_next_for_this_user_a
     assert "tea" not in provider.main_requests[-1].system
     assert memories(junkie, "bob") == []
 
-
-def test_a_changed_preference_changes_its_memory(junkie: Junkie, provider: ModelServer) -> None:
-    chat(junkie, provider, "-u", "ada", "I prefer tea.")
-    before = junkie.run("memories", "list", "-u", "ada", "--json").ok().json()["memories"]
-    chat(junkie, provider, "-u", "ada", "I prefer coffee now.")
-    after = junkie.run("memories", "list", "-u", "ada", "--json").ok().json()["memories"]
-    assert [entry["memory_id"] for entry in after] == [entry["memory_id"] for entry in before]
-    assert "coffee" in after[0]["memory"]
-    assert "tea" not in after[0]["memory"]
+    (changed,) = [
+        event for event in chat(junkie, provider, "-u", "ada", "I prefer coffee now.") if event["event"] == "memory"
+    ]
+    assert (changed["action"], "coffee" in changed["memory"]) == ("updated", True)
+    assert changed["memory_id"] in [event["memory_id"] for event in added]
+    assert not any("tea" in text for text in memories(junkie, "ada"))
 
 
 def test_exactly_the_last_n_runs_are_in_the_context(junkie: Junkie, provider: ModelServer) -> None:
     provider.smart = False
-    for number in range(1, 5):
-        chat(junkie, provider, "-u", "ada", "-s", "s1", f"message {number}", cwd=None)
-    environment = provider.environment() | {"AGENT_HISTORY_RUNS": "2"}
-    junkie.run("chat", "-u", "ada", "-s", "s1", "message 5", env=environment).ok()
+    for number in range(1, 4):
+        environment = provider.environment() | {"AGENT_HISTORY_RUNS": "1"}
+        junkie.run("chat", "-u", "ada", "-s", "s1", f"message {number}", env=environment).ok()
     said = [text for role, text in provider.main_requests[-1].history if role == "user"]
-    assert said == ["message 3", "message 4"]
-
-    environment["AGENT_HISTORY_RUNS"] = "0"
-    junkie.run("chat", "-u", "ada", "-s", "s1", "message 6", env=environment).ok()
-    assert provider.main_requests[-1].history == []
+    assert said == ["message 2"]
 
 
 def test_continue_goes_on_with_the_latest_session(junkie: Junkie, provider: ModelServer) -> None:
@@ -127,18 +114,10 @@ def test_two_processes_on_one_session_lose_nothing(junkie: Junkie, provider: Mod
     assert sorted(said[1:]) == ["one", "two"]
 
 
+# Two of the failures that tests/integration/chat/test_turn_faults.py makes: before the first byte, and in the middle.
 ERRORS: list[tuple[str, Reply, str]] = [
-    ("401", HttpError(401, "bad key"), "provider_key"),
-    ("403", HttpError(403, "no"), "provider_forbidden"),
-    ("404", HttpError(404, "no such model", code="model_not_found"), "provider_model"),
-    ("413", HttpError(413, "too large"), "provider_too_large"),
     ("429", HttpError(429, "slow down", headers={"Retry-After": "300"}), "provider_rate_limited"),
-    ("500", HttpError(500, "boom"), "provider_unavailable"),
-    ("hang-up", HangUp(), ""),
     ("cut", CutStream(), "provider_cut"),
-    ("error in the stream", StreamError(), ""),
-    ("garbage", Garbage(), "provider_garbage"),
-    ("empty", Empty(), "provider_empty"),
 ]
 
 
@@ -153,7 +132,7 @@ def test_a_provider_error_is_told_with_exit_6_and_the_turn_is_not_lost(
     done = result.json_lines()[-1]
     assert done["event"] == "done"
     assert done["complete"] is False
-    assert done["error"]["code"].startswith(code or "provider_")
+    assert done["error"]["code"] == code
     assert done["error"]["hint"]
     assert "Traceback" not in result.stderr
     # What was said is a memory or pending, though the answer failed.
@@ -175,15 +154,6 @@ def test_a_refused_connection_is_told(junkie: Junkie) -> None:
     assert result.exit_code == 6
     assert result.stdout == ""
     assert "127.0.0.1" in result.stderr
-
-
-def test_a_failing_memory_model_leaves_the_message_pending_and_says_so(junkie: Junkie, provider: ModelServer) -> None:
-    provider.script = lambda request: HttpError(500, "down") if request.is_memory else None
-    events = chat(junkie, provider, "-u", "ada", "My name is Ada")
-    assert [event["action"] for event in events if event["event"] == "memory"] == ["pending"]
-    assert events[-1]["complete"] is True
-    waiting = junkie.run("memories", "pending", "--json").ok().json()
-    assert len(waiting["pending"]) == 1
 
 
 def test_memory_tools_cannot_reach_another_users_memory(junkie: Junkie, provider: ModelServer) -> None:
@@ -227,19 +197,6 @@ def test_only_the_configured_host_is_contacted_and_keys_of_others_stay(
         assert request.key == "local-key"
     assert "zebra" not in result.stderr  # no log of prompts
     assert "DEBUG" not in result.stderr + result.stdout
-
-
-def test_a_hanging_provider_is_left_by_ctrl_c_and_the_question_is_kept(junkie: Junkie, provider: ModelServer) -> None:
-    import signal
-
-    hang = Hang()
-    provider.script = lambda request: None if request.is_memory else hang
-    running = junkie.start("chat", "-u", "ada", "-s", "s1", "I prefer tea.", env=provider.environment())
-    hang.paused.wait_sync()
-    running.send(signal.SIGINT)
-    assert running.wait().exit_code == 130
-    shown = junkie.run("sessions", "show", "s1", "--json").ok().json()
-    assert [run["status"] for run in shown["runs"]] == ["CANCELLED"]
 
 
 def test_no_database_keeps_nothing_and_says_so(alone: Junkie, provider: ModelServer) -> None:
