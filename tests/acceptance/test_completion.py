@@ -4,13 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pexpect
 import pytest
 
-from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.doctor.checks import CHECKS
+from junkie_cli.core.embedded import ScratchServer
 from tests.support.junkie import SCRIPT, Junkie
+from tests.support.postgres import clone, execute
 
 PATIENT = {"JUNKIE_COMPLETION_SECONDS": "30"}  # the machine that tests may be busy
 SHELLS = [shell for shell in ("bash", "zsh", "fish") if shutil.which(shell)]
@@ -25,11 +27,21 @@ def offered(junkie: Junkie, line: str, **env: str) -> list[str]:
     return done.stdout.split()  # the shells split it, too: no id that is offered has a space in it
 
 
+SESSION = (
+    "INSERT INTO ai.agent_sessions (session_id, session_type, user_id, created_at)"
+    " VALUES ('channel-7', 'team', 'ada', 1)"
+)
+
+
 @pytest.fixture
-def filled(junkie: Junkie, database: DatabaseUrl) -> dict[str, str]:
+def filled(junkie: Junkie, postgres_server: ScratchServer, conversation_template: str) -> Iterator[dict[str, str]]:
     """Memories of four people, one of them with a hostile id, and a session; the environment that names them."""
-    env = {"POSTGRES_URL": database.libpq()}
-    junkie.run("chat", "--offline", "-u", "ada", "-s", "channel-7", "hello", env=env).ok()
+    with clone(postgres_server, conversation_template) as url:
+        execute(postgres_server, SESSION, url.database_name)
+        yield _imported(junkie, {"POSTGRES_URL": url.libpq()})
+
+
+def _imported(junkie: Junkie, env: dict[str, str]) -> dict[str, str]:
     people = (("ada", "Prefers tea"), ("adam", "Likes pears"), ("bob", "Rows"), ("x$(touch owned)", "Evil"))
     lines = [
         {"memory_id": f"0{number}ab-memory", "user_id": user, "memory": text, "updated_at": 1767322800 + number}

@@ -16,7 +16,7 @@ from junkie_cli.core.settings import Settings, load_settings
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns.types import MemoryEntry
 
-IMPATIENT = Patience(connect=2, read=5, total=10, retries=0)
+NO_RETRIES = Patience(connect=20, read=60, total=90, retries=0)  # a busy machine must not look like a slow provider
 
 
 def make_settings(folder: Path, **environment: str) -> Settings:
@@ -27,7 +27,7 @@ def make_settings(folder: Path, **environment: str) -> Settings:
 
 @asynccontextmanager
 async def team_models(
-    folder: Path, environment: dict[str, str], *, offline: bool = False, patience: Patience | None = IMPATIENT
+    folder: Path, environment: dict[str, str], *, offline: bool = False, patience: Patience | None = NO_RETRIES
 ) -> AsyncIterator[TeamModels]:
     """The models of these settings; without retries unless `patience` says otherwise."""
     models = build_models(

@@ -7,7 +7,6 @@ from agno.models.message import Message
 
 from junkie_cli.core.agent.bounds import Bounds, Budget
 from junkie_cli.core.agent.calling import Reply, ask
-from junkie_cli.core.agent.models import Patience
 from junkie_cli.core.chat import Waiting
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import ExitCode
@@ -171,14 +170,13 @@ async def test_an_extraction_reports_what_it_waits_for(database: DatabaseUrl, mo
 
 # --- the bounded call itself ------------------------------------------------------------------------------------------
 
-PATIENT = Patience(connect=2, read=20, total=5, retries=0)
 TOOL = {"type": "function", "function": {"name": "note", "description": "", "parameters": {"type": "object"}}}
 
 
 async def asked(tmp_path: Any, reply: Scripted, budget: Budget | None = None) -> tuple[Reply, Request]:
     async with (
         ModelServer(reply) as server,
-        team_models(tmp_path, server.environment(), patience=PATIENT) as models,
+        team_models(tmp_path, server.environment()) as models,
     ):
         said = [Message(role="user", content="I like tea.")]
         found = await ask(models.memory, said, budget or Budget(Bounds()), tools=[TOOL])
@@ -227,7 +225,7 @@ async def test_a_budget_that_is_used_up_makes_no_further_call(tmp_path: Any) -> 
     budget = Budget(Bounds(seconds=0.5))
     async with (
         ModelServer(Hang()) as server,
-        team_models(tmp_path, server.environment(), patience=PATIENT) as models,
+        team_models(tmp_path, server.environment()) as models,
     ):
         said = [Message(role="user", content="hi")]
         found = [await ask(models.memory, said, budget) for _ in range(2)]

@@ -157,7 +157,7 @@ async def test_silence_ends(tmp_path: Path) -> None:
 
 
 async def test_silence_in_the_middle_ends_and_keeps_the_words(tmp_path: Path) -> None:
-    patience = Patience(connect=2, read=0.2, total=5, retries=2)
+    patience = Patience(connect=20, read=3, total=90, retries=2)  # time for the two pieces that do come
     reply = Text("one two three", pause_after=2)
     async with ModelServer(reply) as server, team_models(tmp_path, server.environment(), patience=patience) as models:
         turn = await take_turn(models)
