@@ -118,9 +118,11 @@ VEHICLES = {
     " create table ai.spans (s ai.span); insert into ai.spans select ai.span('a', 'b') from generate_series(1, 9);"
     " create index on ai.spans using gist (s)",
 }
-RUNS = {
+RUNS = (
     "constraint", "generated", "index", "partial index", "domain", "collation", "materialized view", "partition"
-}  # fmt: skip
+)  # fmt: skip
+NOT_CALLED = "all that are not called"
+VEHICLES[NOT_CALLED] = ";".join(code for vehicle, code in VEHICLES.items() if vehicle not in RUNS)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +178,7 @@ def assert_unharmed(mark: Path, listener: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("definer", ["", "security definer"])
-@pytest.mark.parametrize("vehicle", VEHICLES)
+@pytest.mark.parametrize("vehicle", [*RUNS, NOT_CALLED])
 async def test_code_in_a_dump_can_do_nothing_while_it_is_proven(
     database: DatabaseUrl, folder: Path, mark: Path, listener: socket.socket, vehicle: str, definer: str
 ) -> None:
@@ -187,7 +189,7 @@ async def test_code_in_a_dump_can_do_nothing_while_it_is_proven(
     assert_unharmed(mark, listener)
 
 
-@pytest.mark.parametrize("vehicle", VEHICLES)
+@pytest.mark.parametrize("vehicle", [*RUNS, NOT_CALLED])
 async def test_the_code_does_run_where_it_is_thought_to(
     database: DatabaseUrl, folder: Path, mark: Path, vehicle: str
 ) -> None:
