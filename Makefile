@@ -3,10 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two workers a core: tests wait about as long as they work. Each has a PostgreSQL of its own, hence the limit.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
-# Each worker begins with a stretch of the tests of its own, so that a file's servers are started once, and ends by
+# Three workers for each core: tests wait more than they work. Each has a PostgreSQL of its own, hence the limit.
+# A worker begins with a stretch of the tests of its own, so that a file's servers are started once, and ends by
 # taking from those that have more left.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3 * (os.cpu_count() or 1), 8))')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One resolution for every Python and platform. Versions stay as they are unless `make lock UPGRADE=--upgrade`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
