@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.chat.turn_runner import TurnRunner
 
 NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not persist!"
-"""What `--no-database` says, word for word as the Junkie bot does."""
+"""The note of `--no-database`, word for word the Junkie bot's."""
 
 NO_JOURNAL = (
     "this database user may not use junkie's own tables: memories cannot be taken back, and those that the memory "
@@ -45,7 +45,7 @@ LONGEST_MESSAGE = 8 * 2**20
 """Characters of one message: more than any model reads."""
 
 MOST_ASKED = 1000
-"""Extractions that one `/retry` makes; how many are left is told."""
+"""Extractions that one `/retry` makes; it reports how many are left."""
 
 
 class Conversation:
@@ -67,7 +67,7 @@ class Conversation:
         self.user_id = user_id
         self.session_id = session_id
         self.notes = notes
-        """What the user should be told before the first answer, one sentence each."""
+        """What the user should know before the first answer, one sentence each."""
 
     @classmethod
     async def open(
@@ -85,8 +85,8 @@ class Conversation:
     ) -> "Conversation":
         """Load the team and make the database ready (creating the embedded one): call it while the user types.
 
-        `session_id` goes on with that session or begins it, `continue_latest` with the user's latest (none: a new
-        one, and a note says so). `memory=False` puts no memories in and extracts none; `database=False` keeps nothing.
+        `session_id` continues that session or begins it, `continue_latest` the user's latest (none: a new one,
+        with a note). `memory=False` puts no memories in and extracts none; `database=False` keeps nothing.
         Raises TablesNeededError, SettingsError (no provider), DatabaseError, UsageError (a bad user or session id),
         NotFoundError (somebody else's session).
         """
@@ -131,7 +131,7 @@ class Conversation:
 
         Cancelling the task that iterates, or leaving the loop early, stores what was streamed so far, marked
         CANCELLED; during extraction the turn is already stored and the extraction stays pending. The next `send` waits
-        for that. A second cancellation leaves at once. `stop` does the same while the events go on to `Done`.
+        for that. A second cancellation leaves at once. `stop` does the same while the events continue to `Done`.
         """
         return TurnEvents(lambda: self._begin(message, hold))
 
@@ -188,14 +188,14 @@ class Conversation:
             self._told_cut.add(ids[1])
 
     def stop(self) -> bool:
-        """Stop the turn under way as Ctrl-C does, from any thread; `send` goes on to its `Done`. False without one."""
+        """Stop the turn under way as Ctrl-C does, from any thread; `send` continues to `Done`. False without one."""
         turn = self._turn
         if turn is None or turn.task.done():
             return False
         self._loop.call_soon_threadsafe(turn.task.cancel)
         return True
 
-    # -- what is owed --------------------------------------------------------------------------------------------------
+    # -- pending extractions -------------------------------------------------------------------------------------------
 
     async def retry(self) -> Retried:
         """Make this user's pending extractions now, those that wait and those set aside too. Raises DatabaseError.
@@ -207,10 +207,10 @@ class Conversation:
         return await retry_pending(engine, self.user_id, everything=True, most=MOST_ASKED)
 
     def retry_behind(self, tell: Callable[[Memory], None] | None = None) -> None:
-        """Make up, behind the conversation, for a few of this user's extractions that are due.
+        """Retry a few of this user's extractions that are due, in the background.
 
-        It begins when no turn is under way and is stopped by the next one: never are both asked of one server. Each
-        memory that comes of it goes to `tell`. Failures are noted with the extraction and not reported: it was
+        It begins when no turn is under way and is stopped by the next one: a server is never asked for both at once.
+        Each change of a memory goes to `tell`. Failures are noted with the extraction and not reported: it was
         reported as pending. Does nothing while an earlier call has not ended.
         """
         self._usable()

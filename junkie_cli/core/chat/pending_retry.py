@@ -1,7 +1,7 @@
-"""Making up for extractions that did not succeed: in a conversation, by `memories retry`, from cron.
+"""Retries extractions that did not succeed: in a conversation, by `memories retry`, from cron.
 
 An extraction is claimed in one short transaction (its next try moves behind a lease, so that processes at once take
-different ones), made outside any, and committed together with its strike-off: whoever comes second writes nothing.
+different ones), made outside any, and committed together with its deletion: whoever comes second writes nothing.
 Loads nothing heavy itself.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.turns.store import TurnStore
 
 MOST_IN_CHAT = 3
-"""Extractions made up for behind one turn: the provider's tokens of this minute belong to the person who talks."""
+"""Extractions retried after one turn: the provider's tokens of this minute belong to the person who talks."""
 
 MOST_FAILURES = 3
 """Failures one after the other that end a pass: the next would fail too."""
@@ -79,7 +79,7 @@ LEFT_OUT = {
 
 @dataclass(slots=True)
 class Retried:
-    """One pass over what is owed: `failed` counts those set aside too, `remaining` what is owed after it.
+    """One pass over pending extractions: `failed` counts those set aside too, `remaining` those pending after it.
 
     `refused` counts calls of the memory model for what is not the user's; `error` is why the last extraction failed,
     None when none did. `left_out` counts what extractions left out, by the kinds of LEFT_OUT.
@@ -108,7 +108,7 @@ def counted(changes: Sequence[AppliedChange]) -> dict[str, int]:
 
 
 def is_outage(error: JunkieError) -> bool:
-    """Whether `error` says that nobody can ask the provider now: no fault of the message."""
+    """Whether nobody can ask the provider now: no fault of the message."""
     return error.code in _OUTAGES
 
 
@@ -122,9 +122,9 @@ async def retry_memories(
 ) -> Retried:
     """Try what is due again, of one user or of all; `everything` also what waits and what was set aside.
 
-    Turns whose process was killed before their answer was whole are marked so. Without anything to do neither agno is
-    loaded nor a provider asked for. `progress` gets how many were tried, of how many, and what is waited for. Raises
-    SettingsError (no provider), DatabaseError.
+    Turns whose process was killed before their answer was complete are marked so. Without anything to do, neither is
+    agno loaded nor a provider asked for. `progress` gets how many were tried, of how many, and what is waited for.
+    Raises SettingsError (no provider), DatabaseError.
     """
     due, pending = await count_due(settings, user_id, everything=everything)
     if not due:
@@ -147,7 +147,7 @@ async def retry_pending(
 ) -> Retried:
     """One pass with an open team over at most `most` extractions, oldest first. Raises DatabaseError.
 
-    Turns whose process was killed before their answer was whole are marked so.
+    Turns whose process was killed before their answer was complete are marked so.
     It ends early when the provider cannot be asked at all. Cancelled, it gives back what it had claimed.
     """
     done = Retried()

@@ -1,8 +1,8 @@
 """One turn: asked, streamed, stored, and only then searched for memories.
 
 The order is the promise. The run and the entry for its extraction are committed in one transaction and read back
-before anybody is told that the answer is complete; the extraction's memories and the striking-off of that entry are
-one more. Whatever ends the turn in between (Ctrl-C, a signal, a lost database) leaves either the one or the other.
+before the answer is reported as complete; the extraction's memories and the deletion of that entry are one more.
+Whatever ends the turn in between (Ctrl-C, a signal, a lost database) leaves either the one or the other.
 """
 
 import asyncio
@@ -57,8 +57,8 @@ Emit = Callable[[ChatEvent], None]
 class TurnRunner:
     """Runs one turn and passes its events to `emit`. `turn` is None until it has begun.
 
-    With `tell_cap` a warning tells that not all memories fit into the prompt, with `tell_cut` that the history does
-    not; `history_cut` is set when it did. With `hold` the text of a model whose answers are not known is given out
+    With `tell_cap` a warning reports that not all memories fit into the prompt, with `tell_cut` that the history does
+    not; `history_cut` is set when it does not. With `hold` the text of a model whose answers are not known is given out
     when it is known to be no reasoning.
     """
 
@@ -76,14 +76,14 @@ class TurnRunner:
         self._took_back = 0  # the call whose text turned out to be thoughts
         self._habits = AnswerHabits(engine.models.main_choice)
         self._holds = hold and not self._habits.are_known
-        self._given = 0  # pieces of the answer that were given out
+        self._given = 0  # pieces of the answer that were emitted
         self._error: JunkieError | None = None
         self._complete = False
         self._usage: Usage | None = None
         self.turn: Turn | None = None
 
     async def run(self, user_id: str, session_id: str, message: str) -> None:
-        """The whole turn. Never raises for what a provider or the database did: `Done` tells it."""
+        """Run the turn. Never raises for what a provider or the database did: `Done` reports it."""
         try:
             async with self._engine.teams.lease(user_id) as hero:
                 budget = MEMORY_BUDGET if hero.memory else 0
@@ -94,11 +94,11 @@ class TurnRunner:
         except JunkieError as error:
             self._fail(error)
         except asyncio.CancelledError:
-            pass  # what was there to keep has been kept; `Done` tells that the answer is not complete
+            pass  # what there was to keep has been kept; `Done` reports that the answer is not complete
         self.done(user_id, session_id)
 
     def done(self, user_id: str, session_id: str) -> None:
-        """Tell the end of the turn."""
+        """Emit the end of the turn."""
         run_id = self.turn.run_id if self.turn else ""
         answer = "".join(self._answer)
         self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error))
@@ -299,7 +299,7 @@ class TurnRunner:
             await self._put_off(pending, self._error)
             return
         try:
-            await asyncio.sleep(0)  # who waits for the answer reads that it is whole before this goes on
+            await asyncio.sleep(0)  # whoever waits for the answer sees that it is complete before this continues
             await self._extract(hero, turn, pending)
         except ErasedError as error:
             self._emit(Warning(f"nothing is remembered of this: {error.message}"))
@@ -329,7 +329,7 @@ class TurnRunner:
             made = await self._turns.commit_memories(extraction.changes, completed, by="team", began=turn.began)
         for change in made or ():
             self._emit(memory_event(change))
-        for sentence in _bounds_told(extraction):
+        for sentence in _reached_bounds(extraction):
             self._emit(Warning(sentence))
         if extraction.error is not None:
             raise extraction.error
@@ -345,19 +345,19 @@ class TurnRunner:
             await note_failure(self._turns, pending.pending_id, error)
 
 
-def _bounds_told(extraction: Extraction) -> Sequence[str]:
-    told = []
+def _reached_bounds(extraction: Extraction) -> Sequence[str]:
+    found = []
     if extraction.bounded:
-        told.append(f"the memory model wanted too many changes; the first {MOST_CHANGES} of them were made")
+        found.append(f"the memory model wanted too many changes; the first {MOST_CHANGES} of them were made")
     if extraction.refused:
-        told.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
+        found.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
     if extraction.clearings:
-        told.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
+        found.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
     if extraction.secrets:
-        told.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
+        found.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
     if extraction.left_unread:
-        told.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
-    return told
+        found.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
+    return found
 
 
 def _usage(log: CallLog) -> Usage | None:

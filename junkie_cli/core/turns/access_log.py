@@ -1,4 +1,4 @@
-"""Attempts to reach another person's data: each is refused where it is made, told to the user, and logged here.
+"""Attempts to reach another person's data: each is refused where it is made, reported to the user, and logged here.
 
 The log is for who looks for the source of such attempts: `junkie -v` shows it on stderr. It holds ids and never text.
 """

@@ -22,7 +22,7 @@ class PendingExtractions:
 async def list_pending(settings: Settings, user_id: str | None = None) -> PendingExtractions:
     """Pending extractions, oldest first: of one user, or of all, with those that wait in this machine's spool.
 
-    Empty where nothing was ever written down. Raises DatabaseError, which tells how many are in the spool.
+    Empty where nothing was ever pending. Raises DatabaseError, which reports how many are in the spool.
     """
     try:
         async with connect(settings) as connection, connection.transaction():

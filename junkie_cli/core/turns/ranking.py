@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from junkie_cli.core.turns.types import MemoryEntry
 
 MOST_STEMS = 24
-"""Words of a message that are looked for, the longest ones: they are the rarest."""
+"""Words of a message that are searched for, the longest ones: they are the rarest."""
 
 LONGEST_STEM = 40
-"""Letters of a word that are looked for. What is longer is no word but a paste (a key, base64)."""
+"""Letters of a word that are searched for. What is longer is no word but a paste (a key, base64)."""
 
 NUMBER_TOKENS = 3
 """Tokens, about, that the number of a memory takes where a model is shown it."""
@@ -34,7 +34,7 @@ _COMMON = frozenset(
 
 
 def stems_of(message: str) -> list[str]:
-    """What of `message` is looked for in memories, in lower case: beginnings of its longer words, and no others."""
+    """What of `message` is searched for in memories, in lower case: beginnings of its longer words, and no others."""
     text = message.lower()
     words = {word for word in _WORD.findall(text) if word not in _COMMON and not _UNSPACED.search(word)}
     pairs = {run[place : place + 2] for run in _UNSPACED.findall(text) for place in range(len(run) - 1)}

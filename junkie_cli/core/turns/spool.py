@@ -36,7 +36,7 @@ def spool_folder() -> Path:
 
 
 async def identity(connection: "asyncpg.Connection[Any]", state: SchemaState) -> str | None:
-    """What tells this schema of this database from every other one, copies of it too; None when it cannot be known.
+    """A name of this schema of this database that no other one has, not even a copy; None when it cannot be known.
 
     Of the salt that was drawn when our tables were made, the cluster's own number (which a standby shares), and names:
     a restored or cloned database has another number or another name.
@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def pending(self) -> Pending | None:
-        """The extraction that is owed for them, None when none is."""
+        """The extraction that is pending for them, None when none is."""
         found = self.document.get("pending")
         if found is None:
             return None
@@ -126,12 +126,12 @@ class Spool:
         return len(self._paths())
 
     def pending(self, user_id: str | None = None) -> list[Pending]:
-        """Extractions that are owed for what is kept, of one user or of all, oldest first."""
+        """Extractions that are pending for what is kept, of one user or of all, oldest first."""
         found = [entry.pending for entry in self.entries() if user_id in (None, entry.user_id)]
         return [pending for pending in found if pending is not None]
 
     def put_aside(self, path: Path) -> None:
-        """Leave a file that cannot be understood where it is, under a name that is not looked at."""
+        """Leave a file that cannot be understood where it is, under a name that is not read."""
         with suppress(OSError):
             path.rename(path.with_suffix(UNREADABLE))
 
@@ -159,7 +159,7 @@ class Spool:
             os.close(descriptor)
 
     def _sweep(self) -> None:
-        """Remove what a kill in the middle of writing has left: it was never told to be kept."""
+        """Remove what a kill in the middle of writing has left: it was never reported as kept."""
         for path in self.folder.glob(".*.part"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _LEFT_BEHIND:

@@ -25,14 +25,14 @@ STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 STORE_SECONDS = 15.0
 """No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
 
-# A write that was refused may have gone to a server that has just become a standby; the next connection tells.
+# A write that was refused may have gone to a server that has just become a standby; the next connection shows.
 _WORTH_ONE_MORE = "database_readonly"
 # Whatever is wrong here is wrong with this turn alone; every other failure is the database's.
 _ABOUT_THIS_ONE = frozenset({"database_error"})
 
 
 class SpoolingTurnStore:
-    """`inner`, with turns kept that it cannot store; `spool` is None where the database cannot be told from others."""
+    """`inner`, with turns kept that it cannot store; `spool` is None where the database has no identity."""
 
     def __init__(self, inner: TurnStore, spool: Spool | None) -> None:
         self._inner = inner

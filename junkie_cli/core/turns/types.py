@@ -13,7 +13,7 @@ from junkie_cli.core.value_class import frozen
 
 @frozen
 class MemoryEntry:
-    """One memory of the user; `updated_at` in UTC, None when the table does not say."""
+    """One memory of the user; `updated_at` in UTC, None when the table has none."""
 
     memory_id: str
     memory: str
@@ -129,7 +129,7 @@ class TurnRecord:
     """What is stored of a turn: its runs (its own first, then those of members) and its pending extraction.
 
     `session_exists` once the database has had the session: missing later, it was deleted. `team_data` is what a new
-    session's row says of the team, as JSON.
+    session's row holds of the team, as JSON.
     """
 
     user_id: str
