@@ -63,15 +63,18 @@ _TABLES = """
 SELECT c.relname, greatest(c.reltuples, 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
 """
-# Views and foreign keys of other schemas hold on to the old tables when these are renamed aside.
+# Whatever outside uses something in the schema (views, foreign keys, defaults, columns of a row type, functions, ...)
+# goes with it when it is renamed aside. What belongs to a table (a rule, a default, a trigger) is named by that table.
 _DEPENDENTS = """
-SELECT DISTINCT other.nspname || '.' || dependent.relname FROM pg_depend d
-JOIN pg_class used ON used.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
-JOIN pg_namespace own ON own.oid = used.relnamespace AND own.nspname = $1
-JOIN (SELECT 'pg_rewrite'::regclass AS class, oid, ev_class AS relation FROM pg_rewrite UNION ALL
-      SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint) x ON x.class = d.classid AND x.oid = d.objid
-JOIN pg_class dependent ON dependent.oid = x.relation
-JOIN pg_namespace other ON other.oid = dependent.relnamespace AND other.nspname <> $1 ORDER BY 1
+SELECT DISTINCT coalesce(holder.identity, self.identity) FROM pg_depend d
+CROSS JOIN LATERAL pg_identify_object(d.refclassid, d.refobjid, 0) used
+CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) self
+LEFT JOIN LATERAL (SELECT i.schema, i.identity FROM pg_depend p
+  CROSS JOIN LATERAL pg_identify_object(p.refclassid, p.refobjid, 0) i
+  WHERE p.classid = d.classid AND p.objid = d.objid AND p.deptype IN ('a', 'i')
+    AND p.refclassid = 'pg_class'::regclass LIMIT 1) holder ON true
+WHERE d.deptype = 'n' AND d.refobjid >= 16384 AND used.schema = $1
+  AND coalesce(holder.schema, self.schema, '') <> $1 ORDER BY 1
 """
 
 

@@ -132,7 +132,10 @@ async def plan(
     everything = manifest.origin.whole_database and not target.schemas
     own = tuple(table for table in manifest.tables if everything or table.schema == schema)
     left = () if everything else tuple(sorted({table.schema for table in manifest.tables} - {schema}))
-    warnings = doubts + [f"{name} goes on using the old tables: make it anew" for name in target.outside_dependents]
+    warnings = doubts + [
+        f"{name} keeps using what is in the old schema: create it anew before you drop that"
+        for name in target.outside_dependents
+    ]
     warnings += replication.warnings(
         schema, published, subscribed, lambda table: names.has_table(contents, schema, table)
     )

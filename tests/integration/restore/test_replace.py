@@ -131,6 +131,37 @@ async def _told(run: Awaitable[str]) -> None:
         raise JunkieError(code, code=code)
 
 
+USERS = """
+CREATE VIEW public.v AS SELECT user_id FROM ai.user_memories; CREATE MATERIALIZED VIEW public.mv AS SELECT * FROM v;
+CREATE TABLE public.votes (id text REFERENCES ai.user_memories); CREATE SEQUENCE ai.numbers;
+CREATE TABLE public."my defaults" (n bigint DEFAULT nextval('ai.numbers'));
+CREATE TABLE public.kind (k ai.user_memories);
+CREATE FUNCTION public.counted() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM ai.user_memories; END;
+CREATE FUNCTION public.first(ai.user_memories) RETURNS text LANGUAGE sql AS 'SELECT $1.memory_id';
+CREATE FUNCTION ai.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TABLE public.noted (n int); CREATE TRIGGER t BEFORE INSERT ON noted FOR EACH ROW EXECUTE FUNCTION ai.note();
+CREATE VIEW ai.inside AS SELECT * FROM ai.user_memories; CREATE TABLE public.free (n int); CREATE VIEW w AS TABLE free;
+"""
+
+
+async def test_all_that_uses_the_old_schema_from_outside_is_named(database: DatabaseUrl, folder: Path) -> None:
+    """When that schema is dropped afterwards, as the message suggests, these go with it: whole columns among them."""
+    load(database)
+    sql(database, USERS)
+    made = await back_up(database, folder)
+    planned = await planning(made.path, database, folder)
+    found = [warning.partition(" keeps using ")[0] for warning in planned.warnings if " keeps using " in warning]
+    assert found == [
+        'public."my defaults"',
+        "public.counted()",
+        "public.first(ai.user_memories)",
+        "public.kind",
+        "public.noted",
+        "public.v",
+        "public.votes",
+    ]
+
+
 async def test_a_dry_run_makes_no_backup_folder(database: DatabaseUrl, folder: Path, tmp_path: Path) -> None:
     load(database)
     made = await back_up(database, folder, verify=False)
