@@ -89,7 +89,8 @@ lock: $(VENV)/.dev ## Write the exact versions and hashes of requirements/ anew 
 	$(LOCK) pyproject.toml requirements/build.in --output-file requirements/run.txt
 	$(LOCK) --extra dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
 
-docs: $(VENV)/.dev ## Generate the command reference, the table of checks, and the pictures from real runs (needs tmux)
+docs: $(VENV)/.dev ## Generate the JSON Schemas, the reference, the table of checks, and the pictures (needs tmux)
+	$(BIN)/python -m docs.schemas
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.troubleshooting
 	$(BIN)/python -m docs.pictures

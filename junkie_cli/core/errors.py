@@ -31,6 +31,7 @@ class ResultWarning:
     """Why an answer may be incomplete, or is not what was asked for: a stable `code`, a sentence, and what to do."""
 
     code: str
+    """row_security: policies may hide rows from this database user"""
     message: str
     hint: str = ""
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from junkie_cli.core import env_file
@@ -32,7 +32,7 @@ class Source:
     As text it reads after "set by".
     """
 
-    kind: str
+    kind: Literal["option", "environment", "file", "default"]
     path: Path | None = None
     line: int | None = None
 

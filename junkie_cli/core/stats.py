@@ -37,6 +37,7 @@ class TableSize:
 
     name: str
     rows: int | None
+    """null: not known, or not readable"""
     bytes: int
 
 
@@ -66,9 +67,12 @@ class Stats:
 
     memories: int
     users: int | None
+    """null with --approximate, where the planner does not know"""
     average_per_user: float | None
+    """null with --approximate, where the planner does not know"""
     sessions: int
     runs: int | None
+    """null with --approximate, where the planner does not know"""
     pending: int
     oldest: datetime | None
     newest: datetime | None
@@ -76,7 +80,9 @@ class Stats:
     top_users: tuple[TopUser, ...]
     per_day: tuple[Day, ...]
     approximate: bool
+    """figures of the planner, not counted"""
     warnings: tuple[ResultWarning, ...] = ()
+    """only when there are any: why this answer may be incomplete"""
 
 
 async def collect_stats(

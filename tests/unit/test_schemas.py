@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from docs.schemas import rendered
+from junkie_cli.core.documents import DOCUMENTS
 from tests.support.schemas import names, schema, validate
 
 ROOT = Path(__file__).parents[2]
@@ -35,9 +37,43 @@ MEMORY = {
     "updated_at": "2025-11-23T16:30:12.123456Z",
 }
 
+CHANGE = {
+    "batch": "b1",
+    "at": "2025-11-23T16:30:12Z",
+    "by": "team",
+    "action": "updated",
+    "memory_id": "m1",
+    "user_id": None,
+    "before": {"memory": "likes tea"},
+    "after": None,
+}
+
 
 def test_every_shape_is_written_down() -> None:
-    assert set(names()) == set(COMMANDS.split())
+    assert set(names()) == set(DOCUMENTS) == set(COMMANDS.split())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_schemas_are_generated_from_the_types(name: str) -> None:
+    assert (ROOT / f"junkie_cli/schemas/{name}.json").read_text() == rendered(name), "run: make docs"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"changes": [CHANGE | {"by": "somebody"}], "next": None}, "memories.history"),
+        ({"changes": [CHANGE | {"at": "yesterday"}], "next": None}, "memories.history"),
+        ({"changes": [CHANGE], "next": None, "warnings": []}, "memories.history"),
+        ({"memories": -1, "path": "m.jsonl"}, "memories.export"),
+        ({"session_id": "s", "deleted": {"t": "1"}, "remaining": 0}, "sessions.delete"),
+        ({"env_file": None, "ignored_env_files": None}, "config.path"),
+        ({"others": True, "before": None}, "memories.history.switch"),
+    ],
+)
+def test_what_a_type_forbids_the_schema_refuses(wrong: dict[str, Any], name: str) -> None:
+    validate({"changes": [CHANGE], "next": None}, "memories.history")
+    with pytest.raises(AssertionError, match=re.escape(f"this is not {name}")):
+        validate(wrong, name)
 
 
 @pytest.mark.parametrize("name", names())

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,7 @@ from junkie_cli.terminal.output import (
 )
 
 if TYPE_CHECKING:
+    from junkie_cli.core import documents
     from junkie_cli.core.backup.catalogue import Entry
     from junkie_cli.core.backup.dump import BackupOptions, BackupResult
     from junkie_cli.core.backup.manifest import Manifest
@@ -177,7 +178,7 @@ def _absolute(path: Path | None) -> Path | None:
     return path.absolute() if path else None
 
 
-def _document(result: "BackupResult") -> dict[str, Any]:
+def _document(result: "BackupResult") -> "documents.BackupMade":
     manifest = result.manifest
     return {
         "path": str(result.path),
@@ -197,7 +198,7 @@ def _document(result: "BackupResult") -> dict[str, Any]:
     }
 
 
-def tables_of(manifest: "Manifest") -> list[dict[str, Any]]:
+def tables_of(manifest: "Manifest") -> "list[documents.Table]":
     """The tables of a backup, for JSON."""
     return [{"name": table.name, "rows": table.rows, "hash": table.hash} for table in manifest.tables]
 
@@ -240,12 +241,13 @@ def list_(output: DirOption = None, as_json: JsonOption = False) -> None:
 
     entries = invocation().run(catalogue.scan(_folder(output)))
     if as_json:
-        return print_json({"backups": [_listed(entry) for entry in entries]})
+        answer: documents.BackupList = {"backups": [_listed(entry) for entry in entries]}
+        return print_json(answer)
     rows = list(zip(entries, [*entries[1:], None], strict=False))
     return print_rows(_LIST_COLUMNS, rows, empty=f"no backups in {_folder(output)}")
 
 
-def _listed(entry: "Entry") -> dict[str, Any]:
+def _listed(entry: "Entry") -> "documents.BackupEntry":
     manifest = entry.manifest
     return {
         "path": str(entry.path),
@@ -360,11 +362,12 @@ def prune(
     work = pruning.plan(folder, policy) if dry_run else pruning.prune(folder, policy, wait=wait_lock)
     verdicts = invocation().run(work)
     if as_json:
-        return print_json({"dry_run": dry_run, "backups": [_judged(verdict) for verdict in verdicts]})
+        answer: documents.BackupsPruned = {"dry_run": dry_run, "backups": [_judged(verdict) for verdict in verdicts]}
+        return print_json(answer)
     return print_rows(_prune_columns(dry_run=dry_run), verdicts, empty=f"no backups in {folder}")
 
 
-def _judged(verdict: "Verdict") -> dict[str, Any]:
+def _judged(verdict: "Verdict") -> "documents.PruneDecision":
     kept = verdict.decision.keep
     return {"path": str(verdict.entry.path), "keep": kept, "reasons": list(verdict.decision.reasons)}
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,6 +11,7 @@ from junkie_cli.terminal.invocation import JsonOption, invocation
 from junkie_cli.terminal.output import Column, note, print_json, print_line, print_rows
 
 if TYPE_CHECKING:
+    from junkie_cli.core import documents
     from junkie_cli.core.settings import Settings
 
 app = typer.Typer(
@@ -76,7 +77,7 @@ def _about_files(settings: "Settings") -> str:
     return f"no .env here or above{ignored}; junkie config init writes one"
 
 
-def _document(settings: "Settings") -> dict[str, Any]:
+def _document(settings: "Settings") -> "documents.ConfigShown":
     from junkie_cli.core.settings import VARIABLES, shown_value
 
     return {

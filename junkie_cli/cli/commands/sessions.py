@@ -24,6 +24,7 @@ from junkie_cli.terminal.output import (
 )
 
 if TYPE_CHECKING:
+    from junkie_cli.core import documents
     from junkie_cli.core.sessions import SessionDeleted
 
 app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
@@ -66,7 +67,8 @@ def list_(
             sessions.list_sessions(settings, user, limit=limit, after=after, progress=shown.progress)
         )
     if as_json:
-        return print_json({"sessions": page.sessions, "next": page.next}, page.warnings)
+        answer: documents.SessionsPage = {"sessions": page.sessions, "next": page.next}
+        return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     empty = none_yet("sessions", page.table_missing)
     print_rows(_COLUMNS, page.sessions, empty=empty)
@@ -85,7 +87,8 @@ def show(
     with working("reading the session"):
         found = invocation().run(sessions.get_runs(settings, session_id))
     if as_json:
-        return print_json({"session_id": session_id, "runs": found.runs}, found.warnings)
+        answer: documents.SessionShown = {"session_id": session_id, "runs": found.runs}
+        return print_json(answer, found.warnings)
     show_warnings(found.warnings)
     lines = [(run, message) for run in found.runs for message in run.messages]
     return print_rows(_SAID, lines, empty="nothing was said in it")

@@ -27,6 +27,7 @@ from junkie_cli.terminal.output import (
 )
 
 if TYPE_CHECKING:
+    from junkie_cli.core import documents
     from junkie_cli.core.users import Erased
 
 app = typer.Typer(name="users", help="Who there is; a person's data in a file; erasing a person.", no_args_is_help=True)
@@ -58,7 +59,8 @@ def list_(
     with working("listing users") as shown:
         page = invocation().run(users.list_users(settings, limit=limit, after=after, progress=shown.progress))
     if as_json:
-        return print_json({"users": page.users, "next": page.next}, page.warnings)
+        answer: documents.UsersPage = {"users": page.users, "next": page.next}
+        return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     print_rows(_COLUMNS, page.users, empty=none_yet("users", page.tables_missing))
     return tell_next(page.next, page.late)
@@ -83,7 +85,8 @@ def export(
         exporting = users.export_user(settings, user, output, progress=shown.progress)
         done = invocation().run(exporting)
     if as_json:
-        return print_json({"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())}, done.warnings)
+        answer: documents.UserExported = {"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())}
+        return print_json(answer, done.warnings)
     show_warnings(done.warnings)
     if to_stdout:
         return note(

@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, Literal
 
 from junkie_cli.core.backup import files
 from junkie_cli.core.backup import manifest as manifests
@@ -17,10 +18,11 @@ from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.regular_files import open_regular
 from junkie_cli.core.value_class import frozen
 
-VERIFIED = "verified"
-UNVERIFIED = "unverified"
-DAMAGED = "damaged"
-UNKNOWN = "unknown"
+Status = Literal["verified", "unverified", "damaged", "unknown"]
+VERIFIED: Final = "verified"
+UNVERIFIED: Final = "unverified"
+DAMAGED: Final = "damaged"
+UNKNOWN: Final = "unknown"
 _MAGIC = b"PGDMP"
 
 
@@ -34,7 +36,7 @@ class Entry:
     path: Path
     made_at: datetime
     bytes: int
-    status: str
+    status: Status
     manifest: Manifest | None
     problem: str = ""
 
@@ -93,7 +95,7 @@ async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SI
         return _unknown(path, problem)
     unchanged = info.st_mtime_ns == manifest.modified_ns and not thorough
     problem = await _damage(path, manifest, info.st_size, unchanged, progress)
-    status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
+    status: Status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
     reason = problem or manifest.unverified_because
     return Entry(path, manifest.started_at, info.st_size, status, manifest, reason)
 

@@ -6,7 +6,7 @@ A batch is what one command or one extraction changed. Undoing a batch writes it
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from junkie_cli.core.database import connect
@@ -44,11 +44,12 @@ class Change:
 
     batch: str
     at: datetime
-    by: str
-    action: str
+    by: Literal["junkie", "team", "other"]
+    action: Literal["added", "updated", "deleted"]
     memory_id: str
     user_id: str | None
     before: Mapping[str, Any] | None
+    """the whole row, as stored"""
     after: Mapping[str, Any] | None
 
 
@@ -72,7 +73,9 @@ class Conflict:
 
     memory_id: str
     now: str | None
+    """what it says; null: not there"""
     then: str | None
+    """what undo would have made it say; null: nothing"""
 
 
 @frozen

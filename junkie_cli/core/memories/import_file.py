@@ -40,6 +40,7 @@ class Imported:
     updated: int
     unchanged: int
     undo: str | None
+    """batch for memories undo; null when no history is kept"""
     dry_run: bool
 
 

@@ -19,12 +19,15 @@ class Memory:
 
     memory_id: str
     user_id: str | None
+    """null: it belongs to nobody"""
     memory: str
     topics: tuple[str, ...]
     input: str | None
+    """the message that it was taken from"""
     agent_id: str | None
     team_id: str | None
     created_at: datetime | None
+    """null where the table is agno 2.2's, which did not keep it"""
     updated_at: datetime | None
 
 

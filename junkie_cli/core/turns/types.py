@@ -114,12 +114,14 @@ class Pending:
     run_id: str | None
     message: str
     context: str = ""
+    """the assistant's words that the message answers"""
     team_id: str | None = None
     attempts: int = 0
     last_error: str | None = None
     created_at: datetime | None = None
     next_try: datetime | None = None
     set_aside: bool = False
+    """failed too often: tried again only by memories retry --all"""
     spooled: bool = False
     """Whether it lies in this machine's spool because the database could not take it yet."""
 

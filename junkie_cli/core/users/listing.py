@@ -36,6 +36,7 @@ class User:
     """
 
     user_id: str | None
+    """null: what belongs to nobody"""
     memories: int
     sessions: int
     runs: int

@@ -18,6 +18,7 @@ from junkie_cli.core.doctor.model import Result
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.postgres.connect import open_connection
+from junkie_cli.core.progress import SILENT
 from junkie_cli.core.schema import migrations
 from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
 from tests.support.backups import back_up, fill, sql
@@ -102,7 +103,7 @@ def test_the_bot_keeps_its_tables(doctor: Doctor, written_by: Make) -> None:
 
     async def anyway() -> None:
         await doctor._examine(context, ("schema.version",), False, 60)
-        await fix.run(context, lambda _: None)
+        await fix.run(context, SILENT)
 
     with pytest.raises(JunkieError, match="the bot needs agno 2"):
         asyncio.run(anyway())

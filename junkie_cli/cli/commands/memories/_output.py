@@ -8,6 +8,7 @@ from junkie_cli.core.formatting import plural
 from junkie_cli.terminal.output import Column, note, print_json, print_rows
 
 if TYPE_CHECKING:
+    from junkie_cli.core import documents
     from junkie_cli.core.memories import Memory
 
 
@@ -23,7 +24,8 @@ COLUMNS = (
 def print_changed(memory: "Memory", undo: str | None, *, as_json: bool) -> None:
     """Print a memory that was added or changed."""
     if as_json:
-        return print_json({"memory": memory, "undo": undo})
+        answer: documents.MemoryChanged = {"memory": memory, "undo": undo}
+        return print_json(answer)
     print_rows(COLUMNS, [memory])
     return tell_undo(undo)
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from junkie_cli.core.errors import UsageError
 from junkie_cli.core.formatting import plural
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import flush_answer, none_yet, note, print_json, progress, show_warnings
+
+if TYPE_CHECKING:
+    from junkie_cli.core import documents
 
 app = typer.Typer()
 
@@ -37,7 +40,8 @@ def export(
         )
         flush_answer()  # before it is said how many there are
     if as_json:
-        return print_json({"path": str(done.path), "memories": done.memories}, done.warnings)
+        answer: documents.Exported = {"path": str(done.path), "memories": done.memories}
+        return print_json(answer, done.warnings)
     show_warnings(done.warnings)
     exported = f"exported {plural(done.memories, 'memory', 'memories')}"
     return note(none_yet("memories", done.table_missing) if done.table_missing else exported)

@@ -10,6 +10,7 @@ from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import Column, print_json, print_line, print_rows, show_warnings, tell_next, working
 
 if TYPE_CHECKING:
+    from junkie_cli.core import documents
     from junkie_cli.core.memories import Change
 
 
@@ -40,7 +41,8 @@ def history(
     with working("looking through the history"):
         page = invocation().run(memories.list_history(settings, which, user, limit=limit, after=after))
     if as_json:
-        return print_json({"changes": page.changes, "next": page.next}, page.warnings)
+        answer: documents.HistoryPage = {"changes": page.changes, "next": page.next}
+        return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
     return tell_next(page.next, page.late)
@@ -74,5 +76,6 @@ def _switch_history(on: bool, *, as_json: bool) -> None:
     with working("waiting for others who write memories"):
         was_on = invocation().run(memories.record_others(settings, on=on))
     if as_json:
-        return print_json({"others": on, "before": was_on})
+        answer: documents.HistorySwitch = {"others": on, "before": was_on}
+        return print_json(answer)
     return print_line(f"changes by other programs are {'recorded' if on else 'not recorded'}")

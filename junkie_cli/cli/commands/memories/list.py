@@ -1,6 +1,6 @@
 """`junkie memories list`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption, 
 from junkie_cli.cli.commands.memories._output import COLUMNS
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import none_yet, print_json, print_rows, show_warnings, tell_next, working
+
+if TYPE_CHECKING:
+    from junkie_cli.core import documents
 
 app = typer.Typer()
 
@@ -39,7 +42,8 @@ def list_(
             memories.list_memories(settings, wanted, limit=limit, after=after, progress=shown.progress)
         )
     if as_json:
-        return print_json({"memories": page.memories, "next": page.next}, page.warnings)
+        answer: documents.MemoriesPage = {"memories": page.memories, "next": page.next}
+        return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     print_rows(COLUMNS, page.memories, empty=none_yet("memories", page.table_missing))
     return tell_next(page.next, page.late)

@@ -1,9 +1,14 @@
 """`junkie memories pending`."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import Column, print_json, print_rows, show_warnings
+
+if TYPE_CHECKING:
+    from junkie_cli.core import documents
 
 app = typer.Typer()
 
@@ -15,7 +20,8 @@ def pending(user: UserOption = None, as_json: JsonOption = False) -> None:
 
     found = invocation().run(pending_list.list_pending(invocation().settings(), user))
     if as_json:
-        return print_json({"pending": found.pending}, found.warnings)
+        answer: documents.PendingList = {"pending": found.pending}
+        return print_json(answer, found.warnings)
     show_warnings(found.warnings)
     return print_rows(_PENDING, found.pending, empty="nothing is pending")
 

@@ -1,6 +1,6 @@
 """`junkie memories search`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from junkie_cli.cli.commands.memories._options import LimitOption
 from junkie_cli.cli.commands.memories._output import COLUMNS
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import none_yet, note, print_json, print_rows, show_warnings, working
+
+if TYPE_CHECKING:
+    from junkie_cli.core import documents
 
 app = typer.Typer()
 
@@ -33,7 +36,8 @@ def search(
     if found.words_only:
         note("words were looked for from their beginning; inside words too: --anywhere")
     if as_json:
-        return print_json({"memories": found.memories, "next": None}, found.warnings)
+        answer: documents.MemoriesFound = {"memories": found.memories, "next": None}
+        return print_json(answer, found.warnings)
     show_warnings(found.warnings)
     empty = none_yet("memories", found.table_missing) if found.table_missing else "no memory holds that"
     print_rows(COLUMNS, found.memories, empty=empty)
