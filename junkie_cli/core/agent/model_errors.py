@@ -46,9 +46,13 @@ _NO_TOOLS = {
     "tool calling is not supported": "use a model that takes tools,",
     "tools are not supported": "use a model that takes tools,",
 }
-_TRANSIENT = frozenset(
-    {"provider_unavailable", "provider_rate_limited", "provider_loading", "provider_tool_use_failed"}
+TRANSIENT = frozenset(
+    {
+        *("provider_unavailable", "provider_rate_limited", "provider_loading", "provider_tool_use_failed"),
+        *("provider_refused", "provider_unreachable", "provider_timeout", "provider_proxy", "provider_cut"),
+    }
 )
+"""Codes of failures after which the same request may succeed a little later."""
 
 
 class ModelError(ProviderError):
@@ -303,9 +307,10 @@ def _sign_of_no_tools(refusal: Refusal) -> str:
     return next((sign for sign in _NO_TOOLS if sign in words), "")
 
 
-def is_transient(refusal: Refusal, choice: Choice) -> bool:
-    """Whether the same request may be accepted a little later."""
-    return refusal.status in {408, 409, 425} or _refused(refusal, choice, ()).code in _TRANSIENT
+def is_transient(error: BaseException, choice: Choice) -> bool:
+    """Whether the same request may succeed a little later."""
+    refusal = refusal_of(error)
+    return (refusal is not None and refusal.status in {408, 409, 425}) or explain(error, choice).code in TRANSIENT
 
 
 def _is_too_large(refusal: Refusal) -> bool:

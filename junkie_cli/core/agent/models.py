@@ -305,13 +305,10 @@ async def _until_complete(stream: EventStream, call: Call) -> AsyncIterator[Any]
 
 def _retry_delay(error: openai.APIError, call: Call) -> float | None:
     """Seconds to wait before another attempt, None when it would fail the same way."""
-    refusal = refusal_of(error)
-    if refusal is None:
-        if model_errors.explain(error, call.choice).code in {"provider_tls", "provider_dns"}:
-            return None
-    elif not model_errors.is_transient(refusal, call.choice):
+    if not model_errors.is_transient(error, call.choice):
         return None
-    elif refusal.retry_after is not None:
+    refusal = refusal_of(error)
+    if refusal is not None and refusal.retry_after is not None:
         return refusal.retry_after
     backoff: float = min(8.0, 0.5 * 2**call.retries)
     return backoff * random.uniform(0.75, 1.0)  # noqa: S311 - spreads clients, guards nothing
