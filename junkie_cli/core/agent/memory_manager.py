@@ -23,7 +23,9 @@ from junkie_cli.core.agent.calling import Reply, ask
 from junkie_cli.core.agent.model_errors import ModelError
 from junkie_cli.core.agent.models import ProviderModel
 from junkie_cli.core.extraction import prompt
+from junkie_cli.core.extraction.dates import with_dates
 from junkie_cli.core.extraction.methods import Known, MethodStore
+from junkie_cli.core.extraction.relevance import states_nothing
 from junkie_cli.core.extraction.reply import Change, Understood, understand
 from junkie_cli.core.memories.change_log import MemoryChange
 from junkie_cli.core.schema.stored_text import storable
@@ -141,7 +143,7 @@ class TeamMemoryManager(MemoryManager):
         remembered = None if self._is_rehearsal else self._methods.get(*self._server)
         understood = await self._ask(asking, remembered)
         extraction.left_unread = len(message) - asking.length
-        self._take(extraction, understood, shown)
+        self._take(extraction, understood, asking)
         return extraction
 
     @property
@@ -181,8 +183,8 @@ class TeamMemoryManager(MemoryManager):
                 return understood, failure
             asking.length //= 2
 
-    def _take(self, extraction: Extraction, understood: Understood, shown: Sequence[MemoryEntry]) -> None:
-        """Turn what the model wants into changes, without what must not be made."""
+    def _take(self, extraction: Extraction, understood: Understood, asking: "_Asking") -> None:
+        """Turn what the model wants into changes, without what must not be made, and with dates."""
         extraction.in_text = understood.in_text
         for memory_id in understood.foreign:
             extraction.refused += 1
@@ -191,13 +193,15 @@ class TeamMemoryManager(MemoryManager):
             extraction.clearings += 1
             log_refusal(extraction.user_id, "clearing of all memories")
         extraction.bounded = len(understood.changes) > MOST_CHANGES
-        texts = {entry.memory_id: entry.memory for entry in shown}
+        texts = {entry.memory_id: entry.memory for entry in asking.shown}
         wanted = understood.changes[:MOST_CHANGES]
+        if not asking.context and states_nothing(extraction.message):
+            wanted = tuple(change for change in wanted if change.action == "deleted")
         for change in () if _only_reorders(wanted, texts) else wanted:
             if change.memory is not None and holds_secret(change.memory):
                 extraction.secrets += 1
             elif not _says_nothing_new(change, texts):
-                extraction.changes.append(_memory_change(extraction, change, texts))
+                extraction.changes.append(_memory_change(extraction, change, texts, asking.today))
 
     async def acreate_user_memories(self, *_: Any, **__: Any) -> NoReturn:
         """Closed: it writes behind the journal's back, and reports failures as success."""
@@ -289,7 +293,7 @@ def _says_nothing_new(change: Change, texts: dict[str, str]) -> bool:
     return change.memory == shown or (is_shortened(shown) and shown.startswith(change.memory.rstrip("… .")))
 
 
-def _memory_change(extraction: Extraction, change: Change, texts: dict[str, str]) -> MemoryChange:
+def _memory_change(extraction: Extraction, change: Change, texts: dict[str, str], today: date) -> MemoryChange:
     if change.action == "deleted":
         return MemoryChange("deleted", change.target or "", extraction.user_id, team_id=TEAM_ID)
     # Of a memory that was shown shortened the model does not know the end: its new text stands next to the old one.
@@ -299,7 +303,7 @@ def _memory_change(extraction: Extraction, change: Change, texts: dict[str, str]
         "added" if adds else "updated",
         str(uuid4()) if adds or change.target is None else change.target,
         extraction.user_id,
-        memory=storable(change.memory or "").strip(),
+        memory=storable(with_dates(change.memory or "", today)).strip(),
         topics=topics or None,
         input=without_secrets(extraction.message[:LONGEST_INPUT]),
         team_id=TEAM_ID,
