@@ -17,6 +17,9 @@ LONGEST_LINE = 8 * 2**20
 """Bytes without a line break; an answer that is not streamed is one line."""
 
 
+_REUSED = "junkie_reused"
+
+
 class ModelClients:
     """The process' HTTP clients, one for each endpoint: made at first use, shared by all models, closed once.
 
@@ -57,7 +60,7 @@ def _make_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
     http_client = httpx2.AsyncClient(
         **network,
         follow_redirects=False,  # what people say goes to the configured address and to no other
-        event_hooks={"request": [_say_nothing_of_this_machine], "response": [_bound_answer]},
+        event_hooks={"request": [_say_nothing_of_this_machine, _note_connection], "response": [_bound_answer]},
     )
     # Retries are ours (see ProviderModel._create); key and address are always given, so that none is looked for.
     client = openai.AsyncOpenAI(api_key=endpoint.key, base_url=endpoint.url, http_client=http_client, max_retries=0)
@@ -73,6 +76,26 @@ async def _say_nothing_of_this_machine(request: httpx2.Request) -> None:
     for name in [name for name in request.headers if name.lower().startswith("x-stainless")]:
         del request.headers[name]
     request.headers["accept-encoding"] = "identity"
+
+
+async def _note_connection(request: httpx2.Request) -> None:
+    """Keep in the request whether it went over a connection that was there before."""
+    request.extensions[_REUSED] = True
+
+    async def trace(name: str, _: Any) -> None:
+        if name.endswith(".started") and "connect_" in name:
+            request.extensions[_REUSED] = False
+
+    request.extensions["trace"] = trace
+
+
+def was_closed_while_idle(error: openai.APIError) -> bool:
+    """Whether a request got no answer because the server had closed the connection after the one before.
+
+    llama.cpp's server and some gateways close a connection after their answer, or after seconds, without announcing it.
+    """
+    lost = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+    return lost and bool(error.request.extensions.get(_REUSED))
 
 
 async def _bound_answer(response: httpx2.Response) -> None:

@@ -23,7 +23,7 @@ from openai.types.chat import ChatCompletion
 from junkie_cli.core.agent import agno_environment, context_window, model_errors, wire
 from junkie_cli.core.agent.bounds import current_budget
 from junkie_cli.core.agent.call_log import Call, HistoryCut, Retry, Waiting, begin_call, report
-from junkie_cli.core.agent.clients import ModelClients
+from junkie_cli.core.agent.clients import ModelClients, was_closed_while_idle
 from junkie_cli.core.agent.context_window import ContextWindow
 from junkie_cli.core.agent.endpoints import COMPOUND, Choice, Offline, choose
 from junkie_cli.core.agent.model_errors import ModelError
@@ -202,19 +202,25 @@ class ProviderModel(OpenAILike):
     async def _create(self, call: Call, request: Mapping[str, Any], messages: list[Message]) -> Any:
         """Send the request, again while that can help and patience lasts: never after the first byte of an answer.
 
-        A server that reports that it is loading the model is waited for as long as one that is silent.
+        A server that reports that it is loading the model is waited for as long as one that is silent. A connection
+        that the server closed since the last answer is no attempt: the request goes over a new one.
         """
         clock = asyncio.get_running_loop()
         last_start = clock.time() + self.patience.total
         loaded = clock.time() + (self.patience.read or inf)
         waits = httpx2.Timeout(self.patience.read, connect=self.patience.connect)
+        reopened = False
         while True:
+            stream = None
             try:
                 stream = await self._send(request, waits)
                 call.status = stream.response.status_code
                 await stream.begin()
             except openai.APIError as error:
                 call.status = error.status_code if isinstance(error, openai.APIStatusError) else call.status
+                if stream is None and not reopened and was_closed_while_idle(error):
+                    reopened = True
+                    continue
                 if model_errors.is_loading(error) and clock.time() < loaded:
                     await self._loading(call)
                     continue
