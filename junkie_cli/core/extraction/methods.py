@@ -10,8 +10,9 @@ true when it wrote a tool call into an answer.
 
 The first extraction with a model tries the ways in their order and keeps the first that gives a usable reply. After
 MOST_FAILURES unusable replies in a row the entry is dropped, and the next extraction tries all again: models and
-servers are exchanged behind an address. A file that cannot be read or written costs these attempts and nothing else,
-whatever is found in its place.
+servers are exchanged behind an address. Where the file cannot be written, for example in a read-only home or in
+another user's, this process remembers for itself, and the next one tries again; whatever is found in the file's place
+costs no more.
 """
 
 import json
@@ -35,6 +36,10 @@ MOST_FAILURES = 3
 _MOST_ENTRIES = 100
 _MOST_BYTES = 2**20
 _ABOUT_ANSWERS = ("unmarked_thoughts", "calls_in_answers")
+
+
+_unwritten: dict[Path, dict[str, Mapping[str, Any]]] = {}
+"""What the files of this process would hold if they could be written."""
 
 
 @frozen
@@ -120,17 +125,21 @@ class MethodStore:
     def _write(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         newest = sorted(entries.items(), key=lambda entry: str(entry[1].get("used")))[-_MOST_ENTRIES:]
         text = json.dumps(dict(newest), indent=1)
+        _unwritten[self._path] = dict(newest)
         with suppress(FileError, OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._path.exists() and not self._path.is_file():  # a pipe would wait for its reader
                 return
             with complete_file(self._path) as file:
                 file.write(text.encode() + b"\n")
+            del _unwritten[self._path]
 
     def _read(self) -> dict[str, dict[str, Any]]:
         """The entries of the file: objects of plain values; what else stands there is left out."""
+        if self._path in _unwritten:
+            return {key: dict(entry) for key, entry in _unwritten[self._path].items()}
         try:
-            found = json.loads(read_regular(self._path, limit=_MOST_BYTES))
+            found = json.loads(read_regular(self._path, limit=_MOST_BYTES).decode())
         except (OSError, ValueError, RecursionError):
             return {}
         entries = found.items() if isinstance(found, dict) else ()
