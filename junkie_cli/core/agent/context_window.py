@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 import httpx2
 import openai
@@ -125,8 +125,9 @@ async def _reported(client: openai.AsyncOpenAI, choice: Choice) -> int | None:
     if found is not None or not choice.endpoint.is_local:
         return found
     # llama.cpp: its list names the length that the model was trained with, and not what it was started with.
-    parts = urlsplit(choice.endpoint.url)
-    properties = await _get(client, f"{parts.scheme}://{parts.netloc}/props")
+    # Its address may have a prefix, and several models behind it.
+    base = choice.endpoint.url.rstrip("/").removesuffix("/v1")
+    properties = await _get(client, f"{base}/props?model={quote(choice.model, safe='')}&autoload=false")
     settings = properties.get("default_generation_settings")
     return window_of(settings) if isinstance(settings, dict) else None
 
