@@ -12,6 +12,7 @@ from junkie_cli.core.chat import (
     Done,
     Failed,
     Memory,
+    Provisional,
     Reasoning,
     Tool,
     Waiting,
@@ -51,8 +52,8 @@ class JsonView:
                 self.warn(message)
             case Done():
                 self._finish(event)
-            case Failed() | AnswerComplete() | Waiting():
-                pass  # `done` reports it; waiting is for a person
+            case Failed() | AnswerComplete() | Waiting() | Provisional():
+                pass  # `done` reports it; the others are for a person
 
     def announce(self, message: str) -> None:
         """Tell it to the program, and to a person who looks at stderr."""

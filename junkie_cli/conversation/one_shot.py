@@ -53,7 +53,7 @@ async def _turn(conversation: Conversation, message: str, view: View) -> tuple[D
     answered, extracted = False, True
     ended: Done | None = None
     try:
-        async for event in conversation.send(message, hold=not isinstance(view, TerminalView)):
+        async for event in conversation.send(message, hold=True):
             answered = answered or isinstance(event, AnswerComplete)
             extracted = extracted and not (isinstance(event, Memory) and event.action == "pending")
             ended = event if isinstance(event, Done) else None

@@ -25,7 +25,7 @@ class Turn:
     async def _run(self) -> None:
         complete = False
         try:
-            async for event in self._conversation.send(self._message):
+            async for event in self._conversation.send(self._message, hold=True):
                 if isinstance(event, Done):
                     self.done = event
                 if complete:

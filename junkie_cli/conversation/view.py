@@ -20,6 +20,7 @@ from junkie_cli.core.chat import (
     Done,
     Failed,
     Memory,
+    Provisional,
     Reasoning,
     Tool,
     Waiting,
@@ -94,6 +95,8 @@ class TerminalView:
                 self._add(self._gate.feed(text))
             case Reasoning(text):
                 self._think(self._thought_gate.feed(text))
+            case Provisional(text):
+                self._think(self._thought_gate.feed(text), "first answer of this model, shown when it is complete")
             case Tool(name, status):
                 self._tool(name, status)
             case Waiting():
@@ -148,10 +151,10 @@ class TerminalView:
         self._markdown.feed(text)
         self._draw_soon()
 
-    def _think(self, text: str) -> None:
+    def _think(self, text: str, what: str = "thinking") -> None:
         self._thought = (self._thought + text)[-_THOUGHT_CHARACTERS:]
         self._waits_for = ""
-        self.busy("thinking")
+        self.busy(what)
 
     def _wait(self, event: Waiting) -> None:
         what = event.words

@@ -15,12 +15,13 @@ class AnswerHabits:
     def __init__(self, choice: Choice) -> None:
         self._server = (choice.endpoint.url, choice.model)
         self._is_rehearsal = choice.endpoint.is_rehearsal
+        self._tells_apart = choice.endpoint.is_groq  # its servers have a field for thoughts, or leave both marks
         self._store = MethodStore()
 
     @property
     def are_known(self) -> bool:
         """Whether it is known how answers begin: with text, or with thoughts that nothing marks."""
-        return self._is_rehearsal or self._store.has_known_answers(*self._server)
+        return self._is_rehearsal or self._tells_apart or self._store.has_known_answers(*self._server)
 
     def note(self, *, took_back: bool) -> None:
         """An answer came to its end; `took_back` when text in it turned out to be thoughts."""

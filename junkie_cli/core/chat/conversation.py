@@ -123,7 +123,8 @@ class Conversation:
         """One turn, as an async iterator of its events; it begins with the first of them.
 
         Some models write their reasoning as text and mark only its end. With `hold` the first answer of a model is
-        given out when it is known to be none; without, `Done.answer` alone is free of it, and a Warning reports it.
+        given out when it is known to be none, and comes as `Provisional` before; without, `Done.answer` alone is free
+        of it, and a Warning reports it.
 
         Never raises for a provider or database failure: `Done.error` and `Warning` report it. Raises UsageError while
         another turn is under way, for a message that is empty or longer than LONGEST_MESSAGE, after `close`, and in

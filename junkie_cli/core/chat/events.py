@@ -2,7 +2,7 @@
 
 The order within one turn is fixed: any number of `Delta`, `Reasoning`, `Tool` and `Warning`; `Failed` when the answer
 broke off; `AnswerComplete` once the answer is whole and stored and memories are about to be extracted; `Memory` for
-each change; and exactly one `Done`, always last. `Waiting` may come anywhere before it.
+each change; and exactly one `Done`, always last. `Waiting` and `Provisional` may come anywhere before it.
 """
 
 from junkie_cli.core.errors import JunkieError
@@ -20,6 +20,7 @@ __all__ = [
     "Failed",
     "Memory",
     "MemoryEntry",
+    "Provisional",
     "Reasoning",
     "SessionEntry",
     "Status",
@@ -40,6 +41,16 @@ class Delta:
 @frozen
 class Reasoning:
     """The next piece of what the model thought aloud before it answered."""
+
+    text: str
+
+
+@frozen
+class Provisional:
+    """The next piece of a text that may be the answer or what the model thought before it: only the end tells.
+
+    For a screen, which shows it as what it is; the answer follows as `Delta`, of which it is no part.
+    """
 
     text: str
 
@@ -138,7 +149,7 @@ class Done:
     error: JunkieError | None
 
 
-ChatEvent = Delta | Reasoning | Tool | Waiting | Memory | Warning | Failed | AnswerComplete | Done
+ChatEvent = Delta | Reasoning | Provisional | Tool | Waiting | Memory | Warning | Failed | AnswerComplete | Done
 
 
 @frozen

@@ -29,6 +29,7 @@ from junkie_cli.core.chat.events import (
     Done,
     Failed,
     Memory,
+    Provisional,
     Reasoning,
     Tool,
     Usage,
@@ -232,7 +233,9 @@ class TurnRunner:
         if isinstance(event.content, str) and event.content:
             text = storable(event.content)
             self._answer.append(text)
-            if not self._holds:
+            if self._holds:
+                self._emit(Provisional(text))
+            else:
                 self._give_out()
 
     def _report(self, event: CallEvent) -> None:

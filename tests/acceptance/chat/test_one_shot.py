@@ -164,6 +164,23 @@ def test_reasoning_of_a_model_that_is_not_known_reaches_no_program(
         assert result.stdout == "Tea or milk?\n"
 
 
+def test_reasoning_of_a_model_that_is_not_known_is_shown_as_provisional_at_a_terminal(
+    junkie: Junkie, env: dict[str, str], provider: ModelServer
+) -> None:
+    thoughts = Text("Okay, she wants tea.\n</think>\n\nTea or milk?", pause_after=3)
+    provider.queue(thoughts, Text("Milk, then."))
+    screen = junkie.terminal("chat", "--no-memory", "Drink?", env=env)
+    screen.expect_exact("first answer of this model, shown when it is complete")
+    screen.expect_exact("Okay, she wants")
+    thoughts.go_on.set()
+    screen.expect_exact("Tea or milk?")
+    assert "answer begins here" not in screen.read()  # nothing has to be taken back
+    assert "she wants" not in junkie.run("sessions", "list", "--json", env=env).ok().stdout
+    [session] = junkie.run("sessions", "list", "--json", env=env).ok().json()["sessions"]
+    [run] = junkie.run("sessions", "show", session["session_id"], "--json", env=env).ok().json()["runs"]
+    assert [message["content"] for message in run["messages"] if message["role"] == "assistant"] == ["Tea or milk?"]
+
+
 def test_failures_before_and_in_a_turn_are_the_last_line_of_json(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core.chat import Delta
+from junkie_cli.core.chat import Delta, Provisional
 from junkie_cli.core.chat.learn import learn_file
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
@@ -720,17 +720,20 @@ async def test_held_text_is_given_out_when_it_is_known_to_be_no_reasoning(
     async with talking(settings) as conversation:
         for _ in range(2):
             model.queue(Text(text))
-            said = Said([event async for event in conversation.send("Drink?", hold=True)]).ok()
+            events = [event async for event in conversation.send("Drink?", hold=True)]
+            provisional = "".join(event.text for event in events if isinstance(event, Provisional))
+            assert provisional in {"", text.partition("</think>")[0], "Tea or milk?"}
+            said = Said(events).ok()
             assert (said.answer, said.done.answer, said.warnings) == ("Tea or milk?", "Tea or milk?", [])
         # What is known of the model is given out as it comes.
         slow = Text("Okay.</think>Tea or milk?" if marked else "Tea or milk?", pause_after=2)
         model.queue(slow)
-        async with contextlib.aclosing(conversation.send("Drink?", hold=True)) as events:
+        async with contextlib.aclosing(conversation.send("Drink?", hold=True)) as coming:
             if not marked:
-                first = [await anext(events), await anext(events)]
+                first = [await anext(coming), await anext(coming)]
                 assert Delta("Tea ") in first
             slow.go_on.set()
-            assert "".join([e.text async for e in events if isinstance(e, Delta)]).endswith("milk?")
+            assert "".join([e.text async for e in coming if isinstance(e, Delta)]).endswith("milk?")
 
 
 async def test_held_text_is_given_out_when_the_answer_breaks_off(database: DatabaseUrl, model: ModelServer) -> None:

@@ -12,7 +12,19 @@ from junkie_cli.conversation.json_lines import JsonView
 from junkie_cli.conversation.messages import Notices
 from junkie_cli.conversation.screen import Screen
 from junkie_cli.conversation.view import PlainView, TerminalView
-from junkie_cli.core.chat import AnswerComplete, Delta, Done, Failed, Memory, Reasoning, Tool, Usage, Waiting, Warning
+from junkie_cli.core.chat import (
+    AnswerComplete,
+    Delta,
+    Done,
+    Failed,
+    Memory,
+    Provisional,
+    Reasoning,
+    Tool,
+    Usage,
+    Waiting,
+    Warning,
+)
 from junkie_cli.core.errors import ProviderError
 from junkie_cli.terminal.style import Look
 from tests.support.person import PseudoTerminal
@@ -107,6 +119,19 @@ async def test_thoughts_are_short_and_gone_when_the_answer_begins(terminal: Pseu
     view.show(Delta("Yes."))
     view.show(DONE)
     assert terminal.picture.everything == ["Yes."]
+
+
+async def test_what_may_be_reasoning_is_shown_as_such_and_gone_when_the_answer_begins(terminal: PseudoTerminal) -> None:
+    view = on_terminal(terminal)
+    for piece in ("Okay, she ", "wants \x1b[31mtea."):
+        view.show(Provisional(piece))
+    seen = terminal.picture.screen
+    assert seen[0].endswith("first answer of this model, shown when it is complete")
+    assert "Okay, she wants" in seen[1]
+    view.show(Delta("Tea or milk?"))
+    view.show(DONE)
+    assert terminal.picture.everything == ["Tea or milk?"]
+    assert "\x1b[31m" not in terminal.raw
 
 
 async def test_what_was_streamed_stays_and_is_marked_when_it_breaks_off(terminal: PseudoTerminal) -> None:
