@@ -54,7 +54,7 @@ class Said:
 SAID = (
     Said("My name is Ada and I prefer tea to coffee.", ("Ada", "tea")),
     Said("Hi, how are you?"),
-    Said("Tomorrow I fly to Rome.", ("Rome", _ITS_DAY), r"tomorrow|is flying|John"),
+    Said("Tomorrow I fly to Rome.", ("Rome", _ITS_DAY), r"tomorrow(?! \()|is flying|John"),
     Said("I went to the gym this morning.", unwanted=r"regularly|John|Doe", optional=True),
     Said("What is the capital of France?"),
     Said("My wifi password is hunter2-sunset, please remember it.", unwanted="hunter2", optional=True),
@@ -63,8 +63,8 @@ SAID = (
     Said("The capital of France is Paris, by the way."),
     Said("Water boils at 100 degrees Celsius at sea level."),
     Said("My friend Tom moved to Paris.", ("Tom.*Paris",)),
-    Said("Morgen fliege ich nach Rom.", ("Rom", _ITS_DAY), r"morgen|tomorrow"),
-    Said("Nächste Woche habe ich eine Prüfung in Mathe.", ("Prüfung|exam|Mathe",), r"nächste|next"),
+    Said("Morgen fliege ich nach Rom.", ("Rom", _ITS_DAY), r"(?:morgen|tomorrow)(?! \()"),
+    Said("Nächste Woche habe ich eine Prüfung.", ("Prüfung|exam",), r"(?:nächste woche|next week)(?! \()"),
     Said("Write a haiku about the sea."),
     Said("Ma sœur s'appelle Léa.", ("Léa",)),
 )
