@@ -87,9 +87,12 @@ class MethodStore:
         return self._answers(url, model, "unmarked_thoughts") is not None
 
     def note_plain_answers(self, url: str, model: str) -> None:
-        """An answer of `model` held no thoughts, or only such that are marked."""
-        if not self.has_known_answers(url, model):
-            self._note_answers(url, model, "unmarked_thoughts", value=False)
+        """An answer of `model` held no thoughts, or only such that are marked.
+
+        Of a model that used to leave the mark out nothing is known any more: another one may answer in its place.
+        """
+        value = None if self.has_unmarked_thoughts(url, model) else False
+        self._note_answers(url, model, "unmarked_thoughts", value=value)
 
     def has_calls_in_answers(self, url: str, model: str) -> bool:
         """Whether `model` wrote a tool call into an answer."""
@@ -102,14 +105,15 @@ class MethodStore:
     def _answers(self, url: str, model: str, name: str) -> Any:
         return self._read().get(_key(url, model), {}).get(name)
 
-    def _note_answers(self, url: str, model: str, name: str, *, value: bool) -> None:
+    def _note_answers(self, url: str, model: str, name: str, *, value: bool | None) -> None:
         self._put(url, model, self.get(url, model), {name: value})
 
-    def _put(self, url: str, model: str, known: Known | None, answers: Mapping[str, bool] | None = None) -> None:
+    def _put(self, url: str, model: str, known: Known | None, answers: Mapping[str, bool | None] | None = None) -> None:
         entries = self._read()
         key = _key(url, model)
         before = entries.pop(key, {})
         kept = {name: before[name] for name in _ABOUT_ANSWERS if name in before} | dict(answers or {})
+        kept = {name: value for name, value in kept.items() if value is not None}
         if known is not None or kept:
             known = known or Known("")
             entries[key] = {

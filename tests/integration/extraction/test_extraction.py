@@ -736,6 +736,21 @@ async def test_held_text_is_given_out_when_it_is_known_to_be_no_reasoning(
             assert "".join([e.text async for e in coming if isinstance(e, Delta)]).endswith("milk?")
 
 
+async def test_a_model_that_stops_thinking_aloud_is_read_along_again(database: DatabaseUrl, model: ModelServer) -> None:
+    """Another model may answer behind the same name: nothing that was learned of one stays for ever."""
+    settings = settings_for(database, model)
+    store, server = MethodStore(), (model.url, "scripted-model")
+    known = []
+    async with talking(settings) as conversation:
+        for text in ("Hm.</think>Tea?", "Hm.</think>Tea?", "Tea?", "Tea?", "Hm.</think>Tea?", "Tea?"):
+            model.queue(Text(text))
+            said = Said([event async for event in conversation.send("Drink?", hold=True)]).ok()
+            assert said.done.answer == "Tea?"
+            known.append((store.has_known_answers(*server), store.has_unmarked_thoughts(*server)))
+    marked, plain, unknown = (True, True), (True, False), (False, False)
+    assert known == [marked, marked, unknown, plain, marked, unknown]
+
+
 async def test_held_text_is_given_out_when_the_answer_breaks_off(database: DatabaseUrl, model: ModelServer) -> None:
     async with talking(settings_for(database, model)) as conversation:
         model.queue(CutStream("one two three four", after=2))
