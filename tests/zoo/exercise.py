@@ -25,7 +25,7 @@ READS = (
     "sessions list",
     "sessions show channel-7",
     "stats",
-    "doctor",
+    "doctor --timeout 300",
 )
 WITHOUT_PROVIDER = {"groq.key"}
 """Checks of doctor that fail because no model provider is configured here."""
@@ -40,7 +40,7 @@ NAMES = {  # what Property.refuses calls a command
     "users export": "export",
     "users erase": "erase",
     "sessions delete": "sessions",
-    "doctor --json": "doctor",
+    "doctor --timeout": "doctor",
     "backup --json": "backup",
     "backup verify": "verify",
     "restore latest": "restore",
@@ -156,7 +156,7 @@ class Exercise:
             ),
             "sessions list": lambda done: self.counted(len(done.json()["sessions"]), self.found.count("s"), done),
             "stats": self._check_stats,
-            "doctor": self._check_doctor,
+            "doctor --timeout 300": self._check_doctor,
         }
         for command in READS:
             done = self.run(command)
