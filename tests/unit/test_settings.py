@@ -51,6 +51,7 @@ DEFAULTS = {
     "JUNKIE_SESSION_TABLE": "agent_sessions",
     "JUNKIE_RUNS_TABLE": "",
     "JUNKIE_HISTORY_DAYS": "30",
+    "JUNKIE_PG_BIN": "",
     "POSTGRES_READ_URL": "",
 }
 

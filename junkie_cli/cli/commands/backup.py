@@ -315,6 +315,7 @@ def verify(
         return await prove(
             path,
             pg_bin=_absolute(pg_bin),
+            preferred=invocation().settings().pg_bin,
             into=parse_url("--verify-into", verify_into) if verify_into is not None else None,
             seconds=verify_timeout,
             trust_owner=trust_owner,

@@ -87,7 +87,8 @@ def doctor(
     ] = False,
     yes: YesOption = False,
     confirm: Annotated[
-        str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for schema.version.")
+        str | None,
+        typer.Option("--confirm", metavar="NAME", help="The database's name, for schema.version and embedded.major."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -238,9 +239,9 @@ def _ask(context: "Context", fixes: "tuple[Fix, ...]", yes: bool, confirm: str |
     for each in fixes:
         for line in each.what:
             note(f"  {line}")
-    if any(each.severe for each in fixes):
+    if severe := [each for each in fixes if each.severe]:
         name = context.database.url.database_name
-        confirm_typed("This cannot be undone but by restoring the backup.", name, given=confirm)
+        confirm_typed(" ".join(dict.fromkeys(each.caution for each in severe)), name, given=confirm)
     else:
         require_confirmation("Do it?", yes=yes)
 

@@ -13,8 +13,10 @@ from junkie_cli.core.backup import files
 from junkie_cli.core.backup.catalogue import Entry
 from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
 from junkie_cli.core.backup.process import Finished
+from junkie_cli.core.backup.scratch import Scratch
 from junkie_cli.core.backup.source import Source
 from junkie_cli.core.backup.tools import Tools
+from junkie_cli.core.embedded.installations import WHEELS
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres import releases
@@ -120,21 +122,30 @@ def own_disk(folder: Path, settings: "Settings", database: "Database", target: P
 
 
 def old_releases(
-    entries: Sequence[Entry], source: Source, tools: Tools, bundled: Tools | None, *, embedded: bool
+    entries: Sequence[Entry], source: Source, tools: Tools, scratch: Scratch | None, *, embedded: bool
 ) -> tuple[list[str], bool]:
     """What is old of the PostgreSQL in use, for people; and whether the newest backup was made with just the same.
 
     Then it was reported already: what cron mails every night is not read.
     """
     version = source.origin.server_version
-    found = releases.outdated(
-        server="" if embedded else version,
-        tools="" if bundled is not None and tools.folder == bundled.folder else tools.version,
-        bundled=bundled.version if bundled else "",
-    )
+    proving = [] if scratch is None or scratch.folder is None else [scratch.tools]
+    found = old_programs(version, tools, proving, embedded=embedded)
     last = next((entry.manifest for entry in entries if entry.manifest and entry.regular), None)
     before = last and (last.origin.server_version, last.pg_dump_version, last.junkie_version)
     return [str(old) for old in found], before == (version, tools.version, __version__)
+
+
+def old_programs(
+    server_version: str, tools: Tools | None, proving: Sequence[Tools], *, embedded: bool
+) -> list[releases.Outdated]:
+    """What is old of the PostgreSQL in use: a server, the tools, and the server that proves a backup."""
+    used = [*([tools] if tools else []), *proving]
+    system = {one.version for one in used if one.source not in WHEELS}
+    ours = {one.version for one in used if one.source in WHEELS} | ({server_version} if embedded else set())
+    return releases.outdated(
+        server="" if embedded else server_version, tools=sorted(system), ours=sorted(ours - system)
+    )
 
 
 def dump_failure(ended: Finished, partial: Path, source: Source) -> JunkieError:

@@ -93,7 +93,17 @@ async def make_backup(
     _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie backup") as descriptor:
         files.sweep(folder)
-        run = _Run(database, settings.layout, options, progress, folder, name, descriptor, await catalogue.scan(folder))
+        run = _Run(
+            database,
+            settings.layout,
+            options,
+            progress,
+            folder,
+            name,
+            descriptor,
+            await catalogue.scan(folder),
+            settings.pg_bin,
+        )
         path, manifest = await run.go(checks.own_disk(folder, settings, database, options.target))
         pruned = await prune_job(folder, manifest.origin.job, options.keep, protect=path.name)
     return BackupResult(path, manifest, tuple(pruned))
@@ -114,13 +124,15 @@ async def check_backup(
     folder, name = files.resolve_target(options.target, settings.backup_dir)
     if not folder.exists():
         files.check_creatable(folder)
-        await _Run(database, settings.layout, options, progress, folder, name, -1, ()).check()
+        await _Run(database, settings.layout, options, progress, folder, name, -1, (), settings.pg_bin).check()
         return
     files.prepare_folder(folder)
     _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie restore --dry-run") as descriptor:
         entries = await catalogue.scan(folder)
-        await _Run(database, settings.layout, options, progress, folder, name, descriptor, entries).check()
+        await _Run(
+            database, settings.layout, options, progress, folder, name, descriptor, entries, settings.pg_bin
+        ).check()
 
 
 @frozen
@@ -131,7 +143,6 @@ class _Plan:
     compression: Compression
     scratch: Scratch | None
     unprovable: Unprovable | None
-    bundled: Tools | None
 
 
 @frozen
@@ -144,6 +155,7 @@ class _Run:
     name: str | None
     lock: int
     entries: Sequence[Entry]
+    preferred: Path | None
 
     async def go(self, told_once: str) -> tuple[Path, Manifest]:
         """Make the backup; its path and manifest."""
@@ -193,18 +205,16 @@ class _Run:
 
     @asynccontextmanager
     async def _plan(self, source: Source) -> AsyncIterator[_Plan]:
-        available = await tools.discover(self.options.pg_bin)
+        available = await tools.discover(self.options.pg_bin, self.preferred)
         chosen = await tools.choose(available, source.origin.server_version, source.url)
         compression = await tools.compression(chosen, self.options.compress)
         if self.options.check_space:
             checks.room(self.folder, self.entries, source)
         if not self.options.verify:
-            yield _Plan(chosen, compression, None, Unprovable("the proof was switched off (--no-verify)"), None)
+            yield _Plan(chosen, compression, None, Unprovable("the proof was switched off (--no-verify)"))
             return
-        if not any(found.folder == chosen.folder for found in available):
-            available = [*available, chosen]
         self.progress.step("starting a scratch server for the proof")
-        others = available if self.options.pg_bin is None else [*available, *await tools.discover(None)]
+        others = [*available, *(await tools.discover(None, self.preferred) if self.options.pg_bin else ())]
         try:
             async with open_scratch(
                 others,
@@ -215,9 +225,9 @@ class _Run:
                 fallback=self.folder,
                 seconds=self.options.verify_timeout,
             ) as server:
-                yield _Plan(chosen, compression, server, None, tools.bundled(others))
+                yield _Plan(chosen, compression, server, None)
         except Unprovable as unprovable:
-            yield _Plan(chosen, compression, None, unprovable, tools.bundled(others))
+            yield _Plan(chosen, compression, None, unprovable)
 
     def _complete_ledger(self, source: Source) -> None:
         """Have the ledger in the folder name every erasure that the schema knows: older backups lack them."""
@@ -235,7 +245,7 @@ class _Run:
             self.progress.note(told_once)
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
             self.progress.warn(warning)
-        old, told = checks.old_releases(self.entries, source, plan.tools, plan.bundled, embedded=self.database.embedded)
+        old, told = checks.old_releases(self.entries, source, plan.tools, plan.scratch, embedded=self.database.embedded)
         for text in old:
             (self.progress.note if told else self.progress.warn)(text)
         if source.left_out:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core import embedded, formatting
 from junkie_cli.core.backup.manifest import Extension, Origin
 from junkie_cli.core.backup.outside import Outside
-from junkie_cli.core.backup.tools import Tools, choose, major_of
+from junkie_cli.core.backup.tools import Tools, choose, for_scratch, major_of
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
@@ -127,15 +127,20 @@ async def open_scratch(
     if into is not None:
         yield await _fitting(await _foreign(into, available, dumped_with, allowed, limit), needs)
         return
-    bundled = next((tools for tools in available if tools.folder == embedded.bin_dir()), None)
-    if bundled is None or bundled.major < dumped_with:
-        newest = bundled.version if bundled else "none"
-        raise Unprovable(f"it is a dump of PostgreSQL {dumped_with}, and the scratch server here is {newest}")
+    chosen = for_scratch(available, dumped_with)
+    if chosen is None:
+        newest = max((tools.major for tools in available if tools.has_server), default="none")
+        raise Unprovable(
+            f"it is a dump of PostgreSQL {dumped_with}, and the newest server here is {newest}",
+            f"install the server of PostgreSQL {dumped_with} (Debian, Ubuntu: postgresql-{dumped_with})"
+            " or name one with --verify-into URL",
+        )
     settings = _SETTINGS | {"temp_file_limit": f"{limit >> 10}kB"}
-    server = embedded.ScratchServer(folder_with(room, fallback), settings=settings, memory=_MEMORY)
+    folder = folder_with(room, fallback)
+    server = embedded.ScratchServer(folder, settings=settings, memory=_MEMORY, bin_dir=chosen.folder)
     try:
         await _start(server)
-        yield await _fitting(Scratch(server.url, bundled.version, bundled, allowed, limit, server.folder), needs)
+        yield await _fitting(Scratch(server.url, chosen.version, chosen, allowed, limit, server.folder), needs)
     finally:
         server.stop()
 

@@ -12,30 +12,22 @@ commands of its own, `\\!` among them (CVE-2025-8714, CVE-2025-8715).
 import os
 import re
 from collections.abc import Sequence
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from junkie_cli.core import embedded
 from junkie_cli.core.backup import process
-from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
+from junkie_cli.core.embedded.account import PROGRAMS
+from junkie_cli.core.embedded.installations import candidates
+from junkie_cli.core.errors import BackupError, UsageError
+from junkie_cli.core.postgres.releases import faults_of
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
     from junkie_cli.core.database_url import DatabaseUrl
 
 _NAMES = ("pg_dump", "pg_restore", "psql")
-_SYSTEM_FOLDERS = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/usr/libexec/postgresql*",
-    "/usr/local/pgsql/bin",
-    "/opt/homebrew/opt/postgresql@*/bin",
-    "/usr/local/opt/postgresql@*/bin",
-)
 RESTRICTED_SINCE = "18.0, 17.6, 16.10, 15.14, 14.19 or 13.22"
 """The first minor versions whose tools know `\\restrict`."""
-_BUNDLED = "bundled"
 _METHODS = ("none", "gzip", "lz4", "zstd")
 
 
@@ -51,6 +43,17 @@ class Tools:
     def major(self) -> int:
         """The major version, for example 17."""
         return major_of(self.version)
+
+    @property
+    def minor(self) -> int:
+        """The minor version, for example 10; -1 of a test version."""
+        found = re.match(r"\d+\.(\d+)", self.version)
+        return int(found[1]) if found else -1
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server of the same version lies beside them."""
+        return all(os.access(self.folder / name, os.X_OK) for name in PROGRAMS)
 
     @property
     def pg_dump(self) -> Path:
@@ -85,15 +88,10 @@ def major_of(version: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _minor_of(version: str) -> int:
-    found = re.match(r"\d+\.(\d+)", version)
-    return int(found[1]) if found else -1
+async def discover(pg_bin: Path | None, preferred: Path | None = None) -> list[Tools]:
+    """The tools of this machine, in the order of embedded/installations.py; or those of `pg_bin` alone.
 
-
-async def discover(pg_bin: Path | None) -> list[Tools]:
-    """The tools of this machine, bundled ones first, then PATH, then the system's folders; or those of `pg_bin` alone.
-
-    Raises BackupError when `pg_bin` does not hold them.
+    `preferred` (JUNKIE_PG_BIN) is a folder that comes first. Raises BackupError when `pg_bin` does not hold them.
     """
     if pg_bin is not None:
         found = await _look(pg_bin, "--pg-bin")
@@ -110,7 +108,7 @@ async def discover(pg_bin: Path | None) -> list[Tools]:
             hint="name the folder they are in, such as /usr/lib/postgresql/17/bin",
             code="backup_tools",
         )
-    looked = [await _look(folder, source) for folder, source in _folders()]
+    looked = [await _look(folder.path, folder.source) for folder in candidates(preferred)]
     return [tools for tools in looked if tools and await _restricts(tools)]
 
 
@@ -121,27 +119,13 @@ async def _restricts(tools: Tools) -> bool:
     return b"--restrict-key" in written.stdout and b"\\restrict" in obeyed.stdout
 
 
-def _folders() -> list[tuple[Path, str]]:
-    folders = _bundled()
-    folders += [(Path(part), "PATH") for part in os.environ.get("PATH", "").split(os.pathsep) if part]
-    folders += [(Path(path), path) for pattern in _SYSTEM_FOLDERS for path in sorted(glob(pattern), reverse=True)]  # noqa: PTH207
-    unique: dict[Path, str] = {}
-    for folder, source in folders:
-        unique.setdefault(folder, source)
-    return list(unique.items())
+def for_scratch(available: Sequence[Tools], dumped_with: int) -> Tools | None:
+    """Those of `available` whose server tries a dump of major version `dumped_with`; None when none can.
 
-
-def _bundled() -> list[tuple[Path, str]]:
-    """The folder that came with junkie; none where it is gone, which is no reason not to use the system's."""
-    try:
-        return [(embedded.bin_dir(), _BUNDLED)]
-    except DatabaseError:
-        return []
-
-
-def bundled(available: Sequence[Tools]) -> Tools | None:
-    """Those of `available` that came with junkie."""
-    return next((tools for tools in available if tools.source == _BUNDLED), None)
+    What is restored there may be hostile: so first those without a fault that it can reach; then the nearest version.
+    """
+    able = [tools for tools in available if tools.major >= dumped_with and tools.has_server]
+    return min(able, key=lambda tools: (bool(faults_of(tools.version)), tools.major, -tools.minor), default=None)
 
 
 async def _look(folder: Path, source: str) -> Tools | None:
@@ -164,8 +148,8 @@ async def choose(available: Sequence[Tools], server_version: str, url: "Database
     if not usable:
         raise _none_fits(available, major)
     nearest = min(tools.major for tools in usable)
-    newest = max(_minor_of(tools.version) for tools in usable if tools.major == nearest)
-    equals = [tools for tools in usable if tools.major == nearest and _minor_of(tools.version) == newest]
+    newest = max(tools.minor for tools in usable if tools.major == nearest)
+    equals = [tools for tools in usable if tools.major == nearest and tools.minor == newest]
     for tools in equals:
         if await _can_compress(tools, "zstd:3"):
             return tools

@@ -36,6 +36,7 @@ async def verify(
     path: Path,
     *,
     pg_bin: Path | None = None,
+    preferred: Path | None = None,
     into: "DatabaseUrl | None" = None,
     seconds: float | None = None,
     trust_owner: bool = False,
@@ -43,7 +44,8 @@ async def verify(
 ) -> Verified:
     """Read the whole file, restore it into a scratch server and compare every table with its manifest.
 
-    `seconds` bounds the restore and its comparison. Raises BackupError when the file is damaged or unknown, when it
+    `preferred` is a folder of programs that comes first (JUNKIE_PG_BIN), `seconds` bounds the restore and its
+    comparison. Raises BackupError when the file is damaged or unknown, when it
     does not restore to what its manifest says, when no scratch server here can take it, and for root when another user
     could have changed it, unless `trust_owner`.
     """
@@ -54,7 +56,7 @@ async def verify(
     manifest = entry.manifest
     assert manifest is not None
     needs = needs_of(manifest)
-    available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
+    available = await tools.discover(None, preferred) + (await tools.discover(pg_bin) if pg_bin else [])
     dumped_with = major_of(manifest.pg_dump_version)
     try:
         async with open_scratch(

@@ -32,7 +32,7 @@ async def _tools(context: Context) -> Finding:
     async with context.connection() as connection, connection.transaction():
         version = await connection.fetchval("SELECT current_setting('server_version')")
     try:
-        chosen = await tools.choose(await tools.discover(None), version, context.database.url)
+        chosen = await tools.choose(await tools.discover(None, context.settings.pg_bin), version, context.database.url)
     except BackupError as error:
         return failed(error.message, error.hint)
     note = tools.mismatch(chosen, version)

@@ -1,12 +1,13 @@
 """All checks, in the order of dependence in which they are shown."""
 
-from junkie_cli.core.doctor import backup, bot, database, memory, privacy, provider, rows, schema, settings
+from junkie_cli.core.doctor import backup, bot, database, embedded, memory, privacy, provider, rows, schema, settings
 from junkie_cli.core.doctor.model import Check
 
 CHECKS: tuple[Check, ...] = (
     *settings.CHECKS,
     *provider.CHECKS,
     *database.CHECKS,
+    *embedded.CHECKS,
     *schema.CHECKS,
     *memory.CHECKS,
     *rows.CHECKS,

@@ -12,7 +12,7 @@ from junkie_cli.core.doctor.model import Check, Finding, failed, ok, together, w
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.formatting import duration, plural
 from junkie_cli.core.postgres.connect import CONNECT_TIMEOUT, close_connection, open_connection
-from junkie_cli.core.postgres.releases import KNOWN_SINCE, LAST_RELEASES, outdated
+from junkie_cli.core.postgres.releases import KNOWN_SINCE, LAST_RELEASES
 from junkie_cli.core.schema import registry
 from junkie_cli.core.schema.tables import SchemaState, inspect, quoted
 
@@ -188,20 +188,16 @@ def _version(major: int, today: date) -> Finding:
 
 
 async def _release(context: Context) -> Finding:
-    from junkie_cli.core.backup import tools
+    from junkie_cli.core.backup import checks, tools
 
     async with context.connection() as connection, connection.transaction():
         version = str(await connection.fetchval("SELECT current_setting('server_version')"))
-    available = await tools.discover(None)
-    bundled = tools.bundled(available)
-    chosen = None
+    available = await tools.discover(None, context.settings.pg_bin)
+    chosen = proving = None
     with suppress(BackupError):  # the check of the tools reports that
         chosen = await tools.choose(available, version, context.database.url)
-    found = outdated(
-        server="" if context.database.embedded else version,
-        tools=chosen.version if chosen and chosen != bundled else "",
-        bundled=bundled.version if bundled else "",
-    )
+        proving = tools.for_scratch(available, chosen.major)
+    found = checks.old_programs(version, chosen, [proving] if proving else [], embedded=context.database.embedded)
     return together([warning(old.detail, old.hint) for old in found], ok(f"as new as known on {KNOWN_SINCE}"))
 
 
@@ -447,8 +443,10 @@ CHECKS = (
         _release,
         _REACHED,
         limit=10,
-        about="The server, `pg_dump` and the bundled PostgreSQL run their latest minor release",
-        advice="Install the update; update junkie for the bundled PostgreSQL",
+        about="The server and `pg_dump` have the latest minor release, the embedded PostgreSQL has no known fault that"
+        " can be reached",
+        advice="Install the update; for the embedded PostgreSQL install it with the system's packages, or set"
+        " `JUNKIE_PG_BIN`",
     ),
     Check(
         "database.rights",

@@ -19,13 +19,14 @@ class Fix:
 
     `what` says it beforehand, one sentence or statement a line; `run` tells what it is doing meanwhile and returns what
     should be known afterwards, or nothing. A `severe` one is only done when it was asked for by
-    the check's id and the database's name was typed.
+    the check's id and the database's name was typed, after the sentence `caution`.
     """
 
     check_id: str
     what: tuple[str, ...]
     run: Callable[["Context", Progress], Awaitable[str]]
     severe: bool = False
+    caution: str = "This cannot be undone but by restoring the backup."
 
 
 @frozen

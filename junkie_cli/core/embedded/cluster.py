@@ -15,12 +15,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 from junkie_cli.core.embedded import wire
 from junkie_cli.core.embedded.account import (
     LOG,
     NEW_DATA,
+    NEXT_DATA,
+    OLD_DATA,
     Place,
     clean_environment,
     disk_full,
@@ -35,7 +38,6 @@ from junkie_cli.core.value_class import frozen
 
 USER = "junkie"
 DATABASE = "junkie"
-MAJOR = "17"
 BUILTIN_LOCALES_SINCE = 17
 LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 LOG_LINES = 3
@@ -139,11 +141,12 @@ def start_lock(path: str, folder: str, *, on_wait: Callable[[], None] | None = N
 class Cluster:
     """The cluster in a place, for a process that holds its start lock, or owns the place alone."""
 
-    def __init__(self, place: Place, *, major: str = MAJOR) -> None:
+    def __init__(self, place: Place, *, data: str = "data", sockets: str = "run") -> None:
         self.place = place
-        self.major = major
-        self.data = place.at("data")
-        self.socket_folder = place.at("run")
+        self.major = place.major
+        self.data = place.at(data)
+        self.own_sockets = place.at(sockets)
+        self.socket_folder = self.own_sockets
         self.port = wire.PORT
         self.child: subprocess.Popen[bytes] | None = None
 
@@ -177,7 +180,9 @@ class Cluster:
         """
         half = self.place.at(NEW_DATA + os.urandom(4).hex())
         try:
-            self._initdb(half, [*arguments, *(f"--set={name}={value}" for name, value in tuning.items())])
+            self._initdb(half, arguments)
+            with Path(half, "postgresql.conf").open("a") as file:  # initdb's --set is newer than some servers
+                file.writelines(f"{name} = '{value}'\n" for name, value in tuning.items())
             self.write_access(half, hba)
             if statements:
                 text = "".join(f"{statement};\n" for statement in statements)
@@ -194,6 +199,25 @@ class Cluster:
         """Remove what a creation left that was killed."""
         for path in Path(self.place.path).glob(f"{NEW_DATA}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+    def finish_migration(self) -> None:
+        """Complete, or drop, the change of data folders of a migration that was killed in it."""
+        following, data = Path(self.place.at(NEXT_DATA)), Path(self.data)
+        if following.exists():
+            following.rename(self.place.at(f"{NEW_DATA}dropped") if data.exists() else data)
+            sync_folder(Path(self.place.path))
+
+    def replace(self, other: "Cluster") -> str:
+        """Put this cluster's data in the place of those of `other`, which are kept; under which name. Both are stopped.
+
+        `NEXT_DATA` says, should this be killed, that the new data are complete: see `finish_migration`.
+        """
+        kept = free_name(Path(self.place.path), f"{OLD_DATA}{other.major}")
+        following = self.place.at(NEXT_DATA)
+        for old, new in ((self.data, following), (other.data, self.place.at(kept)), (following, other.data)):
+            Path(old).rename(new)
+            sync_folder(Path(self.place.path))
+        return kept
 
     def _initdb(self, folder: str, arguments: Sequence[str]) -> None:
         words = ["-D", folder, "-U", USER, "-A", "peer", "-E", "UTF8", "--no-instructions"]
@@ -374,7 +398,7 @@ class Cluster:
         pid_file = self.pid_file()
         if pid_file is None or pid_file.status != "ready" or not self.is_alive():
             return False
-        self.socket_folder = pid_file.socket_folder or self.place.at("run")
+        self.socket_folder = pid_file.socket_folder or self.own_sockets
         return True
 
     def is_alive(self) -> bool:
@@ -436,6 +460,12 @@ class Cluster:
         )
 
 
+def free_name(folder: Path, name: str) -> str:
+    """`name`, or with a number where there is such a thing in `folder` already."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if not (folder / each).exists())
+
+
 def _sterner(how: signal.Signals, waited: float) -> signal.Signals:
     """What to send after `waited` seconds."""
     if waited > STOP_WAIT:
@@ -484,13 +514,12 @@ def _is_postgres(pid: int) -> bool:
 
 def _locale_words(major: int) -> list[str]:
     """C.UTF-8 for everything; where the C library has none, the server's own for text and C for the rest."""
-    if major < BUILTIN_LOCALES_SINCE:
-        return ["--locale=C.UTF-8"]
-    words = ["--locale-provider=builtin"]
+    builtin = major >= BUILTIN_LOCALES_SINCE
+    words = ["--locale-provider=builtin"] if builtin else []
     try:
         locale.setlocale(locale.LC_ALL, "C.UTF-8")
     except locale.Error:
-        return [*words, "--locale=C", "--builtin-locale=C.UTF-8"]
+        return [*words, "--locale=C", *(["--builtin-locale=C.UTF-8"] if builtin else [])]
     return [*words, "--locale=C.UTF-8"]
 
 
@@ -504,9 +533,11 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _other_major(folder: str, version: str, major: str) -> DatabaseError:
-    newer = version.isdigit() and int(version) > int(major)
     return DatabaseError(
-        f"the data in {folder} was written by PostgreSQL {version}, this junkie brings PostgreSQL {major}",
-        hint="update junkie" if newer else "start it with the junkie that wrote it, make a backup there and restore it",
+        f"the data in {folder} was written by PostgreSQL {version}, and there is none of that version here (only"
+        f" {major})",
+        hint=f"install PostgreSQL {version} (Debian, Ubuntu: postgresql-{version}; macOS: brew install"
+        f" postgresql@{version}), or name its programs with JUNKIE_PG_BIN; then junkie doctor --fix embedded.major can"
+        f" move the data to PostgreSQL {major}",
         code="embedded_version",
     )

@@ -66,6 +66,10 @@ class Report:
         """Tell people what takes long."""
         self._send(progress=text)
 
+    def half_ready(self, **what: Any) -> None:
+        """Report what the starter has to work with before it answers."""
+        self._send(ready=what)
+
     def ready(self, **what: Any) -> None:
         """Tell the good news; nothing more follows."""
         self._send(ready=what)
@@ -99,6 +103,19 @@ def main(kind: str, text: str) -> None:
     run({"keep": keep, "stop": stop}[kind], json.loads(text))
 
 
+def main_by_stdin(work: Callable[[Order, Report], None]) -> None:
+    """Carry out the order on the first line of stdin, which may hold a password; its end is the starter's death."""
+    os.umask(0o077)
+    os.chdir("/")
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(0, 1 << 16)
+        if not more:
+            return
+        line += more
+    run(work, json.loads(line))
+
+
 def run(work: Callable[[Order, Report], None], order: Order) -> None:
     """Do `work`, and report what it raises."""
     report = Report()
@@ -114,7 +131,7 @@ def run(work: Callable[[Order, Report], None], order: Order) -> None:
 
 def keep(order: Order, report: Report) -> None:
     """See to a running server, say so, and look after it until its last client has left."""
-    cluster = Cluster(open_data_folder(order["folder"], order["programs"], order["cache"]))
+    cluster = Cluster(open_data_folder(order["folder"], order["installations"]))
     place = cluster.place
 
     with start_lock(place.at(START_LOCK), place.folder, on_wait=lambda: report.progress(OTHERS_AT_WORK)):
@@ -128,7 +145,7 @@ def keep(order: Order, report: Report) -> None:
 
 def stop(order: Order, report: Report) -> None:
     """Stop the server now, whoever uses it."""
-    cluster = Cluster(open_data_folder(order["folder"], order["programs"], order["cache"]))
+    cluster = Cluster(open_data_folder(order["folder"], order["installations"]))
     with start_lock(cluster.place.at(START_LOCK), cluster.place.folder):
         cluster.stop(signal.SIGINT)
     report.ready()
@@ -141,6 +158,7 @@ def _ensure(cluster: Cluster, order: Order, report: Report) -> None:
     """Meet the running server, or create what is missing and start it. Under the start lock."""
     if _settle(cluster, report):
         return
+    cluster.finish_migration()
     cluster.clear_half_made()
     if not cluster.exists:
         if not order["create"]:
@@ -193,13 +211,13 @@ def _still_starting(folder: str) -> DatabaseError:
     )
 
 
-def make_socket_folder(place: Place, short: str) -> str:
-    """The folder of the socket: inside the data folder, or a short path elsewhere that is provably ours.
+def make_socket_folder(place: Place, short: str, name: str = "run") -> str:
+    """The folder of the socket: `name` inside the data folder, or a short path elsewhere that is provably ours.
 
     `short` is a path in /tmp with `{uid}` in it. Clients learn from the server's `postmaster.pid` which one it is.
     """
-    own = Path(place.at("run"))
-    if _fits(f"{place.folder}/run"):
+    own = Path(place.at(name))
+    if _fits(f"{place.folder}/{name}"):
         own.mkdir(mode=0o700, exist_ok=True)
         return str(own)
     short = short.replace("{uid}", str(os.geteuid()))

@@ -14,11 +14,10 @@ from junkie_cli.core.embedded.client import (
     absolute,
     keeper_command,
     keeper_environment,
-    order_for,
-    programs,
     ready_or_raise,
 )
 from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.embedded.installations import Folder, Installation, candidates, installations, look
 from junkie_cli.core.errors import DatabaseError
 
 
@@ -49,20 +48,19 @@ class ScratchServer:
         memory: int | None = None,
         bin_dir: Path | None = None,
     ) -> None:
-        self._order: dict[str, Any] = order_for(
-            absolute(parent or Path(tempfile.gettempdir())),
-            foreign=False,
-            settings=dict(settings or {}),
-            hba=list(hba),
-            files={name: data.hex() for name, data in (files or {}).items()},
-            initdb=list(initdb),
-            password=password,
-            port=port,
-            memory=memory,
-        )
-        self.bin_dir = programs() if bin_dir is None else bin_dir
-        if self.bin_dir != programs():
-            self._order |= {"programs": str(self.bin_dir), "foreign": True}
+        installation = installations()[0] if bin_dir is None else _named(bin_dir)
+        self.bin_dir = installation.path
+        self._order: dict[str, Any] = {
+            "folder": absolute(parent or Path(tempfile.gettempdir())),
+            "installation": installation.order(),
+            "settings": dict(settings or {}),
+            "hba": list(hba),
+            "files": {name: data.hex() for name, data in (files or {}).items()},
+            "initdb": list(initdb),
+            "password": password,
+            "port": port,
+            "memory": memory,
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         self.socket_dir = Path()
@@ -129,3 +127,16 @@ class ScratchServer:
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def _named(bin_dir: Path) -> Installation:
+    """The server in this folder. Raises DatabaseError when none runs there."""
+    known = next((folder for folder in candidates(None) if folder.path == bin_dir), None)
+    found = look(known or Folder(bin_dir, str(bin_dir), bin_dir.parent))
+    if found is None:
+        raise DatabaseError(
+            f"{bin_dir}/postgres does not run",
+            hint="install PostgreSQL again from where it came, or name another folder with --pg-bin",
+            code="embedded_programs",
+        )
+    return found

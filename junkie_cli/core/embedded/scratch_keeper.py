@@ -5,25 +5,24 @@ reading the end of stdin is being told to go. The order comes there too, on a fi
 """
 
 import contextlib
-import json
 import os
-import re
 import resource
 import shutil
 import socket
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from junkie_cli.core.embedded.account import Place, clean_environment, open_scratch_folder
-from junkie_cli.core.embedded.cluster import MAJOR, PAUSE, USER, Cluster
-from junkie_cli.core.embedded.keeper import Order, Report, make_socket_folder, run, wait_for, wake_on_child
+from junkie_cli.core.embedded.account import Place, open_scratch_folder
+from junkie_cli.core.embedded.cluster import PAUSE, USER, Cluster
+from junkie_cli.core.embedded.keeper import Order, Report, main_by_stdin, make_socket_folder, wait_for, wake_on_child
 from junkie_cli.core.errors import DatabaseError
 
 PORT_TRIES = 5
 # Roles that own one database and nothing else, in which a dump is tried (core/backup/scratch.py). Before PostgreSQL 16
-# this names a role that nobody has.
-PROOF_RULE = 'local all "/^junkie_proof_[0-9a-f]+$" scram-sha-256'
+# no rule can have a pattern: there everybody but the superuser needs a password, which only these roles have.
+PATTERNS_SINCE = 16
+PROOF_RULES = ('local all "/^junkie_proof_[0-9a-f]+$" scram-sha-256',)
+PROOF_RULES_BEFORE = (f"local all {USER} peer map=junkie", "local all all scram-sha-256")
 # Speed before safety: what is lost with this server was only lent to it.
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -41,15 +40,7 @@ SETTINGS: Mapping[str, str] = {
 
 def main() -> None:
     """Carry out the order that comes on stdin."""
-    os.umask(0o077)
-    os.chdir("/")
-    line = b""
-    while not line.endswith(b"\n"):
-        more = os.read(0, 1 << 16)
-        if not more:
-            return
-        line += more
-    run(scratch, json.loads(line))
+    main_by_stdin(scratch)
 
 
 def scratch(order: Order, report: Report) -> None:
@@ -64,7 +55,7 @@ def scratch(order: Order, report: Report) -> None:
         with contextlib.suppress(OSError):
             Path(folder).rmdir()
         return
-    place = open_scratch_folder(folder, order["programs"], order["cache"])
+    place = open_scratch_folder(folder, order["installation"])
     try:
         _run(place, order, report)
     finally:
@@ -76,12 +67,13 @@ def scratch(order: Order, report: Report) -> None:
 
 def _run(place: Place, order: Order, report: Report) -> None:
     _bound(order["memory"])
-    cluster = Cluster(place, major=_major(place.programs) if order["foreign"] else MAJOR)
+    cluster = Cluster(place)
     cluster.socket_folder = make_socket_folder(place, f"/tmp/{Path(place.folder).name}")  # noqa: S108  checked there
     try:
         statements = [_password(order["password"])] if order["password"] else []
         arguments = ["--no-sync", *order["initdb"]]
-        cluster.create(hba=[*order["hba"], PROOF_RULE], arguments=arguments, tuning={}, statements=statements)
+        rules = PROOF_RULES if int(place.major) >= PATTERNS_SINCE else PROOF_RULES_BEFORE
+        cluster.create(hba=[*order["hba"], *rules], arguments=arguments, tuning={}, statements=statements)
         for name, content in order["files"].items():
             Path(cluster.data, name).write_bytes(bytes.fromhex(content))
         _start(cluster, order)
@@ -103,20 +95,6 @@ def _bound(memory: int | None) -> None:
     if memory is not None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-
-
-def _major(programs: str) -> str:
-    try:
-        words = [f"{programs}/postgres", "--version"]
-        done = subprocess.run(words, capture_output=True, text=True, env=clean_environment(), check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise DatabaseError(
-            f"{programs}/postgres does not run: {error}",
-            hint="install PostgreSQL again from where it came, or name another folder with --pg-bin",
-            code="embedded_programs",
-        ) from None
-    found = re.search(r"\) (\d+)", done.stdout)
-    return found[1] if found else MAJOR
 
 
 def _start(cluster: Cluster, order: Order) -> None:

@@ -8,7 +8,7 @@ Source of the versions and faults: postgresql.org/support/versioning and /suppor
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from junkie_cli.core.value_class import frozen
@@ -54,8 +54,10 @@ class Outdated:
         return f"{self.detail}; {self.hint}"
 
 
-def outdated(*, server: str, tools: str, bundled: str) -> list[Outdated]:
-    """What is old of the versions in use; an empty one is not in use, `server` and `tools` are not the bundled ones."""
+def outdated(*, server: str, tools: Sequence[str], ours: Sequence[str]) -> list[Outdated]:
+    """What is old of the versions in use: of a server (empty: an embedded one), of programs that the system installed,
+    and of those from a wheel and of the embedded server, which count with what can be reached.
+    """
     found = []
     if newest := newer_than(server):
         found.append(
@@ -64,23 +66,29 @@ def outdated(*, server: str, tools: str, bundled: str) -> list[Outdated]:
                 "install the update and restart the server (a hosted database: on its provider's pages)",
             )
         )
-    if newest := newer_than(tools):
-        major = newest.partition(".")[0]
-        found.append(
-            Outdated(
-                f"pg_dump, pg_restore and psql are of PostgreSQL {_short(tools)}, and {newest} repairs faults in them",
-                f"install the update of postgresql-client-{major} (Debian, Ubuntu) or postgresql{major} (Fedora, RHEL)",
+    for version in tools:
+        if newest := newer_than(version):
+            major = newest.partition(".")[0]
+            found.append(
+                Outdated(
+                    f"pg_dump, pg_restore and psql are of PostgreSQL {_short(version)}, and {newest} repairs faults in"
+                    " them",
+                    f"install the update of postgresql-client-{major} (Debian, Ubuntu) or postgresql{major}"
+                    " (Fedora, RHEL)",
+                )
             )
-        )
-    if faults := faults_of(bundled):
-        found.append(
-            Outdated(
-                f"the PostgreSQL {_short(bundled)} that comes with junkie, for the embedded database and the proof of"
-                f" backups, has {', '.join(faults)}",
-                "a newer one comes with a newer junkie; until then restore and verify only backups of databases whose"
-                " owners you trust",
+    for version in ours:
+        if faults := faults_of(version):
+            major, safe = _short(version).partition(".")[0], newer_than(version)
+            found.append(
+                Outdated(
+                    f"the PostgreSQL {_short(version)} of the embedded database or of the proof of backups has"
+                    f" {', '.join(faults)}",
+                    f"install PostgreSQL {safe} with the system's packages (postgresql-{major}), or name its programs"
+                    " with JUNKIE_PG_BIN: junkie then uses it; until then restore and verify only backups of databases"
+                    " whose owners you trust",
+                )
             )
-        )
     return found
 
 

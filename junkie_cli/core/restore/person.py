@@ -119,7 +119,7 @@ async def plan(
     entry = await catalogue.require_good(path, progress)
     manifest = entry.manifest
     assert manifest is not None
-    available = await tools.discover(None) + (await tools.discover(pg_bin) if pg_bin else [])
+    available = await tools.discover(None, settings.pg_bin) + (await tools.discover(pg_bin) if pg_bin else [])
     needs = needs_of(manifest)
     dumped_with = major_of(manifest.pg_dump_version)
     try:

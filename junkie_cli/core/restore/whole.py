@@ -128,7 +128,7 @@ async def plan(
         )
     _check_generation(manifest, generation, occupied=occupied)
     extensions.check(inside, schema)
-    chosen, contents = await _readable(entry, target, pg_bin)
+    chosen, contents = await _readable(entry, target, pg_bin, settings)
     everything = manifest.origin.whole_database and not target.schemas
     own = tuple(table for table in manifest.tables if everything or table.schema == schema)
     left = () if everything else tuple(sorted({table.schema for table in manifest.tables} - {schema}))
@@ -181,13 +181,17 @@ async def plan_into_new(
             hint="set TMPDIR to a folder with room",
             code="backup_no_space",
         ) from None
-    async with embedded.ScratchServer(folder) as likeness, open_target(likeness_of(likeness)) as (_, connection):
+    programs = embedded.bin_dir(settings.pg_bin)
+    async with (
+        embedded.ScratchServer(folder, bin_dir=programs) as likeness,
+        open_target(likeness_of(likeness)) as (_, connection),
+    ):
         version = str(connection.get_settings().server_version)
         await check_fit(connection, manifest, schema)
     target = Target(
         None, f"a new embedded PostgreSQL in {settings.data_dir}", version, (), False, (), (), superuser=True
     )
-    chosen, contents = await _readable(entry, target, pg_bin)
+    chosen, contents = await _readable(entry, target, pg_bin, settings)
     whole, options = manifest.origin.whole_database, safety.options_for(manifest)
     planned = WholePlan(
         entry, manifest, target, schema, manifest.tables, (), False, whole, (), doubts, chosen, contents, (), options
@@ -213,12 +217,13 @@ def likeness_of(server: embedded.ScratchServer) -> "Database":
     return Database(server.url, embedded=True, label="a new embedded PostgreSQL")
 
 
-async def _readable(entry: Entry, target: Target, pg_bin: Path | None) -> tuple[Tools, Contents]:
+async def _readable(entry: Entry, target: Target, pg_bin: Path | None, settings: "Settings") -> tuple[Tools, Contents]:
     """The tools that restore this file into `target`, and what they find in it. Raises BackupError."""
     manifest = entry.manifest
     assert manifest is not None
     dumped_with = major_of(manifest.pg_dump_version)
-    chosen = await tools.choose_for_restore(await tools.discover(pg_bin), dumped_with, target.version, target.url)
+    available = await tools.discover(pg_bin, settings.pg_bin)
+    chosen = await tools.choose_for_restore(available, dumped_with, target.version, target.url)
     contents = await script.list_contents(entry.path, chosen, encoding=manifest.origin.encoding)
     names.check(contents, manifest)
     return chosen, contents

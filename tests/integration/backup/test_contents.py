@@ -393,8 +393,8 @@ async def test_the_servers_own_major_is_taken_else_the_next_newer_never_an_older
         assert chosen.major == expected
         assert bool(tools.mismatch(chosen, version)) == (chosen.major != major_of(version))
     with pytest.raises(BackupError, match="an older one cannot dump a newer server") as refused:
-        await tools.choose(found, "18.1", database)
-    assert "postgresql-client-18" in refused.value.hint
+        await tools.choose(found, "20.1", database)
+    assert "postgresql-client-20" in refused.value.hint
 
 
 async def test_pg_bin_is_taken_at_its_word(database: DatabaseUrl, bot: DatabaseUrl, folder: Path) -> None:

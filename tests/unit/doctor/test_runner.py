@@ -49,7 +49,7 @@ def by_id(report: Report) -> dict[str, Result]:
 IDS = """settings.file settings.values settings.unknown settings.permissions settings.conflicts groq.key groq.accepts
 provider.accepts model.chat model.memory model.latency database.url database.reachable database.async_url
 database.server database.release database.rights database.connections database.activity database.time database.replica
-schema.tables schema.version schema.row_security
+embedded.major schema.tables schema.version schema.row_security
 schema.junkie schema.indexes schema.bloat schema.location memory.enabled memory.roundtrip memory.pending memory.owners
 memory.ids memory.sharing memory.size memory.rows backup.tools backup.age backup.space backup.ledger
 backup.permissions bot.compatibility privacy.telemetry privacy.keys"""

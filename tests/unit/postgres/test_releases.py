@@ -36,18 +36,18 @@ def test_every_major_with_minors_has_a_last_day() -> None:
     assert set(NEWEST) <= set(LAST_RELEASES)
 
 
-def test_the_bundled_programs_are_judged_by_faults_that_can_be_reached() -> None:
-    (old,) = outdated(server="", tools="", bundled="17.10")
+def test_programs_of_our_own_are_judged_by_faults_that_can_be_reached() -> None:
+    (old,) = outdated(server="", tools=(), ours=("17.10",))
     assert "CVE-2026-15741" in old.detail
     assert "CVE-2026-6460" in old.detail
-    (newer,) = outdated(server="", tools="", bundled="17.11")
+    assert "install PostgreSQL 17.12" in old.hint
+    (newer,) = outdated(server="", tools=(), ours=("17.11",))
     assert "CVE-2026-15741" not in newer.detail
     assert "CVE-2026-6460" in newer.detail
-    assert outdated(server="", tools="", bundled="17.12") == []
-    assert outdated(server="", tools="", bundled="19.0") == []
+    assert outdated(server="", tools=(), ours=("17.12", "19.0")) == []
 
 
 def test_servers_and_tools_are_judged_by_their_age() -> None:
-    server, tools = outdated(server="16.14", tools="18.6", bundled="")
+    server, tools = outdated(server="16.14", tools=("18.6",), ours=())
     assert "the server is PostgreSQL 16.14, and 16.16 repairs" in server.detail
     assert "postgresql-client-18" in tools.hint

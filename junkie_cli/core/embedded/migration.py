@@ -1,0 +1,115 @@
+"""The starter's side of a migration of the data folder to another major version: see migration_keeper.py."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.embedded.client import (
+    absolute,
+    keeper_command,
+    keeper_environment,
+    ready_or_raise,
+    short_folder,
+)
+from junkie_cli.core.embedded.cluster import DATABASE, USER
+from junkie_cli.core.embedded.installations import Installation
+from junkie_cli.core.errors import DatabaseError
+
+
+def data_major(data_dir: Path) -> int | None:
+    """The major version of PostgreSQL that wrote the data; None when there are none or this user may not look."""
+    try:
+        text = Path(absolute(data_dir), "data/PG_VERSION").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return int(text) if text.strip().isdigit() else None
+
+
+class Migration:
+    """Both servers of a data folder, the old one and a new, empty one, while nobody else can use either.
+
+    `async with` starts them, and ends them without a change unless `commit` was called. Raises DatabaseError.
+    """
+
+    def __init__(self, data_dir: Path, old: Installation, new: Installation) -> None:
+        folder = absolute(data_dir)
+        self._order = {"folder": folder, "old": old.order(), "new": new.order(), "short": short_folder(folder)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sockets: dict[str, str] = {}
+
+    @property
+    def old(self) -> DatabaseUrl:
+        """The address of the database as it is."""
+        return DatabaseUrl.socket(self._sockets["old"], user=USER, database=DATABASE)
+
+    @property
+    def new(self) -> DatabaseUrl:
+        """The address of the new and empty one."""
+        return DatabaseUrl.socket(self._sockets["new"], user=USER, database=DATABASE)
+
+    async def commit(self) -> str:
+        """Stop both and put the new data in the place of the old ones; under which name these are kept."""
+        return str((await asyncio.to_thread(self._commit))["kept"])
+
+    def _commit(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(b"commit\n")
+            self._process.stdin.flush()
+        return self._answer()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            keeper_command("migration_keeper"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=keeper_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(self._order).encode() + b"\n")
+                self._process.stdin.flush()
+            self._sockets = self._answer()
+        except BaseException:
+            self._end()
+            raise
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            told = json.loads(line)
+            if "progress" not in told:
+                return ready_or_raise(told)
+        raise DatabaseError(
+            "the process that migrates the embedded PostgreSQL was ended",
+            hint="the data are as they were; try again, and if it stays so, find what ends processes here",
+            code="embedded_keeper",
+        )
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+    async def __aenter__(self) -> "Migration":
+        await asyncio.to_thread(self._start)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._end)
