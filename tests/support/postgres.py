@@ -1,5 +1,6 @@
 """PostgreSQL for tests: one throw-away server a worker, one template database, a clone of it for each test."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,12 @@ def memory_folder() -> Path | None:
 
 
 def scratch_server(**arguments: Any) -> ScratchServer:
-    """A throw-away server, in memory if it can be: a database is cloned there in a third of the time."""
-    return ScratchServer(memory_folder(), **arguments)
+    """A throw-away server, in memory if it can be: a database is cloned there in a third of the time.
+
+    JUNKIE_TEST_PG_BIN names the folder of another installation's programs (`make servers`).
+    """
+    named = os.environ.get("JUNKIE_TEST_PG_BIN")
+    return ScratchServer(memory_folder(), **{"bin_dir": Path(named) if named else None, **arguments})
 
 
 def execute(server: ScratchServer, sql: str, database: str = "postgres") -> list[tuple[str | None, ...]]:
