@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from junkie_cli.core.os_account import login_name
+from junkie_cli.core.os_account import home_file, login_name
+from junkie_cli.core.password_file import password_entries, unescape
 from junkie_cli.core.value_class import field, frozen
 
 DEFAULT_PORT = 5432
@@ -334,7 +335,7 @@ class DatabaseUrl:
             tls["sslmode"] = "verify-full"
         if tls.get("channel_binding") == "require" and not tls.get("sslmode", "").startswith("verify"):
             tls["sslmode"] = "verify-ca" if "sslrootcert" in tls else "verify-full"
-            if not _home_file(".postgresql/root.crt"):
+            if not home_file(".postgresql/root.crt"):
                 tls.setdefault("sslrootcert", "system")
         return tls
 
@@ -342,16 +343,16 @@ class DatabaseUrl:
         return os.environ.get("PGPASSWORD") or self._password_from_file(hosts) or ""
 
     def _password_from_file(self, hosts: tuple[Host, ...]) -> str | None:
-        for entry in _password_entries(self._setting("passfile")):
+        for entry in password_entries(self._setting("passfile")):
             if any(self._is_meant(host, entry) for host in hosts):
-                return _unescape(entry[4])
+                return unescape(entry[4])
         return None
 
     def _is_meant(self, host: Host, entry: list[str]) -> bool:
         # libpq calls the default socket folder localhost, asyncpg every one: both spellings find their entry.
         names = {host.name, "localhost"} if host.is_socket else {host.name}
         values = (names, {str(host.port)}, {self.database_name}, {self.role})
-        return all(part == "*" or _unescape(part) in meant for part, meant in zip(entry[:4], values, strict=True))
+        return all(part == "*" or unescape(part) in meant for part, meant in zip(entry[:4], values, strict=True))
 
 
 def system_certificates() -> str | None:
@@ -362,14 +363,6 @@ def system_certificates() -> str | None:
         if path and Path(path).is_file():
             return path
     return None
-
-
-def _home_file(name: str) -> Path | None:
-    try:
-        path = Path.home() / name
-        return path if path.is_file() else None
-    except (OSError, RuntimeError):
-        return None
 
 
 def _netloc(host: Host) -> str:
@@ -383,26 +376,6 @@ def _encode(parameters: Mapping[str, str]) -> str:
 
 def _dsn_query(dsn: str) -> dict[str, str]:
     return dict(_pairs(dsn.partition("?")[2])) if dsn else {}
-
-
-# --- the password file ------------------------------------------------------------------------------------------------
-
-
-def _password_entries(named: str | None) -> list[list[str]]:
-    """The entries of a password file, each of five fields still escaped; none when others can read the file."""
-    try:
-        path = Path(named) if named else _home_file(".pgpass")
-        if path is None or not path.is_file() or path.stat().st_mode & 0o077:
-            return []
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    except OSError:
-        return []
-    entries = [re.findall(r"((?:\\.|[^:])*)(?::|$)", line.rstrip("\r")) for line in lines if not line.startswith("#")]
-    return [entry[:5] for entry in entries if len(entry) > 5]
-
-
-def _unescape(field_text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", field_text)
 
 
 # --- reading a URL ----------------------------------------------------------------------------------------------------
@@ -511,20 +484,28 @@ def _sort_out(pairs: list[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...]
 
 
 def _hosts(hostlist: str, from_query: list[str], ports: str | None, has_at: bool) -> tuple[Host, ...]:
+    """The hosts: those after the ?, else those of the authority, else this machine's. `ports` count for all of them."""
     listed = [_host(part) for part in hostlist.split(",")] if hostlist else []
     if any(from_query):
-        listed_port = listed[0][1] if len(listed) == 1 else None
-        named = [_host_in_query(part) for value in from_query for part in value.split(",")]
-        listed = [(name, port or listed_port) for name, port in named]
+        listed = _hosts_in_query(from_query, listed[0][1] if len(listed) == 1 else None)
     elif not listed:
-        if has_at:
-            raise ValueError("has no host name after the @ (for a unix socket add ?host=/its/folder)")
-        listed = [(name, None) for name in LOCAL_SERVER]
+        listed = _default_hosts(has_at)
     if not all(name for name, _ in listed):
         raise ValueError("has an empty host name")
     if ports:
         listed = _with_ports([name for name, _ in listed], ports)
     return tuple(Host(name, port or DEFAULT_PORT) for name, port in listed)
+
+
+def _hosts_in_query(values: list[str], default_port: int | None) -> list[tuple[str, int | None]]:
+    named = [_host_in_query(part) for value in values for part in value.split(",")]
+    return [(name, port or default_port) for name, port in named]
+
+
+def _default_hosts(has_at: bool) -> list[tuple[str, int | None]]:
+    if has_at:
+        raise ValueError("has no host name after the @ (for a unix socket add ?host=/its/folder)")
+    return [(name, None) for name in LOCAL_SERVER]
 
 
 def _host(part: str) -> tuple[str, int | None]:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from pathlib import Path
 
 
 def login_name(uid: int | None = None) -> str:
@@ -18,3 +19,12 @@ def home_folder() -> str:
         return pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:
         return "/"
+
+
+def home_file(name: str) -> Path | None:
+    """The file `name` below the home folder that `HOME` names; None where there is none."""
+    try:
+        path = Path.home() / name
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):
+        return None

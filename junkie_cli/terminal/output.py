@@ -231,30 +231,40 @@ def _main(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int:
 
 def _paragraph(look: Look, columns: Sequence[Column], row: Sequence[str], main: int, room: int) -> list[str]:
     """A row for a narrow terminal: its main text on the first line, everything else below; only texts are cut."""
-    nothing, ids = ("", look.symbol("none")), [i for i, column in enumerate(columns) if column.kind == "id"]
-    if row[main] in nothing:  # a session without a name, say
-        main = next((i for i in ids if row[i] not in nothing), main)
-    several = sum(column.kind == "time" for column in columns) > 1
-    details = []
-    for i, (column, text) in enumerate(zip(columns, row, strict=True)):
-        if column.kind == "text":
-            text = cut(text, room - len(_GAP))
-        elif column.kind in ("number", "bytes"):
-            text = f"{text} {one_line(column.title).lower()}"
-        elif several and column.kind == "time" and text not in nothing:
-            text = f"{one_line(column.title).lower()} {text}"
-        if i != main and text not in nothing:
-            details.append(text)
-    head = cut(row[main], room) if columns[main].kind == "text" else row[main]
-    lines = [_coloured(look, head, columns[main].kind)]
-    joint, line = f" {look.symbol('separator')} ", ""
-    for detail in details:
-        longer = line + joint + detail if line else _GAP + detail
-        if line and width(longer) > room:
-            lines.append(look.styled(line, "dim"))
-            longer = _GAP + detail
-        line = longer
-    return [*lines, look.styled(line, "dim")] if line else lines
+    absent = ("", look.symbol("none"))
+    if row[main] in absent:  # for example a session without a name
+        ids = (i for i, column in enumerate(columns) if column.kind == "id" and row[i] not in absent)
+        main = next(ids, main)
+    times = sum(column.kind == "time" for column in columns)
+    details = [
+        _detail(column, text, room, name_times=times > 1 and text not in absent)
+        for i, (column, text) in enumerate(zip(columns, row, strict=True))
+        if i != main
+    ]
+    kind = columns[main].kind
+    head = cut(row[main], room) if kind == "text" else row[main]
+    below = _filled([detail for detail in details if detail not in absent], f" {look.symbol('separator')} ", room)
+    return [_coloured(look, head, kind), *(look.styled(line, "dim") for line in below)]
+
+
+def _detail(column: Column, text: str, room: int, *, name_times: bool) -> str:
+    title = one_line(column.title).lower()
+    if column.kind in ("number", "bytes"):
+        return f"{text} {title}"
+    if column.kind == "time" and name_times:
+        return f"{title} {text}"
+    return cut(text, room - len(_GAP)) if column.kind == "text" else text
+
+
+def _filled(pieces: Sequence[str], joint: str, room: int) -> list[str]:
+    """The pieces on as few indented lines as they need."""
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and width(lines[-1] + joint + piece) <= room:
+            lines[-1] += joint + piece
+        else:
+            lines.append(_GAP + piece)
+    return lines
 
 
 def _cell(value: Any, kind: str, look: Look) -> str:
