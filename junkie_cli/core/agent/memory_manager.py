@@ -32,8 +32,8 @@ from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.secrets_detector import holds_secret, without_secrets
 from junkie_cli.core.turns.access_log import log_refusal
 from junkie_cli.core.turns.history import TEAM_ID
-from junkie_cli.core.turns.ranking import NUMBER_TOKENS, choose
-from junkie_cli.core.turns.types import MemoryEntry, is_shortened
+from junkie_cli.core.turns.ranking import NUMBER_TOKENS, choose, is_shortened
+from junkie_cli.core.turns.types import MemoryEntry
 
 MOST_CHANGES = 20
 """Changes of memories in one extraction."""

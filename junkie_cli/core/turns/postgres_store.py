@@ -16,11 +16,11 @@ from junkie_cli.core.schema import runs, stored_text
 from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SchemaState
 from junkie_cli.core.turns import pending_rows, turn_rows
 from junkie_cli.core.turns.connections import Connections
-from junkie_cli.core.turns.ranking import within_budget
+from junkie_cli.core.turns.ranking import shortened, within_budget
 from junkie_cli.core.turns.reads import Reads
 from junkie_cli.core.turns.turn_rows import TIMELINE, AddTokens
 from junkie_cli.core.turns.turn_start import MEMORY_BUDGET, MOST_MEMORIES, read_candidates, read_turn
-from junkie_cli.core.turns.types import Flushed, MemoryEntry, Pending, Reading, Turn, TurnRecord, shortened
+from junkie_cli.core.turns.types import Flushed, MemoryEntry, Pending, Reading, Turn, TurnRecord
 
 if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection

@@ -5,7 +5,9 @@ Nearness is lexical and cheap: words that the message shares with a memory, rare
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.turns.types import MemoryEntry
 
 MOST_STEMS = 24
@@ -103,3 +105,15 @@ def within_budget(memories: Sequence[MemoryEntry], budget: int) -> tuple[MemoryE
 def tokens(text: str) -> int:
     """About how many tokens `text` takes as a line of a list: three bytes each is on the safe side for every script."""
     return len(text.encode()) // 3 + 4
+
+
+def shortened(entry: MemoryEntry) -> MemoryEntry:
+    """A memory as it goes into a prompt: what is cut off is replaced by an ellipsis."""
+    if len(entry.memory) <= LONGEST_MEMORY:
+        return entry
+    return replace(entry, memory=f"{entry.memory[: LONGEST_MEMORY - 1]}…")
+
+
+def is_shortened(memory: str) -> bool:
+    """Whether this is the text of a memory that was shortened for a prompt."""
+    return len(memory) == LONGEST_MEMORY and memory.endswith("…")

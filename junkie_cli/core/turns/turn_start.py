@@ -12,9 +12,9 @@ from junkie_cli.core.foreign_values import objects
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.turns.history import HEARD, last_answer
-from junkie_cli.core.turns.ranking import choose, patterns_of, stems_of
+from junkie_cli.core.turns.ranking import choose, patterns_of, shortened, stems_of
 from junkie_cli.core.turns.reads import ENTRY, NEWEST, check_owner, legacy_runs, memory_entry, newest_memories
-from junkie_cli.core.turns.types import MemoryEntry, Reading, SessionRow, Turn, shortened
+from junkie_cli.core.turns.types import MemoryEntry, Reading, SessionRow, Turn
 
 if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection

@@ -1,12 +1,10 @@
 """What a turn reads and what is stored of it, as plain frozen values that load nothing."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.schema.runs import RUNNING
 from junkie_cli.core.value_class import frozen
 
@@ -19,18 +17,6 @@ class MemoryEntry:
     memory: str
     topics: tuple[str, ...]
     updated_at: datetime | None
-
-
-def shortened(entry: MemoryEntry) -> MemoryEntry:
-    """A memory as it goes into a prompt: what is cut off is replaced by an ellipsis."""
-    if len(entry.memory) <= LONGEST_MEMORY:
-        return entry
-    return replace(entry, memory=f"{entry.memory[: LONGEST_MEMORY - 1]}…")
-
-
-def is_shortened(memory: str) -> bool:
-    """Whether this is the text of a memory that was shortened for a prompt."""
-    return len(memory) == LONGEST_MEMORY and memory.endswith("…")
 
 
 # --- what a turn reads ------------------------------------------------------------------------------------------------
