@@ -1,7 +1,7 @@
-"""The command tree: global options, the commands found in `commands/`, and how their help looks.
+"""Builds the command tree: global options, the commands found in `commands/`, and the layout of help.
 
-Help is plain text in our own hand: typer's rich panels cost 70 ms a call. Only the module of the command that is
-wanted is imported; all of them only to list them.
+Help is plain text: typer's rich panels cost 70 ms for each call. Only the module of the requested command is
+imported; the list of all commands imports every module.
 """
 
 import importlib
@@ -29,21 +29,21 @@ from junkie_cli.terminal.invocation import invocation
 from junkie_cli.terminal.style import Look, columns_of
 
 typer.core.HAS_RICH = False
-# Completion would import rich for each key press, only to strip markup that our help texts do not have.
+# Completion would import rich on each key press to strip markup, which these help texts do not contain.
 typer._completion_classes._sanitize_help_text = lambda text: text
 
 _WIDEST = 100
 _ORDER = ("chat", "demo", "memories", "users", "sessions", "stats", "backup", "restore", "doctor", "config")
 _WAYS_IN = (
-    ("chat", "talk to it; without a key it offers three ways to begin"),
-    ("demo", "see the whole story in two minutes; nothing of yours is touched"),
-    ("doctor", "check what is set up, and be told the next step"),
+    ("chat", "start a conversation; asks for a model if none is set up"),
+    ("demo", "take a two-minute tour; your own data is not touched"),
+    ("doctor", "check the setup and show the next step"),
 )
 _GLOBAL_OPTIONS = frozenset({"-v", "--verbose", "-q", "--quiet", "--env-file", "--version"})
 
 
 def _print(text: str, **_: Any) -> None:
-    """Print an answer as commands do, who say why they cannot; loaded only for that."""
+    """Print an answer with the error handling that commands use; the module is imported only when needed."""
     from junkie_cli.terminal.output import print_styled
 
     print_styled(text)
@@ -53,28 +53,28 @@ typer._click.decorators.echo = _print  # type: ignore[attr-defined, assignment] 
 
 
 class TreeContext(Context):
-    """A context whose help is drawn here."""
+    """A context that formats help with `TreeFormatter`."""
 
     formatter_class: type[HelpFormatter]
 
 
 class TreeFormatter(HelpFormatter):
-    """Plain help: headings bold, names cyan where the terminal may; examples are kept as they were written."""
+    """Formats plain help: bold headings, cyan names where the terminal supports color, examples unchanged."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         super().__init__(indent_increment, width or min(columns_of(sys.stdout), _WIDEST) - 2, max_width)
         self._look = Look.of(sys.stdout)
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        """Usage with plain names: ID and not {ID} for what must be given."""
+        """Write the usage line, with `ID` instead of `{ID}` for required arguments."""
         super().write_usage(prog, re.sub(r"[{}]", "", args), prefix)
 
     def write_heading(self, heading: str) -> None:
-        """A bold heading."""
+        """Write a bold heading."""
         self.write(self._look.styled(f"{'':>{self.current_indent}}{heading}:", "bold") + "\n")
 
     def write_text(self, text: str) -> None:
-        """Paragraphs are wrapped; "Example:" is a heading, and what stands below it stays as it was written."""
+        """Write wrapped paragraphs; "Example:" becomes a heading, and the text below it stays unwrapped."""
         prose, heading, examples = re.match(r"(.*?)(?:(Examples?:)(.*))?\Z", text, re.DOTALL).groups()  # type: ignore[union-attr]
         indent = " " * self.current_indent
         paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", prose.strip())]
@@ -89,7 +89,7 @@ class TreeFormatter(HelpFormatter):
             self.write("".join(f"  {line.strip()}\n" for line in examples.splitlines() if line.strip()))
 
     def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """Names in colour, what they mean beside them."""
+        """Write two columns: colored names and their descriptions."""
         super().write_dl([(self._look.styled(name, "cyan"), meaning) for name, meaning in rows], col_max, col_spacing)
 
 
@@ -97,10 +97,10 @@ TreeContext.formatter_class = TreeFormatter
 
 
 class Root(typer.core.TyperGroup):
-    """The group of all commands, which imports a command's module when it is asked for."""
+    """The root group; imports the module of a command when the command is requested."""
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """The command of that name, or None."""
+        """Return the command with that name, or None."""
         if cmd_name not in self.commands and cmd_name.replace("-", "_") in _modules():
             self._add(cmd_name.replace("-", "_"))
         if cmd_name not in self.commands:
@@ -108,7 +108,7 @@ class Root(typer.core.TyperGroup):
         return self.commands.get(cmd_name)
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """All names, in the order in which one meets them; what is new goes last."""
+        """Return all names in the order of `_ORDER`, others last."""
         self._add_all()
         return sorted(self.commands, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
@@ -138,17 +138,17 @@ def _load(module: str) -> Mapping[str, Command]:
 
 
 class Group(typer.core.TyperGroup):
-    """A group of a module's commands; one that gives no examples shows the first one of each of its first commands."""
+    """A group of commands; without examples of its own its help shows one example of each of its first commands."""
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The examples."""
+        """Write the examples."""
         shown = [re.search(r"junkie [^\n]+", command.epilog or "") for command in self.commands.values()]
         self.epilog = self.epilog or "Examples:\n" + "\n".join([match[0] for match in shown if match][:3])
         super().format_epilog(ctx, formatter)
 
 
 class _Commands(Mapping[str, Command]):
-    """A group's commands by name, each made when it is asked for: all fourteen of `memories` take a tenth of a list."""
+    """The commands of a group by name, built lazily: building all of `memories` takes a tenth of `memories list`."""
 
     def __init__(self, infos: Sequence[typer.models.CommandInfo]) -> None:
         self._infos = {_name_of(info): info for info in infos}
@@ -204,7 +204,7 @@ def _name_of(info: typer.models.CommandInfo) -> str:
 
 def _dressed(command: Command) -> Command:
     command.context_class = TreeContext
-    # The first sentence whole: what is cut to one line explains nothing.
+    # The complete first sentence: a text shortened to one line explains too little.
     command.short_help = command.short_help or re.split(r"(?<=\.)\s|\n\n", command.help or "", maxsplit=1)[0]
     if isinstance(command, typer.core.TyperGroup):
         command.no_args_is_help = not command.invoke_without_command
@@ -220,10 +220,13 @@ def _show_version(value: bool) -> None:
 def _root(
     context: typer.Context,
     env_file: Annotated[
-        Path | None, typer.Option("--env-file", metavar="FILE", help="Read settings from FILE, not from a found .env.")
+        Path | None,
+        typer.Option(
+            "--env-file", metavar="FILE", help="Read settings from FILE instead of searching for a .env file."
+        ),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, on stderr.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only warnings, errors and the answer.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer, warnings and errors.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -235,11 +238,11 @@ def _root(
 
 
 def root_command() -> Command:
-    """The root of the tree, with shell completion; no command's module is imported yet."""
+    """Return the root of the command tree, with shell completion, without importing any command module."""
     app = typer.Typer(
         name="junkie",
         cls=Root,
-        help="Talk to a team that remembers, and look after what it remembers.",
+        help="Chat with a team that remembers you, and manage its memories.",
         epilog='Examples:\n\n  junkie chat "What do you know about me?"\n  junkie memories list --user 42 --json\n'
         "  junkie --env-file /srv/bot/.env backup",
         invoke_without_command=True,
@@ -253,16 +256,16 @@ def root_command() -> Command:
 
 
 def _welcome() -> str:
-    """What `junkie` alone says: where to begin."""
+    """Return the text that `junkie` prints without arguments."""
     look = Look.of(sys.stdout)
     ways = [(f"junkie {name}", meaning) for name, meaning in _WAYS_IN if name in _modules()]
-    lines = [f"{look.styled('junkie', 'bold')} {__version__}: talk to a team that remembers", ""]
+    lines = [f"{look.styled('junkie', 'bold')} {__version__}: chat with a team that remembers you", ""]
     lines += [f"  {look.styled(f'{name:<15}', 'cyan')}{meaning}" for name, meaning in ways]
     return "\n".join([*lines, "", "All commands: junkie --help"])
 
 
 def usage_error(error: ClickException, arguments: Sequence[str]) -> UsageError:
-    """What the command line's parser complains about, as an error of ours with the next step."""
+    """Convert an error of the command-line parser, adding the next step."""
     message, _, suggestion = error.format_message().partition(" Did you mean ")
     context = getattr(error, "ctx", None)
     hint = f"see: {context.command_path if context else 'junkie'} --help"

@@ -1,6 +1,6 @@
-"""The questions of `junkie config init`: asked one after another, each answer checked before the next.
+"""Asks the questions of `junkie config init` and checks each answer before the next question.
 
-Loaded only by that command: what it needs of the core would slow down every help.
+Imported only by that command: its imports would slow down every help text.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,14 +21,14 @@ _EMBEDDED = "embedded"
 
 
 def ask_for_settings(settings: Settings) -> dict[str, str]:
-    """Ask at most five questions; returns what differs from `settings`, by variable name."""
+    """Ask at most five questions; return the values that differ from `settings`, by variable name."""
     answers = _ask_provider(settings)
     answers |= {"POSTGRES_URL": _ask_database(settings)}
-    answers |= {"JUNKIE_USER": _ask_value(settings, "JUNKIE_USER", "User id to talk as")}
+    answers |= {"JUNKIE_USER": _ask_value(settings, "JUNKIE_USER", "User id for chats")}
     changed = {name: value for name, value in answers.items() if value != _in_force(settings, name)}
     for name in changed:
         if settings.sources[name].kind == "environment":
-            warn(f"{name} is set in the environment, too, and that wins over the file")
+            warn(f"{name} is also set in the environment, which takes precedence over the file")
     return changed
 
 
@@ -37,49 +37,53 @@ def _ask_provider(settings: Settings) -> dict[str, str]:
         settings, "CUSTOM_PROVIDER", "Model provider: groq, or the base URL of an OpenAI-compatible server"
     )
     if provider == "groq":
-        note(f"A key for Groq is free: {setup.GROQ_KEYS_PAGE}")
+        note(f"Create a free Groq API key at {setup.GROQ_KEYS_PAGE}")
         key, models = _until_good(lambda: _ask_key(settings, "GROQ_API_KEY", settings.groq_base_url))
         missing = {settings.custom_model, settings.memory_model} - set(models)
         if models and missing:
-            warn(f"the provider does not list {', '.join(sorted(missing))}: see CUSTOM_MODEL and MEMORY_MODEL")
+            warn(f"the provider does not list {', '.join(sorted(missing))}: check CUSTOM_MODEL and MEMORY_MODEL")
         return {"CUSTOM_PROVIDER": provider, "GROQ_API_KEY": key}
     key, models = _until_good(lambda: _ask_key(settings, "CUSTOM_PROVIDER_API_KEY", provider))
     default = settings.custom_model if settings.custom_model in models or not models else models[0]
-    there = f" ({len(models)} there: {', '.join(models[:5])}{', ...' if len(models) > 5 else ''})" if models else ""
+    there = (
+        f" ({len(models)} models available: {', '.join(models[:5])}{', ...' if len(models) > 5 else ''})"
+        if models
+        else ""
+    )
     model = _ask_value(settings, "CUSTOM_MODEL", f"Model{there}", default)
     return {"CUSTOM_PROVIDER": provider, "CUSTOM_PROVIDER_API_KEY": key, "CUSTOM_MODEL": model}
 
 
 def _ask_key(settings: Settings, name: str, base_url: str) -> tuple[str, tuple[str, ...]]:
-    """The key and the models that it opens; raises ProviderError when the provider refuses the key."""
+    """Ask for the key; return it and the available models. Raises ProviderError if the provider rejects the key."""
     current = _in_force(settings, name)
-    entering = "Enter keeps the one that is set" if current else "Enter for none"
+    entering = "press Enter to keep the current key" if current else "press Enter for none"
     key = setup.checked_value(
-        name, ask(f"Key, not shown while you type ({entering})", hidden=True, default=current, shown_default="")
+        name, ask(f"API key ({entering}; input is hidden)", hidden=True, default=current, shown_default="")
     )
     if not key and name == "GROQ_API_KEY":
-        note("Without a key there is the rehearsal model: junkie chat --offline")
+        note("Without a key, use the rehearsal model: junkie chat --offline")
         return "", ()
     try:
-        with working("asking the provider"):
+        with working("contacting the provider"):
             models = setup.check_key(base_url, key)
     except ProviderError as error:
         if error.code == "provider_key":
             raise
-        warn(f"{error.message}: kept unchecked")
+        warn(f"{error.message}: saved without checking")
         return key, ()
-    note("The provider answers.")
+    note("The provider responds.")
     return key, models
 
 
 def _ask_database(settings: Settings) -> str:
-    """The URL, after a connection; empty for the embedded database. The same URL twice is taken as it is."""
+    """Ask for the URL and connect to it; empty for the embedded database. The same URL twice is accepted unchecked."""
     shown = shown_value(settings, BY_NAME["POSTGRES_URL"]) or _EMBEDDED
     refused: list[str] = []
 
     def asked() -> str:
         text = ask(
-            f"PostgreSQL URL, or {_EMBEDDED} for a database that needs no set-up",
+            f"PostgreSQL URL, or {_EMBEDDED} for a database that needs no setup",
             default=_in_force(settings, "POSTGRES_URL") or _EMBEDDED,
             shown_default=shown,
         )
@@ -87,14 +91,14 @@ def _ask_database(settings: Settings) -> str:
             return ""
         url = setup.checked_value("POSTGRES_URL", text)
         if text in refused:
-            note("Kept unchecked.")
+            note("Saved without checking.")
             return text
         refused.append(text)
         with working("connecting to the database"):
             note(f"Connected to {invocation().run(setup.check_database(url))}.")
         return text
 
-    return _until_good(asked, "The same URL again keeps it unchecked.")
+    return _until_good(asked, "Enter the same URL again to save it without checking.")
 
 
 def _ask_value(settings: Settings, name: str, question: str, default: str | None = None) -> str:
@@ -104,7 +108,7 @@ def _ask_value(settings: Settings, name: str, question: str, default: str | None
 
 
 def _until_good(question: Callable[[], T], advice: str = "") -> T:
-    """Ask again when the answer will not do, but not for ever."""
+    """Repeat `question` until its answer is valid, up to _ATTEMPTS times."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return question()
@@ -122,17 +126,17 @@ def _in_force(settings: Settings, name: str) -> str:
 
 
 def write(target: Path, values: Mapping[str, str]) -> None:
-    """Write the answers, and say where they are now, without their secrets, and what to do next.
+    """Write the answers; print the path, the values without secrets, and the next step.
 
-    Whether a file that others can read is to be made private is asked: it may be another program's, too.
+    Ask before changing the mode of a file that others can read: another program may use it, too.
     """
     mode = setup.readable_by_others(target)
     tighten = False
     if mode is not None:
-        warn(f"others can read {target} (mode {mode:o}), and secrets are in it")
+        warn(f"{target} contains secrets, and others can read it (mode {mode:o})")
         tighten = ask("Make it readable by its owner alone? yes or no", default="yes").lower() in {"y", "yes"}
     written = setup.write_env_values(target, values, tighten=tighten)
-    whose = "readable by others, too" if written.mode & 0o077 else "readable by its owner alone"
+    whose = "also readable by others" if written.mode & 0o077 else "readable only by its owner"
     note(f"{'Wrote' if written.created else 'Changed'} {written.path}, {whose}:")
     for name, value in values.items():
         note(f"  {name}={seen_value(name, value)}")

@@ -1,7 +1,7 @@
-"""The installed script, and THE table from error to exit code: the only place that maps one to the other.
+"""Runs the command line, and maps errors to exit codes: the only place that does.
 
-A module in `commands/` is a command by being there (see `cli/command_tree.py`): its `app` is a `typer.Typer`; one
-without a name adds top-level commands, one with a name a group.
+Each module in `commands/` is a command (see `cli/command_tree.py`): its `app` is a `typer.Typer`. An app without a
+name adds top-level commands, an app with a name adds a group.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from junkie_cli import __version__
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # importing `typing` for this would double what `--version` takes
+if TYPE_CHECKING:  # importing `typing` would double the time of `--version`
     from typing import TextIO
 
     from junkie_cli.core.errors import JunkieError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # importing `typing` for this would double what `--version` t
 COMPLETION_VARIABLE = "_JUNKIE_COMPLETE"
 SIGPIPE = 13
 _SIGNALLED = 128
-"""Above this an exit code is that of a signal."""
+"""Exit codes above this number are those of signals."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _tells_version() -> bool:
-    """Tell the version before typer is loaded: scripts ask often. False where the usual way must say why it cannot."""
+    """Print the version without loading typer, because scripts ask for it often; False if it could not be written."""
     if sys.stdout is None:
         return False
     line = f"junkie {__version__}\n".encode()
@@ -45,9 +45,9 @@ def _tells_version() -> bool:
 
 
 def _hide_warnings_of_libraries() -> None:
-    """Keep them off stderr: they quote values, memories among them.
+    """Hide Python warnings: they can quote values, such as memories.
 
-    -v writes them to the log (`core.team.guard`); Python's -W and PYTHONWARNINGS show them.
+    With -v they go to the log (`core/agent/agno_environment.py`); Python's -W and PYTHONWARNINGS show them.
     """
     import warnings
 
@@ -56,11 +56,11 @@ def _hide_warnings_of_libraries() -> None:
 
 
 def _ignore(*_: object, **__: object) -> None:
-    """Takes a warning and shows it to nobody."""
+    """Discard a warning."""
 
 
 def _let_signals_kill() -> None:
-    """From here on an impatient second Ctrl-C ends the process, without a traceback."""
+    """Restore the default signal handlers, so that a second Ctrl-C ends the process without a traceback."""
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -69,10 +69,10 @@ def _let_signals_kill() -> None:
 
 
 def _end(code: int) -> None:
-    """End this process at once.
+    """End this process without tearing down the interpreter.
 
-    Taking the interpreter apart would be an eighth of `memories list`, and nobody waits for it: what a thread is still
-    loading or looking up is not waited for either, nor torn down under it.
+    The teardown would take an eighth of the time of `memories list`, and would wait for threads that are still
+    importing or resolving names.
     """
     import atexit
 
@@ -81,10 +81,10 @@ def _end(code: int) -> None:
 
 
 def run_command_line(arguments: list[str], *, listen: bool = False) -> int:
-    """Run `arguments`, tell any failure, and return the exit code; with `listen` SIGTERM and SIGHUP are failures."""
+    """Run `arguments`, print any error, return the exit code; with `listen`, SIGTERM and SIGHUP raise Terminated."""
     import gc
 
-    # What a start allocates stays: looking for garbage among it, each 700 objects, took a tenth of `memories list`.
+    # Objects allocated at start-up stay alive: collecting garbage among them took a tenth of `memories list`.
     gc.set_threshold(50_000)
     try:
         if listen:
@@ -110,7 +110,7 @@ def _run(arguments: list[str]) -> int:
 
     _hear_the_core()
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    invocation().json = "--json" in options  # known before the command line is parsed, for errors in it
+    invocation().json = "--json" in options  # set before parsing, for errors of the parser
     root = root_command()
     if COMPLETION_VARIABLE in os.environ:
         root.main(arguments, prog_name="junkie", complete_var=COMPLETION_VARIABLE)
@@ -123,7 +123,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _hear_the_core() -> None:
-    """Print what the core reports while it works, unless --quiet."""
+    """Print the notes of the core, unless --quiet is set."""
     from junkie_cli.core.reporting import set_reporter
 
     def print_note(sentence: str) -> None:
@@ -135,7 +135,7 @@ def _hear_the_core() -> None:
 
 
 def _exit_code(error: BaseException, arguments: list[str]) -> int:
-    """Tell what happened and say how the process ends."""
+    """Print the error and return the exit code."""
     from junkie_cli.core.errors import ExitCode
     from junkie_cli.terminal.invocation import Terminated
 
@@ -144,7 +144,7 @@ def _exit_code(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, BrokenPipeError) and _reader_left():
-        return _SIGNALLED + SIGPIPE  # as a program that the signal ended, with `| head`: no word about it
+        return _SIGNALLED + SIGPIPE  # silent, like a program that SIGPIPE ended (`| head`)
     if isinstance(error, KeyboardInterrupt):
         return _ended("interrupted", ExitCode.INTERRUPTED)
     if isinstance(error, Terminated):
@@ -167,7 +167,7 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
         told = error
     elif isinstance(error, NoArgsIsHelpError):
         say((error.message if Look.of(sys.stderr).styles else plain(error.message)) + "\n\n")
-        told = UsageError("a command is missing", hint="say one of those above; -h after it tells more")
+        told = UsageError("a command is missing", hint="use one of the commands above; add -h for its help")
     elif isinstance(error, ClickException):
         told = usage_error(error, arguments)
     elif isinstance(error, Abort | EOFError):
@@ -179,7 +179,7 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
 
 
 def _telling(group: BaseException) -> BaseException:
-    """Of errors that were raised together the one to tell: an expected one, rather than a bug."""
+    """Choose the error to report from a group: an expected error if there is one."""
     from junkie_cli.core.errors import JunkieError
 
     while isinstance(group, BaseExceptionGroup):
@@ -189,7 +189,7 @@ def _telling(group: BaseException) -> BaseException:
 
 
 def _bug(error: BaseException) -> "JunkieError":
-    """A bug in one sentence, without the error's own words, which may quote a secret or a person."""
+    """Describe a bug without the text of the exception, which may quote secrets or personal data."""
     import traceback
 
     from junkie_cli.core.errors import JunkieError
@@ -203,14 +203,14 @@ def _bug(error: BaseException) -> "JunkieError":
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "junkie_cli" in frame.filename]
     where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""  # noqa: PTH119
     return JunkieError(
-        f"something unexpected went wrong inside junkie: {type(error).__name__}{where}",
-        hint="junkie -v ... shows where; please report it, after a look for what is private in it",
+        f"internal error in junkie: {type(error).__name__}{where}",
+        hint="run again with junkie -v for details; please report it, after removing anything private",
         code="bug",
     )
 
 
 def _ended(how: str, code: int) -> int:
-    """Say that a signal ended the command; with --json as a document too."""
+    """Report that a signal ended the command; with --json also as a document."""
     from junkie_cli.core.errors import JunkieError
     from junkie_cli.terminal.invocation import invocation
     from junkie_cli.terminal.output import print_error_document
@@ -228,10 +228,10 @@ def _ended(how: str, code: int) -> int:
 
 
 def _prepare_streams() -> None:
-    """Make the streams usable whatever they were started as, and no write to stdout short.
+    """Make the standard streams usable in every state, and writes to stdout complete.
 
-    Closed ones become /dev/null, so that no file opened later takes their number; stdout then refuses every answer.
-    What is not a terminal is written as UTF-8 in every locale: programs read it, and JSON is nothing else.
+    Closed streams become /dev/null, so that no file opened later gets their number; stdout then refuses every answer.
+    Output to anything but a terminal is UTF-8 in every locale: programs read it, and JSON requires it.
     """
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123  open as long as the process
@@ -240,12 +240,12 @@ def _prepare_streams() -> None:
 
 
 def _complete_stdout(stdout: "TextIO | None") -> "TextIO":
-    """A stream to stdout's descriptor that writes in full or fails, with PYTHONUNBUFFERED and on any pipe."""
+    """Return a stream to stdout that writes in full or fails, also with PYTHONUNBUFFERED and on any pipe."""
     from io import BufferedWriter, TextIOWrapper
 
     from junkie_cli.core.files import CompleteWriter, unwritable
 
-    # A descriptor that cannot be written to is what a closed stdout is.
+    # A closed stdout becomes a descriptor that cannot be written to.
     descriptor = os.open(os.devnull, os.O_RDONLY) if stdout is None else stdout.fileno()
     raw = CompleteWriter(descriptor, unwritable, closefd=False)
     if stdout is not None and stdout.isatty():
@@ -255,7 +255,7 @@ def _complete_stdout(stdout: "TextIO | None") -> "TextIO":
 
 
 def _complete_stderr(stderr: "TextIO | None") -> "TextIO":
-    """A stream to stderr's descriptor in which a write that waits for its reader ends with a signal."""
+    """Return a stream to stderr in which a signal interrupts a blocked write."""
     from io import BufferedWriter, TextIOWrapper
 
     from junkie_cli.core.files import CompleteWriter
@@ -267,7 +267,7 @@ def _complete_stderr(stderr: "TextIO | None") -> "TextIO":
 
 
 def _reader_left() -> bool:
-    """Whether nobody reads our stdout or stderr any more; another pipe that broke is an error like any."""
+    """Return whether the reader of stdout or stderr is gone; any other broken pipe is an ordinary error."""
     import select
 
     poll = select.poll()
@@ -277,7 +277,7 @@ def _reader_left() -> bool:
 
 
 def _has_room(stream: "TextIO") -> bool:
-    """Whether a line can be written to `stream` without waiting for its reader."""
+    """Return whether a line can be written to `stream` without blocking."""
     import select
 
     poll = select.poll()
@@ -286,9 +286,9 @@ def _has_room(stream: "TextIO") -> bool:
 
 
 def _flush_what_is_left(*, ended: bool) -> None:
-    """Nobody does it at the end: the process is left, not taken apart. What cannot be written has been told.
+    """Flush both streams, because the process ends without teardown. Failures have been reported before.
 
-    When a signal `ended` the command, no reader is waited for.
+    If a signal `ended` the command, do not wait for a reader.
     """
     from junkie_cli.core.errors import JunkieError
 

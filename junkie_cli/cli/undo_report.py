@@ -1,4 +1,4 @@
-"""What an undo is about to change and what it changed, in words. Loaded by the commands that undo."""
+"""Describes what an undo will change and what it changed. Imported only by the commands that undo."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 def describe(change: "Batch") -> str:
-    """A change in one line: what it did, whose memories, by what, when, and its batch."""
+    """Describe a change in one line: action, users, actor, time, batch."""
     made = _joined((change.added, "added"), (change.updated, "changed"), (change.deleted, "deleted"))
     return f"{made} of {_whose(change)}, by {change.by}, {formatting.ago(change.at)} (batch {change.batch})"
 
 
 def _whose(change: "Batch") -> str:
-    """The users whose memories the change concerns: the first five of them, quoted, and how many more."""
+    """List up to five affected users, quoted, and the number of others."""
     named = ["nobody" if user is None else f"user {user!r}" for user in change.user_ids]
     more = change.users - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def show(done: "Undone", *, as_json: bool) -> None:
-    """Print the answer, and on stderr the change that was undone and the memories that were left alone."""
+    """Print the answer on stdout, and on stderr the change that was undone and the memories left unchanged."""
     if done.undone:
         note(f"undone: {describe(done.change)}")
     if as_json:
@@ -35,20 +35,20 @@ def show(done: "Undone", *, as_json: bool) -> None:
     cascaded.warn_lost(done.lost)
     cascaded.note_cascaded(done.cascaded)
     for conflict in done.conflicts:
-        warn(f"{conflict.memory_id} was changed again since and is left alone")
+        warn(f"{conflict.memory_id} was changed again since, and stays as it is")
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
     if done.conflict_count:
         one, many = "memory was changed again since", "memories were changed again since"
-        warn(f"{plural(done.conflict_count, one, many)} and left alone")
+        warn(f"{plural(done.conflict_count, one, many)}: not undone")
 
 
 def _print_counts(done: "Undone") -> None:
-    parts = (done.restored, "put back"), (done.removed, "removed"), (done.reverted, "changed back")
+    parts = (done.restored, "restored"), (done.removed, "removed"), (done.reverted, "reverted")
     print_line(_joined(*parts) if done.undone else "nothing was changed")
     if done.already:
-        note(f"{plural(done.already, 'memory was', 'memories were')} as before already")
+        note(f"{plural(done.already, 'memory was', 'memories were')} already in the earlier state")
     if done.batch:
-        note(f"to take that back: junkie memories undo {done.batch}")
+        note(f"to revert this undo: junkie memories undo {done.batch}")
 
 
 def _document(done: "Undone") -> dict[str, Any]:
@@ -72,4 +72,4 @@ def _joined(*parts: tuple[int, str]) -> str:
 
 
 def _said(text: str | None) -> str:
-    return "(not there)" if text is None else text
+    return "(does not exist)" if text is None else text

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def parse_url(option: str, text: str) -> "DatabaseUrl":
-    """The URL given to `option`. Raises UsageError."""
+    """Parse the URL given to `option`. Raises UsageError."""
     from junkie_cli.core.database_url import DatabaseUrl
 
     try:
         return DatabaseUrl.parse(text)
     except ValueError as error:
-        hint = "postgresql://USER@HOST/DATABASE; the password may be in PGPASSWORD"
+        hint = "use the form postgresql://USER@HOST/DATABASE; the password can be in PGPASSWORD"
         raise UsageError(f"{option} {error}", hint=hint) from None

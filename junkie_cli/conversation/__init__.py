@@ -1,5 +1,5 @@
-"""What a person sees of a conversation: the prompt, the streamed Markdown, the /commands, one answer in a pipe.
+"""The interactive chat: prompt, streamed Markdown, /commands, and single answers in a pipe.
 
-Data flow: `loop` (a person types) and `one_shot` (a script asks) hand messages to `core.chat` and pass its events to
-a view, which draws them with `screen` and `markdown`. Nothing here knows agno or SQL.
+Data flow: `loop` (interactive) and `one_shot` (one question) send messages to `core.chat` and pass its events to a
+view, which draws them with `screen` and `markdown`. Nothing here knows agno or SQL.
 """

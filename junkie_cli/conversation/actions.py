@@ -1,4 +1,4 @@
-"""What the `/commands` do: each asks the conversation and gives the lines to show. No terminal, no drawing."""
+"""Runs the `/commands`: each calls the conversation and returns the lines to show."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -11,10 +11,10 @@ from junkie_cli.core.formatting import ago, plural
 from junkie_cli.core.sanitize import cut, one_line, pad, quoted_id, shown, width
 from junkie_cli.terminal.style import Look
 
-_SHOWN = 20  # of a list; how many more there are is said
-_MOST = 1000  # memories that a conversation lists
-_EXCHANGES = 200  # of a session, in /history
-_SHORT_ID = 8  # characters: what the commands take, and unique but for one in thousands of millions
+_SHOWN = 20  # entries of a list; the number of others is shown
+_MOST = 1000  # memories that a command reads
+_EXCHANGES = 200  # of a session, shown by /history
+_SHORT_ID = 8  # characters; accepted by the commands, and practically unique
 _UUID = 36
 
 
@@ -22,7 +22,7 @@ _ENDS = {"CANCELLED": "(stopped)", "RUNNING": "(not answered yet)"}
 
 
 class Actions:
-    """The commands of one conversation, drawn for one look and so many columns."""
+    """The commands of one conversation, for a look and a number of columns."""
 
     def __init__(self, conversation: Conversation, look: Look, columns: int) -> None:
         self._conversation = conversation
@@ -30,91 +30,91 @@ class Actions:
         self._columns = columns
 
     async def run(self, name: str, argument: str) -> list[str]:
-        """The lines that the command called `name` answers with. Raises JunkieError."""
+        """Run the command called `name` and return its lines. Raises JunkieError."""
         return await _ACTIONS[name](self, argument)
 
     async def memories(self, text: str) -> list[str]:
-        """What is remembered, newest first."""
+        """List memories, newest first."""
         found = await self._conversation.memories(text or None)
         if not found:
-            return self._dim("no memory contains that" if text else "nothing is remembered of you yet")
+            return self._dim("no matches" if text else "no memories yet")
         lines = [line for memory in found[:_SHOWN] for line in self._memory(memory)]
         if len(found) > _SHOWN:
             least = "at least " if len(found) >= _MOST else ""
-            lines += self._dim(f"and {least}{len(found) - _SHOWN:,} older ones: /memories TEXT finds them")
+            lines += self._dim(f"and {least}{len(found) - _SHOWN:,} older memories; to search: /memories TEXT")
         return lines
 
     async def remember(self, text: str) -> list[str]:
-        """Remember words as they are."""
+        """Add a memory with the given text."""
         made = await self._conversation.remember(text)
         return memory_lines(Memory("added", made.memory_id, made.memory), self._look, self._columns)
 
     async def forget(self, identifier: str) -> list[str]:
-        """Forget one memory."""
+        """Delete one memory."""
         gone = await self._conversation.forget(identifier)
         lines = memory_lines(Memory("deleted", gone.memory_id, gone.memory), self._look, self._columns)
-        return lines + self._dim("  junkie memories undo brings it back")
+        return lines + self._dim("  to undo: junkie memories undo")
 
     async def why(self, argument: str) -> list[str]:
-        """What the last answer knew."""
+        """List the memories that were in the prompt of the last answer."""
         used = self._conversation.why()
         if not used:
-            return self._dim("no memory went into the last answer")
+            return self._dim("the last answer used no memories")
         return [line for memory in used for line in self._memory(memory)]
 
     async def history(self, argument: str) -> list[str]:
-        """The session so far."""
+        """Show the session so far."""
         exchanges = await self._conversation.history(_EXCHANGES)
         if not exchanges:
-            return self._dim("nothing was said in this session yet")
+            return self._dim("this session has no messages yet")
         lines: list[str] = []
         if len(exchanges) >= _EXCHANGES:
             lines += self._dim(
-                f"the last {len(exchanges)}: junkie sessions show {self._conversation.session_id} has all"
+                f"last {len(exchanges)} exchanges; for all: junkie sessions show {self._conversation.session_id}"
             )
         for exchange in exchanges:
             lines += [*([""] if lines else []), *self._exchange(exchange)]
         return lines
 
     async def sessions(self, argument: str) -> list[str]:
-        """The user's sessions."""
+        """List the user's sessions."""
         found = await self._conversation.sessions(_SHOWN)
         if not found:
-            return self._dim("no session is stored yet")
-        more = self._dim(f"the latest {_SHOWN}: junkie sessions list has all") if len(found) >= _SHOWN else []
+            return self._dim("no sessions yet")
+        more = self._dim(f"latest {_SHOWN} sessions; for all: junkie sessions list") if len(found) >= _SHOWN else []
         return self._sessions(found) + more
 
     async def resume(self, identifier: str) -> list[str]:
-        """Go on with a session, beginning with its last exchange."""
+        """Continue a session, and show its last exchange."""
         await self._conversation.resume(identifier)
         lines = self._dim(f"session {short(self._conversation.session_id)}")
         return lines + await self.last_exchange()
 
     async def last_exchange(self) -> list[str]:
-        """The last exchange of the session, after an empty line; nothing when there is none."""
+        """Return an empty line and the last exchange of the session; nothing for a new session."""
         exchanges = await self._conversation.history(1)
         return ["", *self._exchange(exchanges[-1])] if exchanges else []
 
     async def new(self, argument: str) -> list[str]:
-        """Begin a new session."""
+        """Start a new session."""
         return self._dim(f"new session {short(self._conversation.new())}")
 
     async def user(self, user_id: str) -> list[str]:
-        """Go on as somebody else."""
+        """Switch to another user."""
         await self._conversation.switch_user(user_id)
         known = await self._conversation.memories()
         return self._dim(
-            f"you are {quoted_id(user_id)} now, in a new session: {plural(len(known), 'memory', 'memories')}"
+            f"user is now {quoted_id(user_id)}, in a new session: {plural(len(known), 'memory', 'memories')}"
         )
 
     async def retry(self, argument: str) -> list[str]:
-        """Make pending memories now."""
+        """Retry pending extractions now."""
         done = await self._conversation.retry()
         lines = [
             line for change in done.changes for line in memory_lines(memory_event(change), self._look, self._columns)
         ]
         if done.refused:
-            refused = f"the memory model reached for memories that are not yours ({done.refused} times): refused"
+            refused = f"refused {done.refused} changes by the memory model to memories of other users"
             lines += warning_lines(refused, self._look, self._columns)
         for kind, count in done.left_out.items():
             if count:
@@ -124,11 +124,11 @@ class Actions:
         if done.remaining:
             return lines + self._dim(f"{plural(done.remaining, 'memory', 'memories')} still pending")
         if not done.tried:
-            return self._dim("no memory is pending")
-        return lines or self._dim("there was nothing in it to remember")
+            return self._dim("nothing is pending")
+        return lines or self._dim("there was nothing to remember")
 
     async def status(self, argument: str) -> list[str]:
-        """What this stands on."""
+        """Show user, session, models and database."""
         status = await self._conversation.status()
         remembered = plural(status.memories, "memory", "memories")
         if status.memories_in_context < status.memories:
@@ -146,11 +146,11 @@ class Actions:
             [
                 ("user", status.user_id),
                 ("session", status.session_id),
-                ("model", "rehearsal: a few rules of text, no real model is asked" if status.offline else model),
+                ("model", "rehearsal: built-in text rules, no real model" if status.offline else model),
                 ("memory model", status.memory_model),
                 ("memory", remembered),
                 ("history", f"the last {plural(status.history_runs, 'exchange')} of the session"),
-                ("database", status.database or "none: nothing is kept (--no-database)"),
+                ("database", status.database or "none: nothing is stored (--no-database)"),
             ],
         )
 
@@ -221,19 +221,19 @@ _ACTIONS: Mapping[str, Callable[[Actions, str], Awaitable[list[str]]]] = {
 
 
 def help_lines(look: Look, columns: int) -> list[str]:
-    """What can be typed."""
+    """List commands and keys."""
     rows = [(command.usage, command.help) for command in COMMANDS]
     keys = [
-        ("Alt-Enter, Ctrl-J", "a new line; Enter sends"),
-        ("Ctrl-C", "stops the answer, clears the line"),
-        ("Ctrl-X Ctrl-E", "writes the message in $EDITOR"),
-        ("//...", "sends a line that begins with a slash"),
+        ("Alt-Enter, Ctrl-J", "insert a line break; Enter sends"),
+        ("Ctrl-C", "stop the answer, or clear the line"),
+        ("Ctrl-X Ctrl-E", "edit the message in $EDITOR"),
+        ("//...", "send a message that begins with /"),
     ]
     return table(look, columns, [*rows, *keys])
 
 
 def table(look: Look, columns: int, rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Words and what they stand for, in two columns."""
+    """Draw two columns: terms and their descriptions."""
     first = max(width(key) for key, _ in rows)
     lines: list[str] = []
     for key, meaning in rows:
@@ -244,6 +244,6 @@ def table(look: Look, columns: int, rows: Sequence[tuple[str, str]]) -> list[str
 
 
 def short(identifier: str) -> str:
-    """An id as shown to people: of a UUID the beginning, which the commands take; others whole."""
+    """Return the short form of a UUID, which the commands accept; other ids in full."""
     safe = one_line(identifier)
     return safe[:_SHORT_ID] if len(safe) == _UUID and safe.count("-") == 4 else safe

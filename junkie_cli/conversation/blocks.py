@@ -1,8 +1,7 @@
-"""How one Markdown block looks on a terminal: markdown-it's tree -> lines with escape sequences.
+"""Renders a Markdown block for a terminal: markdown-it's tree -> lines with escape sequences.
 
-Two rules hold here: nothing of the text is dropped (what does not fit is folded, a table that cannot fit becomes
-records), and every text passes the gate again, since entities and percent-escapes are decoded after the first time.
-Loads rich: import it behind the prompt.
+No text is dropped: long lines are wrapped, and a table that does not fit becomes records. All text is sanitized again,
+because entities and percent-escapes are decoded after the first pass. Loads rich: import it after the prompt is shown.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, ClassVar
 
 from markdown_it.tree import SyntaxTreeNode
-from rich import box  # noqa: TID253 - this module is loaded behind the prompt
+from rich import box  # noqa: TID253 - this module is loaded after the prompt is shown
 from rich.cells import chop_cells  # noqa: TID253
 from rich.color import ColorSystem  # noqa: TID253
 from rich.console import Console  # noqa: TID253
@@ -28,12 +27,12 @@ from junkie_cli.terminal.style import Look
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
-PROSE_COLUMNS = 100  # longer lines are hard to read; code and tables may use the whole width
+PROSE_COLUMNS = 100  # longer lines are hard to read; code and tables use the full width
 _RULE_COLUMNS = 60
-_NARROWEST_CELL = 9  # columns; below that a table is told as records
+_NARROWEST_CELL = 9  # columns; narrower tables become records
 _TAB = 4
 
-# The terminal's own sixteen colours, and few of them: they are chosen by the user to be legible on their background.
+# Few of the terminal's sixteen colors: users choose them to be legible on their background.
 _CODE_THEME = ANSISyntaxTheme(
     {
         ("Comment",): Style(dim=True, italic=True),
@@ -56,7 +55,7 @@ _DIM = Style(dim=True)
 
 
 class BlockRenderer:
-    """Draws blocks for one width (columns of the terminal) and one look."""
+    """Renders blocks for one width (columns of the terminal) and one look."""
 
     def __init__(self, width: int, look: Look) -> None:
         self._width = width
@@ -64,21 +63,21 @@ class BlockRenderer:
         self._console = _console()
 
     def block(self, node: SyntaxTreeNode, source: Sequence[str], *, number: int | None = None) -> list[str]:
-        """The lines of a top-level block; `source` is what it was parsed from, `number` a list's first number."""
+        """Render a top-level block; `source` is its Markdown, `number` the first number of a list."""
         if number is not None and node.type == "ordered_list":
             return self._drawn(self._list(node, self._width, source, start=number))
         return self._drawn(self._block(node, self._width, source))
 
     def code_head(self, info: str) -> list[str]:
-        """The line over a code block."""
+        """Return the line above a code block."""
         return self._drawn([self._code_rule(info)])
 
     def code_foot(self) -> list[str]:
-        """The line under a code block."""
+        """Return the line below a code block."""
         return self._drawn([self._code_rule("")])
 
     def code(self, lines: Sequence[str], info: str, *, skip: int = 0) -> list[str]:
-        """The lines of a code block; the first `skip` source lines are only read, for their sense."""
+        """Render the lines of a code block; the first `skip` lines only provide context for highlighting."""
         return self._drawn(self._code_lines(lines, info, self._width, skip=skip))
 
     def _drawn(self, lines: Iterable[Text]) -> list[str]:
@@ -89,7 +88,7 @@ class BlockRenderer:
         line.end = ""
         if not self._look.styles:
             return line.plain
-        return "".join(self._styled(segment) for segment in line.render(self._console))  # it fits: no second wrapping
+        return "".join(self._styled(segment) for segment in line.render(self._console))  # already wrapped
 
     def _styled(self, segment: Segment) -> str:
         if segment.style is None:
@@ -97,11 +96,11 @@ class BlockRenderer:
         style = segment.style if self._look.colour else segment.style.without_color
         return style.render(segment.text, color_system=ColorSystem.STANDARD)
 
-    # Blocks: each gives lines that fit into `width`
+    # Blocks: each returns lines that fit into `width`
 
     def _block(self, node: SyntaxTreeNode, width: int, source: Sequence[str]) -> list[Text]:
         draw = self._DRAWN_BY.get(node.type)
-        if draw is None:  # a kind of block that the parser does not make today: show its source
+        if draw is None:  # an unknown kind of block: show its source
             first, end = node.map or (0, 0)
             return [line for text in source[first:end] for line in self._fold(Text(shown(text)), width)]
         return draw(self, node, width, source)
@@ -210,12 +209,12 @@ class BlockRenderer:
         language = info.split()[0] if info.split() else ""
         coloured = bool(language) and self._look.colour
         text = Syntax("", language, theme=_CODE_THEME).highlight(code) if coloured else Text(code)
-        text.plain = text.plain[: len(code)]  # the highlighter ends with a newline of its own
+        text.plain = text.plain[: len(code)]  # the highlighter adds a newline
         found = text.split("\n", allow_blank=True)
         return [line for source in found[skip:] for line in self._fold(source, width)]
 
     def _fold(self, line: Text, width: int) -> list[Text]:
-        """`line` cut where it must be, without looking for words: code keeps every blank."""
+        """Wrap `line` at the width, ignoring words: code keeps every space."""
         pieces = chop_cells(line.plain, width) if line.cell_len > width else []
         ends: list[int] = []
         for piece in pieces[:-1]:
@@ -250,14 +249,14 @@ class BlockRenderer:
             text.append(shown(node.content), style)
 
     def _append_target(self, text: Text, node: SyntaxTreeNode, label: str) -> None:
-        """Say where a link goes: a label can lie about it."""
+        """Append the target of a link, because its label can be misleading."""
         target = shown(str(node.attrs.get("href", ""))) if node.type == "link" else ""
         if target and target.removeprefix("mailto:") != label:
             text.append(f" ({target})", _DIM)
 
 
 def list_start(node: SyntaxTreeNode) -> int:
-    """The number of an ordered list's first item."""
+    """Return the number of the first item of an ordered list."""
     return int(node.attrs.get("start", 1))
 
 
@@ -275,5 +274,5 @@ def _justify(cell: SyntaxTreeNode) -> "JustifyMethod":
 
 @lru_cache
 def _console() -> Console:
-    """What rich wants for measuring; nothing is ever printed through it."""
+    """Return a console that rich needs for measuring; it never prints."""
     return Console(file=StringIO(), markup=False, emoji=False, highlight=False, width=PROSE_COLUMNS)

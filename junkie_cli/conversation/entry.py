@@ -1,4 +1,4 @@
-"""Where `junkie chat` begins: who talks, with what, and in which of its two manners."""
+"""Entry point of `junkie chat`: loads the settings, then starts the interactive loop or a one-shot."""
 
 import gc
 import sys
@@ -12,14 +12,14 @@ from junkie_cli.terminal.style import is_terminal
 
 
 def talk(options: Options, invocation: Invocation) -> None:
-    """Hold the conversation that `options` ask for. Raises JunkieError, and Terminated when the terminal is gone."""
+    """Run the conversation described by `options`. Raises JunkieError, and Terminated when the terminal is closed."""
     try:
         if options.message is None and not invocation.json and _person_sits_here():
             _converse(options, invocation)
         else:
             _answer(options, invocation)
     finally:
-        # The interpreter looks for garbage as it ends, in all of agno: 0.35 s of 0.4 that leaving would take.
+        # Garbage collection of agno's objects at exit would take 0.35 of the 0.4 seconds of leaving.
         gc.freeze()
 
 
@@ -58,7 +58,7 @@ def _answer(options: Options, invocation: Invocation) -> None:
 
 
 def _prepare(options: Options, invocation: Invocation) -> tuple[Settings, Options]:
-    """The settings, and a provider: asked for when none is set and a person can be asked."""
+    """Return the settings; ask for a provider if none is set and questions can be asked."""
     options.check()
 
     def load(values: dict[str, str]) -> Settings:

@@ -1,4 +1,4 @@
-"""Nobody has said yet which model to ask: three ways to go on, for a person at a terminal."""
+"""Asks which model provider to use when none is configured: a Groq key, a local server, or the rehearsal model."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from junkie_cli.terminal.style import columns_of
 T = TypeVar("T")
 
 Load = Callable[[dict[str, str]], Settings]
-"""Loads the settings anew, with these values by variable name as if they were options."""
+"""Reloads the settings with these values, by variable name, in the place of options."""
 
 _GROQ_KEY = re.compile(r"gsk_[A-Za-z0-9]{16,}")
 _TRIES = 3
@@ -29,23 +29,23 @@ _PATIENCE_SECONDS = 4.0
 _NAMED = 8  # models
 
 _WAYS = (
-    ("  1  Groq          ", f"paste a key; one is free at {setup.GROQ_KEYS_PAGE}"),
-    ("  2  local server  ", "Ollama, vLLM, llama.cpp: whatever speaks the OpenAI protocol"),
-    ("  3  rehearsal     ", "a small model built in: no key, no network, not clever"),
+    ("  1  Groq          ", f"paste an API key; free at {setup.GROQ_KEYS_PAGE}"),
+    ("  2  local server  ", "Ollama, vLLM, llama.cpp, or any OpenAI-compatible server"),
+    ("  3  rehearsal     ", "a built-in set of text rules: no key, no network, not clever"),
 )
 
 
 def choose_provider(settings: Settings, options: Options, load: Load) -> tuple[Settings, Options]:
-    """Ask which model is to answer, and go on with that; kept in a `.env` only when the person agrees.
+    """Ask for a provider and return settings that use it; save them in a `.env` only if the person agrees.
 
-    Raises DeclinedError at Ctrl-D, and SettingsError or ProviderError when no answer will do.
+    Raises DeclinedError at Ctrl-D, and SettingsError or ProviderError after too many invalid answers.
     """
-    say("\nNo model is set up yet. Three ways to go on:\n\n" + _ways(columns_of(sys.stderr)) + "\n")
+    say("\nNo model is configured yet. Choose one:\n\n" + _ways(columns_of(sys.stderr)) + "\n")
     try:
         return _go(_until_good(_way), settings, options, load)
     except DeclinedError:
         raise DeclinedError(
-            "no model was chosen", hint="junkie chat --offline needs none; junkie config init asks again"
+            "no model was chosen", hint="try without a model: junkie chat --offline; or set one up: junkie config init"
         ) from None
 
 
@@ -61,7 +61,7 @@ def _go(way: str, settings: Settings, options: Options, load: Load) -> tuple[Set
 
 
 def _ways(columns: int) -> str:
-    """The ways side by side with what they mean; one above the other where that would break an address."""
+    """Return the choices in two columns, or one above the other on a terminal too narrow for an address."""
     lines = []
     for head, meaning in _WAYS:
         if columns - len(head) < len(setup.GROQ_KEYS_PAGE):
@@ -73,31 +73,32 @@ def _ways(columns: int) -> str:
 
 
 def _way() -> str:
-    way = ask("Which one: 1, 2 or 3")
+    way = ask("Choose [1/2/3]")
     if way not in {"1", "2", "3"}:
-        raise SettingsError("that is none of the three", hint="type 1, 2 or 3, then Enter; Ctrl-C leaves")
+        raise SettingsError("please type 1, 2 or 3", hint="press Ctrl-C to quit")
     return way
 
 
 def _groq(settings: Settings) -> dict[str, str]:
-    key = ask("Groq key (nothing shows while you paste)", hidden=True)
+    key = ask("Groq API key (input is hidden)", hidden=True)
     if not _GROQ_KEY.fullmatch(key):
         raise SettingsError(
-            "that is no Groq key", hint="one begins with gsk_ and goes on with letters and digits; paste it whole"
+            "this is not a Groq API key",
+            hint="a key begins with gsk_, followed by letters and digits; paste it in full",
         )
     _models(settings.groq_base_url, key)
     return {"GROQ_API_KEY": key}
 
 
 def _local() -> dict[str, str]:
-    url = _address(ask("Its address", default=_LOCAL_URL))
-    key = setup.checked_value("CUSTOM_PROVIDER_API_KEY", ask("Its key (Enter for none)", hidden=True))
+    url = _address(ask("Server address", default=_LOCAL_URL))
+    key = setup.checked_value("CUSTOM_PROVIDER_API_KEY", ask("API key (press Enter for none)", hidden=True))
     url, models = _models(url, key)
     if models:
-        note(f"It has {', '.join(models[:_NAMED])}{' and more' if len(models) > _NAMED else ''}.")
+        note(f"Available models: {', '.join(models[:_NAMED])}{', and more' if len(models) > _NAMED else ''}.")
     model = ask("Model", default=models[0] if models else "")
     if not model:
-        raise SettingsError("no model was named", hint="such as the server lists it, llama3.2 say")
+        raise SettingsError("no model given", hint="use a name that the server lists, for example llama3.2")
     found = {"CUSTOM_PROVIDER": url, "CUSTOM_MODEL": model}
     return found | {"CUSTOM_PROVIDER_API_KEY": key} if key else found
 
@@ -108,44 +109,42 @@ def _address(typed: str) -> str:
     except SettingsError:
         url = "groq"
     if url == "groq":
-        raise SettingsError("that is not the address of a local server", hint=f"one looks like this: {_LOCAL_URL}")
+        raise SettingsError("this is not the address of a server", hint=f"for example: {_LOCAL_URL}")
     return url
 
 
 def _models(url: str, key: str) -> tuple[str, tuple[str, ...]]:
-    """The base URL and the models there: `url`, or with /v1 behind it, which the address that a server prints lacks.
+    """Return the base URL and its models: `url`, or `url` with /v1, which addresses printed by servers lack.
 
-    Raises ProviderError when the key is refused; a server that is not up yet may come later.
+    Raises ProviderError if the key is rejected. A server that is not running yet is accepted.
     """
     failed: ProviderError | None = None
     for address in (url,) if url.endswith("/v1") else (url, f"{url.rstrip('/')}/v1"):
         try:
-            with working("asking the provider"):
+            with working("contacting the provider"):
                 models = setup.check_key(address, key, timeout=_PATIENCE_SECONDS)
         except ProviderError as error:
             if error.code == "provider_key":
                 raise
             failed = failed or error
-            if error.code != "provider_address":  # nobody answers there at all
+            if error.code != "provider_address":  # nothing is listening there
                 break
         else:
             if models:
                 return address, models
     if failed is not None:
-        warn(f"{failed.message}: going on unchecked")
+        warn(f"{failed.message}; continuing without checking")
     return url, ()
 
 
 def _offer_to_keep(settings: Settings, values: dict[str, str]) -> None:
     path = setup.env_file_to_keep(settings)
     if path is None:
-        return note(
-            f"This is not kept: {settings.env_file} is no plain file. Add {', '.join(values)} where it comes from."
-        )
+        return note(f"Not saved: {settings.env_file} is not a regular file. Add {', '.join(values)} at its source.")
     mode = setup.readable_by_others(path)
     question = f"Keep this in {_homely(path)}, readable by you alone? yes or no"
     if mode is not None:
-        note(f"Others can read {_homely(path)} (mode {mode:o}), and this holds secrets.")
+        note(f"{_homely(path)} will contain secrets, and others can read it (mode {mode:o}).")
         question = f"Keep this in {_homely(path)}, and make it readable by you alone? yes or no"
     if ask(question, default="yes").lower() in {"y", "yes"}:
         setup.write_env_values(path, values, tighten=True)
@@ -158,7 +157,7 @@ def _homely(path: Path) -> str:
 
 
 def _until_good(question: Callable[[], T]) -> T:
-    """Ask again when the answer will not do, but not for ever."""
+    """Repeat `question` until its answer is valid, a few times at most."""
     for _ in range(_TRIES - 1):
         try:
             return question()

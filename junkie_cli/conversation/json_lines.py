@@ -1,4 +1,4 @@
-"""A turn as JSON Lines: one object an event, the last one always `done`, whatever happens before."""
+"""Prints a turn as JSON Lines: one object for each event; the last one is always `done`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -23,18 +23,18 @@ from junkie_cli.terminal.output import print_json
 
 
 class JsonView:
-    """Prints the events of one turn. `failure` makes the last line of a turn that did not come to its end."""
+    """Prints the events of one turn. `failure` builds the last line of a turn that failed."""
 
     def __init__(self, notices: Notices, user_id: str | None = None) -> None:
         self.session_id: str | None = None
-        """The session, once it is known."""
+        """The session id, once known."""
         self.user_id = user_id
         self._notices = notices
         self._answer = ""
         self._done = False
 
     def busy(self, what: str, hint: str = "") -> None:
-        """Nothing: a program waits."""
+        """Do nothing: programs need no progress."""
 
     def show(self, event: ChatEvent) -> None:
         """Print the next event of the turn."""
@@ -53,30 +53,30 @@ class JsonView:
             case Done():
                 self._finish(event)
             case Failed() | AnswerComplete() | Waiting() | Provisional():
-                pass  # `done` reports it; the others are for a person
+                pass  # `done` reports it; the others are for people
 
     def announce(self, message: str) -> None:
-        """Tell it to the program, and to a person who looks at stderr."""
+        """Print a line for the program, and a message on stderr."""
         print_json({"event": "warning", "message": message})
         self._notices.announce(message)
 
     def note(self, message: str) -> None:
-        """Tell a person, if one looks at stderr."""
+        """Print a message on stderr."""
         self._notices.note(message)
 
     def warn(self, message: str) -> None:
-        """Tell it to the program, and to a person who looks at stderr."""
+        """Print a line for the program, and a message on stderr."""
         print_json({"event": "warning", "message": message})
         self._notices.warn(message)
 
     def settle(self) -> None:
-        """Nothing: nothing is being drawn."""
+        """Do nothing: nothing is being drawn."""
 
     def broken(self, why: str) -> None:
-        """Nothing: `done` says it."""
+        """Do nothing: `done` reports it."""
 
     def failure(self, error: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The last line for `error`; None when the last line was printed already."""
+        """Return the last line for `error`; None if the last line was printed already."""
         if self._done:
             return None
         self._done = True

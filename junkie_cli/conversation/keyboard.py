@@ -1,4 +1,4 @@
-"""The keyboard between two prompts: what is typed then is kept for the next one, and not shown twice."""
+"""Handles keys typed between two prompts: they are kept for the next prompt, and not shown twice."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_INPUT, _LOCAL = 0, 3  # places in the list of termios
+_INPUT, _LOCAL = 0, 3  # indexes in the list of termios
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def typed_ahead() -> Iterator[None]:
         yield
         return
     quiet = [list(part) if isinstance(part, list) else part for part in before]
-    # No carriage return becomes a newline, which at the prompt is another key than Enter.
+    # A carriage return must not become a newline, which at the prompt is another key than Enter.
     quiet[_INPUT] = before[_INPUT] & ~termios.ICRNL
     quiet[_LOCAL] = before[_LOCAL] & ~(termios.ECHO | termios.ICANON)
     with suppress(termios.error):
@@ -33,7 +33,7 @@ def typed_ahead() -> Iterator[None]:
 
 
 def is_gone() -> bool:
-    """Whether the terminal behind stdin was closed."""
+    """Return whether the terminal behind stdin was closed."""
     try:
         termios.tcgetattr(sys.stdin.fileno())
     except termios.error:
@@ -42,7 +42,7 @@ def is_gone() -> bool:
 
 
 def silence_gone_terminal() -> None:
-    """Where the terminal was closed, let what is still written to it vanish instead of failing as the process ends."""
+    """If the terminal was closed, discard further output instead of failing while the process ends."""
     if not is_gone():
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

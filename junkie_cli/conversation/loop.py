@@ -1,7 +1,7 @@
-"""The conversation loop: a person types, the team answers, memories are made while the next line is being typed.
+"""The interactive loop: reads a message, shows the answer, extracts memories while the next message is typed.
 
-The prompt is on the screen first; agno is loaded and the database opened behind it. One turn runs at a time; when its
-answer is whole the prompt comes back, and the extraction of memories goes on above it.
+The prompt is shown first; agno is loaded and the database is opened in the background. One turn runs at a time. When
+its answer is complete the prompt returns, and the extraction of memories continues in the background.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from junkie_cli.terminal.invocation import Terminated
 if TYPE_CHECKING:
     from junkie_cli.conversation.prompt import Prompt
 
-_CHOICES = 50  # completions offered of one kind
-_AFTER_TURN = frozenset({"new", "resume", "user", "why"})  # commands that need the turn before to be over
+_CHOICES = 50  # completions of one kind
+_AFTER_TURN = frozenset({"new", "resume", "user", "why"})  # commands that wait for the end of the previous turn
 
 
 class Loop:
-    """One process' conversation with a person at a terminal, who has been greeted (`conversation/welcome.py`)."""
+    """The conversation of one process with a person at a terminal, after `conversation/welcome.py`."""
 
     def __init__(self, settings: Settings, options: Options, notices: Notices) -> None:
         self._settings = settings
@@ -53,7 +53,7 @@ class Loop:
         self._waiting_view: View | None = None
         self._saving_view: View | None = None
         self._memory_model: Waiting | None = None
-        """What the extraction under way waits for."""
+        """What the running extraction waits for."""
         self._draft = ""
         self._trouble_told = False
         self._choices_known: dict[str, list[tuple[str, str]]] = {}
@@ -66,14 +66,14 @@ class Loop:
         return Prompt(self._screen.stream, self._screen.look, self._choices)
 
     async def run(self) -> None:
-        """Talk until the person leaves. Raises Terminated when the terminal is gone."""
+        """Read and answer until the person leaves. Raises Terminated when the terminal is closed."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
         self._prompt.belongs_to(self._settings.user)
         self._opening = asyncio.create_task(self._open())
         try:
             while (line := await self._read()) is not None and await self._obey(line):
                 pass
-            await self._memories_made("Ctrl-C leaves at once")
+            await self._memories_made("Ctrl-C to quit now")
             self._say_goodbye()
         finally:
             await self._close()
@@ -81,10 +81,10 @@ class Loop:
     # Opening
 
     async def _open(self) -> Conversation | None:
-        """Open the conversation and tell what it stands on, or why it cannot be opened."""
+        """Open the conversation and show its status, or why it cannot be opened."""
         loop = asyncio.get_running_loop()
 
-        def report(message: str) -> None:  # it may come from a thread
+        def report(message: str) -> None:  # may be called from a thread
             loop.call_soon_threadsafe(self._prompt.above, lambda: self._notices.note(message))
 
         set_reporter(report)
@@ -118,7 +118,7 @@ class Loop:
         if status.pending:
             remembered += f", {status.pending:,} pending"
         if not status.memory:
-            remembered = "memory off"
+            remembered = "memory is off"
         session = f"{'session' if continued else 'new session'} {short(conversation.session_id)}"
         facts = f" {sign(self._screen.look, 'separator')} ".join([remembered, session])
 
@@ -133,11 +133,11 @@ class Loop:
         self._prompt.above(tell)
 
     def _retry(self, conversation: Conversation) -> None:
-        """Extract pending memories behind the prompt, after an answer, and show what comes of it above."""
+        """Retry pending extractions in the background, and show the results above the prompt."""
         conversation.retry_behind(lambda event: self._prompt.above(lambda: self._notices.memory(event)))
 
     async def _ready(self) -> Conversation | None:
-        """The conversation, once it is open; an opening that failed before is tried again."""
+        """Return the conversation once it is open; retry if opening failed before."""
         if self._opening is None or (self._opening.done() and self._opening.result() is None):
             self._opening = asyncio.create_task(self._open())
         view = self._waiting_view = self._view()
@@ -155,7 +155,7 @@ class Loop:
     # A line
 
     async def _read(self) -> str | None:
-        """The next line; None when the person leaves. Raises Terminated when the terminal is gone."""
+        """Return the next line, or None when the person leaves. Raises Terminated when the terminal is closed."""
         draft, self._draft = self._draft, ""
         self._choices_known.clear()
         self._screen.give_way()
@@ -170,13 +170,13 @@ class Loop:
             self._tell_trouble()
 
     def _tell_trouble(self) -> None:
-        """Say once when typed lines cannot be kept."""
+        """Report once if typed lines cannot be saved."""
         if self._prompt.trouble and not self._trouble_told:
             self._trouble_told = True
-            self._notices.note(f"typed lines are not kept: {self._prompt.trouble}")
+            self._notices.note(f"typed lines are not saved: {self._prompt.trouble}")
 
     async def _obey(self, line: str) -> bool:
-        """Do what `line` asks for; False when it asks to leave."""
+        """Execute `line`; return False if it asks to leave."""
         asked = parse(line.encode("utf-8", "replace").decode().replace("\x00", ""))
         if isinstance(asked, Run) and asked.command.name == "exit":
             return False
@@ -196,7 +196,7 @@ class Loop:
         if conversation is None:
             self._draft = line
             return
-        await self._memories_made("Ctrl-C goes on without waiting")
+        await self._memories_made("Ctrl-C to continue without waiting")
         view = self._view()
         view.busy("thinking")
         self._memory_model = None
@@ -205,12 +205,12 @@ class Loop:
             await turn.answered()
         view.settle()
         if turn.stopped:
-            self._notices.note("stopped; what was said so far is kept" if self._options.database else "stopped")
+            self._notices.note("stopped; the partial answer was saved" if self._options.database else "stopped")
         elif turn.done and turn.done.error:
             self._notices.error(turn.done.error)
 
     async def _after_answer(self, event: ChatEvent) -> None:
-        """Tell, above the next prompt, what the making of memories brings."""
+        """Show the results of an extraction above the next prompt."""
         match event:
             case Memory(action="pending"):
                 waiting = await self._pending()
@@ -236,7 +236,7 @@ class Loop:
             return 0
 
     async def _memories_made(self, hint: str) -> None:
-        """Wait, visibly, until the memories of the last turn are made; Ctrl-C leaves them pending."""
+        """Wait for the extraction of the last turn, showing progress; Ctrl-C leaves it pending."""
         turn = self._turn
         if turn is None:
             return
@@ -265,7 +265,7 @@ class Loop:
         if conversation is None:
             return
         if name in _AFTER_TURN:
-            await self._memories_made("Ctrl-C goes on without waiting")
+            await self._memories_made("Ctrl-C to continue without waiting")
         before = conversation.user_id
         work = asyncio.ensure_future(self._actions(conversation).run(name, argument))
         with self._stoppable(work.cancel):
@@ -284,7 +284,7 @@ class Loop:
         return Actions(conversation, self._screen.look, self._screen.columns)
 
     async def _choices(self, name: str) -> list[tuple[str, str]]:
-        """What can complete `/forget` and `/resume`; nothing before the database is open."""
+        """Return completions for `/forget` and `/resume`; none before the database is open."""
         conversation = self._opened()
         if conversation is None:
             return []
@@ -292,7 +292,7 @@ class Loop:
             try:
                 self._choices_known[name] = await _choices_of(conversation, name)
             except JunkieError:
-                return []  # the command itself will say why
+                return []  # the command itself reports the error
         return self._choices_known[name]
 
     # Stopping and leaving
@@ -304,7 +304,7 @@ class Loop:
 
     @contextmanager
     def _stoppable(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Ctrl-C calls `stop` meanwhile."""
+        """Make Ctrl-C call `stop` inside the block."""
         self._stop = stop
         try:
             yield
@@ -318,7 +318,7 @@ class Loop:
             self._prompt.interrupt()
 
     def _say_goodbye(self) -> None:
-        """How to go on with this session, when something was said in it that is kept."""
+        """Show how to continue this session, if anything of it was stored."""
         conversation = self._opened()
         if self._turn is None or conversation is None or not self._options.database:
             return
@@ -326,16 +326,16 @@ class Loop:
         again = "junkie chat -c" + (" --offline" if self._options.offline else "")
         again += f" -u {shlex.quote(conversation.user_id)}" if other else ""
         self._screen.separate()
-        self._notices.note(f"session {short(conversation.session_id)}: {again} goes on with it")
+        self._notices.note(f"to continue session {short(conversation.session_id)}: {again}")
 
     def _opened(self) -> Conversation | None:
-        """The conversation when it is open now."""
+        """Return the conversation if it is open."""
         if self._opening is None or not self._opening.done() or self._opening.cancelled():
             return None
         return self._opening.result()
 
     async def _close(self) -> None:
-        """Give everything back, whatever is still under way; Ctrl-C ends even that."""
+        """Close everything, even while a turn is running; Ctrl-C interrupts that."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         silence_gone_terminal()
         if self._turn is not None and self._turn.running:
@@ -357,12 +357,12 @@ async def _choices_of(conversation: Conversation, name: str) -> list[tuple[str, 
 
 
 def _load_drawing() -> None:
-    """Load what draws Markdown, behind the prompt: a tenth of a second that nobody should wait for."""
+    """Load the Markdown renderer in the background: it takes a tenth of a second."""
     from junkie_cli.conversation import markdown
 
     markdown.MarkdownStream.warm_up()
 
 
 def _load_driver() -> None:
-    """Load what talks to PostgreSQL in a thread: the keyboard would wait a tenth of a second for it otherwise."""
+    """Load the PostgreSQL driver in a thread: it would block the keyboard for a tenth of a second."""
     import junkie_cli.core.postgres.connection  # noqa: F401

@@ -1,8 +1,8 @@
-"""Markdown that arrives in pieces: finished blocks are given out once and for ever, the open one can be looked at.
+"""Renders Markdown that arrives in pieces: finished blocks are returned once, the unfinished one can be previewed.
 
-Data flow: safe text (it has passed the gate) -> `MarkdownStream.feed` -> complete lines -> markdown-it blocks -> lines
-of the terminal with their escape sequences. What is final depends on complete lines alone, so that the same text gives
-the same result however it was cut. Loads rich and markdown-it: import it behind the prompt.
+Data flow: sanitized text -> `MarkdownStream.feed` -> complete lines -> markdown-it blocks -> terminal lines with escape
+sequences. Final output depends on complete lines only, so that it does not depend on how the text was split. Loads rich
+and markdown-it: import it after the prompt is shown.
 """
 
 import re
@@ -21,7 +21,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)$")
 
 @dataclass(slots=True)
 class _OpenFence:
-    """A code block whose end has not come: its marker, and how many of its lines were given out already."""
+    """An unfinished code block: its marker, and how many of its lines were returned already."""
 
     marker: str
     info: str
@@ -38,43 +38,43 @@ class _OpenFence:
 
 
 class MarkdownStream:
-    """Markdown in, terminal lines out.
+    """Converts a stream of Markdown to terminal lines.
 
-    `feed` takes text, `take` gives the lines that are final since the last call, `open_lines` how the unfinished rest
-    looks now, `finish` ends the text (`take` then gives the rest). `width` may be changed at any time; it counts for
-    what is drawn from then on.
+    `feed` takes text, `take` returns the lines that became final since the last call, `open_lines` previews the
+    unfinished rest, `finish` ends the text (`take` then returns the rest). `width` can change at any time, for later
+    lines.
     """
 
     def __init__(self, width: int, look: Look) -> None:
         self.width = width
         self._look = look
         self._parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-        # A definition further down must not change blocks that were given out already.
+        # A later link definition must not change blocks that were returned already.
         self._parser.disable(["reference", "html_block", "html_inline"])
         self._tail = ""
         self._lines: list[str] = []
         self._final: list[str] = []
         self._started = False
-        self._list_number: int | None = None  # the next number, when the pending lines go on with a list
+        self._list_number: int | None = None  # the next number, if the pending lines continue a list
         self._in_list = False
         self._gap_before = True
         self._fence: _OpenFence | None = None
 
     @classmethod
     def warm_up(cls) -> None:
-        """Do once what is done for the first time only, while nobody waits for it."""
+        """Do one-time initialization in advance."""
         stream = cls(80, Look(colour=True, styles=True))
         stream.feed("`a`\n\n| a |\n|---|\n| a |\n\n```python\n1\n```\n")
         stream.finish()
 
     def feed(self, text: str) -> None:
-        """Take the next piece of the text."""
+        """Add the next piece of text."""
         *complete, self._tail = (self._tail + text).split("\n")
         for line in complete:
             self._add_line(line)
 
     def finish(self) -> None:
-        """The text ends here."""
+        """End the text."""
         if self._tail:
             self._add_line(self._tail)
             self._tail = ""
@@ -85,14 +85,14 @@ class MarkdownStream:
         self._lines.clear()
 
     def take(self) -> list[str]:
-        """Lines that are final and were not taken yet."""
+        """Return the lines that became final since the last call."""
         if self._fence:
             self._give_out_code()
         final, self._final = self._final, []
         return final
 
     def open_lines(self) -> list[str]:
-        """How the part that is not final yet looks now."""
+        """Return a preview of the part that is not final yet."""
         if self._fence:
             closing = not self._tail.strip(self._fence.marker[0] + " ")
             return [] if closing else self._renderer().code([self._tail], self._fence.info)
@@ -126,7 +126,7 @@ class MarkdownStream:
             self._started, self._in_list, self._list_number = True, False, None
 
     def _settle(self) -> None:
-        """Give out every block but the last, and of a list every item but the last: more lines cannot change them."""
+        """Finish every block except the last, and every list item except the last: later lines cannot change them."""
         nodes = self._nodes(self._lines)
         cut = _first_line(nodes[-1]) if nodes else 0
         if nodes and nodes[-1].type in {"bullet_list", "ordered_list"}:
@@ -160,7 +160,7 @@ class MarkdownStream:
             found += renderer.block(node, lines, number=self._list_number if continued else None)
         return found
 
-    # Code blocks: given out line by line, since they can be longer than the screen
+    # Code blocks: returned line by line, because they can be longer than the screen
 
     def _give_out_code(self) -> None:
         fence = self._fence
@@ -190,7 +190,7 @@ def _without_indent(line: str, indent: int) -> str:
 
 
 def _tied_up(lines: Sequence[str]) -> str:
-    """The last line as it will probably look: half a mark is hidden, emphasis that is still open is closed."""
+    """Return the last line as it will probably look: incomplete marks hidden, open emphasis closed."""
     last = _HALF_MARK.sub("", lines[-1])
     paragraph = last
     for line in reversed(lines[:-1]):

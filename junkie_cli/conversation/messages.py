@@ -1,4 +1,4 @@
-"""The words for what happens beside the answer: memories, tools, warnings, errors. Safe one-line texts, few signs."""
+"""Formats messages next to the answer: memories, tools, warnings, errors."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _COLOURS = {"added": "green", "updated": "yellow", "deleted": "red"}
 
 
 class Notices:
-    """Lines beside the answer, written to stderr; on a terminal they pass between what is drawn there."""
+    """Writes messages to stderr; on a terminal, without disturbing what is drawn there."""
 
     def __init__(self, screen: Screen, errors: TextIO | None = None, *, quiet: bool = False) -> None:
         self._errors = sys.stderr if errors is None else errors
@@ -29,75 +29,75 @@ class Notices:
 
     @property
     def look(self) -> Look:
-        """How lines may look where they go."""
+        """Return the look of the output stream."""
         return self.screen.look if self._shared else Look(unicode=Look.of(self._errors).unicode)
 
     @property
     def columns(self) -> int:
-        """Columns they may take; without end where they go to a file."""
+        """Return the available columns; unlimited for a file."""
         return self.screen.columns if self._shared else 10_000
 
     def tell(self, lines: Sequence[str]) -> None:
-        """Write `lines`, set apart from an answer before them."""
+        """Write `lines`, separated from a preceding answer."""
         if self._shared:
             if self.screen.after_text:
                 self.screen.separate()
             self.screen.print(*lines)
             return
-        with suppress(OSError):  # nobody reads remarks any more: that must not end the conversation
+        with suppress(OSError):  # a missing reader of stderr must not end the conversation
             write(self._errors, "".join(f"{line}\n" for line in lines))
 
     def memory(self, event: "Memory", pending: int = 0) -> None:
-        """Tell what became of a memory; `pending` extractions wait by now."""
+        """Report a change of a memory; `pending` is the number of pending extractions."""
         if not self.quiet:
             self.tell(memory_lines(event, self.look, self.columns, pending=pending))
 
     def error(self, error: JunkieError) -> None:
-        """Tell what went wrong."""
+        """Report an error."""
         self.tell(error_lines(error, self.look, self.columns))
 
     def warn(self, message: str) -> None:
-        """Tell something that should not be missed."""
+        """Report a warning."""
         self.tell(warning_lines(message, self.look, self.columns))
 
     def announce(self, message: str) -> None:
-        """Tell something that is told every time, quiet or not."""
+        """Print a message even with --quiet."""
         self.tell([self.look.styled(line, "yellow") for line in folded(message, self.columns)])
 
     def note(self, message: str) -> None:
-        """Tell something beside the answer."""
+        """Print a note, unless --quiet is set."""
         if not self.quiet:
             self.tell(note_lines(message, self.look, self.columns))
 
 
 def memory_lines(event: "Memory", look: Look, columns: int, *, pending: int = 0) -> list[str]:
-    """A memory that was added, updated or deleted, with its text; or an extraction that is to be tried again."""
+    """Format an added, updated or deleted memory, or an extraction that will be retried."""
     if event.action not in _VERBS:
         count = f" ({pending})" if pending > 1 else ""
-        return [look.styled(f"{sign(look, 'pending')} memory pending{count}: it is tried again later", "dim")]
+        return [look.styled(f"{sign(look, 'pending')} memory not saved yet{count}; will retry", "dim")]
     mark = look.styled(sign(look, event.action), _COLOURS[event.action])
     lines = folded(f"{_VERBS[event.action]}: {event.memory or ''}", columns - 2)
     return [f"{mark} {look.styled(lines[0], 'dim')}", *(f"  {look.styled(line, 'dim')}" for line in lines[1:])]
 
 
 def error_lines(error: JunkieError, look: Look, columns: int) -> list[str]:
-    """What went wrong, and what to do."""
+    """Format an error and its hint."""
     lines = folded(f"error: {error.message}", columns)
     lines[0] = look.styled("error:", "red") + lines[0].removeprefix("error:")
     return lines + [look.styled(f"  {line}", "dim") for line in (folded(error.hint, columns - 2) if error.hint else ())]
 
 
 def warning_lines(message: str, look: Look, columns: int) -> list[str]:
-    """Something that the person should not miss."""
+    """Format a warning."""
     lines = folded(f"warning: {message}", columns)
     return [look.styled("warning:", "yellow") + lines[0].removeprefix("warning:"), *lines[1:]]
 
 
 def note_lines(message: str, look: Look, columns: int) -> list[str]:
-    """Something beside the matter."""
+    """Format a note."""
     return [look.styled(line, "dim") for line in folded(message, columns)]
 
 
 def folded(text: str, columns: int) -> list[str]:
-    """`text` as one paragraph of safe lines of at most `columns`; at least one line."""
+    """Return `text` as sanitized lines of at most `columns`; at least one line."""
     return wrap(shown(" ".join(text.split())), max(columns, 10))

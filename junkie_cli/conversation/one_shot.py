@@ -1,4 +1,4 @@
-"""One question, one answer: for pipes and scripts. The answer alone on stdout, or JSON Lines with `--json`."""
+"""Answers one question for pipes and scripts: only the answer on stdout, or JSON Lines with `--json`."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ from junkie_cli.terminal.style import Look
 
 
 async def answer(settings: Settings, options: Options, message: str, view: View, *, interactive: bool) -> None:
-    """Answer `message`, make its memories, and end. Raises the error that the turn ended with."""
+    """Answer `message`, extract its memories, and end. Raises the error that ended the turn."""
     for announcement in announcements(settings, options):
         view.announce(announcement)
     view.busy("starting")
@@ -40,9 +40,9 @@ async def answer(settings: Settings, options: Options, message: str, view: View,
 
 
 async def _turn(conversation: Conversation, message: str, view: View) -> tuple[Done, bool]:
-    """Hold the turn to its end, even when nobody reads the answer any more: what was said is to be remembered.
+    """Run the turn until it ends, even if the reader is gone: the message must be remembered.
 
-    Returns its end, and whether the memory model could be asked.
+    Returns the `Done` event, and whether the memory model could be called.
     """
     if isinstance(view, JsonView):
         view.session_id = conversation.session_id
@@ -60,23 +60,23 @@ async def _turn(conversation: Conversation, message: str, view: View) -> tuple[D
             if lost is None:
                 lost = _show(view, event)
     except asyncio.CancelledError:
-        view.broken("memory pending: it is tried again later" if answered else "the answer is incomplete")
+        view.broken("memory not saved yet; will retry" if answered else "the answer is incomplete")
         raise
     if lost is not None:
         raise lost
-    assert ended is not None  # it is the last event of every turn
+    assert ended is not None  # the last event of every turn
     return ended, extracted
 
 
 async def _retry_earlier(conversation: Conversation, view: View) -> None:
-    """Extract what earlier messages left pending and is due: after the answer, which it would otherwise delay."""
-    view.busy("saving memories of earlier messages", "Ctrl-C leaves them pending")
+    """Retry due extractions of earlier messages, after the answer, to avoid delaying it."""
+    view.busy("saving memories of earlier messages", "Ctrl-C to leave them pending")
     conversation.retry_behind()
     await conversation.retried()
 
 
 def _show(view: View, event: ChatEvent) -> Exception | None:
-    """Show `event`; what kept it from being written, a reader that left say."""
+    """Show `event`; return the error if it cannot be written, for example because the reader is gone."""
     try:
         view.show(event)
         if isinstance(event, AnswerComplete):
@@ -109,7 +109,7 @@ def _from_any_thread(tell: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def make_view(invocation: Invocation) -> View:
-    """JSON Lines, a terminal's Markdown or plain text: whatever stdout is for."""
+    """Choose the view for stdout: JSON Lines, Markdown on a terminal, or plain text."""
     screen = main_screen()
     notices = Notices(screen, quiet=invocation.quiet)
     if invocation.json:

@@ -1,4 +1,4 @@
-"""The prompt of a terminal that cannot move its cursor (TERM=dumb, as inside an editor): lines as they are sent."""
+"""The prompt of a terminal that cannot move its cursor, for example TERM=dumb in an editor."""
 
 import asyncio
 import codecs
@@ -13,7 +13,7 @@ from junkie_cli.terminal.style import Look
 
 
 class PlainPrompt:
-    """Reads whole lines, without history, completion or colour; otherwise it serves as `Prompt` does."""
+    """Reads lines without history, completion or color; otherwise like `Prompt`."""
 
     def __init__(self, stream: TextIO, look: Look) -> None:
         self._stream = stream
@@ -22,24 +22,24 @@ class PlainPrompt:
         self._typed = ""
         self._line: asyncio.Future[str] | None = None
         self.trouble = ""
-        """Nothing keeps typed lines from being kept: none are."""
+        """Always empty: typed lines are not saved."""
 
     def belongs_to(self, user_id: str) -> None:
-        """Nobody's lines are kept."""
+        """Do nothing: typed lines are not saved."""
 
     @property
     def waiting(self) -> bool:
-        """Whether a person can type now."""
+        """Return whether a person can type now."""
         return self._line is not None
 
     async def read(self, draft: str = "") -> str:
-        """The next line. Raises EOFError at Ctrl-D and when the terminal is gone."""
+        """Return the next line. Raises EOFError at Ctrl-D and when the terminal is closed."""
         if draft:
             write(self._stream, f"(not sent: {shown(draft)})\n")
         return await self._next_line("\n" + self._sign)
 
     def above(self, tell: Callable[[], None]) -> None:
-        """Run `tell`, which prints, and show the prompt again when one waits."""
+        """Run `tell`, which prints, and show a waiting prompt again."""
         if not self.waiting:
             tell()
             return
@@ -48,7 +48,7 @@ class PlainPrompt:
         write(self._stream, "\n" + self._sign)
 
     async def ask(self, question: str) -> bool:
-        """Ask a yes-or-no question; a line that is being waited for waits on."""
+        """Ask a yes-or-no question; reading a line continues afterwards."""
         before, self._line = self._line, None
         try:
             answer = await self._next_line(f"\n{shown(question)} [y/N] ")
@@ -60,8 +60,8 @@ class PlainPrompt:
         return answer.strip().lower() in {"y", "yes"}
 
     def interrupt(self) -> None:
-        """What Ctrl-C does at the prompt."""
-        write(self._stream, "\nCtrl-D or /exit leaves\n" + self._sign)
+        """Handle Ctrl-C at the prompt."""
+        write(self._stream, "\npress Ctrl-D or type /exit to quit\n" + self._sign)
 
     async def _next_line(self, prompt: str) -> str:
         write(self._stream, prompt)
@@ -88,7 +88,7 @@ class PlainPrompt:
             self._line.set_exception(EOFError())
 
     def _give(self) -> bool:
-        """Give the first whole line typed to whoever waits for one."""
+        """Pass the first complete line to a waiting reader."""
         if "\n" not in self._typed or self._line is None or self._line.done():
             return False
         line, _, self._typed = self._typed.partition("\n")

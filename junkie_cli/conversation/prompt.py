@@ -1,6 +1,6 @@
-"""The line a person types into: keys, history, completion. Loaded before the prompt, so nothing else is heavy here.
+"""The prompt: keys, history, completion. Loaded before the prompt is shown, so it imports nothing else that is heavy.
 
-Enter sends, Alt-Enter or Ctrl-J begins a new line, a pasted text stays whole. Ctrl-C clears the line, Ctrl-D leaves.
+Enter sends, Alt-Enter or Ctrl-J inserts a line break, pasted text stays together. Ctrl-C clears the line, Ctrl-D quits.
 """
 
 import errno
@@ -34,23 +34,23 @@ from junkie_cli.core.sanitize import one_line
 from junkie_cli.terminal.style import Look, is_terminal, rows_of
 
 Choices = Callable[[str], Awaitable[list[tuple[str, str]]]]
-"""Gives the arguments of the command called so, each with what it means."""
+"""Returns the arguments that a command can take, each with a description."""
 
-_KEPT_BYTES = 512 * 1024  # of a history file; what is older is dropped at the next start
+_KEPT_BYTES = 512 * 1024  # of a history file; older lines are dropped at the next start
 _COMPLETABLE = frozenset({"resume", "forget"})
 
 
 class LineHistory(History):
-    """Typed lines in a file of JSON strings, one a line, 0600; in memory alone where there can be no file."""
+    """Typed lines in a file of JSON strings, one on each line, mode 0600; in memory only if there can be no file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
         self.trouble = ""
-        """Why lines are not kept, or ""."""
+        """Why lines are not saved, or an empty string."""
 
     def load_history_strings(self) -> Iterable[str]:
-        """The lines, the latest first."""
+        """Return the lines, latest first."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -64,14 +64,14 @@ class LineHistory(History):
                 yield entry
 
     def store_string(self, string: str) -> None:
-        """Append a line; in one write, so that two conversations at once do not mix theirs."""
+        """Append a line in one write, so that two conversations at once do not mix their lines."""
         try:
             append_line(self._path, json.dumps(string).encode())
         except FileError as error:
             self.trouble = error.message
 
     def shorten(self) -> None:
-        """Drop the oldest lines of a file that has grown too long."""
+        """Drop the oldest lines of a file that is too long."""
         try:
             if self._path.stat().st_size <= _KEPT_BYTES:
                 return
@@ -89,19 +89,19 @@ class LineHistory(History):
 def _entry(line: bytes) -> str:
     try:
         entry = json.loads(line)
-    except ValueError:  # a line cut short when the machine went down
+    except ValueError:  # a line that a crash left incomplete
         return ""
     return entry if isinstance(entry, str) else ""
 
 
 class SlashCompleter(Completer):
-    """Completes `/commands`, and the ids that some of them take."""
+    """Completes `/commands` and ids."""
 
     def __init__(self, choices: Choices) -> None:
         self._choices = choices
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Commands only: ids need the database, see `get_completions_async`."""
+        """Return completions of commands; ids need the database, see `get_completions_async`."""
         text = document.text_before_cursor
         if text.startswith("/") and not text.startswith("//") and " " not in text:
             for command in COMMANDS:
@@ -112,7 +112,7 @@ class SlashCompleter(Completer):
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
-        """What can stand at the cursor."""
+        """Return completions at the cursor."""
         for completion in self.get_completions(document, complete_event):
             yield completion
         name, space, typed = document.text_before_cursor.removeprefix("/").partition(" ")
@@ -123,7 +123,7 @@ class SlashCompleter(Completer):
 
 
 class Prompt:
-    """The prompt of one process: `read` lines, and print above it while it waits."""
+    """The prompt of one process: reads lines, and prints above the line being typed."""
 
     def __init__(self, stream: TextIO, look: Look, choices: Choices) -> None:
         self._look = look
@@ -136,11 +136,11 @@ class Prompt:
 
     @property
     def trouble(self) -> str:
-        """Why typed lines are not kept, or ""."""
+        """Return why typed lines are not saved, or an empty string."""
         return self._history.trouble if self._history else ""
 
     def belongs_to(self, user_id: str) -> None:
-        """Use the history of `user_id` from now on, and nobody else's."""
+        """Switch to the history of `user_id`."""
         self._history = LineHistory(history_file(user_id))
         self._history.shorten()
         self._session = self._make_session()
@@ -162,34 +162,34 @@ class Prompt:
         )
 
     async def read(self, draft: str = "") -> str:
-        """The next line or lines. Raises EOFError when the person leaves or the terminal is gone."""
+        """Return the next message. Raises EOFError when the person leaves or the terminal is closed."""
         self._hint = ""
         return await self._session.prompt_async(default=draft, handle_sigint=False, set_exception_handler=False)
 
     def above(self, tell: Callable[[], None]) -> None:
-        """Run `tell`, which prints, above the waiting prompt; or at once when none waits."""
+        """Run `tell`, which prints, above a waiting prompt."""
         if not self.waiting:
             tell()
             return
-        # Not prompt_toolkit's run_in_terminal: it leaves raw mode meanwhile, and a Ctrl-D typed then would be lost.
+        # prompt_toolkit's run_in_terminal leaves raw mode, and a Ctrl-D typed then would be lost.
         self._session.app.renderer.erase()
         tell()
         self._session.app.invalidate()
 
     async def ask(self, question: str) -> bool:
-        """Ask a yes-or-no question, above the waiting prompt if there is one. Ctrl-C and Ctrl-D are no."""
+        """Ask a yes-or-no question, above a waiting prompt. Ctrl-C and Ctrl-D mean no."""
         async with in_terminal():
             return await ask_yes_or_no(question, self._input, self._output)
 
     @property
     def waiting(self) -> bool:
-        """Whether a person can type now."""
+        """Return whether a person can type now."""
         return self._session.app.is_running
 
     def interrupt(self) -> None:
-        """What Ctrl-C does at the prompt: clear the line; in an empty one say how to leave."""
+        """Handle Ctrl-C: clear the line; on an empty line, show how to quit."""
         buffer = self._session.default_buffer
-        self._hint = "" if buffer.text else "Ctrl-D or /exit leaves"
+        self._hint = "" if buffer.text else "press Ctrl-D or type /exit to quit"
         buffer.reset()
         self._session.app.invalidate()
 
@@ -217,7 +217,7 @@ class Prompt:
 
 
 class _PatientOutput(Vt100_Output):
-    """What is drawn on a terminal that was closed is drawn nowhere: the signal that comes with it ends the process."""
+    """Discards output to a closed terminal: the signal that follows ends the process."""
 
     def flush(self) -> None:
         try:
@@ -228,9 +228,9 @@ class _PatientOutput(Vt100_Output):
 
 
 def terminal_output(stream: TextIO) -> Output:
-    """Where prompts are drawn.
+    """Return the output for prompts.
 
-    The terminal is not asked where its cursor is: some never answer, and nothing here needs it.
+    Cursor position requests are off: some terminals never answer, and nothing here needs them.
     """
 
     def size() -> Size:
@@ -244,7 +244,7 @@ def terminal_output(stream: TextIO) -> Output:
 
 
 async def ask_yes_or_no(question: str, input: Input | None = None, output: Output | None = None) -> bool:
-    """Ask at the terminal; everything but a yes is no, Ctrl-C and Ctrl-D too."""
+    """Ask at the terminal; any answer other than yes, Ctrl-C and Ctrl-D mean no."""
     stream = sys.stdout if is_terminal(sys.stdout) else sys.stderr
     session: PromptSession[str] = PromptSession(
         input=input or create_input(sys.stdin), output=output or terminal_output(stream)

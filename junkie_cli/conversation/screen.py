@@ -1,7 +1,7 @@
-"""The terminal while an answer streams: final lines above, and below them a few live lines that are drawn anew.
+"""The terminal while an answer streams: final lines, and below them a live region that is redrawn.
 
-Final lines are written once and for ever; only the live region is ever touched again, and of it only what changed, in
-one write per picture. So nothing flickers and the scrollback holds each line once.
+Final lines are written once. Of the live region only changed lines are redrawn, with one write for each frame, so that
+nothing flickers and the scrollback contains each line once.
 """
 
 import os
@@ -13,26 +13,26 @@ from junkie_cli.conversation.signals import write
 from junkie_cli.core.sanitize import width
 from junkie_cli.terminal.style import SMALLEST, Look, columns_of, plain, rows_of
 
-_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # one picture at once, where the terminal knows how; ignored elsewhere
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # synchronized output, ignored by terminals that do not support it
 _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 
 class Screen:
-    """A stream that lines are printed to, with a live region at its end where the terminal can move its cursor."""
+    """A stream with a live region at its end, if the terminal can move its cursor."""
 
     def __init__(self, stream: TextIO, look: Look | None = None) -> None:
         self.stream = stream
         self.look = Look.of(stream) if look is None else look
         self.blank = True
-        """Whether the last line printed was empty: what comes next needs no other empty line before it."""
+        """Whether the last printed line is empty: the next output then needs no separator."""
         self.after_text = False
-        """Whether the last line printed belongs to an answer: what is not part of it is set apart."""
+        """Whether the last printed line belongs to an answer: other output is then separated from it."""
         self._live: list[str] = []
         self._columns = self.columns
 
     @property
     def columns(self) -> int:
-        """Columns to draw in: one less than there are, since terminals disagree about a full last column."""
+        """Return the columns to draw in: one less than available, because terminals differ at the last column."""
         try:
             actual = os.get_terminal_size(self.stream.fileno()).columns or SMALLEST
         except (OSError, ValueError):
@@ -41,7 +41,7 @@ class Screen:
 
     @property
     def rows(self) -> int:
-        """Rows that the live region may take."""
+        """Return the rows available to the live region."""
         return max(rows_of(self.stream) - 1, 2)
 
     def print(self, *lines: str) -> None:
@@ -54,17 +54,17 @@ class Screen:
             self.print("")
 
     def clear(self) -> None:
-        """Take the live region away."""
+        """Erase the live region."""
         self.draw((), ())
 
     def give_way(self) -> None:
-        """Leave the live region to whoever draws over it next."""
+        """Leave the live region to be overwritten by the next output."""
         if self._live:
             write(self.stream, self._to_row(0))
             self._live = []
 
     def draw(self, final: Sequence[str], live: Sequence[str]) -> None:
-        """Print `final` for ever and show `live` below it; of more than a screenful the end is shown."""
+        """Print `final` and show `live` below it; if it exceeds the screen, show its end."""
         if final:
             self.blank = not plain(final[-1]).strip()
             self.after_text = False
@@ -87,17 +87,17 @@ class Screen:
         return "".join(parts)
 
     def _to_row(self, row: int) -> str:
-        """From the end of the live region to the beginning of its row `row`."""
+        """Return the cursor movement from the end of the live region to the beginning of its row `row`."""
         up = sum(self._height(line) for line in self._live[row:]) - 1
         return f"\r\x1b[{up}A" if up > 0 else "\r"
 
     def _height(self, line: str) -> int:
-        """Rows that a drawn line takes now: a terminal that was made narrower has folded it."""
+        """Return the rows that a drawn line takes now: a terminal that became narrower has wrapped it."""
         return max(1, -(-width(plain(line)) // (self.columns + 1)))
 
 
 def _same_head(before: Sequence[str], after: Sequence[str]) -> int:
-    """How many first lines are the same; the last line of either is always drawn, as the cursor stands on it."""
+    """Count equal first lines; the last line is always redrawn, because the cursor is on it."""
     most = min(len(before), len(after)) - 1
     for index in range(max(most, 0)):
         if before[index] != after[index]:
@@ -106,5 +106,5 @@ def _same_head(before: Sequence[str], after: Sequence[str]) -> int:
 
 
 def main_screen() -> Screen:
-    """The screen a person looks at: stdout where it is a terminal, else stderr."""
+    """Return the screen that a person sees: stdout if it is a terminal, else stderr."""
     return Screen(sys.stdout if sys.stdout.isatty() else sys.stderr)

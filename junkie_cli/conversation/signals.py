@@ -1,4 +1,4 @@
-"""The few signs of the conversation, and how a line reaches a stream. A leaf that loads nothing heavy."""
+"""Symbols of the conversation, and writing a line to a stream. Loads nothing heavy."""
 
 import errno
 from collections.abc import Mapping
@@ -22,15 +22,14 @@ SIGNS: Mapping[str, tuple[str, str]] = {
 
 
 def sign(look: Look, name: str) -> str:
-    """The sign called `name`, in ASCII where the encoding has no other."""
+    """Return the symbol called `name`, in ASCII if the encoding lacks it."""
     return SIGNS[name][0 if look.unicode else 1]
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write and flush, `?` for what the encoding of `stream` lacks.
+    """Write and flush, with `?` for characters that the encoding of `stream` lacks.
 
-    A terminal that was closed under us (EIO) is left to the signal that comes with it. Raises OSError or OutputError
-    otherwise.
+    Ignore a closed terminal (EIO): a signal follows. Raises OSError or OutputError for other failures.
     """
     try:
         stream.write(encodable(text, stream))

@@ -1,4 +1,4 @@
-"""What a typed line is: words for the team, or one of the `/commands`. A leaf that loads nothing heavy."""
+"""Parses a typed line: a message for the team, or one of the `/commands`. Loads nothing heavy."""
 
 import re
 
@@ -7,7 +7,7 @@ from junkie_cli.core.value_class import frozen
 
 @frozen
 class Command:
-    """A `/command`: its argument as shown in help (`[X]` may be left out), and what it does."""
+    """A `/command`: its argument as shown in help (`[X]` is optional), and its description."""
 
     name: str
     argument: str
@@ -15,29 +15,29 @@ class Command:
 
     @property
     def needs_argument(self) -> bool:
-        """Whether it does nothing without its argument."""
+        """Return whether the argument is required."""
         return bool(self.argument) and not self.argument.startswith("[")
 
     @property
     def usage(self) -> str:
-        """How it is typed."""
+        """Return the command with its argument."""
         return f"/{self.name} {self.argument}".rstrip()
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("help", "", "this list"),
-    Command("memories", "[TEXT]", "what is remembered of you; with TEXT, what contains it"),
-    Command("remember", "TEXT", "remember TEXT word for word"),
-    Command("forget", "ID", "forget one memory (the first characters of its id are enough)"),
-    Command("why", "", "the memories that went into the last answer"),
-    Command("history", "", "this session from its beginning"),
-    Command("sessions", "", "your sessions, the latest first"),
-    Command("resume", "ID", "go on with an earlier session"),
-    Command("new", "", "begin a new session"),
-    Command("user", "ID", "go on as somebody else, in a new session"),
-    Command("status", "", "user, session, models, database"),
-    Command("retry", "", "try pending memories again now"),
-    Command("exit", "", "leave (as Ctrl-D does)"),
+    Command("help", "", "show this list"),
+    Command("memories", "[TEXT]", "list your memories, or those that contain TEXT"),
+    Command("remember", "TEXT", "add TEXT as a memory"),
+    Command("forget", "ID", "delete a memory (the first characters of its id are enough)"),
+    Command("why", "", "list the memories used for the last answer"),
+    Command("history", "", "show this session"),
+    Command("sessions", "", "list your sessions, latest first"),
+    Command("resume", "ID", "continue an earlier session"),
+    Command("new", "", "start a new session"),
+    Command("user", "ID", "switch to another user, in a new session"),
+    Command("status", "", "show user, session, models and database"),
+    Command("retry", "", "retry pending memories now"),
+    Command("exit", "", "quit (same as Ctrl-D)"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 _ALIASES = {"quit": "exit", "?": "help"}
@@ -46,14 +46,14 @@ _COMMAND = re.compile(r"/([A-Za-z-]+|\?)(?=\s|$)")
 
 @frozen
 class Say:
-    """Words for the team."""
+    """A message for the team."""
 
     text: str
 
 
 @frozen
 class Run:
-    """A command and its argument, "" for none."""
+    """A command and its argument, or an empty string."""
 
     command: Command
     argument: str
@@ -61,16 +61,16 @@ class Run:
 
 @frozen
 class Misspelt:
-    """No such command, or one without the argument that it needs; `advice` says what may have been meant."""
+    """An unknown command, or one without its required argument; `advice` suggests what to type."""
 
     advice: str
 
 
 def parse(line: str) -> Say | Run | Misspelt | None:
-    """What `line` asks for; None for an empty one.
+    """Parse `line`; return None for an empty line.
 
-    A line beginning with `//` is words that begin with a slash; so is one whose first word could be no command, as
-    a path. `exit` and `quit` alone leave, as people expect of a prompt.
+    A line that begins with `//` is a message that begins with a slash; so is a line whose first word cannot be a
+    command, for example a path. `exit` and `quit` alone leave the conversation.
     """
     text = line.strip()
     if not text:
@@ -90,14 +90,16 @@ def parse(line: str) -> Say | Run | Misspelt | None:
     if command is None:
         return Misspelt(_advice(name))
     if command.needs_argument and not argument:
-        return Misspelt(f"/{command.name} needs something: {command.usage}")
+        return Misspelt(f"usage: {command.usage}")
     return Run(command, argument)
 
 
 def _advice(name: str) -> str:
     found = _similar(name)
     meant = f"did you mean /{found}? " if found else ""
-    return f"there is no /{name}. {meant}/help lists the commands; begin with // to send a slash as it is"
+    return (
+        f"unknown command /{name}. {meant}/help lists the commands; start with // to send a message that begins with /"
+    )
 
 
 def _similar(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Opening a conversation, and the one question that may have to be asked first."""
+"""Opens a conversation, and asks first if tables must be added to an older schema."""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,10 +16,10 @@ async def open_conversation(
     ask: Callable[[str], Awaitable[bool]] | None,
     progress: Progress,
 ) -> Conversation:
-    """Open the conversation that `options` name, asking first when tables have to be added to an older schema.
+    """Open the conversation, asking first if tables must be added to an older schema.
 
-    Raises what `Conversation.open` raises, and DeclinedError when the person said no; without `ask` and without
-    `--yes` the question is the error.
+    Raises as `Conversation.open`, and DeclinedError if the answer is no; without `ask` and `--yes`, raises an error
+    instead of asking.
     """
 
     async def attempt(may_add_tables: bool) -> Conversation:
@@ -41,8 +41,10 @@ async def open_conversation(
         if ask is None:
             raise
         names = ", ".join(needed.tables)
-        if not await ask(f"An older agno made the tables in {needed.database}. Add {names}, and change nothing else?"):
+        if not await ask(
+            f"An older agno created the tables in {needed.database}. Add {names}, and change nothing else?"
+        ):
             raise DeclinedError(
-                "no table was added; chat cannot go on without", hint="or name another schema with JUNKIE_SCHEMA"
+                "no table was added; chat needs these tables", hint="use another schema: JUNKIE_SCHEMA"
             ) from None
     return await attempt(True)

@@ -1,4 +1,4 @@
-"""One turn as a task of its own, so that the prompt can come back before its memories are made."""
+"""Runs a turn as a task, so that the prompt can return before its memories are extracted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,13 +8,13 @@ from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done
 
 
 class Turn:
-    """A turn under way: `view` shows its answer, `after` takes what happens once the answer is whole."""
+    """A running turn: `view` shows its answer, `after` gets the events that follow the complete answer."""
 
     def __init__(
         self, conversation: Conversation, message: str, view: View, after: Callable[[ChatEvent], Awaitable[None]]
     ) -> None:
         self.done: Done | None = None
-        """How it ended; None while it runs, and when it was stopped."""
+        """The last event; None while the turn runs, and if it was stopped."""
         self._conversation = conversation
         self._message = message
         self._view = view
@@ -40,26 +40,26 @@ class Turn:
 
     @property
     def running(self) -> bool:
-        """Whether it goes on, be it only with making memories."""
+        """Return whether the turn runs, including its extraction."""
         return not self._task.done()
 
     @property
     def stopped(self) -> bool:
-        """Whether it was stopped before its end."""
+        """Return whether the turn was stopped early."""
         return self._task.cancelled()
 
     def stop(self) -> None:
-        """Stop it: what was said so far is stored, memories not made yet stay pending."""
+        """Stop the turn: the partial answer is stored, memories stay pending."""
         self._task.cancel()
 
     async def answered(self) -> None:
-        """Wait until the answer is whole, or the turn over. Raises what went wrong inside."""
+        """Wait until the answer is complete or the turn ends. Raises the error of the turn."""
         await self._answered.wait()
         if self._task.done() and not self._task.cancelled():
             self._task.result()
 
     async def over(self) -> None:
-        """Wait until nothing of it is left to do. Raises what went wrong inside."""
+        """Wait until the turn ends, including its extraction. Raises the error of the turn."""
         await asyncio.wait({self._task})
         if not self._task.cancelled():
             self._task.result()

@@ -1,7 +1,7 @@
-"""How a turn looks while it happens: rendered on a terminal, as plain text in a pipe.
+"""Shows a turn while it runs: rendered on a terminal, as plain text in a pipe.
 
 Both views take the events of `core.chat` one by one. `TerminalView` draws Markdown on a `Screen`; `PlainView` writes
-the text as it comes. Notices go to stderr, which on a terminal is the same screen.
+text as it arrives. Messages go to stderr, which on a terminal is the same screen.
 """
 
 import asyncio
@@ -32,40 +32,40 @@ from junkie_cli.terminal.style import is_terminal
 if TYPE_CHECKING:
     from junkie_cli.conversation.markdown import MarkdownStream
 
-_PICTURE_SECONDS = 0.04  # between two pictures of the live region: 25 a second look smooth
+_PICTURE_SECONDS = 0.04  # between two frames of the live region: 25 a second look smooth
 _SPIN_SECONDS = 0.1
-_PATIENCE_SECONDS = 5  # after which the wait is shown in seconds
+_PATIENCE_SECONDS = 5  # after this time the wait is shown in seconds
 _THOUGHT_LINES = 2
 _THOUGHT_CHARACTERS = 400
 
 
 class View(Protocol):
-    """What shows a turn."""
+    """Shows a turn."""
 
     def busy(self, what: str, hint: str = "") -> None:
-        """Show that something takes its time; `hint` says what the person can do meanwhile."""
+        """Show that work is in progress; `hint` says what the person can do."""
 
     def show(self, event: ChatEvent) -> None:
-        """Take the next event of the turn."""
+        """Show the next event of the turn."""
 
     def announce(self, message: str) -> None:
-        """Tell something that is told every time, quiet or not."""
+        """Print a message even with --quiet."""
 
     def note(self, message: str) -> None:
-        """Tell something beside the answer."""
+        """Print a note."""
 
     def warn(self, message: str) -> None:
-        """Tell something that should not be missed."""
+        """Print a warning."""
 
     def settle(self) -> None:
-        """Finish what is being drawn: nothing moves until the next event."""
+        """Finish drawing: nothing moves until the next event."""
 
     def broken(self, why: str) -> None:
-        """Say that the answer ends early; what there is of it stays."""
+        """Report that the answer is incomplete; the text so far stays."""
 
 
 class TerminalView:
-    """Streamed Markdown on a screen, with a quiet line that moves while there is nothing to read yet."""
+    """Streams Markdown to a screen, with an animated line while there is no text yet."""
 
     def __init__(self, screen: Screen, notices: Notices) -> None:
         self._screen = screen
@@ -75,14 +75,14 @@ class TerminalView:
         self._thought = ""
         self._busy = self._hint = ""
         self._waits_for = ""
-        """What a model that was asked and is still silent may be doing."""
+        """What a silent model is probably doing."""
         self._since = 0.0
         self._drawn_at = 0.0
         self._cost = 0.0
         self._later: asyncio.TimerHandle | None = None
 
     def busy(self, what: str, hint: str = "") -> None:
-        """Show that something takes its time."""
+        """Show that work is in progress."""
         self._hint = hint
         if what != self._busy:
             self._busy, self._since, self._waits_for = what, time.monotonic(), ""
@@ -111,26 +111,26 @@ class TerminalView:
                 self.settle()
 
     def announce(self, message: str) -> None:
-        """Tell something that is told every time."""
+        """Print a message even with --quiet."""
         self._tell(lambda: self._notices.announce(message))
 
     def note(self, message: str) -> None:
-        """Tell something beside the answer."""
+        """Print a note."""
         self._tell(lambda: self._notices.note(message))
 
     def warn(self, message: str) -> None:
-        """Tell something that should not be missed."""
+        """Print a warning."""
         self._tell(lambda: self._notices.warn(message))
 
     def settle(self) -> None:
-        """Finish what is being drawn."""
+        """Finish drawing."""
         self._finish_text()
         self._busy = self._thought = ""
         self._stop_clock()
         self._screen.clear()
 
     def broken(self, why: str) -> None:
-        """Say that the answer ends early; what there is of it stays."""
+        """Report that the answer is incomplete; the text so far stays."""
         began = self._markdown is not None or self._screen.after_text
         self.settle()
         if began:
@@ -185,7 +185,7 @@ class TerminalView:
         self._screen.after_text = True
         self._markdown = None
 
-    # Drawing: at most one picture in _PICTURE_SECONDS, and never more than a third of the time
+    # Drawing: at most one frame in _PICTURE_SECONDS, and never more than a third of the time
 
     def _draw_soon(self) -> None:
         wait = self._drawn_at + max(_PICTURE_SECONDS, 3 * self._cost) - time.monotonic()
@@ -208,7 +208,7 @@ class TerminalView:
         self._drawn_at = time.monotonic()
         self._cost = self._drawn_at - began
         if self._busy and self._screen.look.motion:
-            with suppress(RuntimeError):  # no loop runs: nothing can move either
+            with suppress(RuntimeError):  # no event loop is running, so nothing can be animated
                 self._later = asyncio.get_running_loop().call_later(_SPIN_SECONDS, self._draw)
 
     def _busy_lines(self) -> list[str]:
@@ -233,7 +233,7 @@ class TerminalView:
 
 
 class PlainView:
-    """The answer as it comes, on a stream that is no terminal; a moving line on stderr where that is one."""
+    """Writes the answer as it arrives to a stream that is not a terminal; animates a line on stderr if it is one."""
 
     def __init__(self, answer: TextIO, notices: Notices) -> None:
         self._answer = answer
@@ -244,7 +244,7 @@ class PlainView:
         self._wait = TerminalView(notices.screen, notices)
 
     def busy(self, what: str, hint: str = "") -> None:
-        """Show that something takes its time."""
+        """Show that work is in progress."""
         self._wait.busy(what, hint)
 
     def show(self, event: ChatEvent) -> None:
@@ -265,15 +265,15 @@ class PlainView:
                 self._wait.show(event)
 
     def announce(self, message: str) -> None:
-        """Tell something that is told every time."""
+        """Print a message even with --quiet."""
         self._wait.announce(message)
 
     def note(self, message: str) -> None:
-        """Tell something beside the answer."""
+        """Print a note."""
         self._wait.note(message)
 
     def warn(self, message: str) -> None:
-        """Tell something that should not be missed."""
+        """Print a warning."""
         self._wait.warn(message)
 
     def settle(self) -> None:
@@ -282,7 +282,7 @@ class PlainView:
         self._end_line()
 
     def broken(self, why: str) -> None:
-        """Say that the answer ends early."""
+        """Report that the answer is incomplete."""
         self.settle()
         if self._began:
             self._notices.note(why)
@@ -293,7 +293,7 @@ class PlainView:
         self._began = True
         self._ends_with_newline = text.endswith("\n")
         if self._writable:
-            self._writable = False  # not again, should it fail now
+            self._writable = False  # do not try again if this fails
             write(self._answer, text)
             self._writable = True
 

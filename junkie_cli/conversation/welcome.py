@@ -1,6 +1,6 @@
-"""The first thing on the screen: who talks with what, and a prompt that takes keys while the conversation is loaded.
+"""Prints the header of a conversation, and a prompt that accepts keys while the conversation is loading.
 
-Typed keys wait in the terminal's queue, unseen, until the real prompt has taken the place of this one.
+Typed keys wait in the terminal's queue until the real prompt replaces this one.
 """
 
 from junkie_cli.conversation.messages import Notices
@@ -11,7 +11,7 @@ from junkie_cli.core.settings import Settings
 
 
 def greet(notices: Notices, settings: Settings, options: Options) -> None:
-    """Say who is here, and what must be told before the first word; then show a prompt, where it can be drawn over."""
+    """Print user, model and announcements; then show a prompt, if it can be overwritten later."""
     screen = notices.screen
     if not notices.quiet:
         model = "rehearsal model" if options.offline else settings.custom_model

@@ -1,1 +1,1 @@
-"""Everything that is printed: output, progress, styles, and the check that foreign text passes."""
+"""Everything that is printed: output, progress, styles, completion."""

@@ -1,4 +1,4 @@
-"""Bars and sparklines of one line."""
+"""Draws bars and sparklines, one line each."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from junkie_cli.terminal.style import SYMBOLS
 
 
 def bar(value: float, maximum: float, width: int, *, unicode: bool = True) -> str:
-    """A bar as long as `value` is of `maximum`, in eighths of a column; what is above zero is never invisible."""
+    """Draw a bar for `value` relative to `maximum`, in eighths of a column; any value above zero is visible."""
     blocks = SYMBOLS["bar"][0 if unicode else 1]
     steps = len(blocks)
     share = min(max(value / maximum, 0), 1) if maximum > 0 else 0
@@ -18,7 +18,7 @@ def bar(value: float, maximum: float, width: int, *, unicode: bool = True) -> st
 
 
 def sparkline(values: Sequence[float], *, unicode: bool = True) -> str:
-    """One character a value, from zero to the largest."""
+    """Draw one character for each value, scaled from zero to the largest."""
     levels = SYMBOLS["spark"][0 if unicode else 1]
     top = max(values, default=0)
     if top <= 0:

@@ -1,6 +1,6 @@
-"""What options and arguments offer when Tab is pressed: `autocompletion=` of these functions.
+"""Shell completion of options and arguments: the functions for `autocompletion=`.
 
-A person waits with a finger on the key: what takes long, or fails in whatever way, offers nothing and says nothing.
+A completion that takes too long or fails offers nothing and prints nothing.
 """
 
 import os
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from junkie_cli.core.settings import Settings
 
 PATIENCE = 0.15
-"""Seconds that the database may take, from looking its name up to the last row."""
+"""Time limit in seconds for the database, from name resolution to the last row."""
 PATIENCE_VARIABLE = "JUNKIE_COMPLETION_SECONDS"
 
 
 def user_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """User ids."""
+    """Complete user ids."""
 
     def ask(settings: "Settings", patience: float) -> Coroutine[Any, Any, list[str]]:
         from junkie_cli.core import completion_values
@@ -31,7 +31,7 @@ def user_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def memory_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """Memory ids, of the user that `-u` names."""
+    """Complete memory ids of the user given with `-u`."""
 
     def ask(settings: "Settings", patience: float) -> Coroutine[Any, Any, list[str]]:
         from junkie_cli.core import completion_values
@@ -42,13 +42,13 @@ def memory_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def history_subjects(context: typer.Context, incomplete: str) -> list[str]:
-    """Memory ids, on and off."""
+    """Complete memory ids, `on` and `off`."""
     words = [word for word in ("on", "off") if word.startswith(incomplete)]
     return words or memory_ids(context, incomplete)
 
 
 def session_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """Session ids, of the user that `-u` names."""
+    """Complete session ids of the user given with `-u`."""
 
     def ask(settings: "Settings", patience: float) -> Coroutine[Any, Any, list[str]]:
         from junkie_cli.core import completion_values
@@ -59,7 +59,7 @@ def session_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def batch_ids(context: typer.Context, incomplete: str) -> list[str]:
-    """Changes of memories that can be taken back."""
+    """Complete batches of changes that can be undone."""
 
     def ask(settings: "Settings", patience: float) -> Coroutine[Any, Any, list[str]]:
         from junkie_cli.core import completion_values
@@ -70,7 +70,7 @@ def batch_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def backups(context: typer.Context, incomplete: str) -> list[str]:
-    """Backups of the folder in force, and `latest`."""
+    """Complete the backups in the configured folder, and `latest`."""
 
     def look(settings: "Settings") -> list[str]:
         from junkie_cli.core import completion_values
@@ -81,7 +81,7 @@ def backups(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def check_ids(incomplete: str) -> list[str]:
-    """Ids of doctor's checks; in a list with commas the last of them."""
+    """Complete ids of checks; in a comma-separated list, the last one."""
     from junkie_cli.core.doctor.checks import CHECKS
 
     before, comma, last = incomplete.rpartition(",")
@@ -89,16 +89,16 @@ def check_ids(incomplete: str) -> list[str]:
 
 
 def _asked(context: typer.Context, ask: "Callable[[Settings, float], Coroutine[Any, Any, list[str]]]") -> list[str]:
-    """The answer of the database, or nothing when it does not come in time."""
+    """Return the answer of the database, or nothing if it does not arrive in time."""
 
     def look(settings: "Settings") -> list[str]:
         import asyncio
 
         import junkie_cli.core.completion_values
-        import junkie_cli.core.postgres.connection  # noqa: F401  loading the driver is not the database's time
+        import junkie_cli.core.postgres.connection  # noqa: F401  loading the driver does not count as the database's time
 
         patience = float(os.environ.get(PATIENCE_VARIABLE) or PATIENCE)
-        # A look-up of a name cannot be cancelled, and the end of the process would wait for its thread.
+        # Name resolution cannot be cancelled, and the end of the process would wait for its thread.
         signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
         signal.setitimer(signal.ITIMER_REAL, patience)
         try:
@@ -112,7 +112,7 @@ def _asked(context: typer.Context, ask: "Callable[[Settings, float], Coroutine[A
 def _quietly(context: typer.Context, look: "Callable[[Settings], list[str]]") -> list[str]:
     from junkie_cli.core.settings import load_settings
 
-    named = context.find_root().params.get("env_file")  # while completing, typer converts no values: it is a str
+    named = context.find_root().params.get("env_file")  # typer does not convert values while completing: this is a str
     try:
         return look(load_settings(env_file=Path(named) if named else None))
     except Exception:

@@ -1,6 +1,6 @@
-"""What one run of the command line was told: global options, and the two things each command does with them.
+"""The global options of this run, and what every command does with them: load settings, run a coroutine.
 
-Commands call `invocation()` for settings, for the output format and to run a coroutine of the core.
+Commands call `invocation()` to get the settings and the output format, and to run a coroutine of the core.
 """
 
 import os
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Ended by these a command rolls back and cleans up; for Ctrl-C (SIGINT) asyncio's own handler does the same.
+# On these signals a command rolls back and cleans up; asyncio's own handler does the same for Ctrl-C (SIGINT).
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Invocation:
-    """Global options of this process; `json` is set by the command's own `--json`."""
+    """The global options of this process; `json` is set by the `--json` option of the command."""
 
     def __init__(self) -> None:
         self.env_file: Path | None = None
@@ -37,15 +37,15 @@ class Invocation:
         self.quiet = False
         self.json = False
         self.loaded: Settings | None = None
-        """The settings as last loaded; None before."""
+        """The settings as last loaded, or None."""
         self.error_document: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
-        """With `--json`: turns the error document into the one to print. Commands that print JSON Lines set it, so
-        that a failure is a line like the others; None from it prints nothing, for a failure that was told already."""
+        """With `--json`: converts the error document into the one to print. Commands that print JSON Lines set it, so
+        that an error is a line like the others; if it returns None, nothing is printed."""
 
     def settings(self, **overrides: str | None) -> "Settings":
-        """Load the settings; `overrides` are option values by variable name, None for options not given.
+        """Load the settings. `overrides` are option values by variable name, None for options that are not given.
 
-        `--verbose` is the option of DEBUG_MODE.
+        `--verbose` sets DEBUG_MODE.
         """
         from junkie_cli.core.settings import load_settings
 
@@ -57,21 +57,21 @@ class Invocation:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can be asked: terminals on both ends, and no `--json`."""
+        """Return whether questions can be asked: stdin and stderr are terminals, and `--json` is not set."""
         return is_terminal(sys.stdin) and is_terminal(sys.stderr) and not self.json
 
     @property
     def debug(self) -> bool:
-        """Whether details of what goes wrong inside are wanted: `--verbose` or DEBUG_MODE."""
+        """Return whether to print details of internal errors: `--verbose` or DEBUG_MODE."""
         if self.loaded is not None:
             return self.verbose or self.loaded.debug_mode
         return self.verbose or os.environ.get("DEBUG_MODE", "").strip().lower() == "true"
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of the core to its end.
+        """Run a coroutine of the core until it ends.
 
-        Ctrl-C, SIGTERM and SIGHUP cancel it, so that it leaves nothing half done; a second one ends the process
-        without waiting for that. Raises KeyboardInterrupt or Terminated then.
+        Ctrl-C, SIGTERM and SIGHUP cancel it, so that it can clean up; a second signal ends the process immediately.
+        Raises KeyboardInterrupt or Terminated after a signal.
         """
         import asyncio
 
@@ -86,13 +86,13 @@ class Invocation:
                     raise Terminated(ending.cancelled_by) from None
                 raise
             except BaseException:
-                if ending.in_write is not None:  # whatever else failed because of it, while all was cleaned up
+                if ending.in_write is not None:  # takes precedence over errors that it caused during cleanup
                     raise ending.in_write from None
                 raise
 
 
 class Terminated(BaseException):
-    """The process was asked to end by a signal."""
+    """Raised when a signal asks the process to end."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -100,9 +100,9 @@ class Terminated(BaseException):
 
 
 def end_by_signals() -> None:
-    """From now on SIGTERM and SIGHUP raise Terminated, as Ctrl-C raises KeyboardInterrupt, so that all is cleaned up.
+    """Make SIGTERM and SIGHUP raise Terminated, as Ctrl-C raises KeyboardInterrupt, so that cleanup runs.
 
-    What the parent set to be ignored (nohup) stays ignored.
+    Signals that the parent process ignores (nohup) stay ignored.
     """
     for number in _ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:
@@ -114,14 +114,14 @@ def _end(number: int, _: object) -> None:
 
 
 class _Ending:
-    """How signals end a coroutine: the one that cancelled it, or what one raised inside a write."""
+    """How a signal ended a coroutine: the signal that cancelled it, or the error raised inside a write."""
 
     def __init__(self) -> None:
         self.cancelled_by: int | None = None
         self.in_write: BaseException | None = None
 
     def stop_write(self, error: BaseException) -> None:
-        """Raise `error` when this thread waits inside a write, as it may for good."""
+        """Raise `error` if this thread is blocked in a write, which could last forever."""
         from junkie_cli.core.files import stop_write
 
         try:
@@ -144,10 +144,10 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], ending: _Ending) -> T:
 def _cancelled_by_signals(
     loop: "asyncio.AbstractEventLoop", task: "asyncio.Task[Any]", ending: _Ending
 ) -> Iterator[None]:
-    """SIGTERM and SIGHUP cancel `task`, unless they are ignored.
+    """Make SIGTERM and SIGHUP cancel `task`, unless they are ignored.
 
-    While a write waits for its reader the loop stands still and could not: these and Ctrl-C then end the write itself.
-    Handlers of the loop are no way to do that, for the system continues the write after them.
+    A blocked write also blocks the event loop, so these signals and Ctrl-C interrupt the write itself. The loop's own
+    handlers cannot do that, because the system restarts the write after them.
     """
     from junkie_cli.core.event_loop import Loop
 
@@ -157,7 +157,7 @@ def _cancelled_by_signals(
 
     def end(number: int, _: object) -> None:
         for each in before:
-            signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
+            signal.signal(each, signal.SIG_DFL)  # the next one ends the process immediately
         ending.stop_write(Terminated(number))
         ending.cancelled_by = number
         loop.call_soon_threadsafe(task.cancel)
@@ -179,7 +179,7 @@ def _cancelled_by_signals(
 
 
 def _interrupting(handle: Callable[..., Any], ending: _Ending) -> Callable[[int, Any], None]:
-    """`handle`, the handler of Ctrl-C, which ends a write at once."""
+    """Wrap `handle`, the handler of Ctrl-C, so that it interrupts a blocked write."""
 
     def interrupt(number: int, frame: Any) -> None:
         ending.stop_write(KeyboardInterrupt())
@@ -192,7 +192,7 @@ _current = Invocation()
 
 
 def invocation() -> Invocation:
-    """The options of this process."""
+    """Return the options of this process."""
     return _current
 
 
@@ -201,11 +201,9 @@ def _remember_json(value: bool) -> bool:
     return value
 
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", callback=_remember_json, help="Print one JSON document, for scripts.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print one JSON document.")]
 UserOption = Annotated[
     str | None,
     typer.Option("--user", "-u", metavar="USER", help="User id.", autocompletion=completion.user_ids),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

@@ -1,10 +1,10 @@
-"""What reaches the user: tables, records and JSON for answers (stdout); notes, questions and progress (stderr).
+"""Prints answers to stdout (tables, records, JSON), and notes, warnings and questions to stderr.
 
-On a terminal people read: titles, aligned columns, relative times. In a pipe programs read: one line a row, fields
-separated by tabs, nothing cut. With `--json` exactly one document. Everything passes `core/sanitize.py`; nothing here
-interprets markup, so `[/]` or `[link=...]` in somebody's memory is just text.
+On a terminal: titles, aligned columns, relative times. In a pipe: one line for each row, fields separated by tabs,
+nothing shortened. With `--json`: exactly one document. All text passes `core/sanitize.py`; markup is not interpreted,
+so `[/]` or `[link=...]` in a memory is plain text.
 
-Tables are drawn here and not by rich: importing that costs 50 ms and a row 0.4 ms, and ids must never be cut.
+Tables are not drawn by rich: importing it costs 50 ms, a row costs 0.4 ms, and ids must never be shortened.
 """
 
 import sys
@@ -50,18 +50,18 @@ __all__ = [
 
 _GAP = "  "
 _STYLES: Mapping[str, tuple[str, ...]] = {"id": ("cyan",), "time": ("dim",)}
-_LEAST_MAIN = 24  # columns below which the longest text of a row is better read on a line of its own
+_LEAST_MAIN = 24  # columns; with less room, the longest text of a row gets a line of its own
 _LEAST_OTHER = 10
-_CELL_CHARACTERS = 4096  # more of a text than any terminal shows in one row
+_CELL_CHARACTERS = 4096  # more characters than any terminal shows in one row
 
 
 @frozen
 class Column:
-    """A column of an answer: its title, how to get the cell from a row, and how it is laid out on a terminal.
+    """A column of an answer: its title, how to get the cell from a row, and its layout on a terminal.
 
-    `kind` is `text` (may be cut to fit), `id` (never cut), `number`, `bytes` or `time` (datetime; relative on a
-    terminal, ISO-8601 UTC in a pipe). `null` is what stands for None in a pipe. Where a table does not fit, the `main`
-    column heads each row's paragraph: the widest text, unless one is named.
+    `kind` is `text` (can be shortened), `id` (never shortened), `number`, `bytes` or `time` (datetime; relative on a
+    terminal, ISO-8601 UTC in a pipe). `null` represents None in a pipe. If a table does not fit, the `main` column
+    (default: the widest text) heads the paragraph of each row.
     """
 
     title: str
@@ -75,11 +75,11 @@ class Column:
 
 
 def print_json(document: Mapping[str, Any], warnings: Sequence[ResultWarning] = ()) -> None:
-    """Print one JSON document on one line, at once. Values become objects of their fields, datetimes UTC ISO-8601.
+    """Print one JSON document on one line and flush. Values become objects of their fields, datetimes UTC ISO-8601.
 
-    `warnings` are printed on stderr, and stand in the document under `warnings` when there are any.
+    `warnings` are printed on stderr, and added to the document under `warnings`.
 
-    Whatever could act on a terminal is written as `\\uXXXX`, which any JSON reader turns back.
+    Characters that a terminal could interpret are written as `\\uXXXX`, which every JSON parser decodes.
     """
     import json
 
@@ -96,12 +96,12 @@ def _json_value(value: Any) -> Any:
 
 
 def print_line(text: str) -> None:
-    """Print an answer that is plain text: a path, a sentence."""
+    """Print an answer that is plain text, for example a path."""
     _answer(shown(text) + "\n")
 
 
 def print_styled(text: str) -> None:
-    """Print text of our own as it is, styles and all: help, a welcome."""
+    """Print trusted text with its styles, for example help."""
     _answer(text + "\n")
 
 
@@ -116,8 +116,8 @@ def print_rows(
 ) -> None:
     """Print rows as a table on a terminal, as tab-separated lines without a header in a pipe.
 
-    `title`, the label of the `database` and `footer` (how to see more, say) appear on a terminal only; `empty` is the
-    note for no rows at all. Where the terminal is too narrow for a table each row becomes a short paragraph.
+    `title`, the label of the `database` and `footer` (for example how to see more) appear on a terminal only; `empty`
+    is the note for no rows. On a terminal that is too narrow for a table, each row becomes a short paragraph.
     """
     if is_terminal(sys.stdout):
         _print_table(columns, list(rows), title, database, footer, empty)
@@ -131,10 +131,10 @@ def print_rows(
 
 
 def print_record(pairs: Sequence[tuple[Any, ...]], *, title: str = "", database: str = "") -> None:
-    """Print one thing: `(label, value)` or `(label, value, kind)`, kinds as of a Column.
+    """Print one record: `(label, value)` or `(label, value, kind)`, with the kinds of Column.
 
-    On a terminal whole, wrapped and aligned; in a pipe one line `label<TAB>value` each, the label in lower case with
-    underscores.
+    On a terminal, values are complete, wrapped and aligned; in a pipe, each is one line `label<TAB>value`, with the
+    label in lower case with underscores.
     """
     entries = [(str(entry[0]), entry[1], entry[2] if len(entry) > 2 else "text") for entry in pairs]
     if not is_terminal(sys.stdout):
@@ -178,7 +178,7 @@ def _print_table(
 
 
 def _heading(look: Look, title: str, database: str, room: int) -> list[str]:
-    """The title line, and an empty one below it; the database's label goes to a line of its own when both are long."""
+    """Return the title line and an empty line; a long database label gets a line of its own."""
     title, database = cut(one_line(title), room), one_line(database)
     if not title and not database:
         return []
@@ -189,10 +189,10 @@ def _heading(look: Look, title: str, database: str, room: int) -> list[str]:
 
 
 def _fit(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> list[int]:
-    """The width of each column, together within `room`; empty when a table does not fit.
+    """Return the width of each column, within `room` in total; empty if a table does not fit.
 
-    What is not text has the width it needs. The texts share the rest: the shortest get what they want, the longest
-    is left with at least _LEAST_MAIN.
+    Columns other than text get the width they need. Texts share the rest: short ones get their full width, the longest
+    gets at least _LEAST_MAIN.
     """
     wanted = [
         max(width(one_line(column.title)), *(width(row[i]) for row in cells), 0) for i, column in enumerate(columns)
@@ -223,7 +223,7 @@ def _row(
 
 
 def _main(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> int:
-    """The column that heads a paragraph."""
+    """Return the index of the column that heads a paragraph."""
     named = [i for i, column in enumerate(columns) if column.main]
     texts = [i for i, column in enumerate(columns) if column.kind == "text"]
     return max(named or texts or [0], key=lambda i: sum(width(row[i]) for row in cells))
@@ -314,19 +314,19 @@ def _plain(value: Any) -> str:
 
 
 def _answer(text: str) -> None:
-    """Write to stdout. Raises BrokenPipeError when the reader has left, OutputError when it cannot be written."""
+    """Write to stdout. Raises BrokenPipeError if the reader is gone, OutputError for other failures."""
     if is_terminal(sys.stdout):
         clear()
     sys.stdout.write(encodable(text, sys.stdout))
 
 
 def flush_answer() -> None:
-    """Hand over to the system what was printed. Raises as printing does."""
+    """Flush stdout. Raises as printing does."""
     sys.stdout.flush()
 
 
 def _page(lines: Sequence[str]) -> None:
-    """Print a whole screen of lines, through `$PAGER` where the user has one and the screen is too small."""
+    """Print lines, through `$PAGER` if it is set and the screen is too small."""
     import os
 
     text = "\n".join(lines) + "\n"
@@ -337,14 +337,14 @@ def _page(lines: Sequence[str]) -> None:
 
 
 def _piped_through(pager: str, text: str) -> bool:
-    """Show `text` in the pager; False when there is no such program. Ctrl-C is the pager's while it runs."""
+    """Show `text` in the pager; return False if the program does not exist. The pager handles Ctrl-C while it runs."""
     import os
     import shlex
     import signal
     import subprocess
 
     flush_answer()
-    # -F leave when it fits one screen, -I search in any case, -R our colours, -X leave the text on the screen
+    # -F quit if the text fits one screen, -I ignore case, -R keep colors, -X leave the text on the screen
     environment = {"LESS": "FIRX", **os.environ}
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -360,37 +360,37 @@ def _piped_through(pager: str, text: str) -> bool:
 
 
 def note(message: str) -> None:
-    """Tell something beside the answer, on stderr, unless --quiet."""
+    """Print a note on stderr, unless --quiet is set."""
     if not invocation().quiet:
         say(_folded(shown(message)))
 
 
 def none_yet(what: str, table_missing: str) -> str:
-    """The note for an answer without rows; `table_missing` names the table that is not there, empty where it is."""
+    """Return the note for an answer without rows; `table_missing` names a missing table, or is empty."""
     if not table_missing:
         return f"no {what}"
     schema = invocation().loaded
     where = f" in schema {schema.schema}" if schema else ""
-    return f"no {what}: there is no table {table_missing}{where} yet"
+    return f"no {what}: table {table_missing} does not exist{where} yet"
 
 
 def tell_next(cursor: str | None, late: int) -> None:
-    """Below a page: the cursor of the next, and how many of its rows, the last ones, are newer than the first page."""
+    """Print the cursor of the next page, and how many of the last rows are newer than the first page."""
     if late:
         rows = "the last of these was" if late == 1 else f"the last {late} of these were"
-        note(f"{rows} written after the first page was read")
+        note(f"{rows} written after you read the first page")
     if cursor:
-        note("there are more:")
-        say(f"  --after {shown(cursor)}\n")  # one line, however long: it is copied
+        note("more results:")
+        say(f"  --after {shown(cursor)}\n")  # on one line, whatever its length, to be copied
 
 
 def warn(message: str) -> None:
-    """Tell something that the user should not miss, on stderr."""
+    """Print a warning on stderr."""
     say(_headed("warning:", "yellow", message))
 
 
 def show_warnings(warnings: Sequence[ResultWarning]) -> None:
-    """Print on stderr why an answer may be incomplete."""
+    """Print on stderr why an answer can be incomplete."""
     for warning in warnings:
         warn(warning.message)
         if warning.hint:
@@ -398,13 +398,13 @@ def show_warnings(warnings: Sequence[ResultWarning]) -> None:
 
 
 def debug(message: str) -> None:
-    """Tell a detail, on stderr, with --verbose only."""
+    """Print a detail on stderr, with --verbose only."""
     if invocation().verbose:
         say(Look.of(sys.stderr).styled(shown(message), "dim") + "\n")
 
 
 def print_error(error: JunkieError) -> None:
-    """Tell why the command failed: a sentence and the next step on stderr, and with --json a document on stdout."""
+    """Print why the command failed and the next step on stderr, and with --json a document on stdout."""
     if invocation().json:
         print_error_document(error)
     say(_headed("error:", "red", error.message))
@@ -418,7 +418,7 @@ def _headed(head: str, colour: str, message: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Lines for stderr: on a terminal broken between words, further lines indented as their first; else as they are."""
+    """Wrap lines for a terminal, keeping their indentation; unchanged in a pipe."""
     if not is_terminal(sys.stderr):
         return text + "\n"
     columns, lines = columns_of(sys.stderr), []
@@ -429,7 +429,7 @@ def _folded(text: str) -> str:
 
 
 def print_error_document(error: JunkieError) -> None:
-    """Print `{"error": {"code", "message", "hint"}}`, or what the command makes of it, on stdout."""
+    """Print `{"error": {"code", "message", "hint"}}`, or the command's version of it, on stdout."""
     told = {"code": error.code, "message": error.message, "hint": error.hint}
     transform = invocation().error_document
     document = transform(told) if transform else {"error": told}
@@ -438,11 +438,11 @@ def print_error_document(error: JunkieError) -> None:
     try:
         print_json(document)
     except (OSError, JunkieError):
-        return  # stdout is gone, perhaps the very reason for this error: stderr still tells it
+        return  # stdout is gone, perhaps the reason for this error; stderr still reports it
 
 
 def colour_wanted() -> bool:
-    """Whether stdout may carry colour: a terminal, not `dumb`, and `NO_COLOR` empty."""
+    """Return whether stdout supports color: a terminal, not `dumb`, and `NO_COLOR` is empty."""
     return Look.of(sys.stdout).colour
 
 
@@ -450,51 +450,51 @@ def colour_wanted() -> bool:
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask a yes-or-no question on the terminal; True at once with `yes`.
+    """Ask a yes-or-no question on the terminal; with `yes`, return True without asking.
 
-    Raises UsageError where nobody can be asked, so that nothing destructive happens unattended without --yes.
+    Raises UsageError without a terminal, so that nothing destructive happens unattended without --yes.
     """
     if yes:
         return True
     if not invocation().interactive:
-        raise UsageError("this needs --yes when nobody can be asked", hint="add --yes, or --dry-run to see first")
+        raise UsageError("this needs --yes without a terminal", hint="add --yes, or use --dry-run for a preview")
     return _read_line(f"{shown(question)} [y/N] ").strip().lower() in {"y", "yes"}
 
 
 def require_confirmation(question: str, *, yes: bool, declined: str = "nothing was changed") -> None:
-    """As `confirm`, for the common case that a no ends the command: raises DeclinedError with `declined`."""
+    """Ask as `confirm` does; raise DeclinedError with `declined` if the answer is no."""
     if not confirm(question, yes=yes):
         raise DeclinedError(declined)
 
 
 def confirm_typed(question: str, expected: str, *, given: str | None = None, option: str = "--confirm") -> None:
-    """Have a name typed before something severe. `given` is the value of the `option` that replaces typing.
+    """Require a name to be typed before a severe change. `given` is the value of the `option` that replaces typing.
 
-    Raises UsageError when `given` is another name or nobody can be asked, DeclinedError when another name is typed.
+    Raises UsageError if `given` is another name or there is no terminal, DeclinedError if another name is typed.
     """
     name = one_line(expected)
     if given is not None:
         if given != expected:
             raise UsageError(
-                f"{option} names another one: this is {name}", hint=f"nothing was changed; {option} {name}"
+                f"{option} does not match: the name is {name}; nothing was changed", hint=f"use {option} {name}"
             )
         return
     if not invocation().interactive:
-        raise UsageError(f"this needs {option} when nobody can be asked", hint=f"add {option} {name}")
+        raise UsageError(f"this needs {option} without a terminal", hint=f"add {option} {name}")
     say(shown(question) + "\n")
-    if _read_line(f"type {name} to go on: ").strip() != expected:
-        raise DeclinedError("that is not the name: nothing was changed")
+    if _read_line(f"type {name} to continue: ").strip() != expected:
+        raise DeclinedError("the name does not match; nothing was changed")
 
 
 def ask(question: str, *, default: str = "", shown_default: str | None = None, hidden: bool = False) -> str:
-    """Ask for a line; `default` for an empty one. `hidden` shows nothing of what is typed, for keys and passwords.
+    """Ask for a line; an empty line means `default`. `hidden` turns echo off, for keys and passwords.
 
-    `shown_default` is what stands in the brackets when that is not the default itself; empty: no brackets.
+    `shown_default` replaces the default in the brackets; if empty, there are no brackets.
 
-    Raises UsageError where nobody can be asked, DeclinedError at the end of the input (Ctrl-D).
+    Raises UsageError without a terminal, DeclinedError at the end of the input (Ctrl-D).
     """
     if not invocation().interactive:
-        raise UsageError("nobody can be asked here", hint="run it in a terminal")
+        raise UsageError("this needs a terminal to ask questions", hint="run it in a terminal")
     offered = one_line(default if shown_default is None else shown_default)
     prompt = f"{shown(question)}{f' [{offered}]' if offered else ''}: "
     answer = _read_hidden(prompt) if hidden else _read_line(prompt)

@@ -1,6 +1,6 @@
-"""What is going on, on stderr: one line that comes when something takes long and goes when it is done.
+"""Shows progress on stderr: one line that appears when something takes long, and disappears when it is done.
 
-Only on a terminal that can move its cursor; in a pipe, a log or with `--quiet` nothing is drawn.
+Drawn only on a terminal that can move its cursor; not in a pipe, in a log or with `--quiet`.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""What a terminal can show, decided once for tables, notes, progress and help: colour, styles, motion, symbols, width.
+"""Decides what a terminal can show: color, styles, cursor motion, symbols, width.
 
-A leaf: imports nothing of ours, and nothing heavy. One visual language: titles bold, what is secondary dim, ids cyan,
-good green, doubtful yellow, bad red. All of them are the terminal's own colours, so they fit light and dark ones.
+Used by tables, notes, progress and help; imports nothing heavy. Titles are bold, secondary text is dim, ids are cyan,
+ok is green, warnings are yellow, errors are red. These are the terminal's own colors, which fit light and dark themes.
 """
 
 import os
@@ -31,7 +31,7 @@ SYMBOLS: Mapping[str, tuple[str, str]] = {
 
 @frozen
 class Look:
-    """How to draw: `colour` allows colours, `styles` bold and dim, `motion` moving the cursor, `unicode` symbols."""
+    """What to draw with: `colour` allows colors, `styles` bold and dim, `motion` cursor motion, `unicode` symbols."""
 
     colour: bool = False
     styles: bool = False
@@ -40,7 +40,7 @@ class Look:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str] | None = None) -> "Look":
-        """What `stream` can show: nothing but text when it is no terminal or a dumb one; no colour with NO_COLOR."""
+        """Return what `stream` can show: only text unless it is a capable terminal; no color with NO_COLOR."""
         environ = os.environ if environ is None else environ
         terminal = is_terminal(stream) and environ.get("TERM") not in {"dumb", "unknown"}
         encoding = (stream.encoding or "").lower().replace("-", "")
@@ -52,18 +52,18 @@ class Look:
         )
 
     def styled(self, text: str, *styles: str) -> str:
-        """`text` in the named styles, as far as they are wanted here."""
+        """Return `text` in the named styles, as far as they are supported."""
         wanted = [_SGR[s] for s in styles if (self.colour if s in _COLOURS else self.styles)]
         return f"\x1b[{';'.join(wanted)}m{text}\x1b[0m" if wanted and text else text
 
     def symbol(self, name: str) -> str:
-        """The symbol or row of symbols called `name`, in ASCII where the encoding has no other."""
+        """Return the symbols called `name`, in ASCII if the encoding lacks them."""
         pair = SYMBOLS[name]
         return pair[0] if self.unicode else pair[1]
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person reads `stream`; a closed or missing one is no terminal."""
+    """Return whether `stream` is a terminal; closed and missing streams are not."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -71,7 +71,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def columns_of(stream: TextIO, environ: Mapping[str, str] | None = None) -> int:
-    """Columns to use on `stream`: `COLUMNS`, else the terminal's, else 80; never fewer than SMALLEST."""
+    """Return the columns to use on `stream`: `COLUMNS`, the terminal's, or 80; at least SMALLEST."""
     named = (os.environ if environ is None else environ).get("COLUMNS", "")
     if named.isdecimal() and int(named) > 0:
         return max(SMALLEST, int(named))
@@ -79,7 +79,7 @@ def columns_of(stream: TextIO, environ: Mapping[str, str] | None = None) -> int:
 
 
 def rows_of(stream: TextIO) -> int:
-    """Rows of the terminal behind `stream` (24 when it does not say)."""
+    """Return the rows of the terminal behind `stream` (24 if unknown)."""
     return _size(stream).lines
 
 
@@ -92,12 +92,12 @@ def _size(stream: TextIO) -> os.terminal_size:
 
 
 def plain(text: str) -> str:
-    """`text` without the styles of `Look.styled`: what is left takes room on the screen."""
+    """Return `text` without the styles of `Look.styled`: only the visible characters."""
     return _OUR_ESCAPES.sub("", text)
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """`text` with `?` for what the encoding of `stream` lacks."""
+    """Return `text` with `?` for characters that the encoding of `stream` lacks."""
     encoding = stream.encoding or "utf-8"
     if encoding.lower().startswith("utf"):
         return text

@@ -33,33 +33,47 @@ if TYPE_CHECKING:
     from junkie_cli.core.backup.prune import Verdict
     from junkie_cli.core.progress import Progress
 
-app = typer.Typer(name="backup", help="Make backups that are proven to restore; list, verify and prune them.")
+app = typer.Typer(name="backup", help="Create, verify, list and prune backups.")
 
 FolderOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR|FILE", help="Where to, instead of JUNKIE_BACKUP_DIR.")
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR|FILE", help="Write to this folder or file instead of JUNKIE_BACKUP_DIR."
+    ),
 ]
 DirOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Another folder than JUNKIE_BACKUP_DIR.")
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Use this folder instead of JUNKIE_BACKUP_DIR.")
 ]
-KeepLast = Annotated[int, typer.Option("--keep-last", min=0, metavar="N", help="Keep the last N.")]
-KeepDaily = Annotated[int, typer.Option("--keep-daily", min=0, metavar="N", help="Keep the newest of the last N days.")]
-KeepWeekly = Annotated[int, typer.Option("--keep-weekly", min=0, metavar="N", help="The same for weeks.")]
-KeepMonthly = Annotated[int, typer.Option("--keep-monthly", min=0, metavar="N", help="The same for months.")]
+KeepLast = Annotated[int, typer.Option("--keep-last", min=0, metavar="N", help="Keep the N newest backups.")]
+KeepDaily = Annotated[
+    int, typer.Option("--keep-daily", min=0, metavar="N", help="Keep the newest backup of each of the last N days.")
+]
+KeepWeekly = Annotated[
+    int, typer.Option("--keep-weekly", min=0, metavar="N", help="Keep the newest backup of each of the last N weeks.")
+]
+KeepMonthly = Annotated[
+    int, typer.Option("--keep-monthly", min=0, metavar="N", help="Keep the newest backup of each of the last N months.")
+]
 PgBinOption = Annotated[
-    Path | None, typer.Option("--pg-bin", metavar="DIR", help="Folder of pg_dump, pg_restore and psql.")
+    Path | None, typer.Option("--pg-bin", metavar="DIR", help="Folder that contains pg_dump, pg_restore and psql.")
 ]
 VerifyIntoOption = Annotated[
-    str | None, typer.Option("--verify-into", metavar="URL", help="Prove on this server instead of a scratch one.")
+    str | None, typer.Option("--verify-into", metavar="URL", help="Verify on this server instead of a temporary one.")
 ]
 VerifyTimeoutOption = Annotated[
     float | None,
-    typer.Option("--verify-timeout", min=1, metavar="S", help="Stop the proof after S seconds (default: by size)."),
+    typer.Option(
+        "--verify-timeout",
+        min=1,
+        metavar="S",
+        help="Stop the verification after S seconds (default: depends on the size).",
+    ),
 ]
 TrustOwnerOption = Annotated[
-    bool, typer.Option("--trust-owner", help="Even though other users could change what is in the folder.")
+    bool, typer.Option("--trust-owner", help="Accept a folder whose files other users could change.")
 ]
 WaitLockOption = Annotated[
-    float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait S seconds for another run to end.")
+    float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait up to S seconds for another run to end.")
 ]
 
 _EXAMPLE = "Example: junkie backup --keep-daily 7 --keep-weekly 4 --keep-monthly 6"
@@ -73,9 +87,9 @@ def backup(
     keep_daily: KeepDaily = 0,
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not prove it by a restore.")] = False,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the backup by restoring it.")] = False,
     require_verified: Annotated[
-        bool, typer.Option("--require-verified", help="Fail when it cannot be proven here.")
+        bool, typer.Option("--require-verified", help="Fail if the backup cannot be verified here.")
     ] = False,
     verify_into: VerifyIntoOption = None,
     verify_timeout: VerifyTimeoutOption = None,
@@ -85,26 +99,31 @@ def backup(
     pg_bin: PgBinOption = None,
     wait_lock: WaitLockOption = 0,
     lock_wait_timeout: Annotated[
-        float, typer.Option("--lock-wait-timeout", min=0.1, metavar="S", help="Give up on a locked table after S.")
+        float,
+        typer.Option("--lock-wait-timeout", min=0.1, metavar="S", help="Fail if a table stays locked for S seconds."),
     ] = 60,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, metavar="S", help="Give pg_dump up after S seconds of silence.")
+        float, typer.Option("--timeout", min=1, metavar="S", help="Abort pg_dump after S seconds without progress.")
     ] = 600,
     allow_shrink: Annotated[
-        bool, typer.Option("--allow-shrink", help="Even though half of the rows are gone.")
+        bool, typer.Option("--allow-shrink", help="Accept a backup with less than half of the previous rows.")
     ] = False,
     new_database: Annotated[
-        bool, typer.Option("--new-database", help="Even though the folder holds another server's backups.")
+        bool, typer.Option("--new-database", help="Accept a folder that contains backups of another server.")
     ] = False,
     whole_database: Annotated[
-        bool, typer.Option("--whole-database", help="All schemas, the bot's own tables too.")
+        bool, typer.Option("--whole-database", help="Back up all schemas, including the bot's own tables.")
     ] = False,
-    no_space_check: Annotated[bool, typer.Option("--no-space-check", help="Do not look for room first.")] = False,
+    no_space_check: Annotated[
+        bool, typer.Option("--no-space-check", help="Do not check for free space first.")
+    ] = False,
     trust_owner: TrustOwnerOption = False,
-    embedded: Annotated[bool, typer.Option("--embedded", help="Back up the embedded database, unattended.")] = False,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Allow the embedded database when not run from a terminal.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Back up the database, prove that the backup restores, and remove old ones by the rules given."""
+    """Back up the database, verify the backup by restoring it, and delete old backups by the given rules."""
     if context.invoked_subcommand:
         return None
     from junkie_cli.core.backup.dump import BackupOptions
@@ -137,14 +156,14 @@ def backup(
 
 
 def _ask_to_close(options: "BackupOptions") -> None:
-    """Offer a person to take the rights of others on the backup folder away; whoever cannot be asked is refused."""
+    """Offer to make the backup folder private; raise an error if nobody can be asked."""
     from junkie_cli.core.backup import files, trust
 
     folder, _ = files.resolve_target(options.target, invocation().settings().backup_dir)
     if options.trust_owner or not invocation().interactive or not (trust.is_open(folder) and trust.can_close(folder)):
         return
     require_confirmation(
-        f"Every user of this machine can write to {folder}. Take all rights on it from everybody but you (chmod 700)?",
+        f"Every user of this machine can write to {folder}. Make it accessible only to you (chmod 700)?",
         yes=False,
     )
     trust.close(folder)
@@ -162,7 +181,7 @@ async def _make(options: "BackupOptions", progress: "Progress", *, embedded: boo
 
 @contextmanager
 def progress_of(title: str) -> "Iterator[Progress]":
-    """The core's words on this terminal: progress as a line, notes for people only, warnings always."""
+    """Connect the core's progress, notes and warnings to this terminal; notes are shown to people only."""
     from junkie_cli.core.progress import Progress
 
     with working(title) as activity:
@@ -171,7 +190,7 @@ def progress_of(title: str) -> "Iterator[Progress]":
 
 
 def _ignore(_: str) -> None:
-    """Cron mails whatever is said: what is merely good to know is for people."""
+    """Discard a note: cron mails all output."""
 
 
 def _absolute(path: Path | None) -> Path | None:
@@ -199,24 +218,26 @@ def _document(result: "BackupResult") -> "documents.BackupMade":
 
 
 def tables_of(manifest: "Manifest") -> "list[documents.Table]":
-    """The tables of a backup, for JSON."""
+    """Return the tables of a backup, for JSON."""
     return [{"name": table.name, "rows": table.rows, "hash": table.hash} for table in manifest.tables]
 
 
 def _tell(result: "BackupResult") -> None:
-    """The summary a person reads; a log or a mail gets nothing when all is well."""
+    """Print the summary on a terminal; logs and mails get nothing on success."""
     if not sys.stdout.isatty():
         return
 
     manifest = result.manifest
-    proven = f"restored into PostgreSQL {manifest.verified_with} and compared" if manifest.verified_at else "no proof"
+    proven = (
+        f"restored into PostgreSQL {manifest.verified_with} and compared" if manifest.verified_at else "not verified"
+    )
     print_record(
         [
             ("Backup", str(result.path), "id"),
             ("Of", manifest.origin.label),
             ("Size", f"{formatting.size(manifest.bytes)} in {manifest.seconds:.1f} s ({manifest.compression})"),
             ("Verified", proven if manifest.verified_at else f"no: {manifest.unverified_because}"),
-            ("Made with", f"pg_dump {manifest.pg_dump_version}, server {manifest.origin.server_version}"),
+            ("Created with", f"pg_dump {manifest.pg_dump_version}, server {manifest.origin.server_version}"),
             *([("Pruned", plural(len(result.pruned), "older backup", "older backups"))] if result.pruned else []),
         ]
     )
@@ -236,7 +257,7 @@ def _folder(output: Path | None) -> Path:
 
 @app.command("list", epilog="Example: junkie backup list --json")
 def list_(output: DirOption = None, as_json: JsonOption = False) -> None:
-    """List backups, newest first: age, size, whether proven, rows, and what changed since the one before."""
+    """List backups, newest first, with age, size, verification, rows, and changes since the previous one."""
     from junkie_cli.core.backup import catalogue
 
     entries = invocation().run(catalogue.scan(_folder(output)))
@@ -262,7 +283,7 @@ def _listed(entry: "Entry") -> "documents.BackupEntry":
 
 
 def _change(pair: "tuple[Entry, Entry | None]") -> str:
-    """Rows gained and lost by table since the backup before."""
+    """Return the rows gained and lost in each table since the previous backup."""
     this, before = pair[0].manifest, pair[1].manifest if pair[1] else None
     if this is None or before is None or this.origin.job != before.origin.job:
         return ""
@@ -305,7 +326,7 @@ def verify(
     trust_owner: TrustOwnerOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove a backup now: read all of it, restore it into a scratch PostgreSQL, compare every table."""
+    """Verify a backup: read it in full, restore it into a temporary PostgreSQL, and compare every table."""
     from junkie_cli.core.backup import catalogue
     from junkie_cli.core.backup.verify import Verified
     from junkie_cli.core.backup.verify import verify as prove
@@ -346,20 +367,20 @@ def prune(
     keep_weekly: KeepWeekly = 0,
     keep_monthly: KeepMonthly = 0,
     output: DirOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go, and why.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted, and why.")] = False,
     wait_lock: WaitLockOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove backups that no rule keeps. The newest verified one always stays."""
+    """Delete backups that no rule keeps. The newest verified backup is always kept."""
     from junkie_cli.core.backup import prune as pruning
     from junkie_cli.core.backup.retention import Policy
 
     policy = Policy(keep_last, keep_daily, keep_weekly, keep_monthly)
     if not policy:
-        raise UsageError("no rule was given, so nothing is pruned", hint="for example: --keep-daily 7 --keep-weekly 4")
+        raise UsageError("no rule was given; nothing was deleted", hint="for example: --keep-daily 7 --keep-weekly 4")
     folder = _folder(output)
     if not folder.is_dir():
-        raise NotFoundError(f"there is no backup folder {folder}", hint="make a backup with: junkie backup")
+        raise NotFoundError(f"there is no backup folder {folder}", hint="create a backup: junkie backup")
     work = pruning.plan(folder, policy) if dry_run else pruning.prune(folder, policy, wait=wait_lock)
     verdicts = invocation().run(work)
     if as_json:
@@ -374,7 +395,7 @@ def _judged(verdict: "Verdict") -> "documents.PruneDecision":
 
 
 def _prune_columns(*, dry_run: bool) -> tuple[Column, ...]:
-    goes = "would go" if dry_run else "removed"
+    goes = "would be deleted" if dry_run else "deleted"
     return (
         Column("BACKUP", lambda verdict: verdict.entry.path.name, "id"),
         Column("MADE", lambda verdict: verdict.entry.made_at, "time"),

@@ -1,4 +1,4 @@
-"""`junkie chat`: talk to the team that remembers."""
+"""`junkie chat`: start a conversation, or ask one question."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ git diff | junkie chat "Explain this change"
 @app.command(epilog=_EXAMPLES)
 def chat(
     message: Annotated[
-        str | None, typer.Argument(metavar="[MESSAGE]", help="What to say; text on stdin is put behind it.")
+        str | None, typer.Argument(metavar="[MESSAGE]", help="Message to send; text from stdin is appended.")
     ] = None,
     user: UserOption = None,
     session: Annotated[
@@ -32,19 +32,21 @@ def chat(
             "--session",
             "-s",
             metavar="SESSION",
-            help="Go on with this session, or begin it.",
+            help="Continue this session, or start it.",
             autocompletion=completion.session_ids,
         ),
     ] = None,
-    continue_latest: Annotated[bool, typer.Option("--continue", "-c", help="Go on with your latest session.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="Model that answers.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Rehearse: no key, no network, no real model.")] = False,
-    no_memory: Annotated[bool, typer.Option("--no-memory", help="Use no memories and make none.")] = False,
-    no_database: Annotated[bool, typer.Option("--no-database", help="Keep nothing at all.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, one object an event, for scripts.")] = False,
+    continue_latest: Annotated[bool, typer.Option("--continue", "-c", help="Continue your latest session.")] = False,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="Chat model to use.")] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use the built-in rehearsal model: no key, no network.")
+    ] = False,
+    no_memory: Annotated[bool, typer.Option("--no-memory", help="Neither use nor create memories.")] = False,
+    no_database: Annotated[bool, typer.Option("--no-database", help="Store nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, one object for each event.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Talk to a team that remembers you: without MESSAGE in a conversation, with it for one answer."""
+    """Chat with a team that remembers you. With MESSAGE, print one answer and exit."""
     from junkie_cli.conversation.entry import talk
     from junkie_cli.conversation.options import Options
 

@@ -1,4 +1,4 @@
-"""`junkie config`: see the settings and where each came from, or be asked for them."""
+"""`junkie config`: show settings, or set them up interactively."""
 
 import os
 from pathlib import Path
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="config",
-    help="See the settings and where each came from, or be asked for them.",
+    help="Show settings and where they come from, or set them up interactively.",
     epilog="Examples:\n  junkie config init\n  junkie config show",
 )
 
 
 @app.command(epilog="Examples:\n  junkie config show\n  junkie --env-file /srv/bot/.env config show --json")
 def show(json: JsonOption = False) -> None:
-    """Show every setting, its value with secrets redacted, and where it came from."""
+    """Show all settings with their values and where they come from. Secrets are redacted."""
     from junkie_cli.core.settings import VARIABLES, shown_value
 
     settings = invocation().settings()
@@ -40,7 +40,7 @@ def show(json: JsonOption = False) -> None:
 
 @app.command(epilog="Example:\n  junkie config path")
 def path(json: JsonOption = False) -> None:
-    """Print the path of the .env that is in force; nothing when there is none."""
+    """Print the path of the .env file in use, or nothing if there is no such file."""
     settings = invocation().settings()
     if json:
         print_json({"env_file": settings.env_file, "ignored_env_files": list(map(str, settings.ignored_env_files))})
@@ -52,29 +52,29 @@ def path(json: JsonOption = False) -> None:
 
 @app.command(epilog="Examples:\n  junkie config init\n  junkie --env-file ~/.config/junkie/.env config init")
 def init() -> None:
-    """Ask at most five questions, check the answers, and write them to the .env for your eyes only."""
+    """Ask up to five questions, check the answers, and save them in .env, readable only by you."""
     from junkie_cli.cli import config_wizard
     from junkie_cli.core import setup
 
     options = invocation()
     target = setup.env_file_to_write(options.env_file)
     if not options.interactive:
-        raise UsageError("config init asks questions, and nobody can be asked here", hint=f"write {target} yourself")
+        raise UsageError("config init needs a terminal to ask questions", hint=f"create {target} with an editor")
     if not target.exists():
         options.env_file = Path(os.devnull)  # nothing to read yet
-    note(f"The answers go to {target}. Enter takes what stands in brackets; Ctrl-C leaves everything as it is.")
+    note(f"Answers are saved in {target}. Press Enter for the value in brackets, Ctrl-C to cancel.")
     values = config_wizard.ask_for_settings(options.settings())
     if values:
         config_wizard.write(target, values)
     else:
-        note("Nothing to write: that is how it is set already. Next: junkie chat")
+        note("Nothing to save: these values are already set. Next: junkie chat")
 
 
 def _about_files(settings: "Settings") -> str:
-    ignored = "".join(f"; not read, as it is somebody else's: {path}" for path in settings.ignored_env_files)
+    ignored = "".join(f"; ignored, because it belongs to another user: {path}" for path in settings.ignored_env_files)
     if settings.env_file:
         return f"read from {settings.env_file}{ignored}"
-    return f"no .env here or above{ignored}; junkie config init writes one"
+    return f"no .env file here or in a parent folder{ignored}; to create one: junkie config init"
 
 
 def _document(settings: "Settings") -> "documents.ConfigShown":

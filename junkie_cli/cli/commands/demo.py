@@ -1,4 +1,4 @@
-"""`junkie demo`: the real commands one after another, on a throw-away database, with the rehearsal model."""
+"""`junkie demo`: run real commands on a temporary database, with the rehearsal model."""
 
 import os
 import pty
@@ -15,23 +15,23 @@ from junkie_cli.terminal.output import colour_wanted
 
 app = typer.Typer()
 
-_READING_SECONDS = 1.5  # a person reads along; a pipe does not
+_READING_SECONDS = 1.5  # on a terminal only, so that people can read along
 
 
 @app.command(epilog="Example: junkie demo")
 def demo() -> None:
-    """Take a two-minute tour: chat, memory, backup, undo. No key needed, nothing of yours is touched."""
+    """Take a two-minute tour of chat, memories, backup and undo. Needs no key and does not touch your data."""
     with Stage() as stage:
         for step in STEPS:
             _announce(step)
             code = _run(step, stage)
             if code != ExitCode.OK:
                 raise typer.Exit(code)
-    _say("\nThat was a throw-away database, and it is gone. Yours begins with: junkie chat", bold=False)
+    _say("\nThe tour is over; its temporary database was deleted. To start your own: junkie chat", bold=False)
 
 
 def _run(step: Step, stage: Stage) -> int:
-    """Run one command as a person would see it: on this terminal, else on one of its own, copied to stdout."""
+    """Run one command on this terminal, or on a pseudo-terminal whose output is copied to stdout."""
     command = [sys.executable, "-m", "junkie_cli", *step.arguments]
     if sys.stdout.isatty():
         return subprocess.run(
@@ -49,12 +49,12 @@ def _run(step: Step, stage: Stage) -> int:
 
 
 def _copy(terminal: int) -> None:
-    """Copy what a terminal shows to stdout until its last program has left."""
+    """Copy the output of a pseudo-terminal to stdout until its last program ends."""
     with os.fdopen(terminal, "rb", buffering=0) as shown:
         while True:
             try:
                 piece = shown.read(65536)
-            except OSError:  # Linux' way of saying that the other end is closed
+            except OSError:  # EIO: on Linux, the other end is closed
                 return
             if not piece:
                 return

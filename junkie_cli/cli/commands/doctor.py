@@ -1,4 +1,4 @@
-"""`junkie doctor`: the first command in any trouble."""
+"""`junkie doctor`: diagnose problems and fix what can be fixed."""
 
 import os
 import sys
@@ -35,10 +35,10 @@ app = typer.Typer()
 
 
 class _DoctorCommand(typer.core.TyperCommand):
-    """Takes `--fix=ID` as `--fix ID`: the option has a value for those who want one."""
+    """Accepts `--fix=ID` as well as `--fix ID`: the option has an optional value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, with the value of --fix made an argument."""
+        """Parse the arguments after moving the value of --fix to the arguments."""
         split = [part for word in args for part in (word.split("=", 1) if word.startswith("--fix=") else (word,))]
         return super().parse_args(ctx, split)
 
@@ -53,48 +53,50 @@ def doctor(
         list[str] | None,
         typer.Argument(
             metavar="[ID]...",
-            help="Checks to run, or with --fix to mend; default: all.",
+            help="Checks to run, or with --fix to fix (default: all).",
             autocompletion=completion.check_ids,
         ),
     ] = None,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Show what can be mended, ask, do it, and check again; with ID that alone.")
-    ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Show available fixes, ask, apply them, and check again.")] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also ask the models, and remember, recall and erase something for real.")
+        bool, typer.Option("--deep", help="Also call the models, and store, recall and erase a test memory.")
     ] = False,
     only: Annotated[
         str,
         typer.Option(
             "--only",
             metavar="ID,...",
-            help="Run these checks; a word such as database is its group.",
+            help="Run these checks, or groups such as database.",
             autocompletion=completion.check_ids,
         ),
     ] = "",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for a warning or an unknown result, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Also exit 1 on warnings and unknown results.")] = False,
     nagios: Annotated[
-        bool, typer.Option("--nagios", help="One line for a monitoring system; exit 0, 1 (warning), 2 or 3.")
+        bool, typer.Option("--nagios", help="Print one line for a monitoring system; exit 0, 1 (warning), 2 or 3.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", min=1, help="Seconds for all of it (15; with --deep 60).")
+        float | None,
+        typer.Option("--timeout", metavar="S", min=1, help="Time limit in seconds (default: 15; with --deep: 60)."),
     ] = None,
     max_backup_age: Annotated[
-        float | None, typer.Option("--max-backup-age", metavar="HOURS", min=0, help="Fail when the newest is older.")
+        float | None,
+        typer.Option("--max-backup-age", metavar="HOURS", min=0, help="Fail if the newest verified backup is older."),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="With --deep: try the rehearsal model, not the configured memory model.")
+        bool, typer.Option("--offline", help="With --deep: use the rehearsal model instead of the memory model.")
     ] = False,
     yes: YesOption = False,
     confirm: Annotated[
         str | None,
-        typer.Option("--confirm", metavar="NAME", help="The database's name, for schema.version and embedded.major."),
+        typer.Option(
+            "--confirm", metavar="NAME", help="Database name, to confirm the fix of schema.version or embedded.major."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what can be wrong, and say what helps. Nothing is changed without --fix."""
+    """Diagnose common problems and suggest fixes. Nothing is changed without --fix."""
     if nagios and (fix or as_json):
-        raise UsageError("--nagios goes with neither --fix nor --json", hint="leave one of them out")
+        raise UsageError("--nagios excludes --fix and --json", hint="leave one of them out")
     wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
     silent = nagios or as_json or (fix and not is_terminal(sys.stdout))
     asked = _asked(wanted, deep, timeout, max_backup_age, offline=offline, told=not silent, nagios=nagios)
@@ -116,7 +118,7 @@ def doctor(
 
 @dataclass(slots=True)
 class _Asked:
-    """What the command line wants to know."""
+    """The options of one run of `junkie doctor`."""
 
     context: "Context"
     checks: "tuple[Check, ...]"
@@ -135,7 +137,7 @@ class _Asked:
         offline: bool,
         told: bool,
     ) -> "_Asked":
-        environ = dict(os.environ)  # before agno's guard takes variables out of it
+        environ = dict(os.environ)  # before core/agent/agno_environment.py removes variables
         from junkie_cli.core.doctor import runner
         from junkie_cli.core.doctor.checks import CHECKS
         from junkie_cli.core.doctor.context import Context
@@ -151,7 +153,7 @@ class _Asked:
         return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, told)
 
     def examine(self, ids: frozenset[str] | None = None) -> "Report":
-        """Run the checks, or those of them with these `ids`; tell each when `told`."""
+        """Run the checks, or those with `ids`; print each result if `told`."""
         from junkie_cli.core.doctor import runner
         from junkie_cli.core.doctor.checks import CHECKS
 
@@ -188,7 +190,7 @@ def _asked(
     told: bool,
     nagios: bool,
 ) -> _Asked:
-    """What is to be examined; to a monitoring system a check that there is not is UNKNOWN, not CRITICAL."""
+    """Return the options; for a monitoring system an unknown check id is UNKNOWN, not CRITICAL."""
     try:
         return _Asked.of(wanted, deep, timeout, max_backup_age, offline=offline, told=told)
     except UsageError as error:
@@ -198,32 +200,32 @@ def _asked(
         raise typer.Exit(3) from None
 
 
-# --- mending ----------------------------------------------------------------------------------------------------------
+# --- fixing -----------------------------------------------------------------------------------------------------------
 
 
 def _chosen(report: "Report", *, named: bool) -> "tuple[Fix, ...]":
-    """What is to be mended: what was named, else all that is not ok and needs no more than a yes."""
+    """Return the fixes to apply: those named, or all of failed checks that need only a yes."""
     if named:
         return report.fixes
     offered = [fix for result in report.results if result.status != "ok" for fix in result.fixes]
     for fix in offered:
         if fix.severe:
-            note(f"{fix.check_id} is only mended when it is named: junkie doctor --fix {fix.check_id}")
+            note(f"{fix.check_id} is fixed only when named: junkie doctor --fix {fix.check_id}")
     return tuple(fix for fix in offered if not fix.severe)
 
 
 def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> "Report":
-    """Show, ask, do, check again; the report with what the checks say now."""
+    """Show the fixes, ask, apply them, check again, and return the updated report."""
     from dataclasses import replace
 
     if not fixes:
-        note("there is nothing that --fix could mend")
+        note("nothing to fix")
         return report
     _ask(asked.context, fixes, yes, confirm)
     from junkie_cli.core.doctor.fixes import apply
 
     for each in fixes:
-        with working(f"mending {each.check_id}") as activity:
+        with working(f"fixing {each.check_id}") as activity:
             afterwards = invocation().run(apply(each, asked.context, activity.progress))
         if afterwards:
             note(afterwards)
@@ -235,7 +237,7 @@ def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, 
 def _ask(context: "Context", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> None:
     from junkie_cli.core.database import label
 
-    note(f"This will be done (database: {label(context.settings)}):")
+    note(f"These fixes will be applied (database: {label(context.settings)}):")
     for each in fixes:
         for line in each.what:
             note(f"  {line}")
@@ -246,7 +248,7 @@ def _ask(context: "Context", fixes: "tuple[Fix, ...]", yes: bool, confirm: str |
         require_confirmation("Do it?", yes=yes)
 
 
-# --- telling ----------------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 _SYMBOLS: Mapping[str, tuple[str, str, str]] = {
     "ok": ("✓", "+", "green"),
@@ -266,7 +268,7 @@ _COLUMNS = (
 
 
 class _Screen:
-    """Results as they come: on a terminal one line a check, what helps below it; in a pipe one line of fields."""
+    """Prints results as they arrive: on a terminal with the suggested fix below, in a pipe as one line of fields."""
 
     def __init__(self, ids: int) -> None:
         self._ids = ids
@@ -293,7 +295,7 @@ class _Screen:
         if result.status in {"ok", "skipped"}:
             return [head + look.styled(cut(one_line(result.detail), room), "dim")]
         indent = margin
-        if room < _LEAST_ROOM:  # too narrow for two columns: the sentence goes below
+        if room < _LEAST_ROOM:  # too narrow for two columns: the sentence goes to the next line
             indent, room = 4, columns_of(sys.stdout) - 4
             head, lines = head.rstrip(), [""]
         else:
@@ -310,7 +312,7 @@ class _Screen:
         return [self._look.styled(f"{' ' if i else arrow} {line}", "cyan") for i, line in enumerate(lines)]
 
     def sum_up(self, report: "Report", seconds: float) -> None:
-        """What failed, in the order in which to mend it, for those who no longer see it above; and the counts."""
+        """Print the failed checks again, in the order in which to fix them, and the counts."""
         from junkie_cli.core.formatting import duration
 
         if not self._terminal:
@@ -334,7 +336,7 @@ def _plural(status: str, count: int) -> str:
 
 
 def _write(text: str) -> None:
-    """Lines whose every piece has passed the gate."""
+    """Print lines that have been sanitized."""
     sys.stdout.write(encodable(text, sys.stdout))
     flush_answer()
 
@@ -353,12 +355,12 @@ _NAGIOS: Mapping[str, tuple[str, int]] = {
 
 
 def _print_for_nagios(report: "Report") -> int:
-    """One line of the worst results, and the exit code for it: 3 for unknown, and when nothing could be judged."""
+    """Print one line with the worst results and return its exit code: 3 for unknown or no result."""
     judged = len(report.results) > report.count("skipped")
     worst = next((status for status in _NAGIOS if report.count(status)), "ok") if judged else "unknown"
     word, code = _NAGIOS[worst]
     bad = [result for result in report.results if result.status == worst != "ok"]
-    told = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks are ok"
+    told = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks ok"
     counts = " ".join(f"{status}={report.count(status)}" for status in _SYMBOLS)
     _write(f"JUNKIE {word} - {one_line(told).replace('|', '/')} | {counts}\n")
     return code

@@ -1,4 +1,4 @@
-"""`junkie restore`: bring back a whole backup, or one person's memories and sessions."""
+"""`junkie restore`: restore a complete backup, or one person's memories and sessions."""
 
 import sys
 from contextlib import contextmanager
@@ -72,41 +72,46 @@ def restore(
             "--user",
             "-u",
             metavar="USER",
-            help="Only this person's memories and sessions.",
+            help="Restore only this person's memories and sessions.",
             autocompletion=completion.user_ids,
         ),
     ] = None,
     into: Annotated[
-        str | None, typer.Option("--into", metavar="URL", help="Into this database instead of POSTGRES_URL.")
+        str | None, typer.Option("--into", metavar="URL", help="Restore into this database instead of POSTGRES_URL.")
     ] = None,
     replace_data: Annotated[
-        bool, typer.Option("--replace", help="Over what is there: it is backed up and moved aside first.")
+        bool, typer.Option("--replace", help="Replace existing data, after backing it up and renaming its schema.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    even_erased: Annotated[bool, typer.Option("--even-erased", help="Bring back a person who was erased.")] = False,
+    even_erased: Annotated[bool, typer.Option("--even-erased", help="Restore a person who was erased.")] = False,
     pg_bin: Annotated[
-        Path | None, typer.Option("--pg-bin", metavar="DIR", help="Folder of pg_dump, pg_restore and psql.")
+        Path | None, typer.Option("--pg-bin", metavar="DIR", help="Folder that contains pg_dump, pg_restore and psql.")
     ] = None,
     verify_into: Annotated[
-        str | None, typer.Option("--verify-into", metavar="URL", help="With --user: read the backup on this server.")
+        str | None, typer.Option("--verify-into", metavar="URL", help="With --user: read the backup with this server.")
     ] = None,
     verify_timeout: Annotated[
         float | None,
-        typer.Option("--verify-timeout", min=1, metavar="S", help="With --user: stop reading the backup after S."),
+        typer.Option(
+            "--verify-timeout", min=1, metavar="S", help="With --user: stop reading the backup after S seconds."
+        ),
     ] = None,
     wait_lock: Annotated[
-        float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait S seconds for another run to end.")
+        float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait up to S seconds for another run to end.")
     ] = 0,
     trust_owner: Annotated[
-        bool, typer.Option("--trust-owner", help="Even though another user could have changed the backup.")
+        bool, typer.Option("--trust-owner", help="Accept a backup that another user could have changed.")
     ] = False,
-    embedded: Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, unattended.")] = False,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Allow the embedded database when not run from a terminal.")
+    ] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a backup: all of it into an empty schema, or one person beside what is there.
+    """Restore a complete backup into an empty schema, or one person's data into existing tables.
 
-    Never over existing data without --replace, which makes a backup and keeps the old schema under another name.
+    Existing data is replaced only with --replace, which first makes a backup and keeps the old schema under another
+    name.
     """
     settings = _settings(into, embedded=embedded)
     options = _Options(
@@ -125,7 +130,7 @@ def restore(
     if user is not None:
         return _restore_person(options, settings, as_json=as_json)
     if even_erased:
-        raise UsageError("--even-erased goes with --user", hint="a whole restore never brings erased people back")
+        raise UsageError("--even-erased needs --user", hint="restoring a complete backup never restores erased people")
     return _restore_whole(options, settings, as_json=as_json)
 
 
@@ -186,7 +191,7 @@ async def _plan_whole(
                 path, settings, pg_bin=options.pg_bin, trust_owner=options.trust_owner, progress=progress
             ), None
         trust.check(path, trust_owner=options.trust_owner)
-        await catalogue.require_good(path, progress)  # before an embedded database is made for it
+        await catalogue.require_good(path, progress)  # before an embedded database is created for it
     database = await locate(settings, create=True, progress=progress)
     planned = await whole.plan(
         path,
@@ -209,7 +214,7 @@ def _ask_whole(planned: "WholePlan", options: _Options, database: "Database") ->
     if planned.replaces:
         if not invocation().interactive:
             raise UsageError(
-                "--replace needs --yes when nobody can be asked", hint="add --yes, or --dry-run to see first"
+                "--replace needs --yes without a terminal", hint="add --yes, or use --dry-run for a preview"
             )
         name = database.url.database_name
         confirm_typed(f"This replaces schema {planned.schema} of {planned.target.label}.", name, option="--yes")
@@ -245,9 +250,9 @@ def _show(planned: "WholePlan") -> None:
     print_rows(columns, planned.tables, title=planned.entry.path.name, database=planned.target.label)
     gone = [f"{name} ({plural(rows, 'row', 'rows')})" for name, rows in planned.existing if name not in _names(planned)]
     if gone:
-        note(f"moves aside and is not in the backup: {', '.join(gone)}")
+        note(f"not in the backup, only in the renamed old schema: {', '.join(gone)}")
     if planned.left_alone:
-        note(f"in the backup and left alone, for the database has data: schema {', '.join(planned.left_alone)}")
+        note(f"not restored, because the database already has data there: schema {', '.join(planned.left_alone)}")
     for warning in planned.warnings:
         warn(warning)
     _warn_of_code(planned)
@@ -257,17 +262,17 @@ _SHOWN_CODE = 20
 
 
 def _warn_of_code(planned: "WholePlan") -> None:
-    """Name the code that comes with the backup, before anything is restored."""
+    """List the code in the backup before anything is restored."""
     if not planned.code:
         return
     shown = "; ".join(str(code) for code in planned.code[:_SHOWN_CODE])
     more = len(planned.code) - _SHOWN_CODE
     warn(
-        f"this backup brings code into the database, which runs with the rights of whoever uses the tables: {shown}"
+        f"this backup adds code to the database, which runs with the privileges of all users of the tables: {shown}"
         + (f"; and {more} more (--dry-run --json lists all)" if more > 0 else "")
     )
     if planned.target.superuser:
-        warn("this role is a superuser, so such code can also run programs and read files on the database's server")
+        warn("this role is a superuser, so this code can also run programs and read files on the database server")
 
 
 def _code(planned: "WholePlan") -> list[dict[str, Any]]:
@@ -300,11 +305,11 @@ def _tell(result: "WholeResult") -> None:
     print_rows(columns, result.tables, title=f"restored {result.path.name}", database=result.label)
     if result.erased_again:
         people = plural(result.erased_again, "person who was", "people who were")
-        note(f"kept out: {people} erased since that backup")
+        note(f"not restored: {people} erased since this backup")
     if result.safety_backup:
-        note(f"backup of what was there: {result.safety_backup}")
+        note(f"backup of the previous data: {result.safety_backup}")
     if result.aside:
-        note(f'the old schema is now {result.aside}; when all is well: DROP SCHEMA "{result.aside}" CASCADE')
+        note(f'the old schema is now {result.aside}; to delete it: DROP SCHEMA "{result.aside}" CASCADE')
 
 
 # --- one person -------------------------------------------------------------------------------------------------------
@@ -321,7 +326,7 @@ def _restore_person(options: _Options, settings: "Settings", *, as_json: bool) -
         _show_person(planned)
     _ask_person(planned, options)
     with _progress("restoring") as progress:
-        progress.step(f"writing what comes back of {quoted_id(planned.user_id)}")
+        progress.step(f"restoring {quoted_id(planned.user_id)}")
         work = person_write.carry_out(planned, database, settings, even_erased=options.even_erased, progress=progress)
         result = invocation().run(work)
     return print_json(_person(planned, dry_run=False, result=result)) if as_json else _tell_person(result)
@@ -357,7 +362,7 @@ async def _plan_person(options: _Options, settings: "Settings", progress: "Progr
 def _ask_person(planned: "PersonPlan", options: _Options) -> None:
     changes = any(changed for _, _, changed, _ in planned.counts())
     if invocation().interactive or changes or options.even_erased:
-        require_confirmation(f"Bring back {quoted_id(planned.user_id)} in {planned.label}?", yes=options.yes)
+        require_confirmation(f"Restore {quoted_id(planned.user_id)} in {planned.label}?", yes=options.yes)
 
 
 def _person(planned: "PersonPlan", *, dry_run: bool, result: "PersonResult | None" = None) -> dict[str, Any]:
@@ -395,7 +400,7 @@ def _show_person(planned: "PersonPlan") -> None:
         _ITEMS, planned.items, title=f"{quoted_id(planned.user_id)} in {planned.path.name}", database=planned.label
     )
     if not planned.to_do():
-        note("nothing to bring back: all of it is there, or left alone")
+        note("nothing to restore: everything exists already, or is left unchanged")
 
 
 def _tell_person(result: "PersonResult") -> None:
@@ -403,7 +408,8 @@ def _tell_person(result: "PersonResult") -> None:
     if result.safety_backup:
         pairs.append(("Backup before", str(result.safety_backup), "id"))
     pairs += [
-        (name, f"{added} added, {changed} changed, {left} left alone") for name, added, changed, left in result.counts
+        (name, f"{added} added, {changed} changed, {left} left unchanged")
+        for name, added, changed, left in result.counts
     ]
     if result.batch:
         pairs.append(("Undo", f"junkie memories undo {result.batch}"))

@@ -1,4 +1,4 @@
-"""`junkie sessions`: which there are, what was said in one, and deleting one."""
+"""`junkie sessions`: list, read and delete sessions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from junkie_cli.core import documents
     from junkie_cli.core.sessions import SessionDeleted
 
-app = typer.Typer(name="sessions", help="Which sessions there are, and what was said in them.", no_args_is_help=True)
+app = typer.Typer(name="sessions", help="List, read and delete sessions.", no_args_is_help=True)
 
 _COLUMNS = (
     Column("SESSION", lambda session: session.session_id, "id"),
@@ -50,14 +50,17 @@ _SAID = (
 def list_(
     user: UserOption = None,
     limit: Annotated[
-        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of sessions to show.")
     ] = 50,
-    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List sessions, the latest first; with -u those that the user owns or spoke in.
+    """List sessions, latest first. With -u, list sessions that the user owns or took part in.
 
-    Those that go on while pages are read come after the last of them, as they are then.
+    Sessions that change while you page appear after the last page; none is skipped or repeated.
     """
     from junkie_cli.core import sessions
 
@@ -80,7 +83,7 @@ def show(
     session_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.session_ids)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was said in a session, oldest first, without the program's own instructions."""
+    """Show the messages of a session, oldest first, without system prompts."""
     from junkie_cli.core import sessions
 
     settings = invocation().settings()
@@ -91,45 +94,45 @@ def show(
         return print_json(answer, found.warnings)
     show_warnings(found.warnings)
     lines = [(run, message) for run in found.runs for message in run.messages]
-    return print_rows(_SAID, lines, empty="nothing was said in it")
+    return print_rows(_SAID, lines, empty="the session has no messages")
 
 
 @app.command(epilog="Example: junkie sessions delete c1")
 def delete(
     session_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.session_ids)],
     yes: YesOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a session with everybody's runs, for good. Memories stay. There is no undo."""
+    """Delete a session with the runs of all its users. Memories stay. This cannot be undone."""
     from junkie_cli.core import sessions
 
     settings = invocation().settings()
     if dry_run or not yes:
-        with working("counting what would go", headline=True) as shown:
+        with working("counting rows", headline=True) as shown:
             counting = sessions.delete_session(settings, session_id, dry_run=True, progress=shown.progress)
             preview = invocation().run(counting)
-        note(f"would go: {_what_goes(preview)}")
+        note(f"would be deleted: {_deleted_rows(preview)}")
         if dry_run:
             return _print_would_go(session_id, preview.deleted) if as_json else None
-        require_confirmation(f"delete session {quoted_id(session_id)} for good? There is no undo.", yes=False)
+        require_confirmation(f"delete session {quoted_id(session_id)}? This cannot be undone.", yes=False)
     with working("deleting the session", headline=True) as shown:
         done = invocation().run(sessions.delete_session(settings, session_id, progress=shown.progress))
     if as_json:
         print_json({"session_id": session_id, "deleted": done.deleted, "remaining": done.remaining})
     else:
         print_line(f"deleted session {quoted_id(session_id)}")
-        note(f"gone: {_what_goes(done)}")
+        note(f"deleted: {_deleted_rows(done)}")
     if done.remaining:
-        warn("a turn that was under way wrote it back: run this again")
+        warn("a running turn stored the session again: run this command again")
         raise typer.Exit(ExitCode.FAILED)
     return None
 
 
-def _what_goes(done: "SessionDeleted") -> str:
-    """Rows by table, and whose they are."""
+def _deleted_rows(done: "SessionDeleted") -> str:
+    """Return counts by table, and the affected users."""
     rows = ", ".join(f"{count} {table}" for table, count in done.deleted.items())
-    return f"{rows}; of {', '.join(map(quoted_id, done.users)) or 'nobody'}"
+    return f"{rows}; users: {', '.join(map(quoted_id, done.users)) or 'none'}"
 
 
 def _print_would_go(session_id: str, counts: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""`junkie stats`: how much is remembered, of whom, and how it grows."""
+"""`junkie stats`: count memories, users and sessions, and show growth."""
 
 import sys
 from operator import itemgetter
@@ -32,14 +32,14 @@ _FEWEST_BAR, _MOST_BAR, _BESIDE_BAR = 8, 60, 56  # columns
 
 @app.command(epilog="Example: junkie stats --top 20")
 def stats(
-    top: Annotated[int, typer.Option("--top", metavar="N", min=0, max=10_000, help="How many users to name.")] = 10,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=0, max=10_000, help="Number of users to list.")] = 10,
     user: UserOption = None,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="The planner's figures, at once whatever the size.")
+        bool, typer.Option("--approximate", help="Use PostgreSQL's estimates: instant, but approximate.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how much is remembered, of whom, and how it grows."""
+    """Show how many memories, users and sessions there are, and how memories grow."""
     from junkie_cli.core import stats as core
 
     settings = invocation().settings()
@@ -49,7 +49,7 @@ def stats(
         )
         found = invocation().run(collecting)
     if approximate and not found.approximate:
-        note("one user is counted exactly: there are no figures of the planner's")
+        note("counted exactly: PostgreSQL has no estimates for a single user")
     if as_json:
         document = as_document(found)
         del document["warnings"]
@@ -72,7 +72,7 @@ def _totals(found: "Stats") -> list[tuple[Any, ...]]:
 
 
 def _print_lines(found: "Stats") -> None:
-    """In a pipe each line begins with what it is about."""
+    """Print tab-separated lines for a pipe, each with its subject first."""
     rows: list[tuple[Any, ...]] = [(label.lower().replace(" ", "_"), value) for label, value, _ in _totals(found)]
     rows += [("table", table.name, table.rows, table.bytes) for table in found.tables]
     rows += [("top_user", user.user_id, user.memories, user.updated_at) for user in found.top_users]
@@ -95,7 +95,7 @@ def _print_tables(found: "Stats") -> None:
     if any(day.memories for day in found.per_day):
         counts = [day.memories for day in found.per_day]
         print_line("")
-        print_record([("Last 30 days", _growth(counts)), ("Most in a day", max(counts), "number")])
+        print_record([("Last 30 days", _growth(counts)), ("Most in one day", max(counts), "number")])
     print_line("")
     print_rows(_TABLES, found.tables, title="Tables")
 
@@ -112,7 +112,7 @@ def _top_columns(users: "tuple[TopUser, ...]") -> list[Column]:
 
 
 def _growth(counts: list[int]) -> str:
-    """A sparkline, each day as wide as the terminal allows: one column at 80, three at 200."""
+    """Return a sparkline with one to three columns for each day, depending on the terminal."""
     wide = max(1, min(4, (columns_of(sys.stdout) - 20) // len(counts)))
     return "".join(mark * wide for mark in sparkline(counts, unicode=Look.of(sys.stdout).unicode))
 

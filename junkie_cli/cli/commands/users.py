@@ -1,4 +1,4 @@
-"""`junkie users`: who there is, and everything of one person: in a file, or gone."""
+"""`junkie users`: list users, export one person's data, or erase a person."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from junkie_cli.core import documents
     from junkie_cli.core.users import Erased
 
-app = typer.Typer(name="users", help="Who there is; a person's data in a file; erasing a person.", no_args_is_help=True)
+app = typer.Typer(name="users", help="List users, export one person's data, or erase a person.", no_args_is_help=True)
 
 _COLUMNS = (
     Column("USER", lambda user: user.user_id, "id"),
@@ -44,14 +44,17 @@ _COLUMNS = (
 @app.command("list", epilog="Example: junkie users list -n 20")
 def list_(
     limit: Annotated[
-        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="How many to show at most.")
+        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of memories to show.")
     ] = 50,
-    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on after a page's `next`.")] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List users by id, with what each has; what belongs to nobody comes last.
+    """List users by id, with counts of their data. Rows without an owner come last.
 
-    Who comes while pages are read is listed after the others.
+    Users who appear while you page are listed after the others.
     """
     from junkie_cli.core import users
 
@@ -70,16 +73,16 @@ def list_(
 def export(
     user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", readable=False, help="Complete, or not there; -: stdout.")
+        Path, typer.Option("-o", "--output", metavar="FILE", readable=False, help="File to write, or - for stdout.")
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Write everything of a person to one JSON Lines file: all that erase would delete."""
+    """Export all data of a person to a JSON Lines file: everything that erase would delete."""
     from junkie_cli.core import files, users
 
     to_stdout = files.is_standard_output(output)
     if as_json and to_stdout:
-        raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
+        raise UsageError("--json needs a file", hint="name one with -o; the export itself is always JSON Lines")
     with progress("exporting", unit="lines") as shown:
         settings = invocation().settings()
         exporting = users.export_user(settings, user, output, progress=shown.progress)
@@ -92,26 +95,29 @@ def export(
         return note(
             f"exported {plural(sum(done.lines.values()), 'line', 'lines')}"
             if done.lines
-            else f"nothing of {user} is there"
+            else f"no data found for user {user}"
         )
-    return _print_counts(done.lines, f"nothing of {user} is there")
+    return _print_counts(done.lines, f"no data found for user {user}")
 
 
 @app.command(epilog="Example: junkie users erase ada --receipt ada-erased.json")
 def erase(
     user: Annotated[str, typer.Argument(metavar="USER", autocompletion=completion.user_ids)],
     yes: YesOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     receipt: Annotated[
-        Path | None, typer.Option("--receipt", metavar="FILE", readable=False, help="Write a receipt; -: stdout.")
+        Path | None,
+        typer.Option("--receipt", metavar="FILE", readable=False, help="Write a receipt to FILE, or - for stdout."),
     ] = None,
     whole_database: Annotated[
-        bool, typer.Option("--whole-database", help="Rows of this person outside the schema, too.")
+        bool, typer.Option("--whole-database", help="Also erase rows of this person outside the schema.")
     ] = False,
-    embedded: Annotated[bool, typer.Option("--embedded", help="Mean the embedded database, unattended.")] = False,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Allow the embedded database when not run from a terminal.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a person for good: memories, own runs, own sessions, pending, history. There is no undo."""
+    """Erase a person: memories, own runs, own sessions, pending extractions, history. This cannot be undone."""
     from junkie_cli.core import database, users
 
     settings = invocation().settings()
@@ -119,7 +125,7 @@ def erase(
     if receipt:
         users.check_receipt_path(receipt, alone=not as_json)
     if dry_run or not yes:
-        with working("counting what would go", headline=True) as shown:
+        with working("counting rows", headline=True) as shown:
             counting = users.erase_user(
                 settings, user, whole_database=whole_database, dry_run=True, progress=shown.progress
             )
@@ -139,18 +145,18 @@ def erase(
 def _ask_to_erase(preview: "Erased") -> None:
     from junkie_cli.core.database import label
 
-    note(f"of {quoted_id(preview.user_id)} in {label(invocation().settings())}:")
+    note(f"data of {quoted_id(preview.user_id)} in {label(invocation().settings())}:")
     for table, count in preview.erased.items():
         note(f"  {table}: {count}")
     if preview.shared_sessions:
-        note(f"  sessions of others, too, that lose this person's runs, summary and state: {preview.shared_sessions}")
+        note(f"  shared sessions that lose this person's runs, summary and state: {preview.shared_sessions}")
     _note_cleared(preview)
-    require_confirmation(f"erase {quoted_id(preview.user_id)} for good? There is no undo.", yes=False)
+    require_confirmation(f"erase {quoted_id(preview.user_id)}? This cannot be undone.", yes=False)
 
 
 def _note_cleared(done: "Erased") -> None:
     for table, count in done.references_cleared.items():
-        note(f"  rows of {table} that stay and no longer reference what goes: {count}")
+        note(f"  rows of {table} that stay, with their reference removed: {count}")
 
 
 def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
@@ -170,8 +176,8 @@ def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
     for problem in done.problems:
         warn(problem)
     if done.remaining:
-        count = plural(done.remaining, "row was", "rows were")
-        warn(f"{count} written back by another program: stop the bot and run this again")
+        count = plural(done.remaining, "row", "rows")
+        warn(f"another program wrote {count} again: stop the bot and run this command again")
     if done.problems or done.remaining:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -181,7 +187,7 @@ def _erased(done: "Erased") -> str:
 
 
 def _nothing(done: "Erased") -> str:
-    before = f": erased at {done.earlier.erased_at.isoformat(timespec='seconds')}" if done.earlier else ""
+    before = f" (erased at {done.earlier.erased_at.isoformat(timespec='seconds')})" if done.earlier else ""
     return f"no data found for user {quoted_id(done.user_id)}{before}"
 
 
@@ -200,7 +206,7 @@ def _document(done: "Erased", backups: list[dict[str, Any]], receipt: Path | Non
 
 
 def _backups() -> list[dict[str, Any]]:
-    """The backups in the folder; each was made before now, and holds whoever was there then."""
+    """List the backups in the folder, which may still contain the person."""
     from junkie_cli.core.backup import prune
 
     found = invocation().run(prune.expiries(invocation().settings().backup_dir))
@@ -223,16 +229,16 @@ def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
         if done.nearest:
             note(f"did you mean {', '.join(map(quoted_id, done.nearest))}?")
         return
-    print_line("nothing was changed: this would go" if done.dry_run else _erased(done))
+    print_line("nothing was changed; this would be deleted:" if done.dry_run else _erased(done))
     if done.shared_sessions:
         shared = plural(done.shared_sessions, "session is shared", "sessions are shared")
-        note(f"{shared}: the runs of others stay, and another speaker is the owner now")
+        note(f"{shared}: others' runs stay, and another speaker becomes the owner")
     _note_cleared(done)
     for table, count in done.elsewhere.items():
-        state = "erased too" if done.whole_database else "outside the schema, untouched (--whole-database)"
+        state = "also erased" if done.whole_database else "outside the schema, unchanged (--whole-database erases them)"
         note(f"{table}: {plural(count, 'row', 'rows')} {state}")
     for sentence in done.unsearchable:
         note(f"not searched: {sentence}")
     for backup in backups:
-        goes = f"goes by {backup['expires']:%Y-%m-%d}" if backup["expires"] else "no retention rule removes it"
-        note(f"still holds this person ({goes}): {backup['path']}")
+        goes = f"expires by {backup['expires']:%Y-%m-%d}" if backup["expires"] else "no retention rule deletes it"
+        note(f"backup that still contains this person ({goes}): {backup['path']}")

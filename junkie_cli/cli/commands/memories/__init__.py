@@ -1,10 +1,8 @@
-"""`junkie memories`: see, search, correct, move and clear what is remembered. Each file is one of its commands."""
+"""`junkie memories`: list, search, edit, import, export and delete memories. Each file is one command."""
 
 import typer
 
-app = typer.Typer(
-    name="memories", help="See, search, correct, move and clear what is remembered.", no_args_is_help=True
-)
+app = typer.Typer(name="memories", help="List, search, edit, import, export and delete memories.", no_args_is_help=True)
 
 ORDER = (
     *("list", "show", "search", "add", "edit", "delete", "clear", "undo", "history"),

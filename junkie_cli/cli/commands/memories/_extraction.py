@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def tell_refused(count: int) -> None:
-    """Warn when the memory model wanted memories of somebody else."""
+    """Warn if the memory model tried to change memories of other users."""
     if count:
-        warn(f"the memory model reached for memories that are not the user's ({count} times): refused; -v tells whose")
+        warn(f"refused {count} changes by the memory model to memories of other users; -v shows details")
 
 
 def left_out(done: "Retried | Learned") -> dict[str, int]:

@@ -32,7 +32,7 @@ def print_changed(memory: "Memory", undo: str | None, *, as_json: bool) -> None:
 
 def tell_undo(batch: str | None) -> None:
     """Note how to undo a change."""
-    note(f"to take it back: junkie memories undo {batch}" if batch else "this cannot be undone: no history is kept")
+    note(f"to undo: junkie memories undo {batch}" if batch else "this cannot be undone: no history is kept")
 
 
 def print_would_go(found: "tuple[Memory, ...]", going: Mapping[str, int], *, as_json: bool) -> None:

@@ -17,17 +17,17 @@ def add(
     text: Annotated[str, typer.Argument(metavar="TEXT")],
     user: Annotated[
         str,
-        typer.Option("--user", "-u", metavar="USER", help="Whose memory it is.", autocompletion=completion.user_ids),
+        typer.Option("--user", "-u", metavar="USER", help="Owner of the memory.", autocompletion=completion.user_ids),
     ],
-    topic: Annotated[list[str] | None, typer.Option("--topic", metavar="T", help="A topic; may be repeated.")] = None,
+    topic: Annotated[list[str] | None, typer.Option("--topic", metavar="T", help="Topic. Can be repeated.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remember something about a user."""
+    """Add a memory about a user."""
     from junkie_cli.core import memories
 
     settings = invocation().settings()
     with working("adding 1 memory"):
         done = invocation().run(memories.add_memory(settings, user, text, tuple(topic or ())))
     if done.erased_at:
-        warn(f"this person was erased at {done.erased_at.isoformat(timespec='seconds')}; this memory is new")
+        warn(f"this person was erased at {done.erased_at.isoformat(timespec='seconds')}; the new memory was added")
     print_changed(done.memories[0], done.undo, as_json=as_json)

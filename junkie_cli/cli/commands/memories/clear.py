@@ -41,13 +41,17 @@ app = typer.Typer()
 def clear(
     user: UserOption = None,
     no_owner: NoOwnerOption = False,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody's; the database's name is asked.")] = False,
+    all_users: Annotated[
+        bool, typer.Option("--all-users", help="All users' memories; you must type the database name.")
+    ] = False,
     confirm: Annotated[
-        str | None, typer.Option("--confirm", metavar="NAME", help="The database's name, for --all-users.")
+        str | None, typer.Option("--confirm", metavar="NAME", help="Database name, to confirm --all-users.")
     ] = None,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
-    expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Fail when there are not N.")] = None,
+    expect: Annotated[
+        int | None, typer.Option("--expect", metavar="N", help="Fail unless exactly N memories match.")
+    ] = None,
     no_undo: NoUndoOption = False,
     embedded: EmbeddedOption = False,
     as_json: JsonOption = False,
@@ -58,7 +62,7 @@ def clear(
     owner = _whom_to_clear(owner_of(user, no_owner), all_users)
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
-    with working("counting those to clear") as shown:
+    with working("counting memories") as shown:
         preview = invocation().run(memories.preview_clear(settings, owner, expect=expect, progress=shown.progress))
     if dry_run:
         return _print_clear_preview(preview, as_json=as_json)
@@ -69,7 +73,7 @@ def clear(
         done = invocation().run(clearing)
     if done.remaining:
         back = plural(done.remaining, "memory", "memories")
-        warn(f"{back} came back, written by another program meanwhile: stop it and run this again")
+        warn(f"another program wrote {back} in the meantime: stop it and run this command again")
     if as_json:
         document = as_document(done)
         del document["cascaded"]
@@ -81,16 +85,16 @@ def _whom_to_clear(owner: str | None, all_users: bool) -> str | None:
     if all_users and owner is not None:
         raise UsageError("--all-users excludes --user and --no-owner", hint="give one of them")
     if owner is None and not all_users:
-        raise UsageError("whose memories? nothing was changed", hint="name the user with -u, or say --all-users")
+        raise UsageError("no user given; nothing was changed", hint="name a user with -u, or use --all-users")
     return owner
 
 
 def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
     from junkie_cli.core import memories
 
-    found: dict[str, Memory] = {}  # what is changed meanwhile comes again, as it is then
+    found: dict[str, Memory] = {}  # a row that changes in the meantime is read again
     cursor, settings, wanted = None, invocation().settings(), memories.MemoryFilter(preview.user_id)
-    with progress("reading what would go", preview.before, unit="memories") as shown:
+    with progress("reading memories", preview.before, unit="memories") as shown:
         while preview.before:
             page = invocation().run(memories.list_memories(settings, wanted, limit=10_000, after=cursor, replica=False))
             found |= {memory.memory_id: memory for memory in page.memories}
@@ -112,9 +116,9 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
         note(f"  {memory.memory[:200]}")
     cascaded.note_cascaded(preview.cascaded)
     if not (keeps and preview.undo_days):
-        note("no copy is kept: final")
-    elif not yes:  # else it is told when it is done, if anything was there by then
-        note(f"a copy is kept for undo for {plural(preview.undo_days, 'day')}")
+        note("no copy is kept: this cannot be undone")
+    elif not yes:  # with --yes the note follows the deletion, if anything was deleted
+        note(f"undo will be possible for {plural(preview.undo_days, 'day')}")
     if preview.user_id is None:
         return confirm_typed("clear the memories of ALL users?", preview.database, given=confirm)
     return require_confirmation(f"clear {plural(preview.before, 'memory', 'memories')} of {whom}?", yes=yes)
@@ -125,9 +129,9 @@ def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> N
         return _tell_nothing_to_clear(preview)
     print_line(f"deleted {plural(deleted, 'memory', 'memories')}")
     if not deleted:
-        return note("another program removed them meanwhile")
+        return note("another program deleted them in the meantime")
     if undo:
-        note(f"kept for undo for {plural(preview.undo_days, 'day')}")
+        note(f"undo is possible for {plural(preview.undo_days, 'day')}")
     return tell_undo(undo)
 
 

@@ -23,11 +23,11 @@ def delete(
     no_undo: NoUndoOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete single memories: all that are named, or none."""
+    """Delete memories by id: all of the given ids, or none."""
     from junkie_cli.core import memories
 
     settings = invocation().settings()
-    with working(f"looking for {plural(len(memory_ids), 'memory', 'memories')}"):
+    with working(f"searching for {plural(len(memory_ids), 'memory', 'memories')}"):
         found = invocation().run(memories.preview_delete(settings, memory_ids))
     ids = [memory.memory_id for memory in found.memories]
     if dry_run:

@@ -18,7 +18,7 @@ def edit(
     text: Annotated[str, typer.Argument(metavar="TEXT")],
     as_json: JsonOption = False,
 ) -> None:
-    """Give a memory another text."""
+    """Replace the text of a memory."""
     from junkie_cli.core import memories
 
     settings = invocation().settings()

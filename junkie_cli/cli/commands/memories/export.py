@@ -27,18 +27,18 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write memories as JSON Lines, every column, complete or not at all."""
+    """Export memories as JSON Lines with all columns. The file is complete, or not written."""
     from junkie_cli.core import files, memories
 
     path = None if output is None or files.is_standard_output(output) else output
     if as_json and path is None:
-        raise UsageError("--json tells about a file", hint="name one with -o; the export itself is JSON Lines anyway")
+        raise UsageError("--json needs a file", hint="name one with -o; the export itself is always JSON Lines")
     owner, settings = owner_of(user, no_owner), invocation().settings()
     with progress("exporting", unit="memories") as shown:
         done = invocation().run(
             memories.export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, progress=shown.progress)
         )
-        flush_answer()  # before it is said how many there are
+        flush_answer()  # before the count is reported
     if as_json:
         answer: documents.Exported = {"path": str(done.path), "memories": done.memories}
         return print_json(answer, done.warnings)

@@ -23,7 +23,7 @@ def history(
         str | None,
         typer.Argument(
             metavar="[ID|on|off]",
-            help="One memory; on, off: other programs' changes too.",
+            help="A memory id, or on/off to record other programs' changes.",
             autocompletion=completion.history_subjects,
         ),
     ] = None,
@@ -32,19 +32,19 @@ def history(
     after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what changed, when, and by what; or record other programs' changes too."""
+    """Show what changed, when, and who changed it; or switch the recording of other programs' changes on or off."""
     from junkie_cli.core import memories
 
     if which in {"on", "off"}:
         return _switch_history(which == "on", as_json=as_json)
     settings = invocation().settings()
-    with working("looking through the history"):
+    with working("reading the history"):
         page = invocation().run(memories.list_history(settings, which, user, limit=limit, after=after))
     if as_json:
         answer: documents.HistoryPage = {"changes": page.changes, "next": page.next}
         return print_json(answer, page.warnings)
     show_warnings(page.warnings)
-    print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history is kept here yet")
+    print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history exists yet")
     return tell_next(page.next, page.late)
 
 
@@ -73,7 +73,7 @@ def _switch_history(on: bool, *, as_json: bool) -> None:
     from junkie_cli.core import memories
 
     settings = invocation().settings()
-    with working("waiting for others who write memories"):
+    with working("waiting for other programs that write memories"):
         was_on = invocation().run(memories.record_others(settings, on=on))
     if as_json:
         answer: documents.HistorySwitch = {"others": on, "before": was_on}

@@ -16,14 +16,16 @@ app = typer.Typer()
 
 @app.command("import", epilog="Example: junkie memories import ada.jsonl --dry-run")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export, or list --json, prints; -: stdin.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the file's version where both differ.")] = False,
-    even_erased: Annotated[bool, typer.Option("--even-erased", help="Bring erased people back, too.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Output of export or of list --json; - for stdin.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing memories that differ from the file.")
+    ] = False,
+    even_erased: Annotated[bool, typer.Option("--even-erased", help="Also import memories of erased people.")] = False,
     dry_run: DryRunOption = False,
     no_undo: NoUndoOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add the memories of a file: all of it, or nothing."""
+    """Import memories from a file: the complete file, or nothing."""
     from junkie_cli.core import memories
 
     with progress("importing", unit="lines") as shown:

@@ -25,12 +25,14 @@ def learn(
         Path,
         typer.Argument(metavar="FILE", help='JSON Lines: {"user_id": "ada", "session_id": "s1", "message": "..."}.'),
     ],
-    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Users at once.")] = 4,
-    even_erased: Annotated[bool, typer.Option("--even-erased", help="Learn of erased people, too.")] = False,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Number of users processed at once.")
+    ] = 4,
+    even_erased: Annotated[bool, typer.Option("--even-erased", help="Also learn about erased people.")] = False,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Extract memories from conversations of many users; run again, it goes on where it was."""
+    """Extract memories from conversations of many users. An interrupted run resumes where it stopped."""
     from junkie_cli.core.chat import learn as learning
 
     with progress("learning", unit="lines") as shown:
@@ -72,15 +74,15 @@ def _tell_learned(done: "Learned", *, as_json: bool) -> None:
     for bad in done.bad[:20]:
         warn(f"line {bad.line} {bad.reason}")
     if done.failed > 20:
-        warn(f"{plural(done.failed - 20, 'more line is', 'more lines are')} bad")
+        warn(f"{plural(done.failed - 20, 'more line', 'more lines')} failed")
     if done.set_aside:
-        note(f"the bad lines are in {done.set_aside}")
+        note(f"failed lines were written to {done.set_aside}")
     tell_refused(done.refused)
     tell_left_out(done)
     if done.pending:
-        note("pending lines are tried again by: junkie memories retry")
+        note("to retry pending lines: junkie memories retry")
     if done.error is not None:
-        warn(f"ended before the end: {done.error.message}; the same command goes on where this one ended")
+        warn(f"stopped early: {done.error.message}; run the same command again to continue")
 
 
 def _learned_code(done: "Learned") -> int:

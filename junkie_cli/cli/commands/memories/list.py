@@ -19,19 +19,23 @@ app = typer.Typer()
 def list_(
     user: UserOption = None,
     no_owner: NoOwnerOption = False,
-    topic: Annotated[str | None, typer.Option("--topic", metavar="T", help="Only with this topic.")] = None,
-    search: Annotated[str | None, typer.Option("--search", metavar="TEXT", help="Only with this text in it.")] = None,
+    topic: Annotated[str | None, typer.Option("--topic", metavar="T", help="Only memories with this topic.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Only memories that contain this text.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="2026-01-31, 2d, 12h, yesterday.")
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="As --since; a day to its end.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="Until WHEN (as --since; includes the whole day).")
+    ] = None,
     limit: LimitOption = 50,
     after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List memories, newest first.
 
-    What is written while pages are read comes after the last of them, as it is then: nothing is missed, nothing twice.
+    Rows written while you page appear after the last page; none is skipped or repeated.
     """
     from junkie_cli.core import memories
 

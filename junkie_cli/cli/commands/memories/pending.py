@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: junkie memories pending --json")
 def pending(user: UserOption = None, as_json: JsonOption = False) -> None:
-    """List extractions that have not succeeded yet."""
+    """List extractions that are still pending."""
     from junkie_cli.core.turns import pending_list
 
     found = invocation().run(pending_list.list_pending(invocation().settings(), user))

@@ -19,13 +19,11 @@ app = typer.Typer()
 @app.command(epilog="Example: junkie memories retry -u ada --all")
 def retry(
     user: UserOption = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also what waits for its time, and what was set aside.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include entries not yet due and those set aside.")] = False,
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Try pending extractions again: those whose time has come. Fit for cron."""
+    """Retry pending extractions that are due. Suitable for cron."""
     from junkie_cli.core.chat import pending_retry
 
     with progress("retrying", unit="extractions") as shown:
@@ -50,6 +48,6 @@ def _print_retried(done: "Retried") -> None:
     made = ", ".join(f"{count} {action}" for action, count in done.memories.items())
     print_line(f"{done.succeeded} of {done.tried} extractions succeeded: memories {made}" if done.tried else "none due")
     if done.set_aside:
-        note(f"{done.set_aside} failed too often and were set aside: junkie memories pending tells why")
+        note(f"{done.set_aside} failed too often and were set aside; to see why: junkie memories pending")
     if done.remaining:
-        note(f"{done.remaining} still pending: junkie memories pending; at once: junkie memories retry --all")
+        note(f"{done.remaining} still pending (junkie memories pending); to retry now: junkie memories retry --all")

@@ -20,10 +20,12 @@ def search(
     text: Annotated[str, typer.Argument(metavar="TEXT")],
     user: UserOption = None,
     limit: LimitOption = 20,
-    anywhere: Annotated[bool, typer.Option("--anywhere", help="Look inside words even where it is slow.")] = False,
+    anywhere: Annotated[
+        bool, typer.Option("--anywhere", help="Also match inside words, even where that is slow.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find memories that hold every word of TEXT, best match first."""
+    """Find memories that contain every word of TEXT, best match first."""
     from junkie_cli.core import memories
 
     settings = invocation().settings()
@@ -34,11 +36,11 @@ def search(
             )
         )
     if found.words_only:
-        note("words were looked for from their beginning; inside words too: --anywhere")
+        note("only the beginnings of words were searched; to search inside words: --anywhere")
     if as_json:
         answer: documents.MemoriesFound = {"memories": found.memories, "next": None}
         return print_json(answer, found.warnings)
     show_warnings(found.warnings)
-    empty = none_yet("memories", found.table_missing) if found.table_missing else "no memory holds that"
+    empty = none_yet("memories", found.table_missing) if found.table_missing else "no matches"
     print_rows(COLUMNS, found.memories, empty=empty)
-    return note(f"there are more: -n {limit * 2}") if found.more else None
+    return note(f"more results: add -n {limit * 2}") if found.more else None

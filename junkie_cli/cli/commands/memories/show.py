@@ -21,11 +21,11 @@ def show(
     memory_id: Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.memory_ids)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show one memory whole, with where it came from."""
+    """Show one memory in full, and where it came from."""
     from junkie_cli.core import memories
 
     settings = invocation().settings()
-    with working("looking for the memory, and for the run that it came from"):
+    with working("searching for the memory and its run"):
         detail = invocation().run(memories.get_memory(settings, memory_id))
     if as_json:
         return print_json({**as_document(detail.memory), "origin": detail.origin}, detail.warnings)

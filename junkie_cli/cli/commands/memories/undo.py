@@ -21,10 +21,10 @@ def undo(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Undo what add, edit, delete, clear, import or the team changed.
+    """Undo a change made by add, edit, delete, clear, import or the team.
 
-    At a terminal the newest change that was not undone yet is shown, and undone when you agree. Without a terminal it
-    is the newest change of all, and only once.
+    On a terminal, shows the newest change that is not undone yet, and asks. Without a terminal, undoes the newest
+    change, once.
     """
     from junkie_cli.cli import undo_report
     from junkie_cli.core import memories
@@ -32,10 +32,10 @@ def undo(
     settings = invocation().settings()
     if batch is None and invocation().interactive:
         change = invocation().run(memories.preview_undo(settings))
-        note(f"the newest change that was not undone: {undo_report.describe(change)}")
+        note(f"newest change that is not undone: {undo_report.describe(change)}")
         require_confirmation("undo it?", yes=yes)
         batch = change.batch
-    with working("putting memories back") as shown:
+    with working("restoring memories") as shown:
         done = invocation().run(memories.undo(settings, batch, progress=shown.progress))
     undo_report.show(done, as_json=as_json)
     if done.conflict_count:
