@@ -1,10 +1,10 @@
-"""What a shell may offer for a half-typed argument: ids that the database knows, and backups in the folder.
+"""Returns values for shell completion: ids from the database, and backups in the folder.
 
-Nothing is started or made for it: a database that does not answer, and an embedded server that does not run, have
-nothing to offer. Callers bound the time; each statement is bounded here, too.
+Nothing is started or created for it: a database that does not respond and an embedded server that does not run offer
+nothing. Callers limit the time; each statement has a limit, too.
 
-Ids come from other programs, and a shell puts what it is offered on its command line (zsh even evaluates it): an id
-with any character that means something to a shell is never offered.
+Ids come from other programs, and a shell inserts completions into its command line (zsh even evaluates them): an id
+with a character that is special in a shell is never offered.
 """
 
 import re
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
     import asyncpg
 
 LIMIT = 100
-"""How many are offered at most."""
+"""Maximum number of completions."""
 _HARMLESS = re.compile(r"[\w@%+:,./][\w@%+=:,./-]*")
-_HIGHEST = "zzzz"  # behind every id with the same beginning that a program makes, in every collation
+_HIGHEST = "zzzz"  # sorts after every generated id with the same prefix, in every collation
 
 
 def harmless(ids: Iterable[str | None], prefix: str) -> list[str]:
-    """Of `ids` those that begin with `prefix` and that no shell can misunderstand, in their order."""
+    """Filter `ids` that begin with `prefix` and contain no special characters of shells, in their order."""
     return [each for each in ids if each and each.startswith(prefix) and _HARMLESS.fullmatch(each)][:LIMIT]
 
 
 async def user_ids(settings: Settings, prefix: str, timeout: float) -> list[str]:  # noqa: ASYNC109
-    """User ids that begin with `prefix`, in order; `timeout` in seconds. Raises DatabaseError."""
+    """Return user ids that begin with `prefix`, in order; `timeout` in seconds. Raises DatabaseError."""
     async with _looking(settings, timeout) as (connection, state):
         tables = [table for table in (MEMORIES, RUNS, SESSIONS) if state.may("SELECT", table)]
         if not tables:
             return []
         near = [owners.distinct_ids(state, table, "$1::text", str(LIMIT)) for table in tables]
-        # The ids above lie behind the prefix: one that is the prefix itself is asked for.
+        # The ids above are greater than the prefix: an id equal to the prefix needs its own query.
         same = [f"(SELECT user_id FROM {state.qualified(table)} WHERE user_id = $1::text LIMIT 1)" for table in tables]
         rows = await connection.fetch(f"SELECT user_id FROM ({' UNION '.join(near + same)}) ids ORDER BY 1", prefix)
     return harmless((row["user_id"] for row in rows), prefix)
 
 
 async def memory_ids(settings: Settings, prefix: str, timeout: float, user_id: str | None = None) -> list[str]:  # noqa: ASYNC109
-    """Ids of memories (of one user) that begin with `prefix`. Raises DatabaseError."""
+    """Return ids of memories (of one user) that begin with `prefix`. Raises DatabaseError."""
     async with _looking(settings, timeout) as (connection, state):
         return await _ids(connection, state, MEMORIES, "memory_id", prefix, user_id)
 
 
 async def session_ids(settings: Settings, prefix: str, timeout: float, user_id: str | None = None) -> list[str]:  # noqa: ASYNC109
-    """Ids of sessions (of one user) that begin with `prefix`. Raises DatabaseError."""
+    """Return ids of sessions (of one user) that begin with `prefix`. Raises DatabaseError."""
     async with _looking(settings, timeout) as (connection, state):
         return await _ids(connection, state, SESSIONS, "session_id", prefix, user_id)
 
 
 async def batch_ids(settings: Settings, prefix: str, timeout: float) -> list[str]:  # noqa: ASYNC109
-    """The latest changes that can be taken back, newest first. Raises DatabaseError."""
+    """Return the latest changes that can be undone, newest first. Raises DatabaseError."""
     async with _looking(settings, timeout) as (connection, state):
         if not state.may("SELECT", HISTORY):
             return []
@@ -74,7 +74,7 @@ async def batch_ids(settings: Settings, prefix: str, timeout: float) -> list[str
 
 
 def backup_names(folder: Path, prefix: str) -> list[str]:
-    """`latest` and the names of the dumps in `folder`, newest first; a path is left to the shell's own completion."""
+    """Return `latest` and the names of the dumps in `folder`, newest first; nothing for a path."""
     try:
         names = sorted((path.name for path in folder.glob("[!.]*.dump")), reverse=True)
     except OSError:
@@ -85,12 +85,12 @@ def backup_names(folder: Path, prefix: str) -> list[str]:
 @asynccontextmanager
 async def _looking(
     settings: Settings,
-    timeout: float,  # noqa: ASYNC109  it bounds each statement, not the call
+    timeout: float,  # noqa: ASYNC109  it limits each statement, not the call
 ) -> "AsyncIterator[tuple[asyncpg.Connection[Any], SchemaState]]":
-    """A read-only transaction on the database, if it is there without anything being done for it."""
+    """Open a read-only transaction, without starting a database."""
     url = settings.postgres_read_url or settings.postgres_url or embedded.running(settings.data_dir)
     if url is None:
-        raise LookupError("no database runs")
+        raise LookupError("no database is running")
     connection = await open_connection(url, timeout=timeout, statement_timeout=timeout, read_only=True)
     try:
         async with connection.transaction():

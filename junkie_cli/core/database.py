@@ -1,11 +1,10 @@
-"""Connections to PostgreSQL: which database, and how to open it.
+"""Chooses the database, and opens connections to it.
 
-This is the border of asyncpg: its errors become DatabaseError here (by core/postgres/errors.py), and are named in an
-`except` nowhere else.
+Errors of asyncpg become DatabaseError here (by core/postgres/errors.py); no other module handles them.
 
 Every connection works behind PgBouncer in transaction mode, where each transaction may run on another server
-connection. That is why nothing here outlives a transaction: no named prepared statement, no session-level `SET`, no
-start-up parameter beside `application_name`.
+connection. So nothing here outlives a transaction: no named prepared statement, no session-level `SET`, no start-up
+parameter except `application_name`.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +27,7 @@ _EMBEDDED_ATTEMPTS = 5
 
 @frozen
 class Database:
-    """The database that a command works on; `label` names it for people, `origin` the file and line of its URL."""
+    """The database of a command; `label` names it for people, `origin` is the file and line of its URL."""
 
     url: DatabaseUrl
     embedded: bool
@@ -40,10 +39,10 @@ class Database:
 
 
 async def locate(settings: Settings, *, create: bool = False, progress: Progress = SILENT) -> Database:
-    """The database of these settings: `POSTGRES_URL`'s, else the embedded one, which is started when it is not running.
+    """Return the database of these settings: `POSTGRES_URL`, or the embedded one, which is started if necessary.
 
-    Only with `create` is an embedded database made. Raises DatabaseError: `database_none` when there is none, and
-    what starting it may raise.
+    An embedded database is created only with `create`. Raises DatabaseError: `database_none` if there is none, and
+    errors of starting it.
     """
     if settings.postgres_url is not None:
         return Database(
@@ -51,8 +50,8 @@ async def locate(settings: Settings, *, create: bool = False, progress: Progress
         )
     if not create and not embedded.exists(settings.data_dir):
         raise DatabaseError(
-            f"there is no database yet: POSTGRES_URL is not set, and no embedded PostgreSQL is in {settings.data_dir}",
-            hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat" + _not_read(settings),
+            f"no database yet: POSTGRES_URL is not set, and {settings.data_dir} contains no embedded PostgreSQL",
+            hint="set POSTGRES_URL, or create an embedded database: junkie chat" + _not_read(settings),
             code="database_none",
         )
     url = await embedded.ensure_running(settings.data_dir, create=create, progress=progress, pg_bin=settings.pg_bin)
@@ -60,23 +59,23 @@ async def locate(settings: Settings, *, create: bool = False, progress: Progress
 
 
 def _not_read(settings: Settings) -> str:
-    """The files that POSTGRES_URL may well be in, for root, who does not read what belongs to somebody else."""
+    """Return a note about files of other users, which root does not read and which can contain POSTGRES_URL."""
     paths = ", ".join(map(str, settings.ignored_env_files))
-    return f" (not read, as somebody else's: {paths}; --env-file reads it)" if paths else ""
+    return f" (not read, because it belongs to another user: {paths}; to read it: --env-file)" if paths else ""
 
 
 def label(settings: Settings) -> str:
-    """The database of these settings, named for people; nothing is opened or started for it."""
+    """Return the name of the database for people, without opening or starting it."""
     if settings.postgres_url is not None:
         return settings.postgres_url.masked()
     return f"embedded PostgreSQL in {settings.data_dir}"
 
 
 def require_named_database(settings: Settings, *, embedded_option: bool, interactive: bool) -> None:
-    """Keep an unattended command from the wrong database: without a terminal somebody must have named one.
+    """Keep an unattended command from the wrong database: without a terminal, require that one was named.
 
-    A cron job that runs in another folder finds no `.env`; it must not back up or erase in an embedded database
-    that happens to be there. Raises SettingsError.
+    A cron job that runs in another folder finds no `.env`; it must not back up or erase in an embedded database that
+    happens to exist. Raises SettingsError.
     """
     if embedded_option and settings.postgres_url is not None:
         raise SettingsError(
@@ -85,8 +84,8 @@ def require_named_database(settings: Settings, *, embedded_option: bool, interac
         )
     if settings.postgres_url is None and not embedded_option and not interactive:
         raise SettingsError(
-            "POSTGRES_URL is not set, and without a terminal the embedded database is not taken unasked",
-            hint="set POSTGRES_URL (or name its file with --env-file), or say --embedded",
+            "POSTGRES_URL is not set, and without a terminal the embedded database is used only with --embedded",
+            hint="set POSTGRES_URL (or use --env-file), or add --embedded",
         )
 
 
@@ -102,10 +101,10 @@ async def connect(
     statement_timeout: float | None = None,
     progress: Progress = SILENT,
 ) -> "AsyncIterator[asyncpg.Connection]":
-    """A connection to the database of these settings, closed at the end; errors inside become DatabaseError.
+    """Open a connection for the duration of the block; convert errors inside to DatabaseError.
 
-    With `read_only` it goes to `POSTGRES_READ_URL` when that is set, and each of its transactions is READ ONLY.
-    `statement_timeout` (seconds) holds for each statement inside a transaction.
+    With `read_only` it uses `POSTGRES_READ_URL` if set, and each transaction is READ ONLY. `statement_timeout`
+    (seconds) applies to each statement inside a transaction.
     """
     url, connection = await _open_located(settings, create, read_only, statement_timeout, progress)
     try:
@@ -135,7 +134,7 @@ async def _open_located(
             with naming_origin(origin):
                 return url, await open_connection(url, statement_timeout=statement_timeout, read_only=read_only)
         except DatabaseError as error:
-            # The last one out may be stopping the embedded server at this very moment: then it is started again.
+            # The last client may just be stopping the embedded server: then it is started again.
             # One that hangs is not: each attempt would take all the time that it has.
             if not attempts or not error.transient or error.code == "database_timeout":
                 raise
@@ -148,7 +147,7 @@ def _origin(settings: Settings, name: str) -> str:
 
 @contextmanager
 def naming_origin(origin: str) -> Iterator[None]:
-    """Add to an error of opening a database the file and line that its URL came from: it may be the wrong file."""
+    """Add the file and line of the URL to connection errors, because it can be the wrong file."""
     try:
         yield
     except DatabaseError as error:

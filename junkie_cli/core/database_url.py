@@ -1,13 +1,13 @@
-"""The address of a PostgreSQL database: one value, and the forms that each driver and tool wants.
+"""Parses the URL of a PostgreSQL database, and converts it to the form of each driver and tool.
 
 Three lanes connect with it: asyncpg (administration), SQLAlchemy over asyncpg (agno) and libpq's own tools (pg_dump,
-psql). They disagree on what a URL may say, so it is parsed here once, by libpq's rules
-(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), and each gets its own spelling:
+psql). They accept different URLs, so it is parsed here once, by libpq's rules
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), and converted for each:
 
-- what all three can do is carried to all three (`CARRIED`);
-- what only libpq knows, and what does no harm when asyncpg does not do it, is kept for libpq (`LIBPQ_ONLY`);
-- what one lane could only drop at a loss of safety is refused, with the reason (`REFUSED`);
-- anything else (`pgbouncer=true`, a driver's own options) is dropped and named in `DatabaseUrl.ignored`.
+- parameters that all three support are passed to all three (`CARRIED`);
+- parameters that only libpq supports, and that are safe to omit for asyncpg, are passed to libpq (`LIBPQ_ONLY`);
+- parameters that cannot be omitted safely are refused, with the reason (`REFUSED`);
+- anything else (`pgbouncer=true`, options of a driver) is dropped and listed in `DatabaseUrl.ignored`.
 """
 
 import os
@@ -34,16 +34,16 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "ssl_max_protocol_version": ("TLSv1.2", "TLSv1.3"),
     "target_session_attrs": SESSION_ATTRS,
     "channel_binding": ("disable", "prefer", "require"),
-    "gssencmode": ("disable", "prefer"),  # asyncpg has no GSSAPI encryption: require cannot be kept
+    "gssencmode": ("disable", "prefer"),  # asyncpg has no GSSAPI encryption, so `require` is impossible
 }
 _SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103  # sun_path without its closing zero
 DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg_async", "psycopg2", "psycopg2cffi", "pg8000"})
 
-# Where a server of this machine listens when the URL names no host, in the order in which asyncpg looks. libpq's own
-# default folder depends on who compiled it, so the list is given to every lane.
-LOCAL_SERVER = ("/run/postgresql", "/tmp", "localhost")  # noqa: S108  PostgreSQL's own default folder, only looked into
+# Where a local server listens if the URL names no host, in asyncpg's order. libpq's default folder depends on its
+# build, so the same list is used for all.
+LOCAL_SERVER = ("/run/postgresql", "/tmp", "localhost")  # noqa: S108  PostgreSQL's default folder, only read
 
-# Parameters carried to every lane, with libpq's variable for each.
+# Parameters for all three, with libpq's variable for each.
 CARRIED: Mapping[str, str] = {
     "sslmode": "PGSSLMODE",
     "sslnegotiation": "PGSSLNEGOTIATION",
@@ -62,7 +62,7 @@ CARRIED: Mapping[str, str] = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 
-# Kept for libpq and its tools; the connection is no less safe where asyncpg lacks them (channel_binding: see `notes`).
+# Only for libpq and its tools; asyncpg is as safe without them (channel_binding: see `notes`).
 LIBPQ_ONLY: Mapping[str, str] = {
     "channel_binding": "PGCHANNELBINDING",
     "fallback_application_name": "",
@@ -83,15 +83,15 @@ REFUSED: Mapping[str, str] = {
     "service": "write the service's host, user and database into the URL",
     "servicefile": "write the service's host, user and database into the URL",
     "hostaddr": "write the address as the host",
-    "require_auth": "use sslmode=verify-full, which keeps the password from a false server",
-    "requirepeer": "use a socket folder that only the server's user can write to",
+    "require_auth": "use sslmode=verify-full, which protects the password from a fake server",
+    "requirepeer": "use a socket folder that only the user of the server can write to",
     "requiressl": "use sslmode=require",
-    "replication": "this program makes no replication connections",
-    "sslpassword": "use a key file without a passphrase, readable by you alone",
+    "replication": "junkie makes no replication connections",
+    "sslpassword": "use a key file without a passphrase, readable only by you",
     "sslcrldir": "put the revoked certificates into one file and name it with sslcrl",
 }
 
-# Variables of libpq that asyncpg does not read: they would send the tools elsewhere than everything else.
+# Variables of libpq that asyncpg ignores: they could lead the tools to another server.
 _TOOLS_ALONE = (
     *("PGSERVICE", "PGSERVICEFILE", "PGHOSTADDR", "PGREQUIREAUTH", "PGREQUIREPEER", "PGREQUIRESSL", "PGSSLCRLDIR"),
     *("PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGLOADBALANCEHOSTS"),
@@ -116,14 +116,14 @@ _SYSTEM_CERTIFICATES = (
 
 @frozen
 class Host:
-    """One server: `name` is a host name, an address, or the folder of a unix socket (it begins with a slash)."""
+    """A server: `name` is a host name, an address, or the folder of a Unix socket (begins with a slash)."""
 
     name: str
     port: int = DEFAULT_PORT
 
     @property
     def is_socket(self) -> bool:
-        """Whether this is the folder of a unix socket."""
+        """Return whether this is the folder of a Unix socket."""
         return self.name.startswith("/")
 
     def __str__(self) -> str:
@@ -134,10 +134,10 @@ class Host:
 
 @frozen
 class DatabaseUrl:
-    """Where a database is and how to get in, everything decoded.
+    """The address and credentials of a database, decoded.
 
-    `parameters` are libpq's, in a fixed order; `ignored` are the names of query keys that were dropped. Two URLs are
-    equal when they lead to the same place in the same way. The password is in no `repr`.
+    `parameters` are libpq's, in a fixed order; `ignored` are the names of dropped query keys. Two URLs are equal if
+    they connect to the same database in the same way. The password is not in the `repr`.
     """
 
     hosts: tuple[Host, ...]
@@ -149,56 +149,56 @@ class DatabaseUrl:
 
     @classmethod
     def parse(cls, text: str) -> "DatabaseUrl":
-        """Read a URL as libpq does; SQLAlchemy's driver suffix and `ssl=` are understood.
+        """Parse a URL as libpq does; also accept SQLAlchemy's driver suffix and `ssl=`.
 
-        Raises ValueError with what is wrong and how to write it; the text reads after the variable's name and quotes
-        no part of the URL, since a badly encoded password may stand anywhere in it.
+        Raises ValueError with the problem and the correct form; the text reads after the variable's name and quotes no
+        part of the URL, because a badly encoded password can be anywhere in it.
         """
         return _parse(text)
 
     @classmethod
     def socket(cls, path: str | Path, *, user: str, database: str, port: int = DEFAULT_PORT) -> "DatabaseUrl":
-        """The server whose unix socket lies in the folder `path`."""
+        """Return the URL of the server whose Unix socket is in the folder `path`."""
         return cls(hosts=(Host(str(path), port),), user=user, database=database)
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters by name, decoded."""
+        """Return the parameters by name, decoded."""
         return dict(self.parameters)
 
     @property
     def role(self) -> str:
-        """The role to log in as: the URL's, else `PGUSER`, else the login name, as libpq chooses it."""
+        """Return the role: the URL's, `PGUSER`, or the login name, as in libpq."""
         return self.user or os.environ.get("PGUSER") or login_name() or str(os.geteuid())
 
     @property
     def database_name(self) -> str:
-        """The database: the URL's, else `PGDATABASE`, else the one named like the role, as libpq chooses it."""
+        """Return the database: the URL's, `PGDATABASE`, or the name of the role, as in libpq."""
         return self.database or os.environ.get("PGDATABASE") or self.role
 
     @property
     def is_local_socket(self) -> bool:
-        """Whether every host is a unix socket, where TLS plays no part."""
+        """Return whether every host is a Unix socket, without TLS."""
         return all(host.is_socket for host in self.hosts)
 
     @property
     def connect_timeout(self) -> float | None:
-        """Seconds that one host may take, from `connect_timeout`; None when unset or, as in libpq, not positive."""
+        """Return the time limit for each host in seconds; None if unset or, as in libpq, not positive."""
         value = self._setting("connect_timeout") or ""
         return float(value) if re.fullmatch(r"0*[1-9][0-9]{0,8}", value) else None
 
     @property
     def target_session_attrs(self) -> str:
-        """Which of several servers will do: one of `SESSION_ATTRS`."""
+        """Return which of several servers to use: one of `SESSION_ATTRS`."""
         value = self._setting("target_session_attrs")
         return value if value in SESSION_ATTRS else "any"
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the operator should know of how this URL was understood; plain sentences without secrets."""
+        """Return notes about the interpretation of this URL, without secrets."""
         notes = []
         if self.ignored:
-            notes.append(f"ignored, as PostgreSQL does not know it: {', '.join(self.ignored)}")
+            notes.append(f"ignored, because it is not a parameter of PostgreSQL: {', '.join(self.ignored)}")
         if self._setting("channel_binding") == "require" and not self.is_local_socket:
             notes.append(
                 "channel_binding=require: asyncpg cannot bind the password to the TLS channel, so the server's "
@@ -208,27 +208,27 @@ class DatabaseUrl:
 
     @property
     def tls_files(self) -> Mapping[str, str]:
-        """The files that asyncpg will open, by parameter (`sslrootcert`, `sslcert`, `sslkey`, `sslcrl`)."""
+        """Return the files that asyncpg will open, by parameter (`sslrootcert`, `sslcert`, `sslkey`, `sslcrl`)."""
         named = _dsn_query(self._tls_arguments(self.hosts).get("dsn", ""))
         return {key: named[key] for key in ("sslrootcert", "sslcert", "sslkey", "sslcrl") if key in named}
 
     def with_database(self, name: str) -> "DatabaseUrl":
-        """The same server and role, another database."""
+        """Return the URL of another database on the same server with the same role."""
         return replace(self, database=name)
 
     def masked(self) -> str:
-        """For people: a stored password is shown as asterisks, whatever its length."""
+        """Return the URL for people, with asterisks instead of the password."""
         return self._plain(MASK if self.password else None, self.parameters)
 
     def libpq(self) -> str:
-        """Plain `postgresql://` with the password: for libpq, never for a command line that others can read."""
+        """Return `postgresql://` with the password, for libpq; never use it on a command line."""
         return self._plain(quote(self.password, safe="") if self.password else None, self.parameters)
 
     def sqlalchemy(self) -> str:
-        """`postgresql+asyncpg://` with the password, for `create_async_engine`.
+        """Return `postgresql+asyncpg://` with the password, for `create_async_engine`.
 
-        SQLAlchemy hands every query key to `asyncpg.connect` as an argument, which knows `ssl` but neither `sslmode`
-        nor `sslrootcert`: what has no argument of its own travels in asyncpg's `dsn`.
+        SQLAlchemy passes every query key to `asyncpg.connect` as an argument; it accepts `ssl` but neither `sslmode`
+        nor `sslrootcert`, so these are passed in asyncpg's `dsn`.
         """
         arguments = self.asyncpg_arguments()
         credentials = quote(arguments["user"], safe="")
@@ -245,10 +245,10 @@ class DatabaseUrl:
         return f"postgresql+asyncpg://{credentials}@{netloc}/?{_encode(query)}"
 
     def asyncpg_arguments(self, host: Host | None = None) -> dict[str, Any]:
-        """Keyword arguments for `asyncpg.connect`, for all hosts or for one of them.
+        """Return keyword arguments for `asyncpg.connect`, for all hosts or for one.
 
-        The password is the URL's, else `PGPASSWORD`, else the password file's, read by libpq's rules: asyncpg's own
-        reading of that file does not undo escapes. No timeout is among them.
+        The password is the URL's, `PGPASSWORD`, or the password file's, read by libpq's rules, because asyncpg does not
+        decode escapes in that file. There is no timeout among them.
         """
         hosts = (host,) if host else self.hosts
         arguments: dict[str, Any] = {
@@ -266,29 +266,29 @@ class DatabaseUrl:
 
     @property
     def demands_tls(self) -> bool:
-        """Whether a server that offers no TLS is not to be talked to."""
+        """Return whether a server without TLS must be refused."""
         return self._tls_arguments(self.hosts).get("ssl", "prefer") not in {"disable", "allow", "prefer"}
 
     def libpq_environment(self) -> dict[str, str]:
-        """libpq's variables for this URL. The password is in `PGPASSWORD`, so that no command line holds it."""
+        """Return libpq's variables for this URL. The password is in `PGPASSWORD`, not on a command line."""
         variables = self._host_lists("PGHOST", "PGPORT") | {"PGUSER": self.role, "PGDATABASE": self.database_name}
         if self.password:
             variables["PGPASSWORD"] = self.password
         names = {**CARRIED, **LIBPQ_ONLY}
         variables |= {names[key]: value for key, value in self.parameters if names[key]}
         if self._setting("sslrootcert") == "system" and (certificates := system_certificates()):
-            # OpenSSL inside a bundled libpq looks where it was built, not where this system keeps its certificates.
+            # OpenSSL in a bundled libpq searches the path of its build, not the certificates of this system.
             variables["SSL_CERT_FILE"] = certificates
         return variables
 
     def tool_environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A whole environment for a tool of libpq: `environ` (default: ours) with this URL and nothing against it.
+        """Return a complete environment for a tool of libpq: `environ` (default: ours) with this URL.
 
         Variables that asyncpg does not read (`PGSERVICE`, `PGHOSTADDR`, ...) are left out: the tools must reach the
         same server as everything else.
         """
         base = os.environ if environ is None else environ
-        # Over a socket there is no TLS: asyncpg then does without, where libpq would insist.
+        # Sockets have no TLS: asyncpg ignores that, libpq would refuse.
         foreign = (*_TOOLS_ALONE, *_ENCRYPTION) if self.is_local_socket else _TOOLS_ALONE
         return {key: value for key, value in base.items() if key not in foreign} | self.libpq_environment()
 
@@ -329,7 +329,7 @@ class DatabaseUrl:
         return arguments
 
     def _verified_tls(self) -> dict[str, str]:
-        """The TLS parameters for asyncpg. Instead of channel binding, which it lacks, the certificate is verified."""
+        """Return TLS parameters for asyncpg, which verify the certificate in the place of channel binding."""
         tls = {key: value for key in (*_TLS_WORDS, *_TLS_FILES) if (value := self._setting(key))}
         if tls.get("sslrootcert") == "system":
             tls["sslmode"] = "verify-full"
@@ -349,15 +349,15 @@ class DatabaseUrl:
         return None
 
     def _is_meant(self, host: Host, entry: list[str]) -> bool:
-        # libpq calls the default socket folder localhost, asyncpg every one: both spellings find their entry.
+        # libpq uses the name localhost for the default socket folder, asyncpg for every one: accept both.
         names = {host.name, "localhost"} if host.is_socket else {host.name}
         values = (names, {str(host.port)}, {self.database_name}, {self.role})
         return all(part == "*" or unescape(part) in meant for part, meant in zip(entry[:4], values, strict=True))
 
 
 def system_certificates() -> str | None:
-    """The file with the certificate authorities that this system trusts, or None when there is none."""
-    import ssl  # 6 ms, for which no command should pay that has no use for it
+    """Return the file with the certificate authorities that this system trusts, or None."""
+    import ssl  # takes 6 ms, and few commands need it
 
     for path in (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_SYSTEM_CERTIFICATES):
         if path and Path(path).is_file():
@@ -414,8 +414,8 @@ def _split(text: str) -> tuple[str, str, str]:
     if not separator or dialect not in {"postgresql", "postgres"}:
         raise ValueError("has to begin with postgresql:// (or postgres://, postgresql+asyncpg://)")
     if driver and driver not in DRIVERS:
-        raise ValueError("has a driver after postgresql+ that is not known (known: asyncpg, psycopg, psycopg_async)")
-    # As in libpq, credentials reach to the first @, in front of which a / cannot stand unencoded; ? and # can.
+        raise ValueError("has an unknown driver after postgresql+ (supported: asyncpg, psycopg, psycopg_async)")
+    # As in libpq, credentials end at the first @; before it, / must be encoded, ? and # need not.
     credentials, at, remainder = rest.partition("@")
     if at and "/" not in credentials:
         netloc, path, query = _cut(remainder)
@@ -464,12 +464,12 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _sort_out(pairs: list[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """The parameters in a fixed order, and the names of what is dropped. An empty value is no value, as in libpq."""
+    """Return the parameters in a fixed order, and dropped names. An empty value counts as unset, as in libpq."""
     known: dict[str, str] = {}
     ignored: dict[str, None] = {}
     for key, value in pairs:
         if key in REFUSED:
-            raise ValueError(f"has {key}, which not every part of this program can do: {REFUSED[key]}")
+            raise ValueError(f"has {key}, which junkie does not support: {REFUSED[key]}")
         if key in CARRIED or key in LIBPQ_ONLY or key == "ssl":
             known[key] = value
         elif key not in _LIFTED:
@@ -504,7 +504,7 @@ def _hosts_in_query(values: list[str], default_port: int | None) -> list[tuple[s
 
 def _default_hosts(has_at: bool) -> list[tuple[str, int | None]]:
     if has_at:
-        raise ValueError("has no host name after the @ (for a unix socket add ?host=/its/folder)")
+        raise ValueError("has no host name after the @ (for a Unix socket add ?host=/its/folder)")
     return [(name, None) for name in LOCAL_SERVER]
 
 
@@ -521,7 +521,7 @@ def _host(part: str) -> tuple[str, int | None]:
 
 
 def _host_in_query(part: str) -> tuple[str, int | None]:
-    """`host=` as libpq writes it, and as SQLAlchemy does (`host:port`)."""
+    """Parse `host=` in the form of libpq or of SQLAlchemy (`host:port`)."""
     if part.startswith("/") or (part.count(":") > 1 and not part.startswith("[")):
         return part, None
     return _host(quote(part, safe="[]:"))
@@ -550,19 +550,19 @@ def _port(text: str | None) -> int | None:
 def _check(url: DatabaseUrl) -> None:
     query = url.query
     if any(host.name.startswith("@") for host in url.hosts):
-        raise ValueError("has an abstract socket (@...), which asyncpg cannot use: name the socket's folder")
+        raise ValueError("has an abstract socket (@...), which asyncpg does not support: use the folder of the socket")
     if any("," in host.name for host in url.hosts):
         raise ValueError("has a comma inside a host name")
     for key, words in _WORDS.items():
         if key in query and query[key] not in words:
-            raise ValueError(f"has {key} with a value that cannot be used (these can: {', '.join(words)})")
+            raise ValueError(f"has an invalid value for {key} (use one of: {', '.join(words)})")
     if "connect_timeout" in query and not re.fullmatch(r"-?[0-9]{1,9}", query["connect_timeout"]):
         raise ValueError("has a connect_timeout that is not a whole number of seconds")
     mode = query.get("sslmode")
     if query.get("sslrootcert") == "system" and mode != "verify-full":
         raise ValueError("has sslrootcert=system with a weaker sslmode than verify-full: use sslmode=verify-full")
     if query.get("sslnegotiation") == "direct" and mode not in {"require", "verify-ca", "verify-full"}:
-        raise ValueError("has sslnegotiation=direct, which wants sslmode=require or stronger")
+        raise ValueError("has sslnegotiation=direct, which requires sslmode=require or stronger")
     _check_channel_binding(url)
     if any(len(os.fsencode(str(host))) > _SOCKET_PATH_BYTES for host in url.hosts if host.is_socket):
         raise ValueError(f"has a socket folder whose path is too long (with the socket {_SOCKET_PATH_BYTES} bytes)")
@@ -572,6 +572,8 @@ def _check_channel_binding(url: DatabaseUrl) -> None:
     if url.query.get("channel_binding") != "require":
         return
     if any(host.is_socket for host in url.hosts):
-        raise ValueError("has channel_binding=require with a unix socket, which has no TLS channel to bind to")
+        raise ValueError("has channel_binding=require with a Unix socket, which has no TLS channel")
     if url.query.get("sslmode") in {"disable", "allow"}:
-        raise ValueError("has channel_binding=require with an sslmode that may go without TLS: use sslmode=verify-full")
+        raise ValueError(
+            "has channel_binding=require with an sslmode that allows connections without TLS: use sslmode=verify-full"
+        )

@@ -1,8 +1,7 @@
-"""The `.env`: where it is found, and what it says. A leaf of the settings, which know the names in it.
+"""Finds and parses the `.env` file.
 
-A `.env` need not be a plain file: password managers offer a FIFO, shells `<(...)`. What can be read is read, once a
-process; what cannot (a folder, a link that leads nowhere) is an error, since passing over it would take another
-database than the one that was meant.
+A `.env` can be a FIFO from a password manager, or `<(...)` of a shell. It is read once in a process. A file that cannot
+be read (a folder, a broken link) is an error, because skipping it could select another database.
 """
 
 import errno
@@ -19,16 +18,16 @@ from junkie_cli.core.value_class import field, frozen
 
 NAME = ".env"
 _MOST_BYTES = 1 << 20
-_PATIENCE = 60.0  # seconds for whoever fills a FIFO; a password manager asks a person first
+_PATIENCE = 60.0  # seconds to wait for the writer of a FIFO; a password manager asks its user first
 _read_once: dict[tuple[int, int], bytes] = {}
 
 
 @frozen
 class EnvFile:
-    """A `.env` as read: its path and, for each name, the value and the line (1-based) that set it.
+    """A parsed `.env`: its path and, for each name, the value and the line (1-based) that sets it.
 
-    `unset` names, for values that refer to `${VARIABLES}` that are set nowhere, the first of these. `passed_over` is a
-    file that was found before it and holds none of our settings.
+    `unset` contains, for values with references to unset `${VARIABLES}`, the first of these. `passed_over` is a closer
+    file without settings of ours.
     """
 
     path: Path
@@ -41,7 +40,7 @@ class EnvFile:
 
 
 def require_named(path: Path) -> Path:
-    """The file that the user named. Raises SettingsError when it is not there."""
+    """Return the file that the user named. Raises SettingsError if it does not exist."""
     path = path.absolute()
     if not path.exists() or path.is_dir():
         problem = "is a folder" if path.is_dir() else "does not exist"
@@ -50,9 +49,9 @@ def require_named(path: Path) -> Path:
 
 
 def search(folders: Iterable[Path], *, as_root: bool) -> tuple[Path | None, tuple[Path, ...]]:
-    """The first `.env` in these folders, and those before it that belong to somebody else, which root does not read.
+    """Return the first `.env` in these folders, and skipped ones of other users, which root does not read.
 
-    Raises SettingsError for one that cannot be a file.
+    Raises SettingsError for folders and broken links.
     """
     ignored: list[Path] = []
     for folder in folders:
@@ -67,13 +66,14 @@ def search(folders: Iterable[Path], *, as_root: bool) -> tuple[Path | None, tupl
             owner = status.st_uid
             problem = "is a folder" if stat.S_ISDIR(status.st_mode) else ""
         except OSError as error:
-            problem = f"is a link that leads nowhere ({error.strerror})"
+            problem = f"is a broken link ({error.strerror})"
         if as_root and owner != 0:
             if path not in ignored:
                 ignored.append(path)
         elif problem:
             raise SettingsError(
-                f"{path} {problem}", hint="remove or rename it, or name another file: --env-file FILE (/dev/null: none)"
+                f"{path} {problem}",
+                hint="delete or rename it, or use another file: --env-file FILE (/dev/null for none)",
             )
         else:
             return path, tuple(ignored)
@@ -86,8 +86,8 @@ def search(folders: Iterable[Path], *, as_root: bool) -> tuple[Path | None, tupl
 def read(path: Path, environ: Mapping[str, str], known: Container[str]) -> EnvFile:
     """Parse `path` as the bot does, with python-dotenv's parser and its `${NAME}` and `${NAME:-default}`.
 
-    `$` without braces is just a character. Raises SettingsError when the file cannot be read, or a line that sets one
-    of the `known` variables cannot be understood.
+    `$` without braces is a normal character. Raises SettingsError if the file cannot be read, or a line that sets one
+    of the `known` variables cannot be parsed.
     """
     from io import StringIO
 
@@ -96,7 +96,7 @@ def read(path: Path, environ: Mapping[str, str], known: Container[str]) -> EnvFi
     values: dict[str, tuple[str, int]] = {}
     unset: dict[str, str] = {}
     for binding in parse_stream(StringIO(_text_of(path))):
-        # A binding begins with the blank lines before it: count to the line that holds the name.
+        # A binding begins with the blank lines before it: count to the line with the name.
         blank = len(binding.original.string) - len(binding.original.string.lstrip())
         line = binding.original.line + binding.original.string[:blank].count("\n")
         if binding.error:
@@ -116,11 +116,11 @@ def _text_of(path: Path) -> str:
         return _content(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"{path} cannot be read: {reason}", hint="mend the file or its permissions") from None
+        raise SettingsError(f"{path} cannot be read: {reason}", hint="correct the file or its permissions") from None
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file of a sane size; what is no regular file gives them once, and they are kept."""
+    """Read a file of limited size; the content of a FIFO, which can be read only once, is cached."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
@@ -132,7 +132,7 @@ def _content(path: Path) -> bytes:
         else:
             content = _read_once[key] = _to_the_end(descriptor)
     if len(content) > _MOST_BYTES:
-        raise OSError(errno.EFBIG, "it is larger than any .env")
+        raise OSError(errno.EFBIG, "it is too large for a .env file")
     return content
 
 
@@ -154,13 +154,13 @@ def _refuse_broken_line(text: str, path: Path, line: int, known: Container[str])
     name = re.match(r"\s*(?:export\s+)?['\"]?([A-Z_]+)", text)
     if name and name[1] in known:
         raise SettingsError(
-            f"{name[1]} is written in a way that cannot be read (set by {path}:{line})",
-            hint="write NAME=value; close quotes that were opened",
+            f"the line that sets {name[1]} cannot be parsed (set by {path}:{line})",
+            hint="write NAME=value; check for missing closing quotes",
         )
 
 
 def _expanded(value: str, known: Mapping[str, str]) -> tuple[str, str]:
-    """`value` with its references filled in, and the first name that is set nowhere, or nothing."""
+    """Return `value` with its references replaced, and the first unset name, or an empty string."""
     missing: list[str] = []
 
     def fill(match: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
-"""What can go wrong, in the user's words: every failure that leaves the core is one of these.
+"""The error classes: every error that leaves the core is one of these.
 
-Each kind carries the exit code of the command line and a stable `code` for `--json`; the message says what happened,
-the hint what to do next. Neither ever holds a secret or somebody's text. `cli/main.py` alone turns them into an exit.
+Each class has an exit code and a stable `code` for `--json`; the message says what happened, the hint what to do next.
+Neither contains secrets or personal text. Only `cli/main.py` converts them to an exit code.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 @frozen
 class ResultWarning:
-    """Why an answer may be incomplete, or is not what was asked for: a stable `code`, a sentence, and what to do."""
+    """A warning about an answer, for example that it can be incomplete: a stable `code`, a sentence, and a hint."""
 
     code: str
     """row_security: policies may hide rows from this database user"""
@@ -37,9 +37,9 @@ class ResultWarning:
 
 
 class JunkieError(Exception):
-    """A failure that the user is told about.
+    """An error that is reported to the user.
 
-    `message` is one sentence without a full stop needed; `hint` the next step, or empty; `code` a stable word for
+    `message` is one sentence without a final period; `hint` the next step, or empty; `code` a stable word for
     scripts (`{"error": {"code", "message", "hint"}}`).
     """
 
@@ -69,40 +69,40 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class NotFoundError(JunkieError):
-    """No such memory, session, run or backup."""
+    """Raised if a memory, session, run or backup does not exist."""
 
     default_code = "not_found"
 
 
 class DeclinedError(JunkieError):
-    """The person was asked and said no; nothing was changed."""
+    """Raised if the answer to a confirmation is no; nothing was changed."""
 
     default_code = "declined"
 
 
 class UsageError(JunkieError):
-    """The command line, or the file given to it, cannot be carried out as it stands."""
+    """Raised for an invalid command line or input file."""
 
     exit_code = ExitCode.USAGE
     default_code = "usage"
 
 
 class SettingsError(JunkieError):
-    """A setting is missing or has a bad value; names the variable and where it came from."""
+    """Raised for a missing or invalid setting; the message names the variable and its source."""
 
     exit_code = ExitCode.SETTINGS
     default_code = "settings"
 
 
 class DatabaseError(JunkieError):
-    """PostgreSQL cannot be reached, or refused."""
+    """Raised if PostgreSQL cannot be reached, or refuses a request."""
 
     exit_code = ExitCode.DATABASE
     default_code = "database"
 
     @property
     def transient(self) -> bool:
-        """Whether the same may succeed soon without anybody's help: a restart, a failover, a lock of somebody else."""
+        """Return whether a retry can succeed: after a restart, a failover, a lock of another session."""
         return self.code in _TRANSIENT
 
 
@@ -121,28 +121,28 @@ _TRANSIENT = frozenset(
 
 
 class BackupError(JunkieError):
-    """A backup or restore failed, or a backup file is not valid."""
+    """Raised if a backup or restore fails, or a backup file is invalid."""
 
     exit_code = ExitCode.BACKUP
     default_code = "backup"
 
 
 class ProviderError(JunkieError):
-    """The model provider cannot be reached, or refused."""
+    """Raised if the model provider cannot be reached, or refuses a request."""
 
     exit_code = ExitCode.PROVIDER
     default_code = "provider"
 
 
 class DatabaseLockedError(DatabaseError):
-    """Another session of the database held a lock for too long; nothing was changed."""
+    """Raised if another database session holds a lock for too long; nothing was changed."""
 
     exit_code = ExitCode.LOCKED
     default_code = "database_locked"
 
 
 class LockedError(JunkieError):
-    """Another run holds the lock."""
+    """Raised if another run holds the lock."""
 
     exit_code = ExitCode.LOCKED
     default_code = "locked"

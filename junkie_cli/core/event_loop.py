@@ -1,4 +1,4 @@
-"""The event loop that everything here runs in: whatever hangs in one of its threads cannot hold up the process' end."""
+"""An event loop whose threads cannot delay the end of the process."""
 
 import asyncio
 import signal
@@ -12,10 +12,10 @@ Ts = TypeVarTuple("Ts")
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """asyncio's own, but for the threads in which it looks names up and runs `to_thread`.
+    """asyncio's loop with daemon threads for name resolution and `to_thread`.
 
-    Those of the standard library are joined when the loop and when the interpreter ends, and a look-up cannot be
-    cancelled: a DNS server that never answers would keep the process for minutes after its last word.
+    The threads of the standard library are joined at the end of the loop and of the interpreter, and name resolution
+    cannot be cancelled: a DNS server that does not answer would delay the end of the process for minutes.
     """
 
     _has_executor = False
@@ -35,9 +35,9 @@ class Loop(asyncio.SelectorEventLoop):
         super().close()
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
-        """As asyncio's; without `executor` the job gets a daemon thread of its own."""
+        """As in asyncio; without `executor` the job gets its own daemon thread."""
         if executor is None and not self._has_executor:
-            # Loaded when it is needed: few commands need a thread, and it costs a millisecond.
+            # Imported when needed: few commands need a thread, and it takes a millisecond.
             from junkie_cli.core.threads import DaemonExecutor
 
             self.set_default_executor(DaemonExecutor())

@@ -1,7 +1,7 @@
-"""Files that are complete or not there at all, private unless the user's own file says otherwise.
+"""Writes files completely or not at all, private by default.
 
-A regular file is written under another name, synced and renamed. Devices, FIFOs and what a descriptor of this process
-names (`/dev/stdout`, `/dev/fd/3`) are written to as they are: whoever reads there is not cut off.
+A regular file is written under another name, synced and renamed. Devices, FIFOs and descriptors of this process
+(`/dev/stdout`, `/dev/fd/3`) are written to directly.
 """
 
 import errno
@@ -18,43 +18,43 @@ from typing import Any, BinaryIO
 from junkie_cli.core.errors import JunkieError
 
 STANDARD_STREAM = Path("-")
-"""The name that stands for stdout where a file is written, and for stdin where one is read."""
+"""The name for stdout when a file is written, and for stdin when a file is read."""
 
-_BUFFER = 1 << 18  # bytes; the pieces of an export are 9 kB: more at once is a fifth of its work less
+_BUFFER = 1 << 18  # bytes; an export writes pieces of 9 kB, and larger writes save a fifth of its work
 _MOST_LINKS = 40
 _TO_WRITE = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class FileError(JunkieError):
-    """A file or folder of the user's cannot be read or written."""
+    """Raised if a file or folder of the user cannot be read or written."""
 
     default_code = "file"
 
 
 class OutputError(JunkieError):
-    """The answer cannot be written to stdout; `errno` is the system's reason."""
+    """Raised if the answer cannot be written to stdout; `errno` is the system's reason."""
 
     default_code = "output_failed"
 
     def __init__(self, error: OSError) -> None:
         reason = "stdout is closed" if error.errno == errno.EBADF else error.strerror
-        super().__init__(f"the answer could not be written: {reason}", hint="send it to another place")
+        super().__init__(f"the answer could not be written: {reason}", hint="write to another file or free some space")
         self.errno = error.errno
 
 
 def unwritable(error: OSError) -> Exception:
-    """What to raise for an answer that cannot be written: the error itself when the reader has left."""
+    """Return the exception for an answer that cannot be written: the original error if the reader is gone."""
     return error if isinstance(error, BrokenPipeError) else OutputError(error)
 
 
 _writing: "dict[int, CompleteWriter]" = {}
-"""The writer that each thread is inside a write of, by the thread's number."""
+"""The writer whose `write` each thread is executing, by the id of the thread."""
 
 
 def stop_write(error: BaseException) -> None:
-    """For a signal's handler: raise `error` where this thread is inside a write that waits for its reader.
+    """Raise `error` in this thread if it is blocked in a write; called by signal handlers.
 
-    A write that still proceeds raises it before its next piece, if there is one.
+    A write that is not blocked raises it before its next piece.
     """
     writer = _writing.get(threading.get_ident())
     if writer is not None:
@@ -66,11 +66,11 @@ _PATIENCE = 200  # milliseconds
 
 
 class CompleteWriter(io.FileIO):
-    """A descriptor to which every write is complete, or raises what `failed` makes of the system's error.
+    """A descriptor to which every write is complete, or raises the exception that `failed` returns.
 
-    A plain FileIO returns early when a disk fills up or a pipe that does not block is full, and the rest is lost where
-    nobody counts. After a failure, or when a signal's handler ended a write, nothing more is written, so that no later
-    piece follows a gap or waits for the same reader again.
+    A plain FileIO returns early if the disk or a non-blocking pipe is full, and the rest is lost unless the caller
+    checks. After a failure, or after a signal handler ended a write, nothing more is written, so that no piece follows
+    a gap or waits for the same reader again.
     """
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], Exception], *, closefd: bool = True) -> None:
@@ -81,7 +81,7 @@ class CompleteWriter(io.FileIO):
         self._waits = not stat.S_ISREG(os.fstat(descriptor).st_mode)
 
     def write(self, data: Any, /) -> int:
-        """Write all of `data`; waits for a reader that is slow."""
+        """Write all of `data`; wait for a slow reader."""
         if self._failure is not None:
             raise self._failed(self._failure) from None
         view = memoryview(data).cast("B")
@@ -100,7 +100,7 @@ class CompleteWriter(io.FileIO):
             self._stopped_by = None
 
     def stop(self, error: BaseException) -> None:
-        """End the write that this thread is inside of with `error`, at once where it waits."""
+        """End the write that this thread is executing with `error`, immediately if it is blocked."""
         self._stopped_by = error
         if not self._has_room(0):
             raise error
@@ -117,7 +117,7 @@ class CompleteWriter(io.FileIO):
         return done
 
     def _has_room(self, patience: int) -> bool:
-        """Whether something can be written within `patience` milliseconds."""
+        """Return whether a write is possible within `patience` milliseconds."""
         import select
 
         poll = select.poll()
@@ -130,12 +130,11 @@ class CompleteWriter(io.FileIO):
 
 @contextmanager
 def complete_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to. A regular file takes `path`'s place when the block ends well; else nothing is left of it.
+    """Open a file to write to. A regular file replaces `path` when the block succeeds; otherwise nothing is left.
 
-    Links are followed. A file that is there keeps its mode and owner, a new one is readable by its owner alone; with
-    `private` one that is there is, too. Devices, FIFOs and descriptors of this process are written to directly; a FIFO
-    waits for its reader. Raises FileError when the file cannot be made, written or named, before anything else when the
-    folder is not writable.
+    Links are followed. An existing file keeps its mode and owner (unless `private`), a new one is readable only by its
+    owner. Devices, FIFOs and descriptors of this process are written to directly; a FIFO waits for its reader. Raises
+    FileError if the file cannot be created, written or renamed; immediately if the folder is not writable.
     """
     with told(path), ExitStack() as stack:
         descriptor = _open_existing(path)
@@ -151,7 +150,7 @@ def complete_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 
 @asynccontextmanager
 async def awaited_file(path: Path) -> AsyncIterator[BinaryIO]:
-    """As `complete_file`, but the reader of a FIFO is waited for in a way that ends when the task is cancelled."""
+    """As `complete_file`, but waiting for the reader of a FIFO can be cancelled."""
     import asyncio
 
     with ExitStack() as stack:
@@ -163,7 +162,7 @@ async def awaited_file(path: Path) -> AsyncIterator[BinaryIO]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise FileError when `complete_file` could not write to `path`; nothing is written, no FIFO is opened."""
+    """Raise FileError if `complete_file` could not write to `path`; write nothing, open no FIFO."""
     with told(path):
         if _is_fifo(path):
             return
@@ -180,14 +179,14 @@ def check_writable(path: Path) -> None:
 
 
 def is_standard_output(path: Path) -> bool:
-    """Whether what is written to `path` is this process' stdout: `-`, `/dev/stdout`, `/dev/fd/1`."""
+    """Return whether `path` is this process' stdout: `-`, `/dev/stdout`, `/dev/fd/1`."""
     return path == STANDARD_STREAM or _own_descriptor(path) == 1
 
 
 def _open_existing(path: Path) -> int | None:
-    """A descriptor of what is at `path`, opened as any program would to write there; None when nothing is.
+    """Open `path` for writing and return the descriptor; None if it does not exist.
 
-    So the system itself refuses what may not be written, links in shared folders included.
+    The system refuses what must not be written, including links in shared folders.
     """
     own = _own_descriptor(path)
     if own is not None:
@@ -205,7 +204,7 @@ def _open_existing(path: Path) -> int | None:
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """The number of the open file of this process that `path` names, following links; None for any other path."""
+    """Return the descriptor of this process that `path` names, following links; None for any other path."""
     if path == STANDARD_STREAM:
         return 1
     name = os.path.abspath(path)  # noqa: PTH100
@@ -234,7 +233,7 @@ def _is_replaced(path: Path, before: os.stat_result) -> bool:
 
 @contextmanager
 def _replacing(path: Path, before: os.stat_result | None, private: bool) -> Iterator[BinaryIO]:
-    """A file beside `path` that takes its place at the end, with the owner and mode of what was there `before`."""
+    """Open a file next to `path` that replaces it at the end, with owner and mode of the file `before`."""
     part = path.with_name(f".junkie-{os.urandom(6).hex()}.part")
     with _created(part) as file:
         try:
@@ -255,7 +254,7 @@ def _replacing(path: Path, before: os.stat_result | None, private: bool) -> Iter
 
 def _created(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.fchmod(descriptor, 0o600)  # whatever the umask takes away
+    os.fchmod(descriptor, 0o600)  # regardless of the umask
     return os.fdopen(descriptor, "wb", buffering=_BUFFER)
 
 
@@ -266,7 +265,7 @@ def _keep_owner(descriptor: int, before: os.stat_result) -> None:
     try:
         os.fchown(descriptor, before.st_uid, before.st_gid)
     except PermissionError:
-        raise PermissionError(errno.EPERM, "its owner or group would change; name another file") from None
+        raise PermissionError(errno.EPERM, "its owner or group would change; use another file") from None
 
 
 @contextmanager
@@ -275,7 +274,10 @@ def _direct(path: Path, descriptor: int) -> Iterator[BinaryIO]:
         if is_standard_output(path):
             return unwritable(error)
         if isinstance(error, BrokenPipeError):
-            return FileError(f"{path}: its reader left before the end", hint="run it again with a reader that stays")
+            return FileError(
+                f"{path}: the reader closed it too early",
+                hint="run the command again with a reader that reads everything",
+            )
         return file_error(path, error)
 
     with io.BufferedWriter(CompleteWriter(descriptor, failed), _BUFFER) as file:
@@ -286,7 +288,7 @@ def _direct(path: Path, descriptor: int) -> Iterator[BinaryIO]:
 
 
 async def open_to_read(path: Path) -> BinaryIO:
-    """Open a user's file; `-` is stdin. The writer of a FIFO is waited for in a way that ends when cancelled."""
+    """Open a user's file; `-` is stdin. Waiting for the writer of a FIFO can be cancelled."""
     import asyncio
 
     with told(path):
@@ -298,7 +300,7 @@ async def open_to_read(path: Path) -> BinaryIO:
 
 
 async def read_lines(file: BinaryIO, size: int) -> list[bytes]:
-    """The next lines, of about `size` bytes together; none at the end. A pipe's are waited for in a thread."""
+    """Return the next lines, about `size` bytes in total; none at the end. Pipes are read in a thread."""
     import asyncio
 
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -306,28 +308,31 @@ async def read_lines(file: BinaryIO, size: int) -> list[bytes]:
     return await asyncio.to_thread(file.readlines, size)
 
 
-# --- small things -----------------------------------------------------------------------------------------------------
+# --- syncing and appending --------------------------------------------------------------------------------------------
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in `folder` to the disk, where its file system and its permissions allow that."""
+    """Sync the names in `folder`, if its file system and permissions allow that."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:  # a folder that one may write in and not list
+    except PermissionError:  # a folder that is writable, but not readable
         return
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems cannot; a disk error can
+        if error.errno not in {
+            errno.EINVAL,
+            errno.ENOTSUP,
+        }:  # some network file systems cannot sync; disk errors are raised
             raise
     finally:
         os.close(descriptor)
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append one line to a private file, made with its folder when missing, and sync it. Raises FileError.
+    """Append one line to a private file and sync it; create the file and its folder. Raises FileError.
 
-    A last line that was cut (a full disk, a crash) is ended first, so that it spoils no other.
+    An incomplete last line (a full disk, a crash) is terminated first, so that it does not damage the new one.
     """
     with told(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -357,7 +362,7 @@ def _opened_to_append(path: Path) -> int:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn the system's errors with `path` into FileError; a closed pipe and a lost connection are not a file's."""
+    """Convert system errors with `path` to FileError; closed pipes and lost connections are not errors of a file."""
     try:
         yield
     except ConnectionError:
@@ -367,6 +372,6 @@ def told(path: Path) -> Iterator[None]:
 
 
 def file_error(path: Path, error: OSError) -> FileError:
-    """What the system's `error` with `path` is to the user."""
+    """Convert the system's `error` with `path` to FileError."""
     reason = error.strerror or "input/output error"
-    return FileError(f"{path}: {reason[:1].lower()}{reason[1:]}", hint="check the path, its rights and the disk")
+    return FileError(f"{path}: {reason[:1].lower()}{reason[1:]}", hint="check the path, its permissions and the disk")

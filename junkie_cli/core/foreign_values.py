@@ -1,8 +1,8 @@
-"""Values that other programs wrote: JSON of any shape, times in any unit or form. No value makes a reader fail.
+"""Reads values written by other programs: JSON of any form, times in any unit. No value raises an error.
 
-Agno writes whole epoch seconds and JSON of one shape; a bot, an import or an owner may write anything that the columns
-take. What has a plain meaning (milliseconds, ISO-8601) is read as that; of the rest a reader gets None, or the text as
-it is stored. `memory.rows` of doctor names the rows. A leaf: it imports nothing of ours.
+Agno writes epoch seconds and JSON of one form; other programs can write anything that the columns accept. Values with a
+clear meaning (milliseconds, ISO-8601) are converted; for others the result is None, or the stored text. doctor's check
+`memory.rows` lists such rows.
 """
 
 import json
@@ -12,27 +12,27 @@ from math import isfinite
 from typing import Any
 
 FIRST_BEYOND = 10**11
-"""The first number that is no epoch second (in the year 5138): from here on milliseconds, then micro- and nanoseconds,
-each for three more digits."""
+"""The first number that is not epoch seconds (in the year 5138): larger ones are milliseconds, microseconds or
+nanoseconds, each with three more digits."""
 
 _UNITS = tuple((FIRST_BEYOND * 10**zeros - 1, 10**zeros) for zeros in (0, 3, 6, 9))
 REPLACED = "\ufffd"
-"""What stands for a character that cannot be read."""
+"""The replacement for unreadable characters."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 DEEPEST = 100
-"""Levels of a document that are read: what is deeper would end the recursion of whoever prints it."""
+"""Maximum depth of a document: deeper ones would exceed the recursion limit when printed."""
 
-_LONGEST_NUMBER = 400  # digits; Python itself refuses to read numbers of more than 4,300
+_LONGEST_NUMBER = 400  # digits; Python refuses numbers of more than 4,300
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def document(text: str | None, *, unreadable: Any = None) -> Any:
-    """The value of a stored JSON document; None for NULL, `unreadable` for one that nothing can be made of.
+    """Parse a stored JSON document; None for NULL, `unreadable` if it cannot be parsed.
 
-    Numbers that Python cannot hold are kept as text.
+    Numbers that Python cannot represent stay text.
     """
     if text is None:
         return None
@@ -45,18 +45,18 @@ def document(text: str | None, *, unreadable: Any = None) -> Any:
 
 
 def objects(text: str | None) -> dict[str, Any]:
-    """A stored JSON object; anything else has no fields."""
+    """Parse a stored JSON object; anything else becomes an empty one."""
     value = document(text)
     return value if isinstance(value, dict) else {}
 
 
 def as_text(value: Any) -> str:
-    """A JSON value for people: a text as it is, None as "", all else as JSON; see `marked`."""
+    """Convert a JSON value for people: text unchanged, None as "", others as JSON; see `marked`."""
     return marked(value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False))
 
 
 def marked(text: str) -> str:
-    """`text` with U+FFFD for what no stream takes: half characters, and bytes that are not UTF-8."""
+    """Return `text` with U+FFFD for surrogates and bytes that are not UTF-8."""
     return text if text.isascii() else _HALF.sub(REPLACED, text)
 
 
@@ -78,7 +78,7 @@ _DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real)
 
 
 def _depth(value: Any) -> int:
-    """Levels of lists and objects, as far as they matter."""
+    """Return the depth of lists and objects, up to the limit."""
     deepest, open_ = 0, [(value, 0)]
     while open_ and deepest <= DEEPEST:
         item, depth = open_.pop()
@@ -92,7 +92,7 @@ def _depth(value: Any) -> int:
 
 
 def in_seconds(number: float) -> int | None:
-    """Epoch seconds of a number in seconds, milli-, micro- or nanoseconds; None for what is too large for all."""
+    """Convert a number in seconds, milli-, micro- or nanoseconds to epoch seconds; None if it is too large."""
     for largest, factor in _UNITS:
         if -largest <= number <= largest:
             return int(number / factor) if isinstance(number, float) else _divided(number, factor)
@@ -100,12 +100,12 @@ def in_seconds(number: float) -> int | None:
 
 
 def _divided(number: int, factor: int) -> int:
-    """Towards zero, as PostgreSQL divides."""
+    """Divide towards zero, as PostgreSQL does."""
     return -(-number // factor) if number < 0 else number // factor
 
 
 def seconds_of(value: Any) -> int | None:
-    """Epoch seconds of any JSON value: a number in any unit, as text too, or ISO-8601 (without a zone: UTC)."""
+    """Convert any JSON value to epoch seconds: a number in any unit, also as text, or ISO-8601 (default zone: UTC)."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -122,7 +122,7 @@ def seconds_of(value: Any) -> int | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """What a column or a field gives as a time, in UTC; None for none, and for what is no time."""
+    """Convert a value to a time in UTC; None if it is missing or not a time."""
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     seconds = seconds_of(value)
@@ -133,19 +133,19 @@ def moment(value: Any) -> datetime | None:
 
 
 def scaled(column: str) -> str:
-    """SQL of an integer `column` as epoch seconds, whatever its unit; NULL for what is too large for all."""
+    """Return SQL that converts an integer `column` in any unit to epoch seconds; NULL if too large."""
     return f"(CASE {_cases(column)} END)"
 
 
 def beyond(column: str) -> str:
-    """SQL: the integer `column` is no epoch second."""
+    """Return SQL that is true if the integer `column` is not in epoch seconds."""
     return f"({column} NOT BETWEEN {1 - FIRST_BEYOND} AND {FIRST_BEYOND - 1})"
 
 
 def seconds(text: str) -> str:
-    """SQL of the bigint that `seconds_of` gives for the SQL text `text` (a JSON value by ->>); never an error.
+    """Return SQL equivalent to `seconds_of` for the SQL text `text` (a JSON value by ->>), a bigint; never an error.
 
-    A day that its month does not have (31 February) counts on into the next month.
+    A day that does not exist (31 February) becomes a day of the next month.
     """
     part = "coalesce(m[{}]::int, 0)"
     zone = f"(CASE m[7] WHEN '-' THEN -1 ELSE 1 END * ({part.format(8)} * 60 + {part.format(9)}))"
@@ -168,7 +168,7 @@ def _cases(number: str) -> str:
     )
 
 
-# Without backslashes: a server may be set to take them for escapes.
+# Without backslashes: servers can be configured to treat them as escapes.
 _NUMBER = "[+-]?[0-9]{1,25}([.][0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"
 _ISO = (
     "^[[:space:]]*([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"

@@ -1,13 +1,13 @@
-"""Numbers, sizes, times and small pictures of numbers, as people read them and as scripts do. A leaf."""
+"""Formats numbers, sizes, times and durations for people and scripts."""
 
 from datetime import UTC, datetime
 
 _SECONDS = (("min", 60), ("h", 3600), ("d", 86_400))
-_DATED_AFTER = 30 * 86_400  # an age of more days says less than the date
+_DATED_AFTER = 30 * 86_400  # older ages are shown as a date
 
 
 def number(value: float) -> str:
-    """`1,234,567`; a fraction with two digits."""
+    """Format a number: `1,234,567`; fractions with two digits."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
@@ -17,7 +17,7 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes in units of 1024, as PostgreSQL and `ls -h` count: `0 B`, `1.4 kB`, `23 MB`."""
+    """Format bytes in units of 1024, as PostgreSQL and `ls -h` do: `0 B`, `1.4 kB`, `23 MB`."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if abs(amount) < 1023.5:
@@ -33,17 +33,17 @@ def _three_digits(amount: float, unit: str) -> str:
 
 
 def exact(when: datetime) -> str:
-    """ISO-8601 in UTC with a `Z`; a time without a zone is taken as UTC."""
+    """Format as ISO-8601 in UTC with `Z`; a time without a zone counts as UTC."""
     return _in_utc(when).isoformat().replace("+00:00", "Z")
 
 
 def local(when: datetime) -> str:
-    """Date and time to the second in the user's own time zone (`TZ`), with the zone's name."""
+    """Format date and time in the user's time zone (`TZ`), with the name of the zone."""
     return _in_utc(when).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def ago(when: datetime, now: datetime | None = None) -> str:
-    """How long ago that was: `just now`, `5 min ago`, `3 h ago`, `in 2 d`; the local date beyond thirty days."""
+    """Format a relative time: `just now`, `5 min ago`, `3 h ago`, `in 2 d`; the local date beyond thirty days."""
     seconds = ((now or datetime.now(UTC)) - _in_utc(when)).total_seconds()
     if abs(seconds) >= _DATED_AFTER:
         return _in_utc(when).astimezone().strftime("%Y-%m-%d")
@@ -55,7 +55,7 @@ def ago(when: datetime, now: datetime | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format a duration: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A span of time as a clock shows it: `0:05`, `12:34`, `1:02:03`."""
+    """Format a duration as on a clock: `0:05`, `12:34`, `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,8 +1,8 @@
-"""Who holds the lock that a statement waits for: asked on a second connection, for the first one can only wait.
+"""Reports who holds the lock that a statement waits for, using a second connection.
 
 Data flows: a statement takes longer than a second -> a second connection reads `pg_blocking_pids` -> the sessions are
-reported (`core/reporting.py`), and named again by the error when PostgreSQL's `lock_timeout` ends the wait. Whatever
-goes wrong with the second connection is ignored: the command does not depend on it.
+reported (`core/reporting.py`), and named in the error if PostgreSQL's `lock_timeout` ends the wait. Errors of the
+second connection are ignored: the command does not depend on it.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import asyncpg
 
 FIRST_LOOK = 1.0
-"""Seconds that a statement may take before somebody asks whether it waits for a lock."""
+"""Seconds after which a running statement is checked for locks."""
 _NEXT_LOOK = 2.0
 _NAMED = 3
 
-# The waiting session by its statement, for a pooler has numbers of its own; a role that `SET ROLE` has taken cannot see
-# statements, and finds it by its process.
+# The waiting session is found by its statement, because a pooler has its own process numbers; a role after `SET ROLE`
+# cannot see statements, and uses the process id.
 _BLOCKERS = """
 SELECT p.pid, a.usename::text AS role, left(a.application_name, 60) AS program, a.state,
   extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds
@@ -35,7 +35,7 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND p.pid <> 0 ORDER BY
 
 
 class LockWatch:
-    """Watches the statements of one connection. `connect` opens a second one to the same server."""
+    """Watches the statements of one connection. `connect` opens a second connection to the same server."""
 
     def __init__(self, process: int, connect: "Callable[[], Awaitable[asyncpg.Connection[Any]]]") -> None:
         self._process = process
@@ -43,12 +43,12 @@ class LockWatch:
         self._task: asyncio.Task[None] | None = None
         self._watching = False
         self.blockers = ""
-        """The sessions that held the lock when it was last asked, in words; empty where none was seen."""
+        """Description of the sessions that held the lock at the last check; empty if there were none."""
 
     @contextmanager
     def statement(self, query: str) -> Iterator[None]:
-        """Watch a statement that runs inside; PostgreSQL's errors carry `blocked_by` then."""
-        if self._watching:  # part of a statement that is watched already
+        """Watch the statement in the block; errors of PostgreSQL then have `blocked_by`."""
+        if self._watching:  # part of a watched statement
             yield
             return
         self._watching, self.blockers = True, ""
@@ -80,11 +80,11 @@ class LockWatch:
                     self.blockers = _named(rows)
                     holders = {row["pid"] for row in rows}
                     if not holders <= reported:  # the same ones, for some seconds longer, are no news
-                        report(f"waiting for a lock that is held by {self.blockers}")
+                        report(f"waiting for a lock held by {self.blockers}")
                     reported = holders
                 await asyncio.sleep(_NEXT_LOOK)
         except Exception:
-            return  # the statement itself reports what is wrong with the server
+            return  # the statement itself reports errors of the server
         finally:
             if connection is not None:
                 connection.terminate()

@@ -1,7 +1,7 @@
-"""Ids that several memories have: a table without a key allows them, and no statement may take one for the other.
+"""Checks for ids shared by several memories, which a table without a key allows.
 
-Data flows: the catalogue tells whether a key keeps ids unique (`SchemaState.has_unique_ids`); only where none does are
-the rows themselves asked.
+Data flows: the catalogue shows whether a key keeps ids unique (`SchemaState.has_unique_ids`); only without a key are
+the rows checked.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ _NAMED_OWNERS = 5
 
 
 def not_unique(memory_id: str, owners: Sequence[str | None]) -> JunkieError:
-    """What to raise for an id that several memories have; `owners` are theirs."""
+    """Return the error for an id of several memories; `owners` are their owners."""
     named = ", ".join("nobody" if not owner else repr(owner) for owner in owners[:_NAMED_OWNERS])
     return JunkieError(
         f"{len(owners)} memories have the id {quoted_id(memory_id)} (of {named}); nothing was changed",
-        hint="each needs an id of its own: junkie doctor --only memory.ids names them all",
+        hint="give each its own id; to list them: junkie doctor --only memory.ids",
         code="memory_id_not_unique",
     )
 
@@ -30,7 +30,7 @@ def not_unique(memory_id: str, owners: Sequence[str | None]) -> JunkieError:
 async def require_distinct(
     connection: "asyncpg.Connection[Any]", state: SchemaState, condition: str, arguments: Sequence[Any]
 ) -> None:
-    """Refuse what is to be put back one by one where memories `m` that meet `condition` share id and owner."""
+    """Raise an error if memories `m` that meet `condition` share id and owner: they could not be restored singly."""
     if state.has_unique_ids:
         return
     row = await connection.fetchrow(
@@ -43,7 +43,7 @@ async def require_distinct(
 
 
 async def require_unique(connection: "asyncpg.Connection[Any]", state: SchemaState, condition: str) -> None:
-    """Refuse where one of the memories `m` that meet `condition` shares its id with another of them."""
+    """Raise an error if memories `m` that meet `condition` share an id."""
     if state.has_unique_ids:
         return
     row = await connection.fetchrow(

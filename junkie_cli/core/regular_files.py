@@ -1,8 +1,7 @@
-"""Reading files that somebody else may have put there: regular files of a sane size, and nothing else.
+"""Reads files from untrusted folders: only regular files of limited size.
 
-A named pipe keeps a reader waiting for good, a device such as /dev/zero never ends, and opening some devices has
-effects. So the kind of file is checked before it is opened and again on what was opened, nothing blocks, and no read
-goes beyond a bound.
+A named pipe can block a reader forever, a device such as /dev/zero never ends, and opening some devices has side
+effects. So the kind of file is checked before and after opening, nothing blocks, and reads are limited.
 """
 
 import errno
@@ -21,7 +20,7 @@ _KINDS = {
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open the regular file at `path` (or that a link there leads to) for unbuffered reading. Raises OSError."""
+    """Open the regular file at `path`, following links, for unbuffered reading. Raises OSError."""
     _require_regular(path.stat(), path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
@@ -33,7 +32,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """All of the regular file at `path`. Raises OSError, also when it has more than `limit` bytes."""
+    """Read the regular file at `path`. Raises OSError, also if it has more than `limit` bytes."""
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > limit:
             raise _too_large(path, limit)

@@ -1,7 +1,7 @@
-"""What the core has to report while it works, beside its answer: an unusual table name, a lock that is waited for.
+"""Passes notes of the core to the caller while it works: for example an unusual table name, or a wait for a lock.
 
-The core does not print. Whoever runs it names a function that gets each sentence, once in a process; without one the
-sentences are dropped.
+The core does not print. The caller sets a function that gets each sentence once in a process; without it, sentences are
+dropped.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ _reported: set[str] = set()
 
 
 def set_reporter(reporter: Callable[[str], None] | None) -> None:
-    """Send every sentence from now on to `reporter`; None drops them."""
+    """Send sentences to `reporter`; None drops them."""
     global _reporter
     _reporter = reporter
     _reported.clear()
 
 
 def report(sentence: str) -> None:
-    """Report a sentence that a person should read, if it was not reported before."""
+    """Report a sentence for people, once."""
     if sentence not in _reported and _reporter is not None:
         _reported.add(sentence)
         _reporter(sentence)

@@ -1,15 +1,15 @@
-"""Terminal-safe text: the one gate that everything from a database, a model or a file passes before it is shown.
+"""Sanitizes text: everything from a database, a model or a file passes here before it is shown.
 
-A leaf: imports nothing of ours, and nothing heavy. Three forms:
+Imports nothing heavy. Three forms:
 
-- `shown`, and `Gate` for text that arrives in pieces: for a terminal. What could act becomes visible (`\\x1b`), never
-  removed in silence: with the escape character itself gone no sequence can act, whole or split.
-- `one_line`: for a table cell, where the width must be the same on every terminal.
-- `field` and `json_safe`: for pipes and JSON, without loss.
+- `shown`, and `Gate` for text that arrives in pieces: for a terminal. Control characters become visible (`\\x1b`)
+  instead of being removed silently; without the escape character no sequence can act, complete or split.
+  - `one_line`: for a table cell, whose width must be equal on every terminal.
+  - `field` and `json_safe`: for pipes and JSON, lossless.
 
 Hostile are control, format, surrogate, separator and invisible characters. Emoji sequences stay together: a joiner only
-between two pictographs, a variation selector only behind one; non-joiners stay where a script needs them (Persian, the
-Indic scripts). Combining marks stay up to eight on one base: more is a flood, not a language.
+between two pictographs, a variation selector only after one; non-joiners stay where a script needs them (Persian, Indic
+scripts). Up to eight combining marks on one base stay; no language needs more.
 """
 
 import re
@@ -19,15 +19,15 @@ from functools import cache
 
 MARKS_ON_ONE_BASE = 8
 REPLACEMENT = "\ufffd"
-_DOTTED_CIRCLE = "\u25cc"  # what Unicode puts a mark on that has no base
+_DOTTED_CIRCLE = "\u25cc"  # Unicode's base for a mark without one
 _ZWNJ, _ZWJ, _TEXT_STYLE, _EMOJI_STYLE, _KEYCAP = "\u200c", "\u200d", "\ufe0e", "\ufe0f", "\u20e3"
 
-# What has no shape of its own though Unicode's category does not say so: fillers, variation selectors, joiners.
+# Invisible characters that Unicode's categories do not mark: fillers, variation selectors, joiners.
 _INVISIBLE = (
     *("\u034f\u034f", "\u115f\u1160", "\u17b4\u17b5", "\u180b\u180f", "\u2065\u2065", "\u3164\u3164", "\ufe00\ufe0f"),
     *("\uffa0\uffa0", "\ufff0\ufff8", "\ufffe\uffff", "\U000e0000\U000e0fff"),
 )
-# Scripts in which a joiner or non-joiner between letters is spelling: Arabic to Myanmar, Khmer and Mongolian.
+# Scripts whose spelling needs joiners or non-joiners: Arabic to Myanmar, Khmer and Mongolian.
 _JOINING_SCRIPTS = (*("\u0620\u06d5", "\u06fa\u07ff", "\u0840\u0dff", "\u0f00\u109f", "\u1780\u18aa", "\ufb50\ufdff"),)
 _PICTOGRAPHS = (
     *("\xa9\xa9", "\xae\xae", "\u203c\u203c", "\u2049\u2049", "\u2122\u2122", "\u2139\u2139", "\u2190\u21ff"),
@@ -43,7 +43,7 @@ _NOT_ASCII = re.compile("[^\n\x20-\x7e]")
 
 @cache
 def inert_run() -> "re.Pattern[str]":
-    """Letters, digits and signs of the common scripts: shown as they are, in runs. Compiled late: it takes 1.5 ms."""
+    """Return a pattern for runs of harmless characters of common scripts. Compiled lazily: it takes 1.5 ms."""
     return re.compile(
         "[\\t\\n\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0373\u0384-\u0482\u048a-\u052f\u05d0-\u05ea\u0620-\u064a"
         "\u0671-\u06d5\u0904-\u0939\u0e01-\u0e30\u0e3f-\u0e46\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf"
@@ -57,10 +57,10 @@ def _lies_in(character: str, ranges: tuple[str, ...]) -> bool:
 
 
 class Gate:
-    """Makes text safe for a terminal piece by piece: what is fed in pieces comes out as if fed whole.
+    """Sanitizes a stream of text for a terminal; the result does not depend on how the text is split.
 
-    Newlines and tabs stay, `\\r\\n` becomes a newline, everything else that could act becomes visible. At most one
-    character is held back for the next piece; `flush` gives it up and makes the gate new.
+    Newlines and tabs stay, `\\r\\n` becomes a newline, other control characters become visible. At most one character
+    is held back for the next piece; `flush` returns it and resets the state.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Gate:
         self._out: list[str] = []
 
     def feed(self, chunk: str) -> str:
-        """`chunk` made safe, as far as it can be told without the next one."""
+        """Sanitize `chunk`, except for a character that depends on the next one."""
         inert = inert_run()
         position, end = 0, len(chunk)
         while position < end:
@@ -85,7 +85,7 @@ class Gate:
         return self._drain()
 
     def flush(self) -> str:
-        """What is still held back; the gate is as new afterwards."""
+        """Return what is held back, and reset the state."""
         if self._held:
             self._give_up()
         rest = self._drain()
@@ -122,7 +122,7 @@ class Gate:
             self._out.append(character if self._marks <= MARKS_ON_ONE_BASE else self._surplus(character))
 
     def _waits(self, character: str) -> bool:
-        """Whether only the next character tells what `character` is."""
+        """Return whether `character` depends on the next one."""
         if character == "\r" or "\ud800" <= character <= "\udbff":
             return True
         if character == _ZWJ and self._joined < MARKS_ON_ONE_BASE and _lies_in(self._previous, _PICTOGRAPHS):
@@ -132,12 +132,12 @@ class Gate:
         return character == _EMOJI_STYLE and self._previous in tuple("0123456789#*") and self._marks == 0
 
     def _joins(self, held: str, character: str) -> bool:
-        """Emit `held` and `character` together where they belong together."""
+        """Emit `held` and `character` together if they form a unit."""
         if held == "\r" and character == "\n":
             self._held = ""
             self._emit("\n")
         elif "\ud800" <= held <= "\udbff" and "\udc00" <= character <= "\udfff":
-            # An astral character whose halves came as two escapes of one JSON text, or in two pieces.
+            # Surrogates of one character that arrived as two JSON escapes, or in two pieces.
             self._held = ""
             self._take((held + character).encode("utf-16", "surrogatepass").decode("utf-16"))
         elif self._belongs(held, character):
@@ -145,7 +145,7 @@ class Gate:
             self._held = ""
             self._out.append(held)
             self._take(character)
-            self._joined = joined + 1  # one cluster may not be endless
+            self._joined = joined + 1  # limits the length of a cluster
         else:
             return False
         return True
@@ -172,13 +172,13 @@ class Gate:
         return REPLACEMENT if self._marks == MARKS_ON_ONE_BASE + 1 else ""
 
     def _take_mark_without_base(self, character: str) -> None:
-        # Without a base of its own it would change what stands before it on the screen.
+        # Without a base it would change the preceding text on the screen.
         self._emit(_DOTTED_CIRCLE)
         self._take_harmless(character)
 
 
 class _FieldGate(Gate):
-    """The same judgement, but nothing is dropped or joined: what could act becomes COPY's escapes."""
+    """As `Gate`, but lossless: control characters become COPY's escapes."""
 
     def _visible(self, character: str) -> str:
         return _copy_escape(character)
@@ -194,7 +194,7 @@ class _FieldGate(Gate):
 
 
 def shown(text: str) -> str:
-    """`text` made safe for a terminal, newlines and tabs kept; what could act becomes visible."""
+    """Sanitize `text` for a terminal; newlines and tabs stay, other control characters become visible."""
     if text.isascii() and text.isprintable():
         return text
     gate = Gate()
@@ -202,15 +202,15 @@ def shown(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` safe for a table cell: as `shown`, with all white space folded to single spaces.
+    """Sanitize `text` for a table cell: as `shown`, with all white space replaced by single spaces.
 
-    Joined emoji and skin tones fall apart into their plain parts, as terminals disagree about the width of the whole.
+    Joined emoji and skin tones are split into their parts, because terminals differ in the width of sequences.
     """
     return _ONLY_IN_SEQUENCES.sub("", shown(" ".join(text.split())))
 
 
 def field(text: str) -> str:
-    """`text` as a field of a tab-separated line, escaped as COPY does: `\\t`, `\\n`, `\\\\`, `\\x1b`.
+    """Escape `text` as a field of a tab-separated line as COPY does: `\\t`, `\\n`, `\\\\`, `\\x1b`.
 
     Beyond ASCII the escapes are those of the UTF-8 bytes, as COPY reads them. `unescape_field` is the inverse.
     """
@@ -221,7 +221,7 @@ def field(text: str) -> str:
 
 
 def unescape_field(text: str) -> str:
-    """The text that `field` was given."""
+    """Reverse `field`."""
     raw = re.sub(rb"\\(x[0-9a-f]{2}|.)", _unescape, text.encode("utf-8", "surrogatepass"))
     pieces = re.split(rb"(\xed[\xa0-\xbf][\x80-\xbf])", raw)  # half characters, which only this handler reads
     return "".join(
@@ -230,14 +230,14 @@ def unescape_field(text: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """JSON text with every character that could act on a terminal, or is no Unicode text, as `\\uXXXX`: no loss."""
+    """Escape control characters and surrogates in JSON text as `\\uXXXX`, lossless."""
     return _NOT_ASCII.sub(lambda match: _json_escape(match[0]) if _is_hostile(match[0]) else match[0], text)
 
 
 def quoted_id(value: str | None) -> str:
-    """An id for a sentence: as it is when it is one plain word, else in double quotes; `nobody` for None and "".
+    """Format an id for a sentence: unchanged if it is a plain word, else in double quotes; `nobody` for None and "".
 
-    Escapes stand for what cannot be seen, and for letters in a Unicode form that another id may have.
+    Invisible characters, and letters in a Unicode form that looks like another id, are escaped.
     """
     if not value:
         return "nobody"
@@ -250,14 +250,14 @@ def quoted_id(value: str | None) -> str:
 
 
 def width(text: str) -> int:
-    """Columns that one line of safe text takes on a terminal."""
+    """Return the columns of one line of sanitized text."""
     if text.isascii():
         return len(text)
     return sum(_advances(text))
 
 
 def cut(text: str, columns: int) -> str:
-    """`text`, a line that `one_line` made, cut to `columns` with an ellipsis when it is wider."""
+    """Shorten `text`, a result of `one_line`, to `columns` with an ellipsis."""
     if text.isascii() and len(text) <= columns:
         return text
     total, fits = 0, 0
@@ -271,13 +271,13 @@ def cut(text: str, columns: int) -> str:
 
 
 def pad(text: str, columns: int, *, right: bool = False) -> str:
-    """`text` filled up with spaces to `columns`: behind it, or before it with `right`."""
+    """Pad `text` with spaces to `columns`, on the left with `right`."""
     space = " " * (columns - width(text))
     return space + text if right else text + space
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """Safe text in lines of at most `columns`, broken at spaces where there are some; its own newlines stay."""
+    """Wrap sanitized text to at most `columns`, at spaces if possible; newlines stay."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         lines += _wrap_paragraph(paragraph.expandtabs(4), max(columns, 2))
@@ -302,7 +302,7 @@ def _wrap_paragraph(paragraph: str, columns: int) -> list[str]:
 
 
 def _advances(text: str) -> Iterator[int]:
-    """By how many columns each character moves the cursor; sequences count as terminals that know them do."""
+    """Yield the columns of each character; sequences count as on terminals that support them."""
     before, size_before = "", 0
     for character in text:
         size = character_width(character)
@@ -315,14 +315,14 @@ def _advances(text: str) -> Iterator[int]:
 
 
 def character_width(character: str) -> int:
-    """Columns of one character: 0 for marks and what is invisible, 2 for wide ones and emoji, else 1."""
+    """Return the columns of a character: 0 for marks and invisible ones, 2 for wide ones and emoji, else 1."""
     if character.isascii():
         return 1
     if _is_mark(character) or _is_hostile(character):
         return 0
     if unicodedata.east_asian_width(character) in "WF":
         return 2
-    # Emoji that are younger than this Python's tables: the blocks are kept for wide ones.
+    # Emoji that this Python's tables do not contain: their blocks are reserved for wide characters.
     young = "\U0001f300" <= character <= "\U0001faff" and unicodedata.category(character) == "Cn"
     return 2 if young else 1
 
@@ -332,7 +332,7 @@ def _is_hostile(character: str) -> bool:
 
 
 def _is_mark(character: str) -> bool:
-    """Whether `character` goes onto the one before it: combining marks, and the vowels and finals of split Hangul."""
+    """Return whether `character` combines with the previous one: marks, and vowels and finals of split Hangul."""
     if unicodedata.category(character) in _MARK_CATEGORIES:
         return True
     return "\u1161" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7fb"

@@ -1,12 +1,12 @@
-"""Passwords, keys and card numbers in people's text: where they are, so that they are neither kept nor shown.
+"""Finds passwords, keys and card numbers in text, so that they are neither stored nor shown.
 
-Three kinds, from the most to the least certain. Keys and tokens whose makers gave them a form: the rules of gitleaks
-and detect-secrets for what people have on a desk (`KEY_FORMS`, in a syntax that Python and PostgreSQL share). Numbers
-that prove themselves: payment cards, by their check digit. And what somebody calls a password, PIN or key, in the
-languages of `_NAMES`: "my password is ...", "PIN: ...", "contraseña ...".
+Three kinds, from the most to the least certain: keys and tokens of a known form, by the rules of gitleaks and
+detect-secrets (`KEY_FORMS`, in a syntax that Python and PostgreSQL share); payment cards, by their check digit; and
+text that is called a password, PIN or key in one of the languages of `_NAMES`: "my password is ...", "PIN: ...",
+"contraseña ...".
 
-Errs on the side of finding: a sentence about a password that holds none costs a memory of little worth. What is only
-random-looking text with no name to it is not found. Every search is linear in the text. Pure functions.
+Prefers false positives: a sentence about a password is rarely a useful memory. Random-looking text without a name is
+not found. Every search is linear in the text. Pure functions.
 """
 
 import re
@@ -43,7 +43,7 @@ KEY_FORMS: tuple[tuple[str, str], ...] = (
     ("JSON web token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
     ("password in an address", r"[a-z][a-z0-9+.-]{1,20}://[^ :/@?#]{0,60}:[^ /@?#]{1,100}@"),
 )
-"""Name and form of each kind of key. Forms begin anywhere but behind a letter, a digit or an underline."""
+"""Name and pattern of each kind of key. A match never begins after a letter, a digit or an underscore."""
 
 _NOT_BEHIND_A_WORD = "(?<![A-Za-z0-9_])"
 SQL_PATTERN = f"{_NOT_BEHIND_A_WORD}({'|'.join(form for _, form in KEY_FORMS)})"
@@ -52,7 +52,7 @@ SQL_PATTERN = f"{_NOT_BEHIND_A_WORD}({'|'.join(form for _, form in KEY_FORMS)})"
 
 @frozen
 class Secret:
-    """Where a secret stands in the text: `text[start:end]`; `kind` for people, without an article."""
+    """The position of a secret: `text[start:end]`; `kind` for people, without an article."""
 
     kind: str
     start: int
@@ -60,7 +60,7 @@ class Secret:
 
 
 def find_secrets(text: str) -> tuple[Secret, ...]:
-    """The secrets in `text`, in order; where two overlap, the one that begins first."""
+    """Find the secrets in `text`, in order; of overlapping ones, the first."""
     found = sorted([*_keys(text), *_cards(text), *_named(text)], key=lambda secret: (secret.start, -secret.end))
     apart: list[Secret] = []
     for secret in found:
@@ -70,12 +70,12 @@ def find_secrets(text: str) -> tuple[Secret, ...]:
 
 
 def holds_secret(text: str) -> bool:
-    """Whether there is a secret in `text`."""
+    """Return whether `text` contains a secret."""
     return bool(find_secrets(text))
 
 
 def without_secrets(text: str) -> str:
-    """`text` with each secret replaced by REPLACEMENT."""
+    """Replace each secret in `text` by REPLACEMENT."""
     parts, end = [], 0
     for secret in find_secrets(text):
         parts += [text[end : secret.start], REPLACEMENT]
@@ -83,15 +83,15 @@ def without_secrets(text: str) -> str:
     return "".join([*parts, text[end:]])
 
 
-# --- keys that have a form --------------------------------------------------------------------------------------------
+# --- keys of a known form ---------------------------------------------------------------------------------------------
 
-# What follows the form belongs to the key.
+# Characters after the pattern belong to the key.
 _KEYS = re.compile(_NOT_BEHIND_A_WORD + "(?:" + "|".join(f"({form})" for _, form in KEY_FORMS) + r")[A-Za-z0-9_/+=.-]*")
 _BLOCK_END = re.compile(r"-----END [A-Z ]{0,30}PRIVATE KEY[A-Z ]{0,10}-----")
 
 
 def _groups() -> dict[int, str]:
-    """The kind that each outer group of _KEYS stands for."""
+    """Return the kind for each outer group of _KEYS."""
     kinds, group = {}, 1
     for kind, form in KEY_FORMS:
         kinds[group] = kind
@@ -112,7 +112,7 @@ def _keys(text: str) -> Iterator[Secret]:
         yield Secret(kind, match.start(), end)
 
 
-# --- numbers that prove themselves ------------------------------------------------------------------------------------
+# --- numbers with a check digit ---------------------------------------------------------------------------------------
 
 _CARD = re.compile(r"(?<![0-9.-])[3-6][0-9]{3}(?:[ -]?[0-9]){9,15}(?![0-9-])")
 
@@ -129,9 +129,9 @@ def _is_luhn(digits: list[int]) -> bool:
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
-# --- what is called a secret ------------------------------------------------------------------------------------------
+# --- named secrets ----------------------------------------------------------------------------------------------------
 
-# Names that may end a longer word ("WLAN-Passwort", "OPENAI_API_KEY"), then those that would be found in other words.
+# Names that can end a longer word ("WLAN-Passwort", "OPENAI_API_KEY"), then those that occur in other words.
 _LONG_NAMES = (
     "pass ?words?|passwd|pass ?phrases?|pass ?codes?|pin[ -]?(?:codes?|numbers?)|log-?in codes?|seed ?phrases?"
     "|(?:api|access|secret|private|encryption|license|recovery|backup|security|master|auth)[ _-]?(?:keys?|codes?)"
@@ -151,7 +151,7 @@ _SHORT_NAMES = "pwd|pins?|cvv|cvc|mnemonic|clave|senha|password|parola|parolam|p
 _NAME = re.compile(rf"(?:{_LONG_NAMES}|(?<!\w)(?:{_SHORT_NAMES}))(?!\w)", re.IGNORECASE)
 _UNSPACED_NAME = re.compile("パスワード|暗証番号|密码|密碼|비밀번호|암호|รหัสผ่าน")
 _ASCII_RUN = re.compile(r"[!-~]{4,80}")
-# What stands between a name and its value; words of _MAYBE_IS have another meaning in other languages.
+# Words between a name and its value; those of _MAYBE_IS have another meaning in other languages.
 _IS = frozenset(
     re.findall(
         r"\S+",
@@ -160,7 +160,7 @@ _IS = frozenset(
     )
 )
 _MAYBE_IS = frozenset(re.findall(r"\S+", "to on az e a si"))
-# Behind "the password is": said about the password, and not the password.
+# Words after "the password is" that describe the password instead of giving it.
 _ABOUT = frozenset(
     re.findall(
         r"\S+",
@@ -199,7 +199,7 @@ def _named(text: str) -> Iterator[Secret]:
 
 
 def _value_behind(text: str, start: int) -> tuple[int, int] | None:
-    """Where the value of the name that ends at `start` stands: right behind it, or behind the first "is"."""
+    """Return the span of the value after the name that ends at `start`: directly, or after the first "is"."""
     end = start + 200
     clause = _CLAUSE_END.search(text, start, min(len(text), end))
     end = min(len(text), end) if clause is None else clause.start()
@@ -222,7 +222,7 @@ def _value_behind(text: str, start: int) -> tuple[int, int] | None:
 
 
 def _value(text: str, start: int, end: int, *, sure: bool) -> tuple[int, int] | None:
-    """The value that begins behind `start`; one that could be a word of the sentence only when it is `sure`."""
+    """Return the span of the value after `start`; an ordinary word counts only if `sure`."""
     word = _WORD.search(text, start, end)
     if word is None:
         return None
@@ -238,7 +238,7 @@ def _value(text: str, start: int, end: int, *, sure: bool) -> tuple[int, int] | 
 
 
 def _value_before(text: str, end: int) -> tuple[int, int] | None:
-    """Where "VALUE is my password" has its value."""
+    """Return the span of the value in "VALUE is my password"."""
     words = list(_WORD.finditer(text, max(0, end - 200), end))[-6:]
     for value, verb in pairwise(words):
         if verb[0].lower() in _IS | {"as", "als", "comme", "como", "come"} and _looks_made(value[0].strip(_QUOTES)):
@@ -247,7 +247,7 @@ def _value_before(text: str, end: int) -> tuple[int, int] | None:
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The span without quotes around it and marks behind it; None when nothing is left."""
+    """Return the span without quotes and trailing punctuation; None if nothing is left."""
     found = text[start:end]
     inner = found.rstrip().rstrip(".,;:!?。)]").strip(_QUOTES)
     if not inner:
@@ -257,7 +257,7 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int] | None:
 
 
 def _is_about(words: list[str]) -> bool:
-    """Whether `words` go on about the password. A phrase of four words may begin with one of _ABOUT ("correct ...")."""
+    """Return whether `words` describe the password. A passphrase of four words can begin with one of _ABOUT."""
     plain = [word.strip(f".,;:!?。){_QUOTES}") for word in words]
     about = sum(word in _ABOUT for word in plain)
     if len(plain) >= 4 and about <= 1 and not plain[0].endswith(("ed", "ing")):
@@ -266,7 +266,7 @@ def _is_about(words: list[str]) -> bool:
 
 
 def _looks_made(word: str) -> bool:
-    """Whether `word` is no word of a language: four characters or more with a digit, a sign or a capital inside."""
+    """Return whether `word` looks generated: at least four characters with a digit, a symbol or an inner capital."""
     plain = word.rstrip(".,;:!?。)]")
     if len(plain) < 4:
         return False

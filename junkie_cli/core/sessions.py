@@ -1,4 +1,4 @@
-"""Sessions: pages, one with what was said in it, and deleting one for good. Plain SQL through asyncpg."""
+"""Lists, reads and deletes sessions. Plain SQL through asyncpg."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,14 +24,14 @@ from junkie_cli.core.value_class import frozen
 if TYPE_CHECKING:
     import asyncpg
 
-# What a session says, without the instructions that the program gave.
+# Roles of messages to show, without system prompts.
 _SHOWN_ROLES = frozenset({"user", "assistant", "tool"})
 
 
 @frozen
 class Session:
-    """A session: `users` are those who spoke in it and its owner, `runs` counts its stored runs,
-    those of team members included. Times are UTC.
+    """A session: `users` are its speakers and its owner, `runs` counts its stored runs, including those of team
+    members. Times are UTC.
     """
 
     session_id: str
@@ -44,7 +44,7 @@ class Session:
 
 @frozen
 class SessionPage:
-    """Sessions, the latest first; `next` is the cursor of the page after, None on the last.
+    """Sessions, latest first; `next` is the cursor of the next page, None on the last.
 
     The last `late` of them were written after the first page was read.
     """
@@ -58,7 +58,7 @@ class SessionPage:
 
 @frozen
 class Message:
-    """What one side said. Anything but text (images, say) is told as JSON."""
+    """A message. Content other than text, for example images, is JSON."""
 
     role: str
     content: str
@@ -66,7 +66,7 @@ class Message:
 
 @frozen
 class Run:
-    """A turn of a session: `user_id` is who spoke; `status` is agno's word (COMPLETED, CANCELLED, RUNNING, ...)."""
+    """A turn of a session: `user_id` is the speaker; `status` is agno's (COMPLETED, CANCELLED, RUNNING, ...)."""
 
     run_id: str
     user_id: str | None
@@ -77,7 +77,7 @@ class Run:
 
 @frozen
 class SessionRuns:
-    """What was said in a session, oldest first."""
+    """The runs of a session, oldest first."""
 
     runs: tuple[Run, ...]
     warnings: tuple[ResultWarning, ...] = ()
@@ -85,9 +85,9 @@ class SessionRuns:
 
 @frozen
 class SessionDeleted:
-    """What a deletion did, or would do: rows by table (`agent_sessions.runs`: runs inside agno 2's column).
+    """The result of a deletion, or of its dry run: rows by table (`agent_sessions.runs`: runs in agno 2's column).
 
-    `users` are those who spoke in it, and others whose rows foreign keys delete with it.
+    `users` are its speakers, and others whose rows foreign keys delete with it.
     """
 
     session_id: str
@@ -104,8 +104,8 @@ async def list_sessions(
     after: str | None = None,
     progress: Progress = SILENT,
 ) -> SessionPage:
-    """One page of sessions, all or those that a user owns or spoke in ("": nobody); then those written to since the
-    first page. Raises UsageError for a cursor.
+    """Return one page of sessions: all, or those that a user owns or spoke in ("": nobody); sessions written since the
+    first page come last. Raises UsageError for an invalid cursor.
     """
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await tables.inspect(connection, settings.layout)
@@ -113,11 +113,11 @@ async def list_sessions(
             return SessionPage((), None, table_missing=state.name(SESSIONS))
 
         async def rows(place: Place, count: int) -> list[Any]:
-            progress.step(f"looking through {_about(state)}{' for those written to since' if place.since else ''}")
+            progress.step(f"searching {_about(state)}{' for recent changes' if place.since else ''}")
             return await _rows(connection, state, user_id, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("at", "session_id"))
-        progress.step(f"counting who spoke in {plural(len(found.rows), 'session', 'sessions')}")
+        progress.step(f"counting speakers of {plural(len(found.rows), 'session', 'sessions')}")
         spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
         spellings = await user_ids.spelling_warnings(connection, state, user_id)
     listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
@@ -140,7 +140,7 @@ async def _rows(
     if user_id is not None:
         where.add(_of_user(state, where, user_id))
     name = f"{state.safe_json('s.session_data', SESSIONS, 'session_data')} ->> 'session_name'"
-    # Names are looked for in the rows of the page alone, not in all that are sorted for it.
+    # Names are extracted only from the rows of the page, not from all sorted rows.
     return list(
         await connection.fetch(
             f"SELECT s.session_id, {name} AS name, s.user_id, s.created_at, s.updated_at, s.at"
@@ -165,7 +165,7 @@ def _of_user(state: SchemaState, where: Where, user_id: str) -> str:
 async def _spoken(
     connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]
 ) -> dict[str, tuple[list[str], int]]:
-    """Who spoke in these sessions, and how many runs each has; only their runs are read."""
+    """Return speakers and run counts of these sessions; read only their runs."""
     table = runs.table(state, sessions="s.session_id = ANY($1::text[])")
     rows = await connection.fetch(
         "SELECT session_id, array_agg(DISTINCT user_id::text) FILTER (WHERE user_id <> '') AS users,"
@@ -181,7 +181,7 @@ def _session(row: Mapping[str, Any], speakers: list[str], count: int) -> Session
 
 
 async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
-    """What was said in a session, oldest first; runs of members inside a turn are part of it. Raises NotFoundError."""
+    """Read the runs of a session, oldest first; runs of members are part of their turn. Raises NotFoundError."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await tables.inspect(connection, settings.layout)
         await _require(connection, state, session_id)
@@ -208,12 +208,12 @@ async def _require(connection: "asyncpg.Connection[Any]", state: SchemaState, se
         found = await connection.fetchval(query, session_id)
     if found is None:
         raise row_security.not_found(
-            state, SESSIONS, f"no session {quoted_id(session_id)}", hint="see: junkie sessions list"
+            state, SESSIONS, f"no session {quoted_id(session_id)}", hint="to list sessions: junkie sessions list"
         )
 
 
 def _messages(run: Any) -> tuple[Message, ...]:
-    """The messages of a stored run: its own, without instructions and without what it repeats from earlier runs."""
+    """Return the messages of a stored run, without system prompts and messages repeated from earlier runs."""
     stored = run.get("messages") if isinstance(run, dict) else None
     own = [
         Message(message["role"], as_text(message.get("content")))
@@ -235,10 +235,10 @@ def _is_shown(role: Any) -> bool:
 async def delete_session(
     settings: Settings, session_id: str, *, dry_run: bool = False, progress: Progress = SILENT
 ) -> SessionDeleted:
-    """Delete a session with everybody's runs in it, and its pending extractions; memories stay. Final: no undo.
+    """Delete a session with all its runs and pending extractions, without undo; memories stay.
 
-    With `dry_run` all is done, counted and rolled back. `remaining` is counted after the commit: what another program
-    wrote meanwhile. Raises NotFoundError.
+    With `dry_run` everything is done, counted and rolled back. `remaining` is counted after the commit: rows that
+    another program wrote in the meantime. Raises NotFoundError.
     """
     async with connect(settings) as connection:
         state = await tables.inspect(connection, settings.layout)
@@ -266,8 +266,8 @@ async def delete_session(
 async def _delete(
     connection: "asyncpg.Connection[Any]", state: SchemaState, session_id: str, progress: Progress
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Rows that went by table, those that foreign keys deleted too, and whose these were."""
-    progress.step("waiting for what is being written in it")
+    """Delete rows; return counts by table, those deleted by foreign keys, and the owners of these."""
+    progress.step("waiting for running writes")
     sessions = state.qualified(SESSIONS)
     await connection.execute(f"SELECT 1 FROM {sessions} WHERE session_id = $1 FOR UPDATE", session_id)
     deleted: dict[str, int] = {}
@@ -291,7 +291,7 @@ async def _delete(
 
 
 def _dependent(state: SchemaState) -> list[str]:
-    """Tables that name a session, runs first and the sessions' own last, as their foreign keys want it."""
+    """List tables that name a session, runs first and sessions last, as foreign keys require."""
     rank = {state.name(RUNS): 0, state.name(SESSIONS): 2}
     entries = registry.by_name(state.layout)
     named = [name for name, table in state.tables.items() if registry.names_a_session(entries.get(name), table.columns)]

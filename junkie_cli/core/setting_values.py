@@ -1,6 +1,6 @@
-"""How the text of a setting is read: one function for each kind of value, and where an address leads.
+"""Parses the text of settings: one function for each kind of value.
 
-Each takes a text that is not empty and raises ValueError with words that read after the variable's name.
+Each takes a non-empty text and raises ValueError with a message that reads after the variable's name.
 """
 
 import os
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 
 def text(value: str) -> str:
-    """Printable text, as it is."""
+    """Parse printable text."""
     if not value.isprintable():
         raise ValueError("has control characters in it")
     return value
@@ -22,35 +22,35 @@ def _quoted(value: str) -> str:
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """A decimal number from `low` to `high`."""
+    """Return a parser for decimal numbers from `low` to `high`."""
 
     def parse(value: str) -> float:
         if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", value.strip()):
             raise ValueError(f"must be a number, not {_quoted(value)}")
         number = float(value)
         if not low <= number <= high:
-            raise ValueError(f"must lie between {low:g} and {high:g}, not {_quoted(value)}")
+            raise ValueError(f"must be between {low:g} and {high:g}, not {_quoted(value)}")
         return number
 
     return parse
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from `low` to `high`."""
+    """Return a parser for whole numbers from `low` to `high`."""
 
     def parse(value: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", value.strip()):
             raise ValueError(f"must be a whole number, not {_quoted(value)}")
         number = int(value)
         if not low <= number <= high:
-            raise ValueError(f"must lie between {low} and {high}, not {_quoted(value)}")
+            raise ValueError(f"must be between {low} and {high}, not {_quoted(value)}")
         return number
 
     return parse
 
 
 def boolean(value: str) -> bool:
-    """true or false, in the usual spellings."""
+    """Parse true or false, in the usual spellings."""
     word = value.strip().lower()
     if word in {"true", "1", "yes", "on"}:
         return True
@@ -60,7 +60,7 @@ def boolean(value: str) -> bool:
 
 
 def switch(value: str) -> bool:
-    """On or off, and the words that a `boolean` takes."""
+    """Parse on or off, and the values of `boolean`."""
     try:
         return boolean(value)
     except ValueError:
@@ -68,7 +68,7 @@ def switch(value: str) -> bool:
 
 
 def web_address(value: str) -> str:
-    """An http or https base URL, without a slash at its end."""
+    """Parse an http or https base URL; remove a final slash."""
     value = value.strip()
     if not value.startswith(("http://", "https://")) or not value.isprintable() or " " in value:
         raise ValueError("must be an address that begins with http:// or https://")
@@ -85,7 +85,7 @@ def web_address(value: str) -> str:
 
 
 def provider(value: str) -> str:
-    """The word groq, or a base URL."""
+    """Parse the word groq, or a base URL."""
     if value.strip().lower() == "groq":
         return "groq"
     if "://" not in value:
@@ -94,7 +94,7 @@ def provider(value: str) -> str:
 
 
 def key(value: str) -> str:
-    """A key as providers issue them."""
+    """Parse an API key."""
     if any(c.isspace() for c in value) or value[0] in "'\"":
         raise ValueError("has spaces or quotes in or around it")
     if not value.isascii() or not value.isprintable():
@@ -103,29 +103,29 @@ def key(value: str) -> str:
 
 
 def table_name(value: str) -> str:
-    """The name of a table, without its schema."""
+    """Parse the name of a table, without its schema."""
     if len(value.encode()) > 63:
         raise ValueError("must be a table name of at most 63 bytes")
     if "." in value:
-        raise ValueError("must be a table name without its schema, which JUNKIE_SCHEMA names")
+        raise ValueError("must be a table name without its schema, which is set by JUNKIE_SCHEMA")
     if value.startswith("junkie_") or value == "agno_schema_versions":
         raise ValueError("is the name of a table that holds something else")
     return text(value)
 
 
 def schema_name(value: str) -> str:
-    """A name that PostgreSQL takes for a schema."""
+    """Parse the name of a schema."""
     if len(value.encode()) > 63:
         raise ValueError("must be a schema name of at most 63 bytes")
     return text(value)
 
 
 def path(value: str) -> Path:
-    """An absolute path, ~ expanded."""
+    """Parse an absolute path, with ~ expanded."""
     try:
         path = Path(value).expanduser()
     except RuntimeError:
-        raise ValueError("begins with ~, and there is no such home folder") from None
+        raise ValueError("begins with ~, but that home folder does not exist") from None
     if not path.is_absolute():
         raise ValueError("must be an absolute path")
     return Path(os.path.normpath(path))
@@ -135,7 +135,7 @@ _LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 
 def is_local_address(url: str) -> bool:
-    """Whether `url` leads to this machine or a private network, by its host alone: no name is resolved."""
+    """Return whether `url` is on this machine or a private network, by its host, without resolving names."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if ":" in host or host.replace(".", "").isdigit():
         return _is_private(host)

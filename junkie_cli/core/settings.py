@@ -1,7 +1,7 @@
-"""Settings: what the user configured, and where each value came from.
+"""Reads and checks settings, and records where each value comes from.
 
 Data flows one way: option > environment > `.env` > default, into one frozen `Settings`. This is the only reader of
-`.env`, which is shared with the Junkie Discord bot: variables that are not ours are left alone.
+`.env`, which can be shared with the Junkie Discord bot: variables of other programs are ignored.
 """
 
 import os
@@ -27,7 +27,7 @@ REDACTED = "********"
 
 @frozen
 class Source:
-    """Where a value came from: `kind` is `option`, `environment`, `file` or `default`; path and line for a file.
+    """The source of a value: `kind` is `option`, `environment`, `file` or `default`; path and line for a file.
 
     As text it reads after "set by".
     """
@@ -43,17 +43,17 @@ class Source:
 
     @property
     def remedy(self) -> str:
-        """What to do about a bad value from here."""
+        """Return a hint for an invalid value from this source."""
         return {
             "option": "give another value",
-            "environment": "mend or unset that variable",
-            "file": "mend or remove that line",
+            "environment": "correct or unset that variable",
+            "file": "correct or delete that line",
         }.get(self.kind, "set that variable")
 
 
 @frozen
 class Problem:
-    """A setting that cannot be used: the variable's name, and the error that says why."""
+    """An invalid setting: the name of the variable, and the error."""
 
     name: str
     error: SettingsError
@@ -61,7 +61,7 @@ class Problem:
 
 @frozen
 class Variable:
-    """One row of the settings table: how a variable is read, and what it means."""
+    """A variable of the settings: its parser, default and description."""
 
     name: str
     field: str
@@ -71,17 +71,17 @@ class Variable:
     secret: bool = False
     is_url: bool = False
     empty: Any = ""
-    """The value of a variable that is set nowhere and has no default."""
+    """The value of an unset variable without a default."""
 
 
 @frozen
 class Settings:
-    """Everything the program was told, checked. Secrets are kept out of `repr`."""
+    """All settings, checked. The `repr` contains no secrets."""
 
     postgres_url: DatabaseUrl | None
     postgres_read_url: DatabaseUrl | None
     groq_api_key: str = field(repr=False)
-    groq_base_url: str = field(repr=False)  # may carry a proxy's credentials, as the next address may
+    groq_base_url: str = field(repr=False)  # can contain credentials of a proxy, like the next address
     memory_model: str
     custom_provider: str = field(repr=False)
     custom_model: str
@@ -116,21 +116,21 @@ class Settings:
 
     @property
     def names_provider(self) -> bool:
-        """Whether a provider can be asked: any base URL, or Groq with a key."""
+        """Return whether a provider is configured: any base URL, or Groq with a key."""
         return self.custom_provider != "groq" or bool(self.groq_api_key)
 
     @property
     def layout(self) -> Layout:
-        """Where agno's tables are expected: the schema and their names."""
+        """Return the schema and the names of agno's tables."""
         runs = self.runs_table or default_runs(self.session_table)
         return Layout(self.schema, self.memory_table, self.session_table, runs)
 
     def is_default(self, name: str) -> bool:
-        """Whether the variable `name` was set nowhere."""
+        """Return whether the variable `name` is unset."""
         return self.sources[name].kind == "default"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The read-only mapping can be neither copied nor pickled; secrets travel in a pickle as they are.
+        # The read-only mapping can be neither copied nor pickled; a pickle contains secrets in plain text.
         return _rebuilt, (as_document(self) | {"sources": dict(self.sources)},)
 
 
@@ -146,7 +146,7 @@ def _is_root() -> bool:
 
 
 def xdg_dir(kind: str, environ: Mapping[str, str]) -> Path:
-    """The user's XDG base folder of `kind` (`CONFIG`, `DATA`, `STATE`); an empty or relative variable is unset."""
+    """Return the XDG base folder of `kind` (`CONFIG`, `DATA`, `STATE`); empty or relative variables are ignored."""
     named = environ.get(f"XDG_{kind}_HOME", "")
     if named and Path(named).is_absolute():
         return Path(named)
@@ -155,7 +155,7 @@ def xdg_dir(kind: str, environ: Mapping[str, str]) -> Path:
 
 
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Folder of histories, logs and the spool: `$XDG_STATE_HOME/junkie`."""
+    """Return the folder of histories, logs and the spool: `$XDG_STATE_HOME/junkie`."""
     return xdg_dir("STATE", os.environ if environ is None else environ) / "junkie"
 
 
@@ -168,8 +168,8 @@ def _default_backup_dir(environ: Mapping[str, str]) -> str:
 
 
 LOCAL_TIMEOUT, CLOUD_TIMEOUT = "600", "60"
-"""Default seconds of silence after which a model is given up. A server on this machine or network may load its model
-and read a long prompt for minutes before the first byte; a service in the cloud that is silent for a minute is gone."""
+"""Default seconds of silence after which a model call fails. A local server can need minutes to load its model and read
+a long prompt before the first byte; a cloud service that is silent for a minute does not respond."""
 
 
 def _default_timeout(address: str) -> str:
@@ -198,15 +198,15 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("GROQ_API_KEY", "groq_api_key", read.key, "", "key for Groq: memory model, and chat model", secret=True),
     Variable("GROQ_BASE_URL", "groq_base_url", read.web_address, "https://api.groq.com/openai/v1", "address of Groq"),
-    Variable("MEMORY_MODEL", "memory_model", read.text, "openai/gpt-oss-120b", "model that turns talk into memories"),
+    Variable("MEMORY_MODEL", "memory_model", read.text, "openai/gpt-oss-120b", "model that extracts memories"),
     Variable("CUSTOM_PROVIDER", "custom_provider", read.provider, "groq", "groq, or base URL of a compatible server"),
-    Variable("CUSTOM_MODEL", "custom_model", read.text, "openai/gpt-oss-120b", "model that talks"),
+    Variable("CUSTOM_MODEL", "custom_model", read.text, "openai/gpt-oss-120b", "chat model"),
     Variable(
         "CUSTOM_PROVIDER_API_KEY", "custom_provider_api_key", read.key, "", "key for CUSTOM_PROVIDER's URL", secret=True
     ),
     Variable("MODEL_TEMPERATURE", "model_temperature", read.number(0, 2), "0.3", "randomness of answers, 0 to 2"),
     Variable("MODEL_TOP_P", "model_top_p", read.number(0, 1), "0.9", "nucleus sampling, 0 to 1"),
-    Variable("AGENT_HISTORY_RUNS", "agent_history_runs", read.integer(0, 1000), "10", "runs put into the context"),
+    Variable("AGENT_HISTORY_RUNS", "agent_history_runs", read.integer(0, 1000), "10", "earlier runs in the context"),
     Variable(
         "AGENT_RETRIES", "agent_retries", read.integer(0, 20), "2", "retries of a model call before its first byte"
     ),
@@ -217,29 +217,35 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "JUNKIE_MAX_TOKENS", "max_tokens", read.integer(1, 10**9), "250000", "tokens in one turn, read and written"
     ),
-    Variable("JUNKIE_MAX_SECONDS", "max_seconds", read.number(1, 86_400), "900", "seconds that one turn may take"),
+    Variable("JUNKIE_MAX_SECONDS", "max_seconds", read.number(1, 86_400), "900", "time limit of one turn in seconds"),
     Variable(
         "JUNKIE_CONTEXT_WINDOW",
         "context_window",
         read.integer(256, 10**9),
         "",
-        "tokens that the chat model can read; empty: what the server reports",
+        "context window of the chat model in tokens; empty: as the server reports",
         empty=None,
     ),
     Variable("MAX_AGENTS", "max_agents", read.integer(1, 100_000), "10", "teams kept in the per-user cache"),
-    Variable("JUNKIE_TOOLS", "tools", read.switch, "on", "tools for the model that talks, on or off"),
-    Variable("DEBUG_MODE", "debug_mode", read.boolean, "false", "log what agno does, to stderr"),
-    Variable("JUNKIE_USER", "user", read.text, "", "user id when chat gets no --user"),
+    Variable("JUNKIE_TOOLS", "tools", read.switch, "on", "tools for the chat model, on or off"),
+    Variable("DEBUG_MODE", "debug_mode", read.boolean, "false", "write agno's log to stderr"),
+    Variable("JUNKIE_USER", "user", read.text, "", "user id for chat without --user"),
     Variable("JUNKIE_SCHEMA", "schema", read.schema_name, "ai", "schema of agno's tables"),
     Variable("JUNKIE_MEMORY_TABLE", "memory_table", read.table_name, "user_memories", "agno's table of memories"),
     Variable("JUNKIE_SESSION_TABLE", "session_table", read.table_name, "agent_sessions", "agno's table of sessions"),
     Variable(
-        "JUNKIE_RUNS_TABLE", "runs_table", read.table_name, "", "agno's table of runs; empty: named after the sessions'"
+        "JUNKIE_RUNS_TABLE",
+        "runs_table",
+        read.table_name,
+        "",
+        "agno's table of runs; empty: derived from the session table",
     ),
     Variable("JUNKIE_DATA_DIR", "data_dir", read.path, "", "folder of the embedded PostgreSQL"),
     Variable("JUNKIE_PG_BIN", "pg_bin", read.path, "", "folder of PostgreSQL's programs, preferred", empty=None),
-    Variable("JUNKIE_BACKUP_DIR", "backup_dir", read.path, "", "folder of the backups"),
-    Variable("JUNKIE_HISTORY_DAYS", "history_days", read.integer(0, 36_500), "30", "days that undo keeps old texts"),
+    Variable("JUNKIE_BACKUP_DIR", "backup_dir", read.path, "", "folder of backups"),
+    Variable(
+        "JUNKIE_HISTORY_DAYS", "history_days", read.integer(0, 36_500), "30", "days that old texts are kept for undo"
+    ),
     Variable(
         "POSTGRES_READ_URL",
         "postgres_read_url",
@@ -252,7 +258,7 @@ VARIABLES: tuple[Variable, ...] = (
 )
 BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
 
-# Variables that the Discord bot reads from the same file: known, never refused, never read for their value.
+# Variables of the Discord bot in the same file: accepted, but not read.
 # fmt: off
 BOT_VARIABLES = frozenset({
     "DISCORD_TOKEN", "LOG_LEVEL", "FIRECRAWL_API_KEY", "E2B_API_KEY", "EXA_API_KEY", "GOOGLE_API_KEY",
@@ -270,7 +276,7 @@ BOT_VARIABLES = frozenset({
 
 # --- the .env ---------------------------------------------------------------------------------------------------------
 
-# Names that other programs use too: finding one of them alone does not tell that the bot is here.
+# Names that other programs use, too: one of them alone does not mean that the file belongs to the bot.
 COMMON_NAMES = frozenset(
     {
         *("LOG_LEVEL", "DEBUG_LEVEL", "TRACING", "CACHE_TTL", "REDIS_URL", "USE_REDIS"),
@@ -284,12 +290,11 @@ _OURS = frozenset(BY_NAME) | (BOT_VARIABLES - COMMON_NAMES)
 def find_env_file(
     explicit: Path | None = None, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> EnvFile | None:
-    """The `.env` in force: `explicit`, else the nearest from `cwd` upward, else the one in the user's config folder.
+    """Return the `.env` in use: `explicit`, the nearest from `cwd` upward, or the one in the user's config folder.
 
-    python-dotenv's own search starts beside the installed package, which is never where the user is. As root a file
-    found upward that belongs to another user is passed over: its owner could otherwise steer a root process. One that
-    holds no variable of junkie's or the bot's gives way to the one in the config folder. Raises SettingsError when a
-    file that is there cannot be read.
+    python-dotenv's own search starts at the installed package, which is never the user's folder. For root, files of
+    other users are skipped: their owner could otherwise control a root process. The file in the config folder takes
+    precedence over one without variables of junkie or the bot. Raises SettingsError if a file cannot be read.
     """
     return _env_file_in_force(explicit, cwd, os.environ if environ is None else environ)[0]
 
@@ -297,7 +302,7 @@ def find_env_file(
 def _env_file_in_force(
     explicit: Path | None, cwd: Path | None, environ: Mapping[str, str]
 ) -> tuple[EnvFile | None, tuple[Path, ...]]:
-    """The file in force, and those that lay nearer but belong to somebody else."""
+    """Return the file in use, and nearer ones that belong to other users."""
     if explicit is not None:
         return read_env_file(env_file.require_named(explicit), environ), ()
     here, own = (cwd or _current_folder()).absolute(), config_env_file(environ)
@@ -312,12 +317,12 @@ def _env_file_in_force(
 
 
 def config_env_file(environ: Mapping[str, str] | None = None) -> Path:
-    """The `.env` in the user's config folder, whether it is there or not."""
+    """Return the path of the `.env` in the user's config folder, which may not exist."""
     return xdg_dir("CONFIG", os.environ if environ is None else environ) / "junkie" / env_file.NAME
 
 
 def is_ours(file: EnvFile) -> bool:
-    """Whether a `.env` holds a variable of junkie's or the bot's; any other is somebody else's."""
+    """Return whether a `.env` contains a variable of junkie or the bot."""
     return not _OURS.isdisjoint(file.values)
 
 
@@ -329,7 +334,7 @@ def _current_folder() -> Path:
 
 
 def read_env_file(path: Path, environ: Mapping[str, str] | None = None) -> EnvFile:
-    """The `.env` at `path`. Raises SettingsError when it or one of our lines in it cannot be read."""
+    """Read the `.env` at `path`. Raises SettingsError if it, or a line with one of our variables, cannot be read."""
     return env_file.read(path, os.environ if environ is None else environ, BY_NAME)
 
 
@@ -346,9 +351,9 @@ def load_settings(
 ) -> Settings:
     """Read and check every setting.
 
-    `overrides` are values given as options, by variable name. Raises SettingsError naming the variable, what is
-    wrong with its value, and the file and line or the environment that set it; secrets are never quoted. With
-    `problems` a bad value is added there and its default taken, so that doctor can look at the rest.
+    `overrides` are values of options, by variable name. Raises SettingsError with the variable, the problem, and the
+    source; secrets are never quoted. With `problems`, errors are added there and defaults are used, so that doctor can
+    check the rest.
     """
     environ = os.environ if environ is None else environ
     file, ignored = _env_file_in_force(env_file, cwd, environ)
@@ -387,7 +392,7 @@ def load_settings(
 def _raw_value(
     name: str, overrides: Mapping[str, str], environ: Mapping[str, str], file: EnvFile | None
 ) -> tuple[str, Source]:
-    """The text that is in force, empty when there is none: white space alone counts as nothing."""
+    """Return the text in use, or an empty string; white space counts as empty."""
     in_file, line = file.values.get(name, ("", 0)) if file else ("", 0)
     if overrides.get(name, "").strip():
         return overrides[name], Source("option")
@@ -395,8 +400,8 @@ def _raw_value(
         return environ[name], Source("environment")
     if file and name in file.unset:
         raise SettingsError(
-            f"{name} refers to ${{{file.unset[name]}}}, which is set nowhere (set by {file.path}:{line})",
-            hint="set that variable too; in a URL, ${ that is meant as it stands is written %24%7B",
+            f"{name} refers to ${{{file.unset[name]}}}, which is not set (set by {file.path}:{line})",
+            hint="set that variable, too; in a URL, write a literal ${ as %24%7B",
         )
     if file and in_file.strip():
         return in_file, Source("file", file.path, line)
@@ -404,7 +409,7 @@ def _raw_value(
 
 
 def _default(variable: Variable, environ: Mapping[str, str], values: Mapping[str, Any]) -> str:
-    """The default of `variable`, which may depend on `values`, those of the variables before it in the table."""
+    """Return the default of `variable`, which can depend on `values` of earlier variables in the table."""
     computed: Mapping[str, Callable[[], str]] = {
         "JUNKIE_USER": login_name,
         "JUNKIE_DATA_DIR": lambda: _default_data_dir(environ),
@@ -425,20 +430,20 @@ def _parse(variable: Variable, raw: str, source: Source) -> Any:
 
 
 def _checked(raw: str) -> str:
-    """`raw`, which neither the database nor a file name could take if it were not proper text."""
+    """Return `raw`. Raises ValueError for invalid UTF-8, which the database and file names cannot represent."""
     if "\x00" in raw or any("\ud800" <= c <= "\udfff" for c in raw):
         raise ValueError("is not UTF-8 text")
     return raw
 
 
 def _check_folders(settings: Settings) -> None:
-    """Backups inside the database's own folder would be lost with it."""
+    """Refuse a backup folder inside the database folder: backups would be lost with it."""
     data, backup = settings.data_dir, settings.backup_dir
     if backup == data or data in backup.parents:
         name = "JUNKIE_DATA_DIR" if settings.is_default("JUNKIE_BACKUP_DIR") else "JUNKIE_BACKUP_DIR"
         raise SettingsError(
-            f"JUNKIE_BACKUP_DIR lies in JUNKIE_DATA_DIR ({name} is set by {settings.sources[name]})",
-            hint="backups belong outside the database's own folder",
+            f"JUNKIE_BACKUP_DIR is inside JUNKIE_DATA_DIR ({name} is set by {settings.sources[name]})",
+            hint="set JUNKIE_BACKUP_DIR to a folder outside the database folder",
         )
 
 
@@ -449,7 +454,7 @@ def _check_tables(settings: Settings) -> None:
         raise SettingsError(
             f"{' and '.join(name for role, name in TABLE_VARIABLES.items() if settings.layout.names[role] in doubled)}"
             f" name the same table, {doubled[0]}",
-            hint="memories, sessions and runs each have a table of their own",
+            hint="use different tables for memories, sessions and runs",
         )
 
 
@@ -457,12 +462,12 @@ def _check_tables(settings: Settings) -> None:
 
 
 def shown_value(settings: Settings, variable: Variable) -> str:
-    """The value of `variable` as people may see it: secrets redacted, passwords in URLs masked."""
+    """Return the value of `variable` for people: secrets redacted, passwords in URLs masked."""
     return _seen(variable, getattr(settings, variable.field))
 
 
 def seen_value(name: str, text: str) -> str:
-    """As `shown_value`, for a good value of the variable `name` that is still text."""
+    """As `shown_value`, for the text of a valid value."""
     return _seen(BY_NAME[name], BY_NAME[name].parse(text) if text else "")
 
 
@@ -481,7 +486,7 @@ def _seen(variable: Variable, value: Any) -> str:
 
 
 def _without_credentials(text: str) -> str:
-    """A web address without the password and the query it may carry; any other text unchanged."""
+    """Return a web address without password and query; other text unchanged."""
     if not text.startswith(("http://", "https://")):
         return text
     scheme, _, rest = text.partition("://")
@@ -492,7 +497,7 @@ def _without_credentials(text: str) -> str:
 
 
 def redact(text: str, settings: Settings | None, environ: Mapping[str, str] | None = None) -> str:
-    """`text` without the secrets that this process knows, for tracebacks and logs."""
+    """Remove known secrets from `text`, for tracebacks and logs."""
     for secret in sorted(_secrets(settings, os.environ if environ is None else environ), key=len, reverse=True):
         if len(secret) > 3:
             text = text.replace(secret, REDACTED)
@@ -512,6 +517,6 @@ def _secrets(settings: Settings | None, environ: Mapping[str, str]) -> Iterator[
 
 
 def _password_in(url: str) -> str:
-    # of a URL that need not be a valid one
+    # the URL can be invalid
     match = re.match(r"[a-z+_]+://[^:/@]*:(.*)@", url)
     return match[1] if match else ""

@@ -1,4 +1,4 @@
-"""What `config init` and the chat's first run need, without their questions: checks, and writing the `.env`."""
+"""Checks values and writes the `.env`, for `config init` and the first chat."""
 
 import os
 import re
@@ -14,18 +14,18 @@ from junkie_cli.core.settings import BY_NAME, Settings, config_env_file, find_en
 from junkie_cli.core.value_class import frozen
 
 GROQ_KEYS_PAGE = "https://console.groq.com/keys"
-_LARGEST_ANSWER = 4 * 1024 * 1024  # bytes of a list of models; the longest known is a tenth of that
+_LARGEST_ANSWER = 4 * 1024 * 1024  # bytes of a list of models; the longest known one has a tenth
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def check_key(base_url: str, key: str, *, timeout: float = 10.0) -> tuple[str, ...]:
-    """Ask the provider at `base_url` for its models (`GET /models`) with `key`, which may be empty.
+    """Request the models of the provider at `base_url` (`GET /models`) with `key`, which can be empty.
 
-    Returns their names, sorted: empty when the server has no such list, which some local ones have not. Nothing is
-    generated and nothing costs money. `timeout` is in seconds. Raises ProviderError, codes as in a conversation:
-    `provider_key` (refused), `provider_unreachable`, `provider_unavailable`, `provider_address`.
+    Returns their sorted names; empty if the server has no list, like some local ones. The request is free of charge.
+    `timeout` is in seconds. Raises ProviderError with the codes of a conversation: `provider_key` (rejected),
+    `provider_unreachable`, `provider_unavailable`, `provider_address`.
     """
     import json
     import urllib.error
@@ -49,7 +49,7 @@ def _opener() -> Any:
     import urllib.request
 
     class NoRedirects(urllib.request.HTTPRedirectHandler):
-        """A redirect would carry the key to another server."""
+        """Refuses redirects, which would send the key to another server."""
 
         def redirect_request(self, *_: Any) -> None:
             return None
@@ -75,11 +75,11 @@ def _refused(base_url: str, status: int) -> tuple[str, ...]:
     if status in (404, 405, 501):
         return ()
     if status in (401, 403):
-        raise ProviderError(f"{host} refuses this key ({status})", hint="copy it again, whole", code="provider_key")
-    if status == 429 or status >= 500:
         raise ProviderError(
-            f"{host} is not available now ({status})", hint="try again later", code="provider_unavailable"
+            f"{host} rejects this key ({status})", hint="copy the complete key again", code="provider_key"
         )
+    if status == 429 or status >= 500:
+        raise ProviderError(f"{host} is unavailable ({status})", hint="try again later", code="provider_unavailable")
     raise ProviderError(f"{host} answered {status}", hint="check the base URL", code="provider_address")
 
 
@@ -92,7 +92,7 @@ def _not_reached(base_url: str, error: Exception) -> ProviderError:
     if isinstance(reason, TimeoutError):
         what = "did not answer in time"
     elif isinstance(reason, ConnectionRefusedError):
-        what = "cannot be reached: nothing listens there"
+        what = "cannot be reached: no server is listening there"
     else:
         what = f"cannot be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}"
     return ProviderError(f"{host} {what}", hint="check the address and the network", code="provider_unreachable")
@@ -105,7 +105,7 @@ def _host(base_url: str) -> str:
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
-async def check_database(url: DatabaseUrl, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109  it holds for each host
+async def check_database(url: DatabaseUrl, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109  it applies to each host
     """Connect to `url` and return the server's version. Raises DatabaseError; `timeout` is in seconds."""
     from junkie_cli.core.postgres.connect import close_connection, open_connection
 
@@ -117,11 +117,11 @@ async def check_database(url: DatabaseUrl, *, timeout: float = 10.0) -> str:  # 
 
 
 def checked_value(name: str, text: str) -> Any:
-    """`text` read as the variable `name` would be. Raises SettingsError with what is wrong with it."""
+    """Parse `text` as the value of the variable `name`. Raises SettingsError."""
     try:
         return BY_NAME[name].parse(text) if text else ""
     except ValueError as error:
-        raise SettingsError(f"{name} {error}", hint="write it again") from None
+        raise SettingsError(f"{name} {error}", hint="try again") from None
 
 
 # --- the .env ---------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def checked_value(name: str, text: str) -> Any:
 
 @frozen
 class WrittenFile:
-    """What writing did: whether the file is `created`, and its `mode` now."""
+    """The written file: whether it was `created`, and its `mode`."""
 
     path: Path
     created: bool
@@ -137,10 +137,10 @@ class WrittenFile:
 
 
 def env_file_to_write(explicit: Path | None = None) -> Path:
-    """The file that `config init` writes: the named one, else the one in force if it is ours, else `.env` here.
+    """Return the file for `config init`: the named one, the one in use if it is ours, or `.env` here.
 
-    A `.env` of another program stays as it is: the one in the user's config folder is written then. Raises
-    SettingsError where there is a `.env` here that is not read, being somebody else's.
+    A `.env` of another program is not changed: the one in the user's config folder is used then. Raises SettingsError
+    for a `.env` here that belongs to another user.
     """
     if explicit is not None:
         return explicit.absolute()
@@ -154,15 +154,15 @@ def env_file_to_write(explicit: Path | None = None) -> Path:
     path = Path.cwd() / ".env"
     if path.exists():
         raise SettingsError(
-            f"{path} belongs to somebody else, and root does not read it unasked", hint=f"name it: --env-file {path}"
+            f"{path} belongs to another user, so root does not read it", hint=f"to use it: --env-file {path}"
         )
     return path
 
 
 def env_file_to_keep(settings: Settings) -> Path | None:
-    """The file that answers given in passing are kept in: the one in force if it is ours, else the user's own.
+    """Return the file to save answers of the first chat in: the one in use if it is ours, or the user's own.
 
-    None where the one in force is ours and no plain file: nothing can be kept in it, and no other file is read.
+    None if the one in use is ours, but not a regular file, so that nothing can be saved in it.
     """
     path = settings.env_file
     if path is None or not is_ours(read_env_file(path)):
@@ -171,7 +171,7 @@ def env_file_to_keep(settings: Settings) -> Path | None:
 
 
 def readable_by_others(path: Path) -> int | None:
-    """The mode of the file at `path` if others than its owner can read or write it; None if not, or without a file."""
+    """Return the mode of the file at `path` if others can read or write it; None otherwise."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
@@ -180,12 +180,12 @@ def readable_by_others(path: Path) -> int | None:
 
 
 def write_env_values(path: Path, values: Mapping[str, str], *, tighten: bool = False) -> WrittenFile:
-    """Set `values` in the `.env` at `path`, which is created, readable by its owner alone, when there is none.
+    """Set `values` in the `.env` at `path`; create it, readable only by its owner, if it does not exist.
 
-    Every other line stays as it is, comments and the bot's variables included; where a variable is set twice the line
-    that counts, the last, is changed. The file is replaced in one step, through links; its owner stays the same, and
-    its mode too unless `tighten` takes it from all others. Raises SettingsError when it cannot be written, is no
-    regular file, or was changed by somebody else meanwhile.
+    Other lines stay unchanged, including comments and the bot's variables; if a variable is set twice, the last line,
+    which is effective, is changed. The file is replaced atomically, following links; owner and mode stay the same,
+    except that `tighten` makes it private. Raises SettingsError if it cannot be written, is not a regular file, or was
+    changed by another program in the meantime.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -197,22 +197,20 @@ def write_env_values(path: Path, values: Mapping[str, str], *, tighten: bool = F
         with complete_file(target, private=tighten) as file:
             file.write(text.encode())
             if before is not None and _version(target.stat()) != _version(before):
-                raise SettingsError(f"{path} was changed by somebody else meanwhile", hint="run it again")
+                raise SettingsError(f"another program changed {path} in the meantime", hint="run the command again")
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not UTF-8 text", hint="mend the file first; nothing was changed") from None
+        raise SettingsError(f"{path} is not UTF-8 text", hint="correct the file first; nothing was changed") from None
     except (OSError, FileError) as error:
         reason = error.strerror if isinstance(error, OSError) else error.message
         raise SettingsError(f"{path} cannot be written: {reason}", hint=f"nothing was changed; {_ANOTHER}") from None
     return WrittenFile(target, before is None, stat.S_IMODE(target.stat().st_mode))
 
 
-_ANOTHER = "check the folder's permissions, or name another file: --env-file FILE"
+_ANOTHER = "check the folder's permissions, or use another file: --env-file FILE"
 
 
 def _no_plain_file(path: Path) -> SettingsError:
-    return SettingsError(
-        f"{path} is not a plain file: nothing can be kept in it", hint="write it where its content comes from"
-    )
+    return SettingsError(f"{path} is not a regular file, so nothing can be saved in it", hint="change it at its source")
 
 
 def _version(status: os.stat_result) -> tuple[int, int, int]:
@@ -240,7 +238,7 @@ def _with_values(text: str, values: Mapping[str, str]) -> str:
 
 
 def _changed(original: str, name: str, value: str, old: str) -> str:
-    """The line with another value; its indentation, `export` and comment stay."""
+    """Return the line with another value; indentation, `export` and comment stay."""
     before = re.match(r"\s*(?:export[^\S\r\n]+)?", original)
     comment = "" if "#" in old else r"[^\S\r\n]+#[^\r\n]*"
     after = re.search(rf"(?:{comment})?\s*\Z", original)
@@ -248,9 +246,9 @@ def _changed(original: str, name: str, value: str, old: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    """`value` as python-dotenv, shells and `docker --env-file` read it back."""
+    """Quote `value` so that python-dotenv, shells and `docker --env-file` read it back."""
     if "${" in value or not value.isprintable():
-        raise SettingsError("a value with ${ or a control character cannot be kept in a .env", hint="write %24 for $")
+        raise SettingsError("a .env cannot contain a value with ${ or a control character", hint="write %24 for $")
     if re.fullmatch(r"[A-Za-z0-9_@%+=:,./?&~^!*$-]*", value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

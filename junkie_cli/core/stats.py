@@ -1,4 +1,4 @@
-"""Figures of what is remembered. One grouped pass over the memories gives the total, the users and the largest of them.
+"""Counts memories, users and sessions. One grouped pass over the memories returns totals, users and the largest users.
 
 Four separate queries take 677 ms at 5 million rows, one index-only pass 176 ms
 (docs/decisions/0014-statistics-in-one-pass.md).
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAYS = 30
 _DAY = 86_400
-# The newest rows hold the last change of nearly every large user; only for the others the table itself is read.
+# The newest rows contain the last change of nearly every large user; the table is read only for others.
 _NEWEST = 5_000
 
 
@@ -43,7 +43,7 @@ class TableSize:
 
 @frozen
 class TopUser:
-    """A user with many memories; None stands for what belongs to nobody."""
+    """A user with many memories; None stands for memories without an owner."""
 
     user_id: str | None
     memories: int
@@ -52,7 +52,7 @@ class TopUser:
 
 @frozen
 class Day:
-    """Memories made on one day (`day` is YYYY-MM-DD, UTC)."""
+    """Memories created on one day (`day` is YYYY-MM-DD, UTC)."""
 
     day: str
     memories: int
@@ -60,9 +60,9 @@ class Day:
 
 @frozen
 class Stats:
-    """The figures. `users` counts named owners of memories; `runs` counts stored runs, those of team members included.
+    """The counts. `users` counts named owners of memories; `runs` counts stored runs, including those of team members.
 
-    With `approximate` the numbers are the planner's: users and the average are None, days are not counted.
+    With `approximate` the numbers are PostgreSQL's estimates: users and average are None, days are not counted.
     """
 
     memories: int
@@ -93,7 +93,7 @@ async def collect_stats(
     approximate: bool = False,
     progress: Progress = SILENT,
 ) -> Stats:
-    """Count everything, or one user's ("": nobody's). A schema without agno's tables counts as empty."""
+    """Count everything, or the rows of one user ("": without an owner). A schema without agno's tables is empty."""
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await schema.inspect(connection, settings.layout)
         if approximate and user_id is None:
@@ -113,7 +113,7 @@ async def _counted(
     of_named = total if not users else await _of_named(connection, state, total) if named is None else named
     progress.step(f"counting the rows of {plural(len(state.tables), 'table', 'tables')}")
     counts = await _rows_of_tables(connection, state, {state.name(MEMORIES): total} if user_id is None else {})
-    progress.step(f"{plural(total, 'memory', 'memories')} counted; looking at runs, times and days")
+    progress.step(f"{plural(total, 'memory', 'memories')} counted; reading runs, times and days")
     oldest, newest, made = await _bounds(connection, state, user_id)
     return Stats(
         memories=total,
@@ -135,7 +135,7 @@ async def _counted(
 async def _memories(
     connection: "asyncpg.Connection[Any]", state: SchemaState, top: int, user_id: str | None
 ) -> tuple[int, int, list[Any]]:
-    """Total, number of named users and the largest owners, in one pass."""
+    """Return total, number of named users and the largest owners, in one pass."""
     if not state.has(MEMORIES):
         return 0, 0, []
     where = Where().owned_by("user_id", user_id)
@@ -149,7 +149,7 @@ async def _memories(
 
 
 async def _of_named(connection: "asyncpg.Connection[Any]", state: SchemaState, total: int) -> int:
-    """Memories that belong to somebody; what belongs to nobody is found by the index on user_id."""
+    """Count memories with an owner; those without are found by the index on user_id."""
     where = Where().owned_by("user_id", "")
     nobodys = await connection.fetchval(f"SELECT count(*) FROM {state.qualified(MEMORIES)} WHERE {where.sql}")
     return total - int(nobodys)
@@ -180,23 +180,23 @@ async def _with_times(
 
 
 def _made_at(state: SchemaState) -> str:
-    """The column that says when a memory was made; agno 2.2 kept only when it was last written."""
+    """Return the column with the creation time of a memory; agno 2.2 stored only the time of the last change."""
     return "created_at" if state.has_column(MEMORIES, "created_at") else "updated_at"
 
 
 async def _bounds(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None
 ) -> tuple[datetime | None, datetime | None, str]:
-    """When the oldest and the newest memory were made, and SQL of when one was, in seconds."""
+    """Return the creation times of the oldest and the newest memory, and SQL for the creation time in seconds."""
     if not state.has(MEMORIES):
         return None, None, "NULL::bigint"
     made = _made_at(state)
-    # For one user the index on the time must not be walked past everybody else's rows.
+    # For one user, the index on the time must not be scanned past the rows of all other users.
     column = made if user_id is None else f"{made} + 0"
     oldest, newest = await _range(connection, state, user_id, column)
     if _are_seconds(oldest, newest):
         return moment(oldest), moment(newest), made
-    # Other units are not in the order of time among seconds, so that all rows are read.
+    # Times in other units are not sorted chronologically among seconds, so all rows are read.
     made = scaled(made)
     oldest, newest = await _range(connection, state, user_id, made)
     return moment(oldest), moment(newest), made
@@ -221,7 +221,7 @@ def _are_seconds(*times: int | None) -> bool:
 async def _per_day(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, made: str
 ) -> tuple[Day, ...]:
-    """The last thirty days, those without a memory too; `made` is SQL of when a memory was made, in seconds."""
+    """Count the last thirty days, including empty ones; `made` is SQL for the creation time in seconds."""
     if not state.has(MEMORIES):
         return ()
     today = datetime.now(UTC).date()
@@ -241,7 +241,7 @@ async def _per_day(
 async def _rows_of_tables(
     connection: "asyncpg.Connection[Any]", state: SchemaState, known: dict[str, int]
 ) -> dict[str, int]:
-    """Exact rows of each table that the current user may read."""
+    """Count the rows of each table that the current role can read."""
     names = [name for name in state.tables if name not in known and state.may("SELECT", name)]
     if not names:
         return dict(known)
@@ -297,7 +297,7 @@ async def _sizes(
     return tuple(TableSize(row["name"], counts.get(row["name"]), row["bytes"]) for row in rows)
 
 
-# --- from the planner's figures ---------------------------------------------------------------------------------------
+# --- estimates --------------------------------------------------------------------------------------------------------
 
 
 async def _estimated(connection: "asyncpg.Connection[Any]", state: SchemaState, top: int) -> Stats:
@@ -306,7 +306,7 @@ async def _estimated(connection: "asyncpg.Connection[Any]", state: SchemaState, 
     total = counts.get(state.name(MEMORIES), 0)
     return Stats(
         memories=total,
-        users=None,  # the planner's number of distinct users was off by a factor of four
+        users=None,  # PostgreSQL's estimate of distinct users was wrong by a factor of four
         average_per_user=None,
         sessions=counts.get(state.name(SESSIONS), 0),
         runs=None if state.has_runs_column else counts.get(state.name(RUNS), 0),

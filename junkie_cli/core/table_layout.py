@@ -1,7 +1,7 @@
-"""Where agno's tables are: the schema, and the name that an application gave to each of them.
+"""The schema and the names of agno's tables.
 
-Data flows one way: settings -> `Layout` -> `schema.inspect`, which finds the names that are in force. Agno lets every
-application choose its names; SQL here asks for a `Role`, and `SchemaState` knows the name.
+Data flows one way: settings -> `Layout` -> `schema.inspect`, which finds the names in use. Every application of agno
+can choose names; SQL in junkie uses a `Role`, and `SchemaState` resolves the name.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from junkie_cli.core.value_class import frozen
 
 
 class Role(Enum):
-    """What a table of agno is for; the value names the role in manifests."""
+    """The purpose of a table of agno; the value is the name of the role in manifests."""
 
     MEMORIES = "memories"
     SESSIONS = "sessions"
@@ -20,7 +20,7 @@ class Role(Enum):
 
 
 TableRef: TypeAlias = str | Role
-"""A table: one of agno's by its role, any other by its name."""
+"""A table: agno's by role, others by name."""
 
 VARIABLES: Mapping[Role, str] = {
     Role.MEMORIES: "JUNKIE_MEMORY_TABLE",
@@ -28,13 +28,13 @@ VARIABLES: Mapping[Role, str] = {
     Role.RUNS: "JUNKIE_RUNS_TABLE",
 }
 
-# What agno itself takes where an application names nothing (agno/db/base.py); AgentOS keeps these.
+# agno's default names (agno/db/base.py), which AgentOS uses.
 _AGNO = {Role.MEMORIES: "agno_memories", Role.SESSIONS: "agno_sessions", Role.RUNS: "agno_runs"}
 
 
 @frozen
 class Layout:
-    """The schema and the name of the table of each role."""
+    """The schema and the table name of each role."""
 
     schema: str
     memories: str = "user_memories"
@@ -43,35 +43,35 @@ class Layout:
 
     @property
     def names(self) -> Mapping[Role, str]:
-        """The name of the table of each role."""
+        """Return the table name of each role."""
         return {Role.MEMORIES: self.memories, Role.SESSIONS: self.sessions, Role.RUNS: self.runs}
 
     def name(self, table: TableRef) -> str:
-        """The name of a table."""
+        """Return the name of a table."""
         return self.names[table] if isinstance(table, Role) else table
 
     @property
     def document(self) -> dict[str, str]:
-        """The names by role, as a manifest keeps them."""
+        """Return the names by role, for a manifest."""
         return {role.value: name for role, name in self.names.items()}
 
     @classmethod
     def of_document(cls, schema: str, names: Mapping[str, str]) -> "Layout":
-        """The layout that a manifest keeps as `document`."""
+        """Return the layout stored as `document` in a manifest."""
         return cls(schema, **{role.value: names[role.value] for role in Role})
 
     def within(self, schema: str) -> "Layout":
-        """The same names in another schema."""
+        """Return the same names in another schema."""
         return Layout(schema, self.memories, self.sessions, self.runs)
 
     @property
     def chosen(self) -> tuple[Role, ...]:
-        """The roles whose table has another name than junkie expects by default."""
+        """Return the roles whose table does not have junkie's default name."""
         usual = Layout(self.schema).names
         return tuple(role for role, name in self.names.items() if name != usual[role])
 
     def agno_names_among(self, present: Collection[str]) -> tuple[str, ...]:
-        """Those of agno's own names that are in `present` and that nobody chose for a role here."""
+        """Return agno's own names that are in `present` and not configured for a role."""
         return tuple(
             name
             for role, name in _AGNO.items()
@@ -79,14 +79,14 @@ class Layout:
         )
 
     def known_names(self, role: Role, present: Collection[str]) -> tuple[str, ...]:
-        """The names that a table of this role often has, of those in `present`."""
+        """Return common names for a table of this role that are in `present`."""
         return tuple(name for name in (Layout(self.schema).names[role], _AGNO[role]) if name in present)
 
     def found_in(self, present: Collection[str]) -> "Layout":
-        """The names in force among the tables that are `present`.
+        """Return the names in use among the tables that are `present`.
 
-        Where nobody chose a name, and no table has the names that junkie expects by default, agno's own names are
-        taken if a table has one. All or none of them: tables of two applications are never mixed.
+        If no name is configured, and no table has junkie's default names, agno's own names are used if a table has one.
+        All or none: tables of two applications are never mixed.
         """
         open_roles = [role for role in Role if role not in self.chosen]
         taken = any(self.names[role] in present for role in open_roles)
@@ -97,5 +97,5 @@ class Layout:
 
 
 def default_runs(sessions: str) -> str:
-    """The name that agno gives to the table of the runs when only that of the sessions is chosen."""
+    """Return agno's name for the table of runs if only the name of the session table is configured."""
     return _AGNO[Role.RUNS] if sessions == _AGNO[Role.SESSIONS] else f"{sessions}_runs"

@@ -1,20 +1,20 @@
-"""When two texts say the same: one rule for people's text, in Python and in SQL.
+"""Normalizes text to compare its meaning: the same rule in Python and in SQL.
 
-Two texts are near-exact duplicates when their keys are equal. The key ignores case, Unicode compatibility forms
-(full-width letters, ligatures, composed and decomposed accents), white space, invisible characters, and the marks that
-end and quote sentences. It keeps what changes the meaning: accents, digits, a minus before a number, and signs such as
+Two texts are near-exact duplicates if their keys are equal. The key ignores case, Unicode compatibility forms
+(full-width letters, ligatures, composed and decomposed accents), white space, invisible characters, and punctuation of
+sentences. It keeps what changes the meaning: accents, digits, a minus before a number, and symbols such as
 `+`, `#`, `%`, `@` and `/` ("C", "C++" and "C#" are three languages).
 
-The SQL twin gives the same key on every PostgreSQL whose encoding is UTF8, whatever its locale: it names each character
-that it changes, because `lower()` and character classes follow the database's locale. Both normalize by the Unicode
-tables that they come with: a character that only the newer of the two knows may differ. Pure functions.
+The SQL version returns the same key on every PostgreSQL with encoding UTF8, in any locale: it lists each character that
+it changes, because `lower()` and character classes depend on the locale. Python and PostgreSQL have their own Unicode
+tables: a character that only the newer one contains can differ. Pure functions.
 """
 
 import re
 import unicodedata
 
-# Capitals that compatibility decomposition leaves in one piece, and their small letters. Accented capitals come apart
-# into a letter of A to Z and its accents.
+# Capitals that compatibility decomposition does not split, and their small letters. Accented capitals are split into a
+# letter from A to Z and accents.
 _CAPITALS = (
     "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ"
     "АБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯЂЄЅІЈЉЊЋЏҐҒҖҚҜҢҤҪҮҰҲҶҸҺӘӨ"
@@ -24,12 +24,12 @@ _CAPITALS = (
 _SMALL = _CAPITALS.lower()
 _FINAL_SIGMA = ("ς", "σ")
 _HYPHENS = "‐‑‒–—―−⁃"
-# Apostrophes, soft hyphen, joiners, directional marks, byte order mark, variation selectors: nothing stands for them.
+# Removed: apostrophes, soft hyphen, joiners, directional marks, byte order mark, variation selectors.
 _DROPPED = (
     "'`´‘’‛ʹʻʼʽˈ′\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061"
     "\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufe0e\ufe0f"
 )
-# White space and the marks of sentences; one space stands for any number of them.
+# White space and punctuation; any number of them becomes one space.
 _SEPARATORS = (
     "\t\n\x0b\x0c\r \x1c\x1d\x1e\x1f\x85\u1680\u2028\u2029"
     '.,;:!?"()[]{}_¡¿«»‹›“”„‟‚…·•‧∙、。「」『』〈〉《》【】〔〕〖〗・〜،؛؟۔।॥՝՜՛՞։׃״׳၊။።፣፤፥፦፧'
@@ -38,12 +38,12 @@ _ASCII_SEPARATORS = "".join(mark for mark in _SEPARATORS if mark.isascii())
 
 
 def _character_class(characters: str) -> str:
-    """`characters` for use inside brackets of a regular expression, of Python's and of PostgreSQL's."""
+    """Escape `characters` for a bracket expression of Python and PostgreSQL."""
     return "".join(f"\\{one}" if one in r"\[]^-." else one for one in characters)
 
 
 def _separator(characters: str) -> str:
-    """A run of separators. A hyphen is one, too, unless it is the minus of a number."""
+    """Return a pattern for separators. A hyphen is one, too, unless it is the minus of a number."""
     known = _character_class(characters)
     return f"(?:[{known}]|-(?![0-9])|(?<=[^{known}])-)+"
 
@@ -56,22 +56,22 @@ _ASCII_CAPITALS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopq
 
 
 def normalized(text: str) -> str:
-    """The key of `text`: equal keys mean the same text. A text of separators alone is its own key."""
+    """Return the key of `text`. A text of separators only is its own key."""
     plain = unicodedata.normalize("NFKD", text).translate(_ASCII_CAPITALS)
     key = _SEPARATOR.sub(" ", plain.translate(_CHANGES).replace("ß", "ss")).strip(" ")
     return key or text
 
 
 def normalized_sql(expression: str, *, encoding: str = "UTF8") -> str:
-    """SQL for the key of `expression`, a text; `encoding` is the server's.
+    """Return SQL for the key of `expression`, a text; `encoding` is the server's.
 
-    Where that is not UTF8, PostgreSQL can neither decompose nor be sent most of these characters: there only ASCII
-    letters and marks are ignored.
+    With other encodings than UTF8, PostgreSQL cannot decompose, and most of these characters do not exist: then only
+    case and punctuation of ASCII are normalized.
     """
     lower = f'lower({expression} COLLATE "C")'
     if encoding != "UTF8":
         return _key_sql(expression, lower, "'`", "translate(t.plain, '''`', '')", _ASCII_SEPARATORS)
-    # Most texts are plain ASCII, for which a tenth of the work is enough.
+    # Most texts are ASCII, which needs a tenth of the work.
     decomposed = f'lower(normalize({expression}, NFKD) COLLATE "C")'
     plain = f"CASE WHEN octet_length({expression}) = length({expression}) THEN {lower} ELSE {decomposed} END"
     changed = _CAPITALS + _FINAL_SIGMA[0] + _HYPHENS + _DROPPED
@@ -81,9 +81,9 @@ def normalized_sql(expression: str, *, encoding: str = "UTF8") -> str:
 
 
 def _key_sql(expression: str, plain: str, changed: str, folded: str, separators: str) -> str:
-    """The key of `expression` from `plain`, by way of `folded` where a letter of `changed` is in it.
+    """Return SQL for the key of `expression` from `plain`, or from `folded` if it contains a letter of `changed`.
 
-    A subquery, so that the planner does not repeat `plain`; `translate()` reads its table once for each letter.
+    A subquery keeps the planner from repeating `plain`; `translate()` scans its table for each letter.
     """
     text = f"CASE WHEN t.plain ~ {_literal(f'[{_character_class(changed)}]')} THEN {folded} ELSE t.plain END"
     key = f"btrim(regexp_replace({text}, {_literal(_separator(separators))}, ' ', 'g'), ' ')"

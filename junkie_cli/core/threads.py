@@ -1,7 +1,7 @@
-"""Work in threads that cannot hold up the end of the process, whatever they hang in.
+"""Runs work in threads that cannot delay the end of the process.
 
-The executors of the standard library join their threads when the interpreter ends: one look-up of a name, or one
-`stat` on a dead network file system, and the process stays. These threads are daemons, one a job.
+The executors of the standard library join their threads when the interpreter ends: a name resolution, or a `stat` on a
+dead network file system, would block the process. These threads are daemons, one for each job.
 """
 
 import threading
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """What an event loop takes for `to_thread` and for looking names up; each job gets a daemon thread of its own."""
+    """An executor for `to_thread` and name resolution; each job gets its own daemon thread."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
-        """Start `fn` at once."""
+        """Start `fn` immediately."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -33,4 +33,4 @@ class DaemonExecutor(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing is waited for."""
+        """Do nothing: running threads are not joined."""

@@ -1,4 +1,4 @@
-"""Points in time as people give them: ISO dates and times, epoch seconds, `2d`, `12h`, `yesterday`."""
+"""Parses points in time: ISO dates and times, epoch seconds, `2d`, `12h`, `yesterday`."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,17 +11,17 @@ _HINT = "for example 2026-01-31, 2026-01-31T18:30, 2d, 12h or yesterday"
 
 
 def since(text: str, *, now: datetime | None = None) -> int:
-    """The first epoch second that `text` covers. Raises UsageError."""
+    """Return the first epoch second of `text`. Raises UsageError."""
     return _covered(text, now)[0]
 
 
 def until(text: str, *, now: datetime | None = None) -> int:
-    """The last epoch second that `text` covers: a day is covered to its end. Raises UsageError."""
+    """Return the last epoch second of `text`; of a day, its last second. Raises UsageError."""
     return _covered(text, now)[1]
 
 
 def _covered(text: str, now: datetime | None) -> tuple[int, int]:
-    """First and last second; what has no zone is read in this machine's."""
+    """Return first and last second; the default zone is this machine's."""
     now = now or datetime.now(UTC)
     word = text.strip().lower()
     relative = re.fullmatch(r"(\d{1,9})\s*([smhdw])", word)
@@ -29,7 +29,7 @@ def _covered(text: str, now: datetime | None) -> tuple[int, int]:
         if relative:
             second = int(now.timestamp()) - int(relative[1]) * _UNITS[relative[2]]
             return second, second
-        if re.fullmatch(r"\d{9,19}", word):  # eight digits are a day of ISO-8601
+        if re.fullmatch(r"\d{9,19}", word):  # eight digits are an ISO-8601 date
             second = seconds_of(word) or 0
             return second, second
         if word == "now":

@@ -1,8 +1,8 @@
-"""Frozen, slotted value classes: what `dataclass(frozen=True, slots=True)` makes, at a third of its price.
+"""Frozen, slotted value classes, like `dataclass(frozen=True, slots=True)` at a third of the cost.
 
-The standard library compiles eight methods for each class, at every start: 0.7 ms a class, of which a command that
-lists memories loads two dozen. Here only `__init__` is compiled; the rest is shared. `dataclasses.replace`, `fields`
-and `asdict` work as usual. A leaf: it imports nothing of ours, and not even `dataclasses` until somebody asks.
+The standard library compiles eight methods for each class at start-up: 0.7 ms for each of two dozen classes in
+`memories list`. Here only `__init__` is compiled; the other methods are shared. `dataclasses.replace`, `fields` and
+`asdict` work as usual. `dataclasses` is imported only when needed.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _UNSET: Any = object()
 
 
 class _Field:
-    """What `field` was told of one field."""
+    """The arguments of `field`."""
 
     __slots__ = ("compare", "default", "default_factory", "repr")
 
@@ -30,13 +30,13 @@ class _Field:
 def field(
     *, default: Any = _UNSET, default_factory: Callable[[], Any] = _UNSET, repr: bool = True, compare: bool = True
 ) -> Any:
-    """As `dataclasses.field`: a default or what makes one, and whether the field is in `repr` and compared."""
+    """As `dataclasses.field`: default or factory, and whether the field is in `repr` and compared."""
     return _Field(default, default_factory, repr, compare)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: _Class) -> _Class:
-    """Make `cls` a frozen, slotted value class of its annotated fields, those of a base first."""
+    """Make `cls` a frozen, slotted value class of its annotated fields, base fields first."""
     own = {name: _as_field(vars(cls).get(name, _UNSET)) for name in vars(cls).get("__annotations__", {})}
     fields: dict[str, _Field] = {}
     for base in reversed(cls.__mro__[1:]):
@@ -56,12 +56,12 @@ def frozen(cls: _Class) -> _Class:
 
 
 def is_value(candidate: object) -> bool:
-    """Whether `candidate` is of a class made by `frozen`."""
+    """Return whether the class of `candidate` was made by `frozen`."""
     return hasattr(type(candidate), "__value_fields__")
 
 
 def as_document(value: Any) -> dict[str, Any]:
-    """The fields of a value by name, what they hold as it is (`dataclasses.asdict` copies all of it)."""
+    """Return the fields of a value by name, without copying (`dataclasses.asdict` copies)."""
     return {name: getattr(value, name) for name in value.__value_fields__}
 
 
@@ -94,7 +94,7 @@ def _annotations(cls: type) -> dict[str, Any]:
     }
 
 
-# --- the methods that all share ---------------------------------------------------------------------------------------
+# --- shared methods ---------------------------------------------------------------------------------------------------
 
 
 def _compared(self: Any) -> tuple[Any, ...]:
@@ -135,7 +135,7 @@ _SHARED = (__repr__, __eq__, __hash__, __setattr__, __delattr__, __getstate__, _
 
 
 class _DataclassFields:
-    """What `dataclasses.fields`, `replace` and `asdict` look for: made when they do."""
+    """The attribute that `dataclasses.fields`, `replace` and `asdict` use, created on access."""
 
     def __get__(self, instance: object, owner: type) -> "dict[str, dataclasses.Field[Any]]":
         import dataclasses

@@ -1,8 +1,8 @@
-"""Who owns the objects of a schema and who may use them: read from a live schema, given to a restored one.
+"""Reads owners, grants and default privileges of a schema, and applies them to a restored one.
 
-A restore makes its objects as whoever restores; the bot may be somebody else. So owners, grants and default
-privileges are recorded in the manifest (role names only), and given back afterwards, as far as the roles are there
-and the restoring role may hand things over. Where an old schema is being replaced, its own state comes first.
+A restore creates objects as the restoring role; the bot may use another. So owners, grants and default privileges are
+recorded in the manifest (role names only) and applied afterwards, as far as the roles exist and the restoring role has
+the privileges. If an old schema is replaced, its state takes precedence.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _KINDS = frozenset({SCHEMA, TABLE, SEQUENCE, ROUTINE, TYPE})
 _DEFAULT_KINDS = {"r": "TABLES", "S": "SEQUENCES", "f": "ROUTINES", "T": "TYPES"}
 _TABLE_PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
 _PRIVILEGES = frozenset({*_TABLE_PRIVILEGES, "USAGE", "CREATE", "EXECUTE"})
-"""What can be granted on these kinds. Kinds and privileges stand in statements as they are."""
+"""The privileges of each kind of object. Kinds and privileges are inserted into statements verbatim."""
 
 
 @frozen
@@ -36,7 +36,7 @@ class Grant:
 
 @frozen
 class Owner:
-    """Who owns an object. Names are without their schema, a routine's with its argument types."""
+    """The owner of an object. Names have no schema; a routine's includes its argument types."""
 
     kind: str
     name: str
@@ -45,7 +45,7 @@ class Owner:
 
 @frozen
 class DefaultGrant:
-    """What `role`'s future objects of a kind (`TABLES`, ...) in the schema grant to `grantee`."""
+    """A default privilege: what future objects of `role` of a kind (`TABLES`, ...) grant to `grantee`."""
 
     role: str
     kind: str
@@ -63,7 +63,7 @@ class Access:
     defaults: tuple[DefaultGrant, ...] = ()
 
     def entries(self) -> tuple[tuple[str, ...], ...]:
-        """As rows of text, for the manifest."""
+        """Return rows of text for the manifest."""
         owners = [("owner", owner.kind, owner.name, owner.role) for owner in self.owners]
         grants = [("grant", g.kind, g.name, g.column, g.grantee, g.privilege, str(g.grantable)) for g in self.grants]
         defaults = [("default", d.role, d.kind, d.grantee, d.privilege, str(d.grantable)) for d in self.defaults]
@@ -71,7 +71,7 @@ class Access:
 
     @classmethod
     def from_entries(cls, entries: Iterable[tuple[str, ...]]) -> "Access":
-        """The inverse of `entries`. Raises ValueError for rows that no `entries` can have made."""
+        """Parse the result of `entries`. Raises ValueError for impossible rows."""
         rows = list(entries)
         for row in rows:
             _check(row)
@@ -84,7 +84,7 @@ class Access:
         )
 
     def over(self, other: "Access") -> "Access":
-        """This access, and the other's for objects that this one does not know."""
+        """Return this access, plus that of `other` for objects that are not in this one."""
         known = {(owner.kind, owner.name) for owner in self.owners}
         return Access(
             self.owners + tuple(o for o in other.owners if (o.kind, o.name) not in known),
@@ -94,7 +94,7 @@ class Access:
 
 
 def _check(row: tuple[str, ...]) -> None:
-    """Raise ValueError unless `row` is one that may become a statement."""
+    """Raise ValueError unless `row` is safe to become a statement."""
     match row:
         case ("owner", kind, _, _) if kind in _KINDS:
             return
@@ -102,10 +102,10 @@ def _check(row: tuple[str, ...]) -> None:
             return
         case ("default", _, kind, _, privilege, _) if kind in _DEFAULT_KINDS.values() and privilege in _PRIVILEGES:
             return
-    raise ValueError(f"an owner or a grant that is none: {' '.join(row)[:100]}")
+    raise ValueError(f"an invalid owner or grant: {' '.join(row)[:100]}")
 
 
-# What belongs to an extension, and the constructors of a range type, come and go with these and are not in a dump.
+# Members of extensions and constructors of range types belong to these and are not in a dump.
 _OBJECTS = """
 WITH members AS MATERIALIZED (SELECT classid AS class, objid AS id FROM pg_depend
   WHERE deptype = 'e' OR deptype = 'i' AND classid = 'pg_proc'::regclass),
@@ -152,7 +152,7 @@ WHERE n.nspname = $1 ORDER BY 1, 2, 3, 4
 
 
 async def read(connection: "asyncpg.Connection[Any]", schema: str) -> Access:
-    """The access of `schema` now; empty when there is no such schema. Runs in the caller's transaction."""
+    """Read the access of `schema`; empty if it does not exist. Runs in the caller's transaction."""
     defaults = await connection.fetch(_DEFAULTS, schema)
     return Access(
         tuple(Owner(*row) for row in await connection.fetch(_OWNERS, schema)),
@@ -162,9 +162,9 @@ async def read(connection: "asyncpg.Connection[Any]", schema: str) -> Access:
 
 
 async def give(connection: "asyncpg.Connection[Any]", schema: str, wanted: Access) -> list[str]:
-    """Give `schema` this access inside the caller's transaction; what could not be given, for people.
+    """Apply this access to `schema` in the caller's transaction; return messages about what failed.
 
-    Objects and roles that are not there are passed over: a missing role is told once.
+    Missing objects and roles are skipped; a missing role is reported once.
     """
     import asyncpg
 
@@ -183,10 +183,8 @@ async def give(connection: "asyncpg.Connection[Any]", schema: str, wanted: Acces
                 await connection.execute(statement)
         except asyncpg.InsufficientPrivilegeError:
             refused[statement] = None
-    told = [
-        f"there is no role {role} here: what it owned or was granted belongs to the restoring role" for role in missing
-    ]
-    return told + [f"not allowed here, have an owner or superuser do it: {statement}" for statement in refused]
+    told = [f"role {role} does not exist here: the restoring role owns its objects and grants" for role in missing]
+    return told + [f"missing privilege; ask an owner or superuser to run: {statement}" for statement in refused]
 
 
 _SEQUENCES = """
@@ -198,7 +196,7 @@ def _statements(schema: str, wanted: Access) -> Iterator[tuple[tuple[str, ...], 
     """(roles named, object concerned, statement); grants before owners, while the restoring role still owns all."""
     opened = {(grant.kind, grant.name) for grant in wanted.grants if not grant.column}
     for kind, name in sorted(opened):
-        if kind in {ROUTINE, TYPE}:  # the kinds on which PUBLIC has rights unless they are taken away
+        if kind in {ROUTINE, TYPE}:  # PUBLIC has default privileges on these kinds
             yield (), (kind, name), f"REVOKE ALL ON {kind} {_object(schema, kind, name)} FROM PUBLIC"
     for grant in wanted.grants:
         column = f" ({quoted(grant.column)})" if grant.column else ""

@@ -1,7 +1,7 @@
-"""What lies in a backup folder: its backups, newest first, and what each is worth.
+"""Lists the backups in a folder, newest first, with their status.
 
-Reading needs no lock and no database. A file whose size and time are those of its naming is taken at its word; any
-other is hashed again. Only `verify` reads every byte each time.
+Reading needs no lock and no database. A file with the recorded size and mtime is trusted; any other is hashed again.
+Only `verify` reads every byte each time.
 """
 
 import os
@@ -30,7 +30,7 @@ _MAGIC = b"PGDMP"
 class Entry:
     """A dump in the folder. `status` is `verified`, `unverified`, `damaged` or `unknown` (no readable manifest).
 
-    `problem` says why it is not verified; `bytes` is the file's size now, 0 when it is gone.
+    `problem` is why it is not verified; `bytes` is the current size, 0 for a missing file.
     """
 
     path: Path
@@ -42,31 +42,31 @@ class Entry:
 
     @property
     def good(self) -> bool:
-        """Whether it may be restored: complete, unaltered, with its manifest."""
+        """Return whether it can be restored: complete, unaltered, with its manifest."""
         return self.status in {VERIFIED, UNVERIFIED}
 
     @property
     def regular(self) -> bool:
-        """Whether it is an ordinary backup, not one that a restore made of what it was about to replace."""
+        """Return whether it is an ordinary backup, not one made by a restore of the data to be replaced."""
         return self.manifest is not None and self.manifest.reason == manifests.REGULAR
 
 
 async def scan(folder: Path) -> list[Entry]:
-    """All dumps of `folder`, newest first; empty when the folder is not there. Raises BackupError if it is unreadable.
+    """List all dumps in `folder`, newest first; empty if it does not exist. Raises BackupError if it is unreadable.
 
-    Dumps are files with a manifest, or named `*.dump`; runs under way are not listed.
+    Dumps are files with a manifest, or named `*.dump`; unfinished runs are not listed.
     """
     entries = []
     for name in _dumps(folder):
         if not files.is_unfinished(folder / name):
-            with suppress(NotFoundError):  # removed meanwhile, by another run's retention
+            with suppress(NotFoundError):  # deleted in the meantime by the retention of another run
                 entries.append(await inspect(folder / name))
     return sorted(entries, key=lambda entry: (entry.made_at, entry.path.name), reverse=True)
 
 
 def _dumps(folder: Path) -> set[str]:
     with files.translate_errors(f"cannot read {folder}"):
-        if not folder.is_dir():  # raises, too, where a folder above may not be entered
+        if not folder.is_dir():  # raises also below an inaccessible folder
             return set()
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     named = {name.removesuffix(manifests.SUFFIX) for name in names if _names_dump(folder, name)}
@@ -83,9 +83,9 @@ def _names_dump(folder: Path, name: str) -> bool:
 
 
 async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SILENT) -> Entry:
-    """Judge one dump file; `thorough` reads all of it whatever its time says.
+    """Check one dump file; `thorough` reads all of it, whatever its mtime.
 
-    Raises NotFoundError when neither the file nor a manifest of it is there.
+    Raises NotFoundError if neither the file nor its manifest exists.
     """
     manifest, problem = _manifest_of(path)
     info = _stat(path)
@@ -101,18 +101,18 @@ async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SI
 
 
 def _unknown(path: Path, problem: str) -> Entry:
-    """A dump without a readable manifest, or a manifest that cannot be read without a dump."""
+    """Return the entry of a dump without a readable manifest, or of an unreadable manifest without a dump."""
     for odd in (path, manifests.path_for(path)):
         with suppress(OSError):
             info = odd.lstat()
             size = info.st_size if odd == path else 0
             problem = _foreign(path) or problem
             return Entry(path, _as_time(info.st_mtime), size, UNKNOWN, None, problem)
-    raise NotFoundError(f"no backup {path}", hint="see: junkie backup list")
+    raise NotFoundError(f"no backup {path}", hint="to list backups: junkie backup list")
 
 
 def _as_time(seconds: float) -> datetime:
-    """A file's time; of one that no calendar holds, the first that it does."""
+    """Convert a file's time; the earliest possible date for times out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -146,31 +146,31 @@ def _foreign(path: Path) -> str:
 
 async def _damage(path: Path, manifest: Manifest, size: int, unchanged: bool, progress: Progress) -> str:
     if size != manifest.bytes:
-        return f"it has {size} bytes, not {manifest.bytes} as its manifest says"
+        return f"it has {size} bytes instead of {manifest.bytes} as in its manifest"
     if unchanged:
         return ""
     try:
         return (
-            "" if await files.sha256(path, progress) == manifest.sha256 else "its content is not what its manifest says"
+            "" if await files.sha256(path, progress) == manifest.sha256 else "its content does not match its manifest"
         )
     except BackupError as error:
         return error.message
 
 
 async def find(name: str, folder: Path) -> Path:
-    """The dump that the user means: a path, a name in the folder, or `latest` (the newest that is good).
+    """Return the requested dump: a path, a name in the folder, or `latest` (the newest good one).
 
-    What a restore put away before it replaced it is `latest` only where there is nothing else: restoring the latest
-    twice must not take the first one back. Raises NotFoundError when there is none.
+    A safety backup made by a restore is `latest` only if there is no other: restoring the latest backup twice must not
+    revert the first restore. Raises NotFoundError if there is no backup.
     """
     if name == "latest":
         good = [entry for entry in await scan(folder) if entry.good]
         for entry in sorted(good, key=lambda entry: not entry.regular):
             return entry.path
-        raise NotFoundError(f"no backup in {folder}", hint="make one with: junkie backup")
+        raise NotFoundError(f"no backup in {folder}", hint="create one: junkie backup")
     if path := _named(name, folder):
         return path
-    raise NotFoundError(f"no backup {name}", hint="see: junkie backup list")
+    raise NotFoundError(f"no backup {name}", hint="to list backups: junkie backup list")
 
 
 def _named(name: str, folder: Path) -> Path | None:
@@ -181,11 +181,11 @@ def _named(name: str, folder: Path) -> Path | None:
 
 
 async def require_good(path: Path, progress: Progress = SILENT) -> Entry:
-    """Read the whole file and return its entry. Raises BackupError (exit 5) unless it is exactly what was made."""
+    """Read the complete file and return its entry. Raises BackupError (exit 5) unless it is unaltered."""
     entry = await inspect(path, thorough=True, progress=progress)
     if entry.good:
         return entry
     hint = "use another backup: junkie backup list"
     if entry.status == UNKNOWN:
-        hint = "bring its manifest (the .json file made with it) beside it; without one nothing can be proven"
+        hint = "put its manifest (the .json file made with it) next to it; without it the backup cannot be verified"
     raise BackupError(f"{path} cannot be trusted: {entry.problem}", hint=hint, code=f"backup_{entry.status}")

@@ -1,4 +1,4 @@
-"""What stops a backup, or is said of it: another cluster, a shrunken database, no room, a failing pg_dump."""
+"""Checks that can stop a backup: another cluster, a shrunken database, no space, a failing pg_dump."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.database import Database
     from junkie_cli.core.settings import Settings
 
-_ENOUGH_TO_TELL = 20  # rows; below that, halving one table is everyday life
+_ENOUGH_TO_TELL = 20  # rows; losing half of a smaller table is normal
 _LOST = (
     "server closed the connection",
     "connection to server",
@@ -43,29 +43,29 @@ _LOST = (
 
 
 def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> None:
-    """Raise BackupError when the folder's newest backup is of another database cluster."""
+    """Raise BackupError if the newest backup in the folder is from another database cluster."""
     last = next((entry.manifest for entry in entries if entry.manifest and entry.regular), None)
     if allowed or last is None or not (last.origin.system_identifier and origin.system_identifier):
         return
     if last.origin.system_identifier != origin.system_identifier:
         raise BackupError(
-            f"{entries[0].path.parent} holds backups of another PostgreSQL server ({last.origin.label}),"
-            f" this is {origin.label}",
-            hint="check POSTGRES_URL; if the server was really replaced, say --new-database, or use another folder: -o",
+            f"{entries[0].path.parent} contains backups of another PostgreSQL server ({last.origin.label}),"
+            f" not of {origin.label}",
+            hint="check POSTGRES_URL; if the server was replaced, use --new-database; or use another folder: -o",
             code="backup_other_cluster",
         )
 
 
 def last_good(entries: Iterable[Entry], origin: Origin) -> Manifest | None:
-    """The newest good backup of the same job that was not made by a restore."""
+    """Return the newest good backup of the same job, without those made by a restore."""
     good = (entry.manifest for entry in entries if entry.good and entry.regular and entry.manifest)
     return next((manifest for manifest in good if manifest.origin.job == origin.job), None)
 
 
 def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableContent], *, allowed: bool) -> None:
-    """Raise BackupError when the database has lost more than half of its rows since the last backup.
+    """Raise BackupError if the database has lost more than half of its rows since the last backup.
 
-    Judged over all tables together and for memories, sessions and runs alone; our own tables empty by themselves.
+    Checked for all tables together, and for memories, sessions and runs individually: junkie's own tables can shrink.
     """
     last = last_good(entries, origin)
     if allowed or last is None:
@@ -77,7 +77,7 @@ def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableConte
         if left * 2 < rows and (name == "the database" or rows >= _ENOUGH_TO_TELL):
             raise BackupError(
                 f"{name} had {plural(rows, 'row', 'rows')} at the last backup ({last.file}) and has {left} now",
-                hint="if that is how it should be, say --allow-shrink; older backups are untouched",
+                hint="if this is expected, use --allow-shrink; older backups are unchanged",
                 code="backup_shrunk",
             )
 
@@ -87,25 +87,26 @@ def _rows(tables: Sequence[TableContent]) -> dict[str, int]:
 
 
 def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
-    """Raise BackupError when the dump will hardly fit: 1.25 x the last one, or half of the tables' size.
+    """Raise BackupError if the dump will probably not fit: 1.25 times the last one, or half of the size of the tables.
 
     Measured: docs/decisions/0016-a-backup-is-named-when-it-is-proven.md.
     """
     last = last_good(entries, source.origin)
     needed = int(last.bytes * 1.25) if last else source.bytes // 2
-    there = next(path for path in (folder, *folder.parents) if path.exists())  # a check may run before it is made
+    there = next(
+        path for path in (folder, *folder.parents) if path.exists()
+    )  # a check can run before the folder exists
     free = shutil.disk_usage(there).free
     if free < needed:
         raise BackupError(
-            f"there is not enough room in {folder}: about {formatting.size(needed)} needed,"
-            f" {formatting.size(free)} free",
-            hint="free some space, prune (junkie backup prune), use another folder (-o), or say --no-space-check",
+            f"not enough space in {folder}: about {formatting.size(needed)} needed, {formatting.size(free)} free",
+            hint="free some space, delete old backups (junkie backup prune), or use -o FOLDER or --no-space-check",
             code="backup_no_space",
         )
 
 
 def own_disk(folder: Path, settings: "Settings", database: "Database", target: Path | None) -> str:
-    """A note when the default folder lies on the disk of the database itself; empty, too, after the first backup."""
+    """Return a note if the default folder is on the disk of the database; empty after the first backup."""
     chosen = target is not None or not settings.is_default("JUNKIE_BACKUP_DIR")
     if chosen or any(folder.glob(f"*{files.DUMP_SUFFIX}")) or not database.embedded:
         return ""
@@ -116,7 +117,7 @@ def own_disk(folder: Path, settings: "Settings", database: "Database", target: P
     if not same:
         return ""
     return (
-        f"{folder} is on the same disk as the database: it protects from mistakes, not from the loss of the disk;"
+        f"{folder} is on the same disk as the database: it protects from mistakes, but not from the loss of the disk;"
         " set JUNKIE_BACKUP_DIR to another disk, or copy the files elsewhere"
     )
 
@@ -124,9 +125,9 @@ def own_disk(folder: Path, settings: "Settings", database: "Database", target: P
 def old_releases(
     entries: Sequence[Entry], source: Source, tools: Tools, scratch: Scratch | None, *, embedded: bool
 ) -> tuple[list[str], bool]:
-    """What is old of the PostgreSQL in use, for people; and whether the newest backup was made with just the same.
+    """Return messages about outdated PostgreSQL versions, and whether the newest backup was made with the same ones.
 
-    Then it was reported already: what cron mails every night is not read.
+    In that case they were reported already, and repeating them would only make cron mail ignorable.
     """
     version = source.origin.server_version
     proving = [] if scratch is None or scratch.folder is None else [scratch.tools]
@@ -149,31 +150,31 @@ def old_programs(
 
 
 def dump_failure(ended: Finished, partial: Path, source: Source) -> JunkieError:
-    """Why pg_dump failed, in our words."""
+    """Describe why pg_dump failed."""
     said = ended.stderr.lower()
     if _is_full(said, partial, ended.exit_code):
         return files.no_space(f"the dump could not be written to {partial.parent}")
     if any(words in said for words in _LOST):
         return DatabaseError(
-            f"the connection to {source.origin.label} was lost in the middle of the dump",
-            hint="no backup was made, older ones are untouched; look at the server and the network, and try again",
+            f"the connection to {source.origin.label} was lost during the dump",
+            hint="no backup was made, older ones are unchanged; check the server and the network, and try again",
             code="database_lost",
         )
     if "permission denied" in said:
         return DatabaseError(
-            f"role {source.url.role} lacks a right that the dump needs: {ended.words}",
-            hint="have the owner GRANT it; junkie doctor --only database.rights names what is missing",
+            f"role {source.url.role} lacks a privilege that the dump needs: {ended.words}",
+            hint="have the owner grant it; to see what is missing: junkie doctor --only database.rights",
             code="database_rights",
         )
     if "lock table" in said or "lock timeout" in said:
         return BackupError(
             "a table was locked by another session for too long",
-            hint="let that session end (a migration, a LOCK TABLE), and run the backup again",
+            hint="wait for that session to end (a migration, a LOCK TABLE), and run the backup again",
             code="backup_table_locked",
         )
     return BackupError(
         f"pg_dump failed: {ended.words}",
-        hint="no backup was made, older ones are untouched; behind a pooler, use the direct connection",
+        hint="no backup was made, older ones are unchanged; behind a pooler, use the direct connection",
         code="backup_dump_failed",
     )
 
@@ -181,5 +182,5 @@ def dump_failure(ended: Finished, partial: Path, source: Source) -> JunkieError:
 def _is_full(said: str, partial: Path, exit_code: int) -> bool:
     if any(os.strerror(number).lower() in said for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
         return True
-    # A full disk can swallow pg_dump's own complaint; SIGXFSZ (25) is the limit of `ulimit -f`.
+    # A full disk can also suppress pg_dump's own message; SIGXFSZ (25) is the limit of `ulimit -f`.
     return exit_code == -25 or (not said.strip() and shutil.disk_usage(partial.parent).free < 1 << 16)

@@ -1,8 +1,8 @@
-"""Row count and content hash of a table: the same number for the same rows on every server.
+"""Computes row count and content hash of a table: equal for the same rows on every server.
 
-Each row's text is hashed by itself (md5, its first 64 bits) and the hashes are summed, so that the order of rows does
-not matter; a lost, added or altered row changes the sum, and the count goes with it. What decides how a value is
-written as text is fixed for the transaction, and text of other encodings is hashed as UTF-8.
+The text of each row is hashed (the first 64 bits of md5) and the hashes are summed, so that the order of rows does not
+matter; a lost, added or altered row changes the sum. Settings that affect the text form of values are fixed for the
+transaction, and text in other encodings is hashed as UTF-8.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ SETTINGS = {
     "extra_float_digits": "3",
     "lc_monetary": "'C'",
     "xmlbinary": "'base64'",
-    "search_path": "pg_catalog, pg_temp",  # so that no type of another session of a pooler comes first
+    "search_path": "pg_catalog, pg_temp",  # so that no type of another session of a pooler takes precedence
     "row_security": "off",
 }
-# As pg_dump has it: a table that was replaced by a view meanwhile is refused, not read. Older servers do not know it.
+# As pg_dump does: a table that was replaced by a view in the meantime is refused. Older servers lack this setting.
 _TABLES_ONLY = """
 SELECT set_config(name, 'view, foreign-table', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind';
 """
@@ -32,15 +32,15 @@ _AS_IT_IS = frozenset({"UTF8", "SQL_ASCII"})
 
 
 def settings_sql() -> str:
-    """Statements that fix how values are written, for the rest of the transaction, and that only tables are read."""
+    """Return statements that fix the text form of values, and allow only tables, for the rest of the transaction."""
     return "".join(f"SET LOCAL {name} = {value};\n" for name, value in SETTINGS.items()) + _TABLES_ONLY
 
 
 def table_sql(schema: str, table: str, *, encoding: str) -> str:
-    """A query for one row, (rows bigint, total numeric), of a table in a database of `encoding`.
+    """Return a query for one row (rows bigint, total numeric) of a table in a database of `encoding`.
 
-    It calls functions of PostgreSQL alone: a row becomes text by its output function, for `::text` would call a cast
-    that the table's owner made, with the rights of whoever makes the backup.
+    It calls only PostgreSQL's own functions: a row becomes text by its output function, because `::text` would call a
+    cast created by the owner of the table, with the privileges of the role that makes the backup.
     """
     row = "record_out(junkie_row)::text"
     text = row if encoding in _AS_IT_IS else f"convert_to({row}, 'UTF8')"
@@ -51,29 +51,29 @@ def table_sql(schema: str, table: str, *, encoding: str) -> str:
 
 
 def shown(total: int) -> str:
-    """The sum as it is stored and compared: 16 hexadecimal digits."""
+    """Format the sum as 16 hexadecimal digits."""
     return f"{total % 2**64:016x}"
 
 
 async def read(connection: "asyncpg.Connection[Any]", schema: str, table: str, *, encoding: str) -> tuple[int, str]:
-    """(rows, hash) of a table; the settings of `settings_sql` must be in force in this transaction."""
+    """Return (rows, hash) of a table, in a transaction with the settings of `settings_sql`."""
     row = await connection.fetchrow(table_sql(schema, table, encoding=encoding))
     assert row is not None
     return row[0], shown(int(row[1]))
 
 
 def check_sql(expected: Sequence[tuple[str, str, int, str]], *, encoding: str) -> str:
-    """Lines for psql that fail unless each (schema, table, rows, hash) is exactly so; settings as for `read`."""
+    """Return lines for psql that fail unless each (schema, table, rows, hash) matches; settings as for `read`."""
     return "".join(_one_check(*table, encoding=encoding) for table in expected)
 
 
 def _one_check(schema: str, table: str, rows: int, digits: str, *, encoding: str) -> str:
-    # A name may come from a stranger's manifest: it stands in literals and quoted names alone, never in a body between
-    # dollar quotes, which it could close.
+    # A name can come from an untrusted manifest: it is used in literals and quoted names only, never between dollar
+    # quotes, which it could close.
     name = "'" + f"{schema}.{table}".replace("'", "''") + "'"
     # mod() of numeric keeps the sign, so 2^64 is added before the digits are compared.
     value = "mod(mod(total, 18446744073709551616) + 18446744073709551616, 18446744073709551616)"
-    # Asked by itself, for inside a DO no query is shared among several processes.
+    # A separate query, because queries inside DO do not run in parallel.
     return (
         f"{table_sql(schema, table, encoding=encoding)} \\gset junkie_\n"
         "SELECT set_config('junkie.rows', :'junkie_rows', true), set_config('junkie.total', :'junkie_total', true),"

@@ -1,8 +1,8 @@
-"""One backup, from the database to a named file: leads the run and decides what stops it.
+"""Makes one backup: controls the run from the database to the named file, and decides what stops it.
 
-Order matters: everything that can fail is tried before the dump (rights, tools, codec, room, scratch server), the
-source is let go as soon as the dump is written, and the final name comes after the proof. Whatever goes wrong
-in between leaves the folder as it was.
+Everything that can fail is checked before the dump (privileges, tools, codec, space, scratch server), the source is
+released as soon as the dump is written, and the final name is given after the verification. Any failure leaves the
+folder unchanged.
 """
 
 import asyncio
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a table that another session has locked, before the backup fails."""
 STALL_TIMEOUT = 600.0
-"""Seconds in which pg_dump may write nothing, before it is given up."""
+"""Seconds without progress after which pg_dump is aborted."""
 BEFORE_RESTORE = "before a restore"
-"""Why a restore makes a backup; such ones do not decide which server a folder belongs to."""
-_FLOOR = 2e6  # bytes a second below which hashing is taken for hung
+"""The reason in manifests of safety backups, which do not decide which server a folder belongs to."""
+_FLOOR = 2e6  # bytes per second; slower hashing counts as hung
 
 
 @frozen
 class BackupOptions:
-    """How a backup is to be made; times are in seconds. `target` is a folder or a file, None for the settings'."""
+    """The options of a backup; times in seconds. `target` is a folder or a file; None: JUNKIE_BACKUP_DIR."""
 
     target: Path | None = None
     keep: Policy = field(default_factory=Policy)
@@ -73,7 +73,7 @@ class BackupOptions:
 
 @frozen
 class BackupResult:
-    """A finished backup: where it is, what its manifest says, and which older ones retention removed."""
+    """A finished backup: path, manifest, and the older backups that retention deleted."""
 
     path: Path
     manifest: Manifest
@@ -83,10 +83,10 @@ class BackupResult:
 async def make_backup(
     database: "Database", settings: "Settings", options: BackupOptions, progress: Progress = SILENT
 ) -> BackupResult:
-    """Back `database` up into the folder of `options`, prove it, and prune by its policy.
+    """Back up `database` into the folder of `options`, verify the backup, and prune by its policy.
 
-    Raises LockedError when another run is at work there, DatabaseError when the database cannot be read, BackupError
-    for everything else; the folder then holds what it held before.
+    Raises LockedError if another run uses the folder, DatabaseError if the database cannot be read, BackupError for
+    all other failures; the folder is then unchanged.
     """
     folder, name = files.resolve_target(options.target, settings.backup_dir)
     files.prepare_folder(folder)
@@ -117,9 +117,9 @@ def _require_closed(folder: Path, options: BackupOptions) -> None:
 async def check_backup(
     database: "Database", settings: "Settings", options: BackupOptions, progress: Progress = SILENT
 ) -> None:
-    """Do all that `make_backup` checks before it dumps: folder, lock, rights, tools, codec, room, scratch server.
+    """Do all checks of `make_backup` before its dump: folder, lock, privileges, tools, codec, space, scratch server.
 
-    Raises as `make_backup`; the folder is not made.
+    Raises as `make_backup`; does not create the folder.
     """
     folder, name = files.resolve_target(options.target, settings.backup_dir)
     if not folder.exists():
@@ -137,7 +137,7 @@ async def check_backup(
 
 @frozen
 class _Plan:
-    """What was settled before the dump: tools, codec, and the scratch server or why there is none."""
+    """Decisions before the dump: tools, codec, and the scratch server, or why there is none."""
 
     tools: Tools
     compression: Compression
@@ -158,7 +158,7 @@ class _Run:
     preferred: Path | None
 
     async def go(self, told_once: str) -> tuple[Path, Manifest]:
-        """Make the backup; its path and manifest."""
+        """Make the backup; return its path and manifest."""
         started_at, began = datetime.now(UTC), time.monotonic()
         self.progress.step(f"reading {self.database.label}")
         async with self._source() as (connection, source), self._plan(source) as plan:
@@ -188,7 +188,7 @@ class _Run:
         return final, manifest
 
     async def check(self) -> None:
-        """Do what `go` does before it writes anything."""
+        """Do the checks of `go` before it writes anything."""
         async with self._source() as (_, source), self._plan(source) as plan:
             self._tell(source, plan, "")
 
@@ -211,9 +211,9 @@ class _Run:
         if self.options.check_space:
             checks.room(self.folder, self.entries, source)
         if not self.options.verify:
-            yield _Plan(chosen, compression, None, Unprovable("the proof was switched off (--no-verify)"))
+            yield _Plan(chosen, compression, None, Unprovable("verification was switched off (--no-verify)"))
             return
-        self.progress.step("starting a scratch server for the proof")
+        self.progress.step("starting a scratch server for verification")
         others = [*available, *(await tools.discover(None, self.preferred) if self.options.pg_bin else ())]
         try:
             async with open_scratch(
@@ -230,17 +230,17 @@ class _Run:
             yield _Plan(chosen, compression, None, unprovable)
 
     def _complete_ledger(self, source: Source) -> None:
-        """Have the ledger in the folder name every erasure that the schema knows: older backups lack them."""
+        """Add erasures of the schema that are missing in the folder's list, because older backups lack them."""
         try:
             complete_ledger_file(self.folder, source.erasures)
         except FileError as error:
             self.progress.warn(
-                f"the ledger of erasures in the folder is incomplete, so that a restore may bring erased people back:"
+                f"the list of erasures in the folder is incomplete, so a restore could restore erased people:"
                 f" {error.message}; {error.hint}, then run junkie backup again"
             )
 
     def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
-        """Say before the dump what the operator must know of it. Raises BackupError when proof is required."""
+        """Print warnings before the dump. Raises BackupError if verification is required and impossible."""
         if told_once:
             self.progress.note(told_once)
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
@@ -251,23 +251,23 @@ class _Run:
         if source.left_out:
             self.progress.note(
                 f"not in this backup: {_some(source.left_out)} (outside schema {self.layout.schema};"
-                " --whole-database takes them)"
+                " --whole-database includes them)"
             )
         if source.outside.objects:
             self.progress.note(
-                f"schema {self.layout.schema} refers to {_some(source.outside.objects)}: a restore needs them there,"
-                " and --whole-database takes them along"
+                f"schema {self.layout.schema} references {_some(source.outside.objects)}: a restore needs them there;"
+                " --whole-database includes them"
             )
         if not plan.unprovable:
             return
         if self.options.require_verified:
             raise BackupError(
-                f"this backup cannot be proven: {plan.unprovable}",
-                hint="name a server that can with --verify-into URL, or leave out --require-verified",
+                f"this backup cannot be verified: {plan.unprovable}",
+                hint="use another server: --verify-into URL; or leave out --require-verified",
                 code="backup_unprovable",
             )
         tell = self.progress.warn if self.options.verify else self.progress.note
-        tell(f"this backup will be listed as unverified: {plan.unprovable}")
+        tell(f"this backup will be unverified: {plan.unprovable}")
 
     async def _dump(
         self, connection: "asyncpg.Connection[Any]", source: Source, plan: _Plan, partial: Path
@@ -286,7 +286,7 @@ class _Run:
         return hashing.result()
 
     async def _hash(self, connection: "asyncpg.Connection[Any]", source: Source) -> tuple[TableContent, ...]:
-        """Count and hash in the snapshot, and notice a connection that died without a word."""
+        """Count and hash in the snapshot; detect a dead connection."""
         with translate_errors(source.url):
             async with asyncio.timeout(self.options.stall_timeout + source.bytes / _FLOOR):
                 return await count_and_hash(connection, source, self.progress)
@@ -294,7 +294,7 @@ class _Run:
     async def _run_pg_dump(self, source: Source, plan: _Plan, partial: Path) -> None:
         arguments: list[str | Path] = [plan.tools.pg_dump, "-Fc", "-Z", plan.compression.argument, "-f", partial, "-w"]
         arguments += ["--no-sync", f"--snapshot={source.snapshot}"]
-        # A client_encoding set for the role or the database may lack characters that the rows have.
+        # A client_encoding set for the role or the database can lack characters of the rows.
         arguments += [f"--encoding={source.origin.encoding}"]
         for table in source.tables:
             if not table.data:
@@ -325,7 +325,7 @@ class _Run:
         files.sync_file(partial)
         contents = await script.list_contents(partial, plan.tools, encoding=source.origin.encoding)
         proof.check_missing_data(contents, tables)
-        self.progress.step(f"reading the file back ({formatting.size(partial.stat().st_size)})")
+        self.progress.step(f"reading the file ({formatting.size(partial.stat().st_size)})")
         digest = await files.sha256(partial, self.progress)
         info = partial.stat()
         manifest = Manifest(
@@ -360,17 +360,15 @@ class _Run:
         try:
             await proof.prove(plan.scratch, partial, needs, manifest.tables, lock=self.lock, progress=self.progress)
         except Unprovable as unprovable:
-            self.progress.warn(f"this backup is kept as unverified: {unprovable}")
+            self.progress.warn(f"this backup is unverified: {unprovable}")
             return replace(manifest, unverified_because=unprovable.reason)
         if await files.sha256(partial) != manifest.sha256:
-            raise BackupError(
-                "the file changed while it was being proven", hint="check the disk", code="backup_damaged"
-            )
+            raise BackupError("the file changed during verification", hint="check the disk", code="backup_damaged")
         return manifest.proven(at=datetime.now(UTC), by=plan.scratch.version)
 
 
 def _clarity(ended: object) -> int:
-    """Orders the ends of pg_dump and of the hashing beside it: what says why first; a lost connection hits both."""
+    """Return a sort key for failures of pg_dump and of hashing: the clearest first, because both can fail."""
     kinds = (DatabaseError, BackupError, asyncio.CancelledError)
     return next((number for number, kind in enumerate(kinds) if isinstance(ended, kind)), len(kinds))
 
@@ -384,5 +382,5 @@ def _needs(source: Source) -> Needs:
 
 
 def _pattern(schema: str) -> str:
-    """The schema's name as a pattern of pg_dump that matches nothing else."""
+    """Return a pattern for pg_dump that matches only this schema."""
     return '"' + schema.replace('"', '""') + '"'

@@ -1,8 +1,8 @@
-"""Files of a backup folder: nothing bears a final name before it is complete, proven and on the disk.
+"""Files of a backup folder: a file gets its final name when it is complete, verified and synced.
 
-A dump is written as `.NAME.junkie-partial`; at the end the manifest gets its name, then the dump (never over another
-file), each synced with its folder. Whoever dies in between leaves files that `sweep` recognises: it removes
-those, under the folder's lock, and nothing else.
+A dump is written as `.NAME.junkie-partial`; at the end the manifest gets its name, then the dump (never replacing
+another file), each synced with its folder. A killed run leaves files that `sweep` recognizes and deletes, under the
+lock of the folder.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from junkie_cli.core.regular_files import open_regular
 
 DUMP_SUFFIX = ".dump"
 PARTIAL_SUFFIX = ".junkie-partial"
-_CHUNK = 256 << 10  # bytes hashed between two chances for the event loop
+_CHUNK = 256 << 10  # bytes hashed between two yields to the event loop
 
 
 def partial_of(final: Path) -> Path:
-    """The name under which `final` is written until it is complete."""
+    """Return the name under which `final` is written until it is complete."""
     return final.with_name(f".{final.name}{PARTIAL_SUFFIX}")
 
 
 @contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Turn the operating system's errors into BackupError, in the operator's words."""
+    """Convert errors of the operating system to BackupError."""
     try:
         yield
     except OSError as error:
@@ -46,16 +46,16 @@ def translate_errors(what: str) -> Iterator[None]:
 
 
 def no_space(what: str) -> BackupError:
-    """The failure of a full disk."""
+    """Return the error for a full disk."""
     return BackupError(
-        f"{what}: the disk is full; older backups are untouched",
-        hint="free some space, prune (junkie backup prune) or name another folder with -o",
+        f"{what}: the disk is full; older backups are unchanged",
+        hint="free some space, delete old backups (junkie backup prune) or use another folder: -o",
         code="backup_no_space",
     )
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make `folder` (0700) if it is not there. Raises BackupError when it cannot be used."""
+    """Create `folder` (0700) if it does not exist. Raises BackupError if it cannot be used."""
     with translate_errors(f"cannot use {folder} as the backup folder"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -65,27 +65,27 @@ def prepare_folder(folder: Path) -> None:
 
 
 def check_creatable(folder: Path) -> None:
-    """Raise BackupError unless `prepare_folder` could make `folder`."""
+    """Raise BackupError unless `prepare_folder` could create `folder`."""
     with translate_errors(f"cannot use {folder} as the backup folder"):
         parent = next(path for path in folder.parents if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise BackupError(
-            f"cannot make {folder}: {parent} is not a folder that this user can write to",
+            f"cannot create {folder}: {parent} is not a folder that this user can write to",
             hint="check its owner and permissions, or set JUNKIE_BACKUP_DIR to another folder",
             code="backup_folder",
         )
 
 
 def resolve_target(target: Path | None, default: Path) -> tuple[Path, str | None]:
-    """The folder to back up into, and the file's name if the user named one.
+    """Return the backup folder, and the file name if the user gave one.
 
-    A path that is a folder, or that has no suffix, is a folder. Raises UsageError for stdout.
+    A path that is a folder, or has no suffix, is a folder. Raises UsageError for stdout.
     """
     if target is None:
         return default, None
     if is_standard_output(target):
         raise UsageError(
-            "a backup is a file that is read again, with its manifest: it cannot go to stdout",
+            "a backup cannot be written to stdout: it is verified, and has a manifest",
             hint="name a folder or a file with -o",
         )
     if target.is_dir() or not target.suffix:
@@ -94,24 +94,24 @@ def resolve_target(target: Path | None, default: Path) -> tuple[Path, str | None
 
 
 def free_name(folder: Path, database: str, at: datetime) -> Path:
-    """A final name that nobody has: the database's name and the time in UTC; call it under the lock."""
+    """Return a free name from the database name and the time in UTC. Call it under the lock."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in database)[:60] or "database"
     stem = f"junkie-{safe}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     for number in range(1, 1000):
         path = folder / (stem + (f"-{number}" if number > 1 else "") + DUMP_SUFFIX)
         if not path.exists() and not manifests.path_for(path).exists():
             return path
-    raise BackupError(f"no free file name in {folder}", hint="look at the clock of this machine", code="backup_folder")
+    raise BackupError(f"no free file name in {folder}", hint="check the clock of this machine", code="backup_folder")
 
 
 def create_partial(final: Path) -> Path:
-    """Create the empty partial file of `final`, readable by its owner alone.
+    """Create the empty partial file of `final`, readable only by its owner.
 
-    Raises BackupError when `final` is taken, or the file cannot be made.
+    Raises BackupError if `final` exists, or the file cannot be created.
     """
     if final.exists() or manifests.path_for(final).exists():
         raise BackupError(
-            f"{final} is there already", hint="name another file; a backup is never overwritten", code="backup_exists"
+            f"{final} exists already", hint="use another file name; backups are never overwritten", code="backup_exists"
         )
     partial = partial_of(final)
     with translate_errors(f"cannot write {partial}"):
@@ -122,7 +122,7 @@ def create_partial(final: Path) -> Path:
 
 
 def sync_file(path: Path) -> None:
-    """Force the file's content to the disk."""
+    """Sync the content of the file to the disk."""
     with translate_errors(f"cannot write {path} to the disk"):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -132,9 +132,9 @@ def sync_file(path: Path) -> None:
 
 
 def commit(final: Path, manifest: Manifest) -> None:
-    """Give the finished, synced partial file of `final` its name, with its manifest. Never replaces a file.
+    """Rename the finished, synced partial file to `final` and write its manifest. Never replaces a file.
 
-    Killed at any point, this leaves no backup or the whole one: a manifest whose dump is still partial is swept.
+    A kill at any point leaves no backup or a complete one: a manifest whose dump is still partial is swept.
     """
     with translate_errors(f"cannot name {final}"):
         manifest_path = manifests.path_for(final)
@@ -155,11 +155,11 @@ def _write_synced(path: Path, text: str) -> None:
 
 def _rename_new(source: Path, target: Path) -> None:
     try:
-        os.link(source, target)  # the one rename of the standard library that refuses an existing name
+        os.link(source, target)  # the only rename of the standard library that refuses an existing name
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise
-        if target.exists():  # a file system without hard links: the folder's lock keeps other runs out
+        if target.exists():  # a file system without hard links; the lock of the folder excludes other runs
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         source.rename(target)
         return
@@ -167,7 +167,7 @@ def _rename_new(source: Path, target: Path) -> None:
 
 
 def rewrite_manifest(dump: Path, manifest: Manifest) -> None:
-    """Replace the manifest of `dump` in one step; call it under the lock."""
+    """Replace the manifest of `dump` atomically. Call it under the lock."""
     path = manifests.path_for(dump)
     with translate_errors(f"cannot write {path}"):
         partial_of(path).unlink(missing_ok=True)
@@ -177,7 +177,7 @@ def rewrite_manifest(dump: Path, manifest: Manifest) -> None:
 
 
 def discard(final: Path) -> None:
-    """Remove what an unfinished run has written for `final`; never fails, never touches a finished backup."""
+    """Delete the files of an unfinished run for `final`; never fails, never deletes a finished backup."""
     with suppress(OSError):
         if not final.exists() and partial_of(final).exists():
             manifests.path_for(final).unlink(missing_ok=True)
@@ -186,7 +186,7 @@ def discard(final: Path) -> None:
 
 
 def remove(dump: Path) -> None:
-    """Remove a backup, dump and manifest. Killed in between, the rest is swept by the next run."""
+    """Delete the dump and manifest of a backup. After a kill, the next run sweeps the rest."""
     with translate_errors(f"cannot remove {dump}"):
         dump.rename(partial_of(dump))
         manifests.path_for(dump).unlink(missing_ok=True)
@@ -195,17 +195,17 @@ def remove(dump: Path) -> None:
 
 
 def is_unfinished(final: Path) -> bool:
-    """Whether a run was, or is, between naming the manifest and naming the dump `final`."""
+    """Return whether a run is, or was killed, between naming the manifest and naming the dump."""
     return partial_of(final).exists() and not final.exists()
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove what dead runs left in `folder`, and say what; call it under the lock."""
+    """Delete files that killed runs left in `folder`; return them. Call it under the lock."""
     swept = []
     with translate_errors(f"cannot clear {folder}"):
         for partial in sorted(folder.glob(f".*{PARTIAL_SUFFIX}")):
             if not stat.S_ISREG(partial.lstat().st_mode):
-                continue  # no run makes anything but files
+                continue  # runs create only files
             final = folder / partial.name[1 : -len(PARTIAL_SUFFIX)]
             manifest = manifests.path_for(final)
             if not final.exists() and manifest.exists():
@@ -216,9 +216,9 @@ def sweep(folder: Path) -> list[Path]:
 
 
 async def sha256(path: Path, progress: Progress = SILENT) -> str:
-    """SHA-256 of the regular file, as hexadecimal digits. Raises BackupError when it cannot be read.
+    """Return the SHA-256 of a regular file in hexadecimal. Raises BackupError if it cannot be read.
 
-    Of a file that grows meanwhile not much more is read than it had at first: enough to see that it changed.
+    Of a growing file, only slightly more than its initial size is read: enough to detect the change.
     """
     digest = hashlib.sha256()
     with translate_errors(f"cannot read {path}"), open_regular(path) as file:

@@ -1,7 +1,7 @@
-"""One run at a time in a backup folder: a flock on a file that is never removed.
+"""The lock of a backup folder: a flock on a file that is never deleted.
 
-The descriptor is handed to pg_dump and its like, so that an orphan of a killed run still holds the lock until it has
-ended. Removing the file would let two runs hold two files of the same name.
+The descriptor is inherited by pg_dump and other children, so that an orphan of a killed run holds the lock until it
+ends. Deleting the file would allow two runs to lock two files of the same name.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from pathlib import Path
 from junkie_cli.core.errors import BackupError, LockedError
 
 NAME = ".junkie-backup.lock"
-_POLL = 0.1  # seconds; flock with a deadline exists only as an alarm signal, which an event loop cannot use
+_POLL = 0.1  # seconds; flock with a timeout needs an alarm signal, which an event loop cannot use
 
 
 @asynccontextmanager
 async def hold(folder: Path, *, wait: float = 0, purpose: str) -> AsyncIterator[int]:
     """Hold the folder's lock and yield its descriptor, to be inherited by children.
 
-    `wait` is how many seconds to try. Raises LockedError (exit 7) when another run keeps it, BackupError when the
-    lock file cannot be made.
+    `wait` is the number of seconds to try. Raises LockedError (exit 7) if another run holds it, BackupError if the lock
+    file cannot be created.
     """
     descriptor = _open(folder / NAME)
     try:
@@ -43,14 +43,14 @@ def _open(path: Path) -> int:
     except OSError as error:
         raise BackupError(
             f"cannot write in {path.parent}: {error.strerror}",
-            hint="check the folder's owner and permissions, or name another one with -o",
+            hint="check the folder's owner and permissions, or use another one: -o",
             code="backup_folder",
         ) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise BackupError(
             f"{path} is not a regular file, so it cannot be a lock",
-            hint="remove it if nothing else uses it, or name another folder with -o",
+            hint="delete it if nothing else uses it, or use another folder: -o",
             code="backup_folder",
         )
     return descriptor
@@ -74,8 +74,8 @@ def _try(descriptor: int, folder: Path) -> bool:
         if error.errno in {errno.EWOULDBLOCK, errno.EACCES, errno.EINTR}:
             return False
         raise BackupError(
-            f"{folder} lies on a file system that cannot lock: {error.strerror}",
-            hint="name a local folder with -o",
+            f"{folder} is on a file system without locks: {error.strerror}",
+            hint="use a local folder: -o",
             code="backup_folder",
         ) from error
     return True

@@ -1,10 +1,10 @@
-"""The manifest beside a dump: what is in it, how it was made, and whether it was proven.
+"""The manifest next to a dump: its contents, how it was made, and whether it is verified.
 
-JSON, so that people and other tools can read it; `load` trusts nothing of it that it did not check. It holds no
-secret and nobody's text: table names, counts, hashes, versions, role names.
+JSON, so that people and other tools can read it; `load` checks everything in it. It contains no secrets and no
+personal text: only table names, counts, hashes, versions, role names.
 
-Its `checksum` is the SHA-256 of the rest, in a form that does not depend on spaces or the order of names: it shows what
-a disk or an editor has changed. It proves nothing about who wrote it. Manifests of older versions have none.
+Its `checksum` is the SHA-256 of the rest, independent of spaces and the order of keys. It detects changes by a disk or
+an editor, and says nothing about the author. Manifests of older versions have none.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ from junkie_cli.core.value_class import field, frozen
 
 FORMAT = 1
 LARGEST = 32 << 20
-"""Bytes of a manifest; one of a thousand tables with ten grants each has less than a megabyte."""
+"""Maximum bytes of a manifest; a thousand tables with ten grants each need less than a megabyte."""
 GENERATIONS = ("none", "2.2", "2.3", "3")
 """Values of `Origin.generation`, oldest first (see `core/schema/tables.py`)."""
 REGULAR = "backup"
-"""Why an ordinary backup was made; a restore makes others, of what it is about to replace."""
+"""The reason of ordinary backups; a restore makes safety backups with another reason."""
 SUFFIX = ".json"
 
 
 @frozen
 class TableContent:
-    """A table as the snapshot saw it: rows, and a content hash (see `content_hash`; 16 hexadecimal digits).
+    """A table in the snapshot: rows, and a content hash (see `content_hash`; 16 hexadecimal digits).
 
     `name` is the table's own name in the backed-up schema, `schema.table` for tables outside it.
     """
@@ -50,7 +50,7 @@ class TableContent:
 
 @frozen
 class Extension:
-    """An extension of the source; `needed` when something in the dump cannot be restored without it."""
+    """An extension of the source; `needed` if the dump cannot be restored without it."""
 
     name: str
     schema: str
@@ -60,9 +60,9 @@ class Extension:
 
 @frozen
 class Origin:
-    """Where a dump comes from. `system_identifier` names the cluster; empty where the server would not tell.
+    """The source of a dump. `system_identifier` identifies the cluster; empty if the server does not report it.
 
-    `names` are those of agno's tables by role (memories, sessions, runs); empty in manifests that are older than that.
+    `names` are the names of agno's tables by role (memories, sessions, runs); empty in older manifests.
     """
 
     label: str
@@ -77,15 +77,15 @@ class Origin:
 
     @property
     def job(self) -> tuple[str, str, str, bool]:
-        """What makes two backups comparable: the same cluster, database, schema and extent."""
+        """Return what two comparable backups have in common: cluster, database, schema and extent."""
         return (self.system_identifier, self.database, self.schema, self.whole_database)
 
 
 @frozen
 class Manifest:
-    """All that is known of a dump file. Times are UTC; sizes bytes; `modified_ns` is the file's mtime at its naming.
+    """The description of a dump file. Times are UTC; sizes bytes; `modified_ns` is the mtime when it was named.
 
-    `keep` is the retention that the run was told to apply: what tells when older backups will go.
+    `keep` is the retention policy of the run, from which expiry dates are computed.
     """
 
     file: str
@@ -113,40 +113,39 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """Rows of all tables together."""
+        """Return the total number of rows."""
         return sum(table.rows for table in self.tables)
 
     def proven(self, *, at: datetime, by: str) -> "Manifest":
-        """This manifest, marked as proven by a restore into server `by` (its version)."""
+        """Return this manifest marked as verified by a restore into a server of version `by`."""
         return replace(self, verified_at=at, verified_with=by, unverified_because="")
 
 
 def path_for(dump: Path) -> Path:
-    """Where the manifest of `dump` lies."""
+    """Return the path of the manifest of `dump`."""
     return dump.with_name(dump.name + SUFFIX)
 
 
 class ManifestError(BackupError):
-    """A file is not a manifest that this version can read; `reason` is the part of the message that says why."""
+    """Raised for a file that is not a readable manifest; `reason` is part of the message."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"{path} is not a manifest that this junkie can read: {reason}",
-            hint="the dump next to it cannot be verified without its manifest: restore an intact copy of both, or make"
-            " another backup",
+            hint="a dump cannot be verified without its manifest: use an intact copy of both, or make another backup",
             code="backup_manifest",
         )
         self.reason = reason
 
 
 def to_text(manifest: Manifest) -> str:
-    """The manifest as the JSON document that is stored. Raises BackupError when it is larger than `load` reads."""
+    """Return the JSON document to store. Raises BackupError if it is larger than `load` accepts."""
     document = json.loads(json.dumps({"junkie_backup": FORMAT} | asdict(manifest), default=_json_value))
     document["checksum"] = _checksum(document)
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     if len(text.encode()) > LARGEST:
         raise BackupError(
-            f"the list of what is in this backup has more than {LARGEST >> 20} MB",
+            f"the manifest of this backup exceeds {LARGEST >> 20} MB",
             hint="back up a smaller schema, or use pg_dump",
             code="backup_manifest",
         )
@@ -165,7 +164,7 @@ def _checksum(document: Mapping[str, Any]) -> str:
 
 
 def load(path: Path) -> Manifest:
-    """Read the manifest at `path`, a regular file. Raises ManifestError when it is not one this version can read."""
+    """Read the manifest at `path`, a regular file. Raises ManifestError if this version cannot read it."""
     try:
         return from_bytes(read_regular(path, limit=LARGEST))
     except OSError as error:
@@ -181,13 +180,13 @@ def _in_one_line(error: ValueError) -> str:
 
 
 def from_bytes(content: bytes) -> Manifest:
-    """The manifest in this JSON document. Raises ValueError or RecursionError for everything else."""
-    import msgspec  # a command that reads no manifest does without it
+    """Parse a manifest. Raises ValueError or RecursionError for anything else."""
+    import msgspec  # only for commands that read manifests
 
     document = json.loads(content.decode("utf-8"), parse_constant=_refuse)
     if not isinstance(document, dict) or document.get("junkie_backup") != FORMAT:
-        raise ValueError("it was not made by junkie, or by another version of it")
-    checksum = _checksum(document)  # fails for what cannot be written as UTF-8, too
+        raise ValueError("it was not created by junkie, or by another version of it")
+    checksum = _checksum(document)  # also fails for text that is not valid UTF-8
     if document.get("checksum", checksum) != checksum:
         raise ValueError("it was changed: its checksum does not match")
     manifest = msgspec.convert(document, Manifest)
@@ -205,7 +204,7 @@ _LARGEST_NUMBER = 2**63 - 1
 
 
 def _check(manifest: Manifest) -> None:
-    """Raise ValueError for values of the right type that no backup can have."""
+    """Raise ValueError for impossible values."""
     origin, keep = manifest.origin, manifest.keep
     numbers = [manifest.bytes, manifest.modified_ns, *(table.rows for table in manifest.tables)]
     numbers += [keep.last, keep.daily, keep.weekly, keep.monthly]
@@ -226,10 +225,10 @@ def _check(manifest: Manifest) -> None:
     }
     wrong = [what for what, fine in right.items() if not fine]
     if wrong:
-        raise ValueError(f"{wrong[0]} in it is impossible")
+        raise ValueError(f"{wrong[0]} in it is invalid")
     Access.from_entries(manifest.access)
 
 
 def _is_possible(at: datetime) -> bool:
-    """Whether a time has a zone, and stays a time in every other zone."""
+    """Return whether a time has a zone, and is valid in every zone."""
     return at.tzinfo is not None and 1970 <= at.year <= 9998

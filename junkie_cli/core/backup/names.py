@@ -1,7 +1,7 @@
-"""Holding a manifest's names against the dump: what it says of a table or an object that is not there is not true.
+"""Checks the names in a manifest against the table of contents of the dump.
 
-A changed letter in the name of a table would leave that table uncompared, one in a grant would leave the grant out of
-a restore. The checksum of a manifest shows such a change; manifests of older versions have none.
+A changed letter in a table name would skip the comparison of that table; in a grant, it would drop the grant from a
+restore. The checksum detects such a change, but manifests of older versions have none.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ _ENTRIES = {
     TYPE: ("TYPE", "DOMAIN", "SHELL TYPE"),
     ROUTINE: ("FUNCTION", "PROCEDURE", "AGGREGATE"),
 }
-"""What pg_dump calls objects of a kind in its table of contents."""
+"""The names of kinds in pg_dump's table of contents."""
 
 
 def check(contents: Contents, manifest: Manifest) -> None:
-    """Raise BackupError unless all tables and objects that `manifest` names are in the archive's contents."""
+    """Raise BackupError unless all tables and objects in `manifest` are in the archive."""
     there = _starts(contents)
     missing = [
         f"table {table.schema}.{table.table}"
@@ -37,15 +37,15 @@ def check(contents: Contents, manifest: Manifest) -> None:
     ]
     if missing:
         raise BackupError(
-            f"{manifest.file} does not hold what its manifest names: {', '.join(missing[:5])}",
-            hint="the manifest was changed, or belongs to another dump: restore an intact copy of it, or use another"
+            f"{manifest.file} does not contain everything in its manifest: {', '.join(missing[:5])}",
+            hint="the manifest was changed, or belongs to another dump: use an intact copy of it, or use another"
             " backup",
             code="backup_manifest",
         )
 
 
 def has_table(contents: Contents, schema: str, table: str) -> bool:
-    """Whether the archive makes this table, partitioned ones included."""
+    """Return whether the archive creates this table, partitioned tables included."""
     wanted = _entry("TABLE", schema, table) + " "
     return any(line.split(" ", 3)[-1].startswith(wanted) for line in contents.lines)
 
@@ -58,16 +58,16 @@ def _holds(there: set[str], schema: str, kind: str, name: str) -> bool:
 
 
 def _objects(manifest: Manifest) -> set[tuple[str, str]]:
-    """(kind, name) of all that has an owner or a grant, without the schema itself."""
+    """Return (kind, name) of all objects with an owner or a grant, without the schema itself."""
     if any(found.schema == manifest.origin.schema for found in manifest.extensions):
-        return set()  # older versions also recorded what belongs to an extension, which no dump holds
+        return set()  # older versions also recorded members of extensions, which are not in a dump
     recorded = Access.from_entries(manifest.access)
     named: list[access.Owner | access.Grant] = [*recorded.owners, *recorded.grants]
     return {(each.kind, each.name) for each in named if each.kind != SCHEMA}
 
 
 def _starts(contents: Contents) -> set[str]:
-    """What the entries begin with, cut at each space and at a routine's arguments: their names may hold spaces."""
+    """Return all prefixes of the entries, split at spaces and at a routine's arguments: names can contain spaces."""
     return {start for line in contents.lines for start in _cut(line.split(" ", 3)[-1])}
 
 
@@ -83,7 +83,7 @@ def _entry(what: str, schema: str, name: str) -> str:
 
 
 def _plain(kind: str, name: str) -> str:
-    """An object's name as the table of contents has it: a routine's unquoted and without its arguments."""
+    """Return the name of an object as in the table of contents: a routine's unquoted and without arguments."""
     if kind != ROUTINE:
         return name
     if not name.startswith('"'):

@@ -1,4 +1,4 @@
-"""What a schema refers to in other schemas, and how to make it, empty, where the backup is proven.
+"""Finds what a schema references in other schemas, and how to create it, empty, on the scratch server.
 
 A dump of one schema does not restore by itself when a column has a type of another schema, a trigger or default calls
 a function there, a view reads a table there, or a foreign key leads there: the usual form on hosted platforms. For the
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Outside:
-    """What a schema refers to elsewhere.
+    """The objects in other schemas that a schema references.
 
-    `objects` are identities, for people; `schemas` where they are, quoted where SQL needs it; `statements` make them
-    empty; `foreign_keys` are (table, constraint) that lead there; `obstacles` say what cannot be made, and why.
+    `objects` are identities, for people; `schemas` are their schemas, quoted for SQL; `statements` create them without
+    rows; `foreign_keys` are (table, constraint) that reference them; `obstacles` describe what cannot be created.
     """
 
     objects: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Outside:
 
 @frozen
 class _Object:
-    """An object of another schema; `column` is one of its columns, 0 for all of it. `user` is what refers to it."""
+    """An object of another schema; `column` is one of its columns, or 0. `user` is the object that references it."""
 
     catalog: str
     oid: int
@@ -45,7 +45,7 @@ class _Object:
     computes: bool
 
 
-# Members of extensions come with their extension; what is built in has an oid below 16384.
+# Members of extensions come with their extension; built-in objects have an oid below 16384.
 _DEPENDS = """
 FROM {source} d
 CROSS JOIN LATERAL (SELECT CASE WHEN d.refclassid = 'pg_type'::regclass THEN
@@ -62,7 +62,7 @@ SELECT DISTINCT d.refclassid::regclass::text AS catalog, used.oid, d.refobjsubid
   d.classid = 'pg_attrdef'::regclass AND EXISTS (SELECT FROM pg_attrdef f JOIN pg_attribute a
     ON a.attrelid = f.adrelid AND a.attnum = f.adnum WHERE f.oid = d.objid AND a.attgenerated <> '') AS computes
 """
-# Everything in the schema that can refer to something; members of extensions aside.
+# All objects in the schema that can reference others, without members of extensions.
 _OF_SCHEMA = (
     """
 WITH here AS (SELECT oid FROM pg_namespace WHERE nspname = $1),
@@ -86,7 +86,7 @@ used_by AS (
     + _DEPENDS.format(source="used_by")
     + "ORDER BY 4, 5, 3, 6"
 )
-# What those objects themselves stand on: a function its types, a domain its base, a used column its type.
+# Dependencies of those objects: types of functions, base types of domains, types of used columns.
 _OF_OBJECTS = (
     """
 WITH wanted AS (SELECT * FROM unnest($2::text[], $3::oid[], $4::int[]) w(catalog, oid, part)),
@@ -107,7 +107,7 @@ WHERE k.contype = 'f' AND c.relnamespace = to_regnamespace(quote_ident($1)) AND 
 ORDER BY 1, 2
 """
 
-# One statement for each object, NULL where there is none for its kind.
+# One statement for each object, NULL if its kind cannot be created.
 _TYPES = """
 SELECT t.oid, CASE t.typtype
   WHEN 'e' THEN format('CREATE TYPE %I.%I AS ENUM (%s)', n.nspname, t.typname,
@@ -153,7 +153,7 @@ WHERE co.oid = ANY($1::oid[])
 
 
 async def read(connection: "asyncpg.Connection[Any]", schema: str) -> Outside:
-    """What `schema` refers to elsewhere, in the caller's transaction."""
+    """Find what `schema` references in other schemas, in the caller's transaction."""
     direct = [_Object(**dict(row)) for row in await connection.fetch(_OF_SCHEMA, schema)]
     if not direct:
         return Outside()
@@ -215,7 +215,7 @@ async def _statements(
 def _obstacles(
     needed: Sequence[_Object], every: Sequence[_Object], made: dict[tuple[str, int], str | None]
 ) -> Iterable[str]:
-    """What the proof cannot do without and cannot have. A table under a table is inheritance, a sum needs its terms."""
+    """Describe dependencies that cannot be created: inheritance, and functions of generated columns."""
     for found in every:
         if made.get((found.catalog, found.oid)) is None:
             yield f"{found.user} needs {found.identity}"

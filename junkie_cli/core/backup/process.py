@@ -1,8 +1,8 @@
-"""Running PostgreSQL's own tools: each child in a process group of its own, watched, and never outliving us.
+"""Runs PostgreSQL's tools: each child in its own process group, monitored, and ended with this process.
 
-Three things can end a child: its own work, a deadline or silence (SIGTERM, then SIGKILL: pg_dump on a dead network
-ignores the first), and our own death (on Linux the kernel kills it then). It inherits the folder's lock, so that even
-where it does outlive us no other run starts beside it.
+A child ends by itself, by a deadline or lack of progress (SIGTERM, then SIGKILL: pg_dump on a dead network ignores the
+first), or with this process (on Linux, killed by the kernel). It inherits the lock of the folder, so that no other run
+starts while an orphan is alive.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-_LOOK = 0.2  # seconds between two looks at how far a child is
+_LOOK = 0.2  # seconds between two checks of a child's progress
 _STDERR_KEPT = 64 << 10  # bytes
 _STDOUT_KEPT = 256 << 20  # bytes
 _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "KRB5CCNAME", "KRB5_CONFIG")
@@ -35,7 +35,7 @@ DEVNULL = asyncio.subprocess.DEVNULL
 
 @frozen
 class Finished:
-    """How a child ended: its exit code (negative: killed by that signal) and the last of what it said on stderr."""
+    """The end of a child: its exit code (negative: killed by that signal) and the end of its stderr."""
 
     exit_code: int
     stdout: bytes
@@ -43,7 +43,7 @@ class Finished:
 
     @property
     def words(self) -> str:
-        """What it complained of, on one line, for a message to the operator."""
+        """Return the error of the child on one line."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         told = "; ".join(line for line in lines if "error" in line.lower() or "fatal" in line.lower()) or " ".join(
             lines
@@ -55,7 +55,7 @@ class Finished:
 
 @frozen
 class Watch:
-    """When a child is given up: after `deadline` seconds, or after `stall` seconds without a change of `progress()`."""
+    """When to abort a child: after `deadline` seconds, or `stall` seconds without a change of `progress()`."""
 
     deadline: float | None = None
     stall: float | None = None
@@ -63,7 +63,7 @@ class Watch:
 
 
 def environment(url: "DatabaseUrl | None" = None, **more: str) -> dict[str, str]:
-    """The child's whole environment: little of ours, the database's address and password, messages in English."""
+    """Build the environment of a child: few variables of ours, address and password, English messages."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("PG")}
     base = url.tool_environment(kept) if url else {name: kept[name] for name in kept if not name.startswith("PG")}
@@ -71,7 +71,7 @@ def environment(url: "DatabaseUrl | None" = None, **more: str) -> dict[str, str]
 
 
 def connection_option(url: "DatabaseUrl") -> str:
-    """Connection settings that have no variable, as a conninfo without any secret: dead peers are noticed."""
+    """Return connection settings without a variable as a conninfo without secrets; they detect dead peers."""
     defaults = {
         "keepalives_idle": "30",
         "keepalives_interval": "10",
@@ -96,7 +96,7 @@ def _dying_with(parent: int) -> Callable[[], None] | None:
 
     def tie() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died between the fork and the line above
+        if os.getppid() != parent:  # the parent died between the fork and the line above
             os._exit(1)
 
     return tie
@@ -111,9 +111,9 @@ async def start(
     stdin: int = DEVNULL,
     stdout: int = DEVNULL,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a child with stderr in a pipe; whatever happens, its whole group is dead when the block is left.
+    """Start a child with stderr in a pipe; when the block ends, its process group is dead in any case.
 
-    `inherit` are descriptors that it gets too. Raises BackupError when the program cannot be started.
+    `inherit` are descriptors to inherit. Raises BackupError if the program cannot be started.
     """
     try:
         child = await asyncio.create_subprocess_exec(
@@ -132,7 +132,7 @@ async def start(
     except OSError as error:
         raise BackupError(
             f"cannot run {arguments[0]}: {error.strerror}",
-            hint="name another folder with --pg-bin",
+            hint="use another folder: --pg-bin",
             code="backup_tools",
         ) from error
     try:
@@ -144,7 +144,7 @@ async def start(
 
 
 async def _bury(child: asyncio.subprocess.Process) -> None:
-    """Wait for a child that is ending. asyncio counts it as ended when its pipes are: what is in them must be read."""
+    """Wait for a child to end. asyncio waits for its pipes, so their contents must be read."""
     for stream in (child.stdout, child.stderr):
         while stream is not None and await stream.read(1 << 20):
             pass
@@ -158,7 +158,7 @@ def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> 
 
 
 async def read_tail(stream: asyncio.StreamReader | None) -> str:
-    """All that the child says until it closes `stream`; the first and the last 32 KiB are kept."""
+    """Read `stream` until it closes; return the first and the last 32 KiB."""
     assert stream is not None
     said = b""
     while piece := await stream.read(1 << 16):
@@ -176,9 +176,9 @@ async def run(
     watch: Watch | None = None,
     capture: bool = False,
 ) -> Finished:
-    """Run a child to its end and say how it ended; with `capture`, stdout too.
+    """Run a child until it ends; with `capture`, also return its stdout.
 
-    Raises BackupError when it cannot be started or was given up.
+    Raises BackupError if it cannot be started or was aborted.
     """
     async with (
         start(arguments, env=env, inherit=(lock,), stdout=PIPE if capture else DEVNULL) as child,
@@ -187,8 +187,8 @@ async def run(
         if reason := await _watch(ended, watch or Watch()):
             await end(child)
             raise BackupError(
-                f"{Path(arguments[0]).name} was given up: {reason}",
-                hint="check the network and the server, or give it longer with --timeout",
+                f"{Path(arguments[0]).name} was aborted: {reason}",
+                hint="check the network and the server, or allow more time: --timeout",
                 code="backup_timeout",
             )
         stdout, stderr, exit_code = await ended
@@ -197,7 +197,7 @@ async def run(
 
 @asynccontextmanager
 async def gathered(*work: Coroutine[Any, Any, Any]) -> "AsyncIterator[asyncio.Future[Any]]":
-    """The results of `work`, done meanwhile; what is not done when the block is left is cancelled, and waited for."""
+    """Run `work` during the block; cancel what is unfinished when the block ends, and wait for it."""
     future = asyncio.gather(*work)
     try:
         yield future
@@ -205,11 +205,11 @@ async def gathered(*work: Coroutine[Any, Any, Any]) -> "AsyncIterator[asyncio.Fu
         future.cancel()
         await asyncio.wait({future})
         if not future.cancelled():
-            future.exception()  # looked at, so that the loop does not complain of it
+            future.exception()  # retrieved, so that the loop does not log it
 
 
 async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
-    """All of stdout. Raises BackupError when that is more than any file of ours makes a tool write."""
+    """Read stdout. Raises BackupError if it is larger than any valid file causes."""
     pieces: list[bytes] = []
     left = _STDOUT_KEPT
     while stream is not None and (piece := await stream.read(1 << 20)):
@@ -217,8 +217,8 @@ async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
         left -= len(piece)
         if left < 0:
             raise BackupError(
-                f"a tool of PostgreSQL wrote more than {_STDOUT_KEPT >> 20} MB about the file",
-                hint="its table of contents is not one that junkie can use: take another backup",
+                f"a PostgreSQL tool printed more than {_STDOUT_KEPT >> 20} MB about the file",
+                hint="junkie cannot use its table of contents: use another backup",
                 code="backup_unreadable",
             )
     return b"".join(pieces)
@@ -226,7 +226,7 @@ async def _read_all(stream: asyncio.StreamReader | None) -> bytes:
 
 @asynccontextmanager
 async def reading_told(pid: int, archive: Path, progress: Progress) -> AsyncIterator[None]:
-    """Tell, again and again, how far pg_restore has read the archive, and when it is through with it."""
+    """Report repeatedly how much of the archive pg_restore has read."""
     size = os.stat(archive).st_size  # noqa: PTH116
 
     async def look() -> None:
@@ -236,7 +236,7 @@ async def reading_told(pid: int, archive: Path, progress: Progress) -> AsyncIter
                 progress.reach(place, size)
             await asyncio.sleep(_LOOK)
             place, last = _place_in(pid, archive), place or last
-        progress.step("making indexes, and comparing every table")
+        progress.step("building indexes and comparing all tables")
 
     looking = asyncio.create_task(look())
     try:
@@ -247,8 +247,8 @@ async def reading_told(pid: int, archive: Path, progress: Progress) -> AsyncIter
 
 
 def _place_in(pid: int, path: Path) -> int:
-    """Where a process stands in an open file, in bytes; 0 where it has not opened it, or this is not Linux."""
-    with suppress(OSError, ValueError):  # it has ended, or closed the file meanwhile
+    """Return the position of a process in an open file, in bytes; 0 if it is not open, or not on Linux."""
+    with suppress(OSError, ValueError):  # it has ended, or closed the file in the meantime
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             if descriptor.exists() and descriptor.samefile(path):
                 return int(Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text("ascii").split()[1])
@@ -256,12 +256,12 @@ def _place_in(pid: int, path: Path) -> int:
 
 
 def kill(child: asyncio.subprocess.Process) -> None:
-    """Kill the child's group; leaving its block waits for it."""
+    """Kill the child's process group; the end of the block waits for it."""
     _signal_group(child, signal.SIGKILL)
 
 
 async def end(child: asyncio.subprocess.Process) -> None:
-    """Ask the child's group to end, and kill it when it does not."""
+    """Terminate the child's process group, and kill it if it does not end."""
     _signal_group(child, signal.SIGTERM)
     with suppress(TimeoutError):
         await asyncio.wait_for(child.wait(), _GRACE)
@@ -269,7 +269,7 @@ async def end(child: asyncio.subprocess.Process) -> None:
 
 
 async def _watch(ended: "asyncio.Future[Any]", watch: Watch) -> str:
-    """Wait for the end; why the child is given up, or an empty string when it ended by itself."""
+    """Wait for the end; return why the child must be aborted, or an empty string if it ended by itself."""
     began = moved = time.monotonic()
     seen = watch.progress() if watch.progress else 0
     limits = [limit for limit in (watch.deadline, watch.stall) if limit]

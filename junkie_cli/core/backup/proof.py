@@ -1,8 +1,8 @@
-"""Proving a dump: it is restored into a scratch PostgreSQL and counted and hashed there, table by table.
+"""Verifies a dump: restores it into a scratch PostgreSQL, and counts and hashes every table there.
 
-The scratch server (`scratch`) is started before the dump, so that what it lacks (an extension, a collation, the
-version) is known and reported before and not after. Where none can take the dump there is no proof, and the reason is
-kept. Restored code runs as a role without rights: everything here connects as that role.
+The scratch server (`scratch`) is started before the dump, so that missing extensions, collations or versions are
+reported first. If no server can restore the dump, it stays unverified, with the reason. Restored code runs as a role
+without privileges: all connections here use that role.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -44,7 +44,7 @@ async def prove(
 ) -> None:
     """Restore `archive` into a new database of the scratch server and compare every table with `tables`.
 
-    Raises BackupError when it restores to anything else, Unprovable when this server does not take it.
+    Raises BackupError if the result differs, Unprovable if this server cannot restore it.
     """
     async with restored(scratch, archive, needs, tables, lock=lock, progress=progress):
         pass
@@ -60,7 +60,7 @@ async def restored(
     lock: int | None = None,
     progress: Progress = SILENT,
 ) -> "AsyncIterator[DatabaseUrl]":
-    """As `prove`, yielding the address of the restored copy, which is gone when the block is left."""
+    """As `prove`, but yield the address of the restored copy, which is deleted at the end of the block."""
     async with fresh_database(scratch, needs) as url, bounded(scratch, url):
         contents = await script.list_contents(archive, scratch.tools, encoding=needs.origin.encoding)
         check_missing_data(contents, tables)
@@ -70,7 +70,7 @@ async def restored(
 
 
 def _wanted(contents: Contents, needs: Needs) -> Contents:
-    """What of the archive is tried: not what is there already, nor event triggers, which only a superuser may make."""
+    """Return the entries to restore: without existing objects, and event triggers, which need a superuser."""
     unwanted_extension = script.unwanted_extensions([])
     made = contents.schema_entries(present_schemas(needs))
     foreign = contents.foreign_key_entries(needs.origin.schema, needs.outside.foreign_keys)
@@ -101,12 +101,12 @@ async def _restore(
     except BackupError as error:
         if error.code != script.REFUSED:
             raise
-        hint = "" if needs.origin.whole_database else f"where that lies in another schema, {WHOLE_DATABASE}"
-        raise Unprovable(f"it does not restore by itself: {error.message}", hint) from error
+        hint = "" if needs.origin.whole_database else f"if the cause is in another schema, {WHOLE_DATABASE}"
+        raise Unprovable(f"it cannot be restored on its own: {error.message}", hint) from error
 
 
 async def _compare(url: "DatabaseUrl", needs: Needs, tables: Sequence[TableContent]) -> None:
-    """Read every table on a connection of its own: what the dump did to the session that restored it has no part."""
+    """Read every table on a new connection, unaffected by what the dump did to the restoring session."""
     try:
         connection = await open_connection(url)
         try:
@@ -120,7 +120,7 @@ async def _compare(url: "DatabaseUrl", needs: Needs, tables: Sequence[TableConte
         finally:
             await close_connection(connection)
     except DatabaseError as error:
-        raise Unprovable(f"what it restores to cannot be read: {error.message}") from error
+        raise Unprovable(f"the restored tables cannot be read: {error.message}") from error
 
 
 def _check_same(table: TableContent, rows: int, digits: str, *, made_empty: Sequence[str]) -> None:
@@ -133,30 +133,30 @@ def _check_same(table: TableContent, rows: int, digits: str, *, made_empty: Sequ
         )
     raise BackupError(
         f"{table.schema}.{table.table} has {what} after a restore",
-        hint="the backup is not what the database held: make another one",
+        hint="the backup differs from the database: make another one",
         code="backup_differs",
     )
 
 
 def check_missing_data(contents: Contents, tables: Sequence[TableContent]) -> None:
-    """Raise BackupError unless the archive holds the rows of every table that has some."""
+    """Raise BackupError unless the archive contains the rows of every non-empty table."""
     missing = [table.name for table in tables if table.rows and not contents.holds_data_of(table.schema, table.table)]
     if missing:
         raise BackupError(
             f"the dump lacks the rows of {', '.join(missing[:5])}",
-            hint="look at the rights of the role that dumps, and try again",
+            hint="check the privileges of the role that makes the dump, and try again",
             code="backup_incomplete",
         )
 
 
 def check_sql(origin: Origin, tables: Sequence[TableContent]) -> str:
-    """Statements that fail unless the tables hold exactly what the manifest says; they run inside the restore."""
+    """Return statements that fail unless the tables match the manifest; they run inside the restore."""
     expected = [(table.schema, table.table, table.rows, table.hash) for table in tables]
     return content_hash.settings_sql() + content_hash.check_sql(expected, encoding=origin.encoding)
 
 
 def schemas_of_extensions(needs: Needs) -> tuple[str, ...]:
-    """Schemas that must be there before needed extensions can be made, beside those that the dump makes itself."""
+    """Return schemas that needed extensions require, without those that the dump creates."""
     if needs.origin.whole_database:
         return ()
     own = {needs.origin.schema, "pg_catalog", "public"}

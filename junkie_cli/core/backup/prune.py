@@ -1,4 +1,4 @@
-"""Removing old backups: only what a manifest here names, only of one database at a time, only by the rules given."""
+"""Deletes old backups by the given rules: only files with a manifest, separately for each database."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,14 +14,14 @@ Job = tuple[str, str, str, bool]
 
 @frozen
 class Verdict:
-    """A backup and what retention says of it."""
+    """A backup and the decision of retention about it."""
 
     entry: Entry
     decision: Decision
 
 
 async def plan(folder: Path, policy: Policy) -> list[Verdict]:
-    """What `prune` would do in `folder`, newest first; the backups of each database are judged by themselves."""
+    """Return what `prune` would do in `folder`, newest first; each database is judged separately."""
     return _judge(await catalogue.scan(folder), policy)
 
 
@@ -34,9 +34,9 @@ def _judge(entries: Sequence[Entry], policy: Policy, *, protect: str | None = No
 
 
 def _groups(entries: Sequence[Entry]) -> Iterable[list[Entry]]:
-    """Backups that retention judges together, newest first: those of one job, what restores put away by itself."""
+    """Group the backups that retention judges together, newest first: those of one job; safety backups separately."""
     by_job: dict[tuple[Job, bool], list[Entry]] = {}
-    for entry in entries:  # what a restore put away takes no nightly backup's place
+    for entry in entries:  # a safety backup must not count as a nightly backup
         if entry.good and entry.manifest:
             by_job.setdefault((entry.manifest.origin.job, entry.regular), []).append(entry)
     return by_job.values()
@@ -51,9 +51,9 @@ def _left(entry: Entry) -> Decision:
 
 
 async def expiries(folder: Path) -> list[tuple[Entry, datetime | None]]:
-    """The backups of `folder`, newest first, and when each goes if its job goes on daily by the rules it last used.
+    """List backups, newest first, with their expiry if their job continues daily with its last rules.
 
-    None where no rule removes it: it stays until somebody removes it by hand.
+    The expiry is None if no rule deletes the backup.
     """
     entries = await catalogue.scan(folder)
     now = datetime.now(UTC)
@@ -66,7 +66,7 @@ async def expiries(folder: Path) -> list[tuple[Entry, datetime | None]]:
 
 
 async def prune(folder: Path, policy: Policy, *, wait: float = 0) -> list[Verdict]:
-    """Remove what the policy does not keep, and say what became of each backup. Raises LockedError, BackupError."""
+    """Delete what the policy does not keep; return the decision for each backup. Raises LockedError, BackupError."""
     async with lock.hold(folder, wait=wait, purpose="junkie backup prune"):
         files.sweep(folder)
         verdicts = await plan(folder, policy)
@@ -77,7 +77,7 @@ async def prune(folder: Path, policy: Policy, *, wait: float = 0) -> list[Verdic
 
 
 async def prune_job(folder: Path, job: Job, policy: Policy, *, protect: str) -> list[Path]:
-    """Prune the backups of one job after `protect` was made, under the lock that the caller holds; what went."""
+    """Prune the backups of one job after `protect` was made, under the caller's lock; return the deleted ones."""
     if not policy:
         return []
     entries = [entry for entry in await catalogue.scan(folder) if entry.manifest and entry.manifest.origin.job == job]

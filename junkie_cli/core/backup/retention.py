@@ -1,7 +1,7 @@
-"""Which backups are kept, in restic's meaning: a pure decision over times, made before anything is touched.
+"""Decides which backups to keep, with restic's semantics: a pure function of times.
 
-`keep-daily N` keeps the most recent backup of each of the last N days that have one, and so on; a backup that any
-rule wants is kept. Unverified backups never take a verified one's place, and the newest verified one always stays.
+`keep-daily N` keeps the most recent backup of each of the last N days that have one, and so on; a backup is kept if any
+rule keeps it. Unverified backups never replace verified ones, and the newest verified one is always kept.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ class Policy:
 
 @frozen
 class Candidate:
-    """A backup that retention may judge: `key` names it, `made_at` is when its snapshot was taken (with a zone)."""
+    """A backup to judge: `key` identifies it, `made_at` is the time of its snapshot (with a zone)."""
 
     key: str
     made_at: datetime
@@ -34,7 +34,7 @@ class Candidate:
 
 @frozen
 class Decision:
-    """What becomes of a backup, and why; `reasons` is empty for one that goes."""
+    """Whether to keep a backup, and why; `reasons` is empty for one to delete."""
 
     key: str
     keep: bool
@@ -44,7 +44,7 @@ class Decision:
 def decide(candidates: Iterable[Candidate], policy: Policy, *, protect: str | None = None) -> list[Decision]:
     """Judge the backups of one database, newest first.
 
-    `protect` is the key of the backup that was just made. Without a rule everything is kept. Days, weeks and months
+    `protect` is the key of the new backup. Without a rule everything is kept. Days, weeks and months
     are those of the local time zone, as in restic.
     """
     newest_first = sorted(candidates, key=lambda candidate: (candidate.made_at, candidate.key), reverse=True)
@@ -62,13 +62,13 @@ def decide(candidates: Iterable[Candidate], policy: Policy, *, protect: str | No
     return [_decision(candidate.key, reasons[candidate.key]) for candidate in newest_first]
 
 
-_HORIZON_DAYS = 3_700  # ten years: what is kept longer than that has no date that means anything
+_HORIZON_DAYS = 3_700  # ten years: later expiry dates are not meaningful
 
 
 def expiries(candidates: Sequence[Candidate], policy: Policy, *, now: datetime) -> dict[str, datetime | None]:
-    """When each backup goes if a verified one follows each day under `policy`; None: kept for good, or for ten years.
+    """Return when each backup expires if a verified one follows each day; None: never, or after ten years.
 
-    A backup that is no longer kept on some day is not kept later either, so the day is found by halving.
+    A backup that is not kept on some day is not kept later either, so the day is found by bisection.
     """
     if not policy:
         return {candidate.key: None for candidate in candidates}

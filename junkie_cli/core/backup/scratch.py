@@ -1,13 +1,13 @@
-"""The server in which a dump is tried, and the role that tries it.
+"""The scratch server in which a dump is verified, and the role that restores it.
 
-A dump holds code: constraints, index expressions, triggers, casts, views. Whoever owned the schema at the source wrote
-it, and it runs while the dump is restored and read. So it runs as a role that owns one new database and nothing else:
-no superuser, no right to run programs, to read or write the server's files, or to open connections. It has BYPASSRLS,
-so that no policy hides rows from the comparison. The superuser makes that role, the database and the extensions the
-dump needs, before anything is restored, and never connects to the database afterwards: settings, casts and functions
-that the dump brings can be met there.
+A dump contains code: constraints, index expressions, triggers, casts, views. The owner of the source schema wrote it,
+and it runs while the dump is restored and read. So it runs as a role that owns one new database and nothing else: not a
+superuser, unable to run programs, to read or write the server's files, or to open connections. It has BYPASSRLS, so
+that no policy hides rows from the comparison. The superuser creates that role, the database and the extensions that the
+dump needs before anything is restored, and does not connect to the database afterwards, where settings, casts and
+functions of the dump could run.
 
-Code that never ends or fills the disk is stopped by the bounds of time and size (`bounded`).
+Limits of time and size stop code that never ends or fills the disk (`bounded`).
 """
 
 import asyncio
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from junkie_cli.core.database_url import DatabaseUrl
 
-# Nothing here need survive a crash: the server is thrown away.
+# Nothing here needs to survive a crash: the server is temporary.
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -45,24 +45,24 @@ _SETTINGS = {
     "max_wal_size": "1GB",
     "maintenance_work_mem": "256MB",
     "autovacuum": "off",
-    "log_min_messages": "fatal",  # restored code can RAISE LOG without end
+    "log_min_messages": "fatal",  # restored code can RAISE LOG endlessly
 }
-# Extensions that are not marked as trusted and are needed often enough; they run no programs, read no files and open
-# no connections. Anything else that is not trusted is not made for a proof.
+# Frequently needed extensions that are not marked as trusted; they run no programs, read no files and open no
+# connections. Other untrusted extensions are not created for verification.
 _HARMLESS = frozenset({"autoinc", "bloom", "earthdistance", "insert_username", "moddatetime"})
 _BARE = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS"
-WHOLE_DATABASE = "--whole-database takes everything along that the schema refers to"
+WHOLE_DATABASE = "--whole-database includes everything that the schema references"
 _LEAST_SECONDS = 3600.0
-_PACE = 5e6  # bytes a second; a restore that is slower is taken for one that does not end
+_PACE = 5e6  # bytes per second; a slower restore counts as endless
 _LEAST_BYTES = 2 << 30
-_MEMORY = 4 << 30  # bytes that each process of the scratch server may have
-_KEPT_FREE = 256 << 20  # bytes that are left to others on the disk
-_LOOK, _LOOK_ELSEWHERE = 1.0, 5.0  # seconds between two looks at how much is used
+_MEMORY = 4 << 30  # bytes of memory for each process of the scratch server
+_KEPT_FREE = 256 << 20  # bytes to leave free on the disk
+_LOOK, _LOOK_ELSEWHERE = 1.0, 5.0  # seconds between two checks of the space used
 
 
 @frozen
 class Needs:
-    """What a server must have to take a dump."""
+    """What a server needs to restore a dump."""
 
     origin: Origin
     extensions: Sequence[Extension]
@@ -72,17 +72,16 @@ class Needs:
 
     @property
     def needed_extensions(self) -> tuple[Extension, ...]:
-        """Those without which something in the dump cannot be restored."""
+        """Return the extensions that the dump requires."""
         return tuple(extension for extension in self.extensions if extension.needed)
 
 
 @frozen
 class Scratch:
-    """A server that may be written to freely, with the tools of its version; `url` leads to a maintenance database.
+    """A server that can be written to freely, with the tools of its version; `url` is a maintenance database.
 
-    `folder` holds all of its files where the server is ours, None for one that was named with --verify-into.
-    `makes_role` is False where the role of `url` may not make another and has no dangerous right itself. `seconds` and
-    `bytes` bound what one restore may take.
+    `folder` contains the files of a server of ours; None for the server of --verify-into. `makes_role` is False if the
+    role of `url` cannot create roles and has no dangerous privilege itself. `seconds` and `bytes` limit one restore.
     """
 
     url: "DatabaseUrl"
@@ -95,7 +94,7 @@ class Scratch:
 
 
 class Unprovable(Exception):
-    """No scratch server here can take the dump; `reason` reads after "because", `hint` is what to do about it."""
+    """Raised if no scratch server can restore the dump; `reason` reads after "because", `hint` is the next step."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
         super().__init__(f"{reason}; {hint}" if hint else reason)
@@ -114,14 +113,13 @@ async def open_scratch(
     fallback: Path,
     seconds: float | None = None,
 ) -> AsyncIterator[Scratch]:
-    """A scratch server for a dump made by pg_dump of major version `dumped_with`; gone when the block is left.
+    """Start a scratch server for a dump made by pg_dump of major version `dumped_with`, for the duration of the block.
 
-    `into` names another server to use; `room` is how many bytes are needed, looked for in the temporary folders and
-    then in `fallback`; `seconds` is how long a restore and its comparison may take (default: by `room`). Raises
-    Unprovable.
+    `into` is another server to use; `room` is the number of bytes needed, in the temporary folders or in `fallback`;
+    `seconds` limits a restore and its comparison (default: depends on `room`). Raises Unprovable.
     """
     if needs.outside.obstacles:
-        raise Unprovable(f"it does not restore by itself: {'; '.join(needs.outside.obstacles)}", WHOLE_DATABASE)
+        raise Unprovable(f"it cannot be restored on its own: {'; '.join(needs.outside.obstacles)}", WHOLE_DATABASE)
     allowed = seconds or _LEAST_SECONDS + room / _PACE
     limit = 4 * room + _LEAST_BYTES
     if into is not None:
@@ -149,11 +147,11 @@ async def _start(server: embedded.ScratchServer) -> None:
     try:
         await asyncio.to_thread(server.start)
     except DatabaseError as error:
-        raise Unprovable(f"no scratch server starts here: {error.message}") from error
+        raise Unprovable(f"no scratch server can be started here: {error.message}") from error
 
 
 def folder_with(room: int, fallback: Path) -> Path:
-    """Where the scratch server's files go: the first folder with room. Raises Unprovable when none has."""
+    """Return the first folder with enough space for the scratch server. Raises Unprovable if there is none."""
     named = os.environ.get("TMPDIR")
     folders = [Path(folder) for folder in ([named] if named else []) + ["/var/tmp", "/tmp"]]  # noqa: S108
     folders.append(fallback)
@@ -161,12 +159,12 @@ def folder_with(room: int, fallback: Path) -> Path:
         if os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > room + _KEPT_FREE:
             return folder
     raise Unprovable(
-        f"there is no room for it ({formatting.size(room + _KEPT_FREE)} in {', '.join(map(str, folders))}):"
+        f"there is not enough space for it ({formatting.size(room + _KEPT_FREE)} in {', '.join(map(str, folders))}):"
         " set TMPDIR to a larger folder"
     )
 
 
-# --- a server that was named ------------------------------------------------------------------------------------------
+# --- the server of --verify-into --------------------------------------------------------------------------------------
 
 _RIGHTS = """
 SELECT r.rolsuper AS super, current_setting('server_version') AS version,
@@ -193,16 +191,16 @@ async def _foreign(
         raise Unprovable(f"it is a dump of PostgreSQL {dumped_with}, and the server of --verify-into is {version}")
     if rights["mighty"] and not rights["super"]:
         raise Unprovable(
-            f"role {into.role} of --verify-into has rights that code in the dump must not have (to make roles,"
-            " subscriptions or replicas, or to use the server's files)",
-            "name a superuser, who makes a role for it, or a role with LOGIN, CREATEDB and BYPASSRLS and nothing else",
+            f"role {into.role} of --verify-into has privileges that code in the dump must not have (to create roles,"
+            " subscriptions or replicas, or to use server files)",
+            "use a superuser, who creates a role for it, or a role with only LOGIN, CREATEDB and BYPASSRLS",
         )
     tools = await choose(newer_than_dump, version, into)
     return Scratch(into, version, tools, seconds, limit, None, bool(rights["super"]))
 
 
 async def _fitting(scratch: Scratch, needs: Needs) -> Scratch:
-    """The server itself. Raises Unprovable when it lacks what the dump needs, or is not to make it."""
+    """Return the server. Raises Unprovable if it lacks what the dump needs."""
     async with _connected(scratch.url) as connection, connection.transaction():
         rows = await connection.fetch("SELECT name, bool_or(trusted) FROM pg_available_extension_versions GROUP BY 1")
         extensions = {row[0]: row[1] for row in rows}
@@ -214,10 +212,10 @@ async def _fitting(scratch: Scratch, needs: Needs) -> Scratch:
     unsafe = [name for name in wanted if name in extensions and not (extensions[name] or name in _HARMLESS)]
     if unsafe:
         reasons.append(
-            f"extension {', '.join(unsafe)} is not one that PostgreSQL marks as trusted, so it is not made for a proof"
+            f"extension {', '.join(unsafe)} is not marked as trusted in PostgreSQL, so verification does not create it"
         )
     if reasons:
-        raise Unprovable(" and ".join(reasons), "name a server that has it with --verify-into URL" if missing else "")
+        raise Unprovable(" and ".join(reasons), "use a server that has it: --verify-into URL" if missing else "")
     return scratch
 
 
@@ -226,9 +224,9 @@ async def _fitting(scratch: Scratch, needs: Needs) -> Scratch:
 
 @asynccontextmanager
 async def fresh_database(scratch: Scratch, needs: Needs) -> "AsyncIterator[DatabaseUrl]":
-    """A new database with what the dump needs, as its owner reaches it, who has no other right; gone afterwards.
+    """Create a database with what the dump needs, and an owner without other privileges; drop both afterwards.
 
-    Schemas of `present_schemas` are there already. Raises Unprovable when it cannot be made.
+    Schemas of `present_schemas` exist already. Raises Unprovable if it cannot be created.
     """
     name = f"junkie_proof_{secrets.token_hex(6)}"
     url = scratch.url.with_database(name)
@@ -258,7 +256,7 @@ async def _connected(url: "DatabaseUrl") -> "AsyncIterator[asyncpg.Connection[An
 
 @contextmanager
 def _as_unprovable() -> Iterator[None]:
-    """Turn a refusal of the scratch server into Unprovable."""
+    """Convert an error of the scratch server to Unprovable."""
     try:
         yield
     except DatabaseError as error:
@@ -272,10 +270,10 @@ async def _make(scratch: Scratch, needs: Needs, name: str, url: "DatabaseUrl", m
         if scratch.makes_role:
             await connection.execute(f"CREATE ROLE {quoted(name)} {_BARE} PASSWORD '{url.password}'")
             made.append(name)
-        for role in needs.roles:  # named by row security policies; without any right
+        for role in needs.roles:  # named by row security policies; without privileges
             if role not in there:
                 await connection.execute(f"CREATE ROLE {quoted(role)} NOLOGIN")
-                made.append(role)  # not before: one that somebody else makes meanwhile is not ours to drop
+                made.append(role)  # only now: a role created by others in the meantime must not be dropped
         await connection.execute(_create_database(name, url.role, needs.origin.encoding, major))
     async with _connected(scratch.url.with_database(name)) as connection:
         owner = quoted(url.role)
@@ -290,7 +288,7 @@ async def _make(scratch: Scratch, needs: Needs, name: str, url: "DatabaseUrl", m
 
 
 async def _make_empty(url: "DatabaseUrl", outside: Outside) -> None:
-    """What the dump refers to in other schemas, as the owner; each in its turn, whichever stands on which."""
+    """Create referenced objects of other schemas as the owner, repeating until all dependencies are resolved."""
     import asyncpg
 
     if not outside.statements:
@@ -309,13 +307,13 @@ async def _make_empty(url: "DatabaseUrl", outside: Outside) -> None:
                     refused[statement] = error
             if len(refused) == len(waiting):
                 raise Unprovable(
-                    f"objects of other schemas cannot be made for it: {next(iter(refused.values()))}", WHOLE_DATABASE
+                    f"objects of other schemas cannot be created for it: {next(iter(refused.values()))}", WHOLE_DATABASE
                 )
             waiting = list(refused)
 
 
 def present_schemas(needs: Needs) -> set[str]:
-    """Schemas that are there before the dump is restored: those of its extensions, and `public`."""
+    """Return schemas that exist before the restore: those of its extensions, and `public`."""
     return {"public", *(found.schema for found in needs.needed_extensions)}
 
 
@@ -339,7 +337,7 @@ async def _remove(scratch: Scratch, name: str, made: Sequence[str]) -> None:
 
 @asynccontextmanager
 async def bounded(scratch: Scratch, url: "DatabaseUrl") -> AsyncIterator[None]:
-    """Stop the block when it takes longer or uses more room than one restore may. Raises Unprovable then."""
+    """Stop the block if it exceeds the limits of time or space. Raises Unprovable then."""
     excess: list[str] = []
     try:
         async with asyncio.timeout(scratch.seconds) as limit:
@@ -355,8 +353,8 @@ async def bounded(scratch: Scratch, url: "DatabaseUrl") -> AsyncIterator[None]:
         reason = excess[0] if excess else f"it was not done after {scratch.seconds:g} seconds"
         raise Unprovable(
             f"its restore was stopped: {reason}",
-            "code in the dump may run without an end (constraints, index expressions, triggers); if the machine is just"
-            " slow, give it longer with --verify-timeout",
+            "code in the dump possibly never ends (constraints, index expressions, triggers); if the machine is slow,"
+            " allow more time: --verify-timeout",
         ) from None
 
 
@@ -390,7 +388,7 @@ def _over(used: int, allowed: int) -> str:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below; files come and go meanwhile."""
+    """Return the bytes of all files below `folder`, which can change in the meantime."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

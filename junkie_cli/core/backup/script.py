@@ -1,12 +1,12 @@
-"""Restoring a dump file: pg_restore writes it as a script, psql runs it, in one transaction with what we add.
+"""Restores a dump: pg_restore converts it to a script, psql runs it in one transaction with additional statements.
 
-One way for every restore, the proof in a scratch server included, so that what is proven is what will be done. The
-script form has three gains over letting pg_restore connect: statements of ours run in the same transaction, the
-`SET transaction_timeout` that servers before 17 refuse can be left out, and COMMIT is sent only when pg_restore has
-read the file to its end without complaint.
+Every restore, including verification, uses this way, so that verification tests the real procedure. Compared with
+letting pg_restore connect, a script has three advantages: other statements run in the same transaction, the `SET
+transaction_timeout` that servers before 17 refuse can be removed, and COMMIT is sent only after pg_restore has read the
+complete file without errors.
 
-pg_restore puts its script between `\\restrict` and `\\unrestrict` with a random key, so that psql carries out no
-command of its own that is hidden in rows, names or texts (`tools` takes no others).
+pg_restore puts its script between `\\restrict` and `\\unrestrict` with a random key, so that psql executes no
+meta-commands hidden in rows, names or texts (`tools` accepts only such versions).
 """
 
 import asyncio
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from junkie_cli.core.database_url import DatabaseUrl
 
 REFUSED = "restore_refused"
-"""The code of the error when the server refuses a statement of the script."""
-_HEAD = 1 << 16  # bytes; the SET lines stand at the very beginning
+"""The error code if the server refuses a statement of the script."""
+_HEAD = 1 << 16  # bytes; the SET lines are at the beginning
 _CHUNK = 1 << 17  # bytes; larger ones are no faster
 _NEW_SETTING = re.compile(rb"^SET transaction_timeout = 0;\n", re.MULTILINE)
 _RESTORE_OPTIONS = (
@@ -42,36 +42,38 @@ _RESTORE_OPTIONS = (
     "--no-subscriptions",
     "--no-security-labels",
 )
-# These quote what a row holds after the colon.
+# These messages quote values of rows after the colon.
 _QUOTING = re.compile(r"((?:invalid|malformed|out of range|too long)[^:]*): .*")
 
 
 @frozen
 class Contents:
-    """An archive's table of contents, one line an entry, as `pg_restore --list` prints it."""
+    """The table of contents of an archive, one line for each entry, as printed by `pg_restore --list`."""
 
     lines: tuple[str, ...]
 
     def holds_data_of(self, schema: str, table: str) -> bool:
-        """Whether the rows of a table are in the archive."""
+        """Return whether the archive contains the rows of a table."""
         wanted = f" TABLE DATA {_one_line(schema)} {_one_line(table)} "
         return any(wanted in line for line in self.lines)
 
     def schema_entries(self, names: Iterable[str]) -> frozenset[str]:
-        """The texts of the entries that make these schemas."""
+        """Return the texts of the entries that create these schemas."""
         texts = [line.split(" ", 3)[-1] for line in self.lines]
         found = ([text for text in texts if text.startswith(f"SCHEMA - {_one_line(name)} ")] for name in names)
-        return frozenset(min(matching, key=len) for matching in found if matching)  # an owner or a name may hold spaces
+        return frozenset(
+            min(matching, key=len) for matching in found if matching
+        )  # an owner or a name can contain spaces
 
     def foreign_key_entries(self, schema: str, keys: Iterable[tuple[str, str]]) -> frozenset[str]:
-        """The texts of the entries that make these foreign keys, given as (table, constraint)."""
+        """Return the texts of the entries that create these foreign keys, given as (table, constraint)."""
         starts = tuple(
             f"FK CONSTRAINT {_one_line(schema)} {_one_line(table)} {_one_line(name)} " for table, name in keys
         )
         return frozenset(text for text in (line.split(" ", 3)[-1] for line in self.lines) if text.startswith(starts))
 
     def without(self, unwanted: Callable[[str], bool]) -> "Contents":
-        """The entries of which `unwanted`, given the text after the numbers, says no."""
+        """Return the entries without those for which `unwanted`, given the text after the numbers, is true."""
         return Contents(tuple(line for line in self.lines if not unwanted(line.split(" ", 3)[-1])))
 
 
@@ -80,9 +82,9 @@ def _one_line(name: str) -> str:
 
 
 def unwanted_extensions(keep: Sequence[str]) -> Callable[[str], bool]:
-    """For `Contents.without`: entries of extensions that nothing in the dump needs, and comments on any extension.
+    """Return a filter for `Contents.without`: extensions that the dump does not need, and comments on extensions.
 
-    Only an extension's owner may comment on it, and one that is not needed may not exist at the target.
+    Only the owner of an extension can comment on it, and an unneeded extension may not exist at the target.
     """
 
     def unwanted(entry: str) -> bool:
@@ -94,14 +96,14 @@ def unwanted_extensions(keep: Sequence[str]) -> Callable[[str], bool]:
 
 
 async def list_contents(archive: Path, tools: Tools, *, encoding: str) -> Contents:
-    """The table of contents of an archive in PostgreSQL's `encoding`. Raises BackupError when it cannot be read."""
+    """Read the table of contents of an archive in PostgreSQL's `encoding`. Raises BackupError if it is unreadable."""
     listed = await process.run(
         [tools.pg_restore, "--list", archive], env=process.environment(), capture=True, watch=process.Watch(60)
     )
     if listed.exit_code != 0:
         raise BackupError(
             f"{archive} cannot be read by pg_restore of {tools}: {listed.words}",
-            hint="use another backup, or newer tools with --pg-bin",
+            hint="use another backup, or newer tools: --pg-bin",
             code="backup_unreadable",
         )
     text = listed.stdout.decode(codec(encoding), "replace")
@@ -109,7 +111,7 @@ async def list_contents(archive: Path, tools: Tools, *, encoding: str) -> Conten
 
 
 def codec(encoding: str) -> str:
-    """Python's name of an encoding; UTF-8 for what has none here, where names in ASCII are still read right."""
+    """Return Python's name of an encoding; UTF-8 for unknown ones, which still reads ASCII names correctly."""
     name = encoding.replace("WIN", "cp").replace("KOI8", "koi8-")
     try:
         return codecs.lookup("utf-8" if encoding == "SQL_ASCII" else name).name
@@ -132,8 +134,8 @@ async def apply(
 ) -> None:
     """Restore the entries of `contents` into `url`, between the statements `before` and `after`, in one transaction.
 
-    `only_schema` takes the objects of one schema out of them, without the schema itself; `progress` gets how far the
-    file is read. Raises BackupError; the database is then as it was.
+    `only_schema` restricts them to the objects of one schema, without the schema itself; `progress` gets the position
+    in the file. Raises BackupError; the database is then unchanged.
     """
     with _unnamed() as listing:
         listing.write("".join(f"{line}\n" for line in contents.lines).encode())
@@ -147,14 +149,14 @@ async def apply(
 
 
 def _unnamed() -> IO[bytes]:
-    """A file without a name: in memory where the system can, as there may be no temporary folder to write to."""
+    """Create an unnamed file, in memory if possible, because there may be no writable temporary folder."""
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("junkie-contents", os.MFD_CLOEXEC), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _reading(archive: Path, listing: int, tools: Tools, only_schema: str | None) -> list[str | Path]:
-    chosen = [] if only_schema is None else ["-n", only_schema]  # a plain name here, not a pattern as for pg_dump
+    chosen = [] if only_schema is None else ["-n", only_schema]  # a name, not a pattern as for pg_dump
     return [tools.pg_restore, *_RESTORE_OPTIONS, *chosen, "-L", f"/dev/fd/{listing}", "-f", "-", archive]
 
 
@@ -204,9 +206,9 @@ async def _converse(
     before: str,
     after: str,
 ) -> tuple[int | None, int]:
-    """Exit codes of pg_restore (None: psql ended before it) and psql."""
+    """Return the exit codes of pg_restore (None: psql ended first) and psql."""
     read_code: int | None = None
-    with suppress(BrokenPipeError, ConnectionResetError):  # psql has ended early, and says why
+    with suppress(BrokenPipeError, ConnectionResetError):  # psql has ended early, and reports why
         await _send(writer, f"BEGIN;\nSET client_min_messages = warning;\n{before}".encode())
         await _copy_script(reader, writer, server_major)
         read_code = await reader.wait()

@@ -1,7 +1,7 @@
-"""The database being backed up, as one snapshot sees it: what a dump will hold, and whether it can be taken.
+"""The database to back up, in one snapshot: what a dump will contain, and whether it is possible.
 
-Everything is read in one read-only transaction whose snapshot pg_dump is given too, so that counts and hashes are
-those of the dump however busy the database is.
+Everything is read in one read-only transaction, whose snapshot pg_dump uses, too, so that counts and hashes match the
+dump even on a busy database.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @frozen
 class SourceTable:
-    """A table that the dump will hold; `bytes` is its size without indexes. Without `data` its structure alone."""
+    """A table in the dump; `bytes` is its size without indexes. Without `data`, only its structure is dumped."""
 
     schema: str
     table: str
@@ -43,7 +43,7 @@ class SourceTable:
 
 @frozen
 class Source:
-    """What the dump will hold. `collations` are those of the operating system or ICU that its columns use."""
+    """The contents of the dump. `collations` are those of the operating system or ICU that its columns use."""
 
     url: "DatabaseUrl"
     origin: Origin
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def bytes(self) -> int:
-        """Size of all tables, without indexes."""
+        """Return the size of all tables, without indexes."""
         return sum(table.bytes for table in self.tables if table.data)
 
 
@@ -67,15 +67,15 @@ class Source:
 async def open_source(
     database: "Database", layout: Layout, *, whole_database: bool, lock_timeout: float
 ) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
-    """Open a snapshot of `database` and read what a dump of a schema (or of everything) will hold.
+    """Open a snapshot of `database` and read what a dump of a schema (or of everything) will contain.
 
-    `lock_timeout` is in seconds. Raises DatabaseError, and BackupError when there is nothing to dump or a right to
-    read it is missing.
+    `lock_timeout` is in seconds. Raises DatabaseError, and BackupError if there is nothing to dump or a privilege is
+    missing.
     """
     url, connection = await open_pinned(database)
     try:
         with translate_errors(url):
-            # Never ended: it goes with its connection, which may be dead by then and would keep a ROLLBACK waiting.
+            # Never rolled back: the transaction ends with its connection, which may be dead and would block a ROLLBACK.
             await connection.transaction(isolation="repeatable_read", readonly=True).start()
             await connection.execute(_limits(connection.get_server_version().major, lock_timeout))
             origin = await _origin(connection, database.label, layout.schema, whole_database)
@@ -85,7 +85,7 @@ async def open_source(
 
 
 async def open_pinned(database: "Database") -> "tuple[DatabaseUrl, asyncpg.Connection[Any]]":
-    """Connect, and return the URL of the one host that answered: pg_dump must meet the same server, or no snapshot."""
+    """Connect, and return the URL of the host that answered: pg_dump must use the same server for the snapshot."""
     failures: list[DatabaseError] = []
     for host in database.url.hosts:
         one = replace(database.url, hosts=(host,))
@@ -137,7 +137,7 @@ WHERE c.relkind IN ('r', 'S') AND c.relpersistence <> 't'
 ORDER BY 1, 2
 """
 
-# Whose objects stand on a member of an extension: those of the schema, or all that are in no extension themselves.
+# Objects that depend on a member of an extension: those of the schema, or all that belong to no extension.
 _EXTENSIONS = """
 WITH wanted(class, object) AS (
   SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
@@ -196,9 +196,9 @@ async def _read(
     held = [row for row in wanted if row["kind"] == "r"]
     if not held:
         raise BackupError(
-            f"there is nothing to back up: database {origin.database} has no table"
+            f"nothing to back up: database {origin.database} has no tables"
             + ("" if origin.whole_database else f" in schema {origin.schema}"),
-            hint="check POSTGRES_URL and JUNKIE_SCHEMA: is this the database that the bot writes to?",
+            hint="check POSTGRES_URL and JUNKIE_SCHEMA; create tables: junkie chat",
             code="backup_empty",
         )
     await _lock([(row["schema"], row["name"]) for row in held], connection, lock_timeout)
@@ -230,24 +230,24 @@ def _check_readable(rows: "list[asyncpg.Record]", role: str) -> None:
     unreadable = [f"{row['schema']}.{row['name']}" for row in rows if not row["readable"]]
     if unreadable:
         raise DatabaseError(
-            f"role {role} may not read {', '.join(unreadable[:5])}, so a backup would not be whole",
-            hint=f"have the owner say: GRANT USAGE ON SCHEMA ... TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA ... TO"
+            f"role {role} cannot read {', '.join(unreadable[:5])}, so a backup would be incomplete",
+            hint=f"have the owner run: GRANT USAGE ON SCHEMA ... TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA ... TO"
             f" {role}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA ... TO {role}",
             code="database_rights",
         )
     hidden = [f"{row['schema']}.{row['name']}" for row in rows if row["hidden"]]
     if hidden:
         raise DatabaseError(
-            f"row security hides rows of {', '.join(hidden[:5])} from role {role}, so a backup would not be whole",
-            hint="back up as the tables' owner, or as a role with BYPASSRLS",
+            f"row security hides rows of {', '.join(hidden[:5])} from role {role}, so a backup would be incomplete",
+            hint="back up as the owner of the tables, or as a role with BYPASSRLS",
             code="row_security",
         )
 
 
 async def _lock(tables: Sequence[tuple[str, str]], connection: "asyncpg.Connection[Any]", lock_timeout: float) -> None:
-    """Take the locks that pg_dump will take, so that a table held by somebody is known before a child waits for it.
+    """Take the locks that pg_dump needs, to detect a locked table before pg_dump waits for it.
 
-    Even asking for a table's size or index waits for such a lock. Raises BackupError, naming who holds it, after
+    Even a query for the size or index of a table waits for such a lock. Raises BackupError, naming the holder, after
     `lock_timeout` seconds.
     """
     import asyncpg
@@ -261,7 +261,7 @@ async def _lock(tables: Sequence[tuple[str, str]], connection: "asyncpg.Connecti
         told = "; ".join(f"process {row['pid']} ({row['name'] or 'unnamed'}) on {row['table']}" for row in holders)
         raise BackupError(
             f"a table was locked by another session for {lock_timeout:g} seconds" + (f": {told}" if told else ""),
-            hint="let that session end (a migration, a LOCK TABLE), and run the backup again",
+            hint="wait for that session to end (a migration, a LOCK TABLE), and run the backup again",
             code="backup_table_locked",
         ) from None
 
@@ -277,7 +277,7 @@ WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid 
 async def count_and_hash(
     connection: "asyncpg.Connection[Any]", source: Source, progress: Progress
 ) -> tuple[TableContent, ...]:
-    """Count and hash every table in the source's snapshot; one whose rows are left out as the dump holds it."""
+    """Count and hash every table in the snapshot of the source; tables without data count as empty."""
     contents = []
     for table in source.tables:
         own = table.schema == source.origin.schema

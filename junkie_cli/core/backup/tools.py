@@ -1,12 +1,12 @@
-"""Choosing pg_dump, pg_restore and psql: the server's own major version where there is one, never an older one.
+"""Chooses pg_dump, pg_restore and psql: preferably the major version of the server, never an older one.
 
-An older pg_dump refuses a newer server; a newer one dumps an older server well, but what belongs to it (pg_restore)
-says things that the older server does not understand (`script` knows the way round). So: same major first, else the
-next newer with a warning; of those the newest minor. Among equals the one that can do what the URL (TLS) and the
-compression ask.
+An older pg_dump refuses a newer server; a newer one dumps an older server, but its pg_restore writes statements that
+the older server does not understand (`script` removes them). The order is: the same major version, else the next newer
+one with a warning; of those the newest minor version; of those the one that supports TLS as the URL requires and the
+compression.
 
-Tools that do not know `\\restrict` are not used: in what they write and read, a dump can hold lines that psql takes for
-commands of its own, `\\!` among them (CVE-2025-8714, CVE-2025-8715).
+Tools without `\\restrict` are not used: with them, a dump can contain lines that psql executes as meta-commands, among
+them `\\!` (CVE-2025-8714, CVE-2025-8715).
 """
 
 import os
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _NAMES = ("pg_dump", "pg_restore", "psql")
 RESTRICTED_SINCE = "18.0, 17.6, 16.10, 15.14, 14.19 or 13.22"
-"""The first minor versions whose tools know `\\restrict`."""
+"""The first minor versions whose tools support `\\restrict`."""
 _METHODS = ("none", "gzip", "lz4", "zstd")
 
 
 @frozen
 class Tools:
-    """A folder with pg_dump, pg_restore and psql of one version; `source` says where it was found, for people."""
+    """A folder with pg_dump, pg_restore and psql of one version; `source` describes where it was found."""
 
     folder: Path
     version: str
@@ -41,7 +41,7 @@ class Tools:
 
     @property
     def major(self) -> int:
-        """The major version, for example 17."""
+        """Return the major version, for example 17."""
         return major_of(self.version)
 
     @property
@@ -57,17 +57,17 @@ class Tools:
 
     @property
     def pg_dump(self) -> Path:
-        """Path of pg_dump."""
+        """Return the path of pg_dump."""
         return self.folder / "pg_dump"
 
     @property
     def pg_restore(self) -> Path:
-        """Path of pg_restore."""
+        """Return the path of pg_restore."""
         return self.folder / "pg_restore"
 
     @property
     def psql(self) -> Path:
-        """Path of psql."""
+        """Return the path of psql."""
         return self.folder / "psql"
 
     def __str__(self) -> str:
@@ -76,14 +76,14 @@ class Tools:
 
 @frozen
 class Compression:
-    """`argument` is what this pg_dump takes for -Z; `label` is how people write it (`zstd:3`)."""
+    """A compression: `argument` for -Z of this pg_dump; `label` for people (`zstd:3`)."""
 
     argument: str
     label: str
 
 
 def major_of(version: str) -> int:
-    """The major version in a version text such as `17.10`, `15.18 (Debian ...)` or `18beta1`; 0 when there is none."""
+    """Return the major version in a text such as `17.10`, `15.18 (Debian ...)` or `18beta1`; 0 if there is none."""
     found = re.match(r"\d+", version)
     return int(found[0]) if found else 0
 
@@ -91,7 +91,7 @@ def major_of(version: str) -> int:
 async def discover(pg_bin: Path | None, preferred: Path | None = None) -> list[Tools]:
     """The tools of this machine, in the order of embedded/installations.py; or those of `pg_bin` alone.
 
-    `preferred` (JUNKIE_PG_BIN) is a folder that comes first. Raises BackupError when `pg_bin` does not hold them.
+    `preferred` (JUNKIE_PG_BIN) is a folder that comes first. Raises BackupError if `pg_bin` does not contain them.
     """
     if pg_bin is not None:
         found = await _look(pg_bin, "--pg-bin")
@@ -99,13 +99,13 @@ async def discover(pg_bin: Path | None, preferred: Path | None = None) -> list[T
             return [found]
         if found:
             raise BackupError(
-                f"the pg_restore and psql of {found} in {pg_bin} carry out commands that a dump smuggles in",
-                hint=f"update them to at least PostgreSQL {RESTRICTED_SINCE}, which know \\restrict",
+                f"the pg_restore and psql of {found} in {pg_bin} execute commands that are hidden in a dump",
+                hint=f"update them to at least PostgreSQL {RESTRICTED_SINCE}, which support \\restrict",
                 code="backup_tools",
             )
         raise BackupError(
-            f"{pg_bin} does not hold a pg_dump, pg_restore and psql that run here",
-            hint="name the folder they are in, such as /usr/lib/postgresql/17/bin",
+            f"{pg_bin} does not contain a working pg_dump, pg_restore and psql",
+            hint="use the folder that contains them, for example /usr/lib/postgresql/17/bin",
             code="backup_tools",
         )
     looked = [await _look(folder.path, folder.source) for folder in candidates(preferred)]
@@ -113,7 +113,7 @@ async def discover(pg_bin: Path | None, preferred: Path | None = None) -> list[T
 
 
 async def _restricts(tools: Tools) -> bool:
-    """Whether pg_restore writes `\\restrict` and psql obeys it: asked of their help, for old ones get patched."""
+    """Return whether the tools support `\\restrict`, from their help, because old versions get patched."""
     written = await process.run([tools.pg_restore, "--help"], env=process.environment(), capture=True)
     obeyed = await process.run([tools.psql, "--help=commands"], env=process.environment(), capture=True)
     return b"--restrict-key" in written.stdout and b"\\restrict" in obeyed.stdout
@@ -130,7 +130,7 @@ def for_scratch(available: Sequence[Tools], dumped_with: int) -> Tools | None:
 
 async def _look(folder: Path, source: str) -> Tools | None:
     paths = [folder / name for name in _NAMES]
-    # Debian's /usr/bin/pg_dump is a wrapper that picks a version by rules of its own; the real ones are found beside.
+    # Debian's /usr/bin/pg_dump is a wrapper that chooses a version itself; the real tools are found in other folders.
     if not all(os.access(path, os.X_OK) for path in paths) or paths[0].resolve().name == "pg_wrapper":
         return None
     try:
@@ -142,7 +142,7 @@ async def _look(folder: Path, source: str) -> Tools | None:
 
 
 async def choose(available: Sequence[Tools], server_version: str, url: "DatabaseUrl") -> Tools:
-    """The tools to use with a server. Raises BackupError (exit 5), saying what to install, when none fits."""
+    """Choose the tools for a server. Raises BackupError (exit 5), with what to install, if none fits."""
     major = major_of(server_version)
     usable = [tools for tools in available if tools.major >= major and await _has_tls_for(tools, url)]
     if not usable:
@@ -159,35 +159,36 @@ async def choose(available: Sequence[Tools], server_version: str, url: "Database
 def _none_fits(available: Sequence[Tools], major: int) -> BackupError:
     enough = [tools for tools in available if tools.major >= major]
     if enough:
-        problem = f"{enough[0]} is built without what this URL asks for (TLS)"
+        problem = f"{enough[0]} is built without the TLS support that this URL requires"
     elif available:
         newest = max(available, key=lambda tools: tools.major)
         problem = f"the newest pg_dump here is {newest}, and an older one cannot dump a newer server"
     else:
-        problem = f"there is no pg_dump here that is recent enough (at least {RESTRICTED_SINCE})"
+        problem = f"no pg_dump here is recent enough (at least {RESTRICTED_SINCE})"
     return BackupError(
         f"the server is PostgreSQL {major}: {problem}",
         hint=f"install its client (Debian, Ubuntu: postgresql-client-{major}; Fedora, RHEL: postgresql{major};"
-        f" Alpine: postgresql{major}-client; macOS: brew install postgresql@{major}), or put its folder into PATH"
-        " (junkie backup and restore also take --pg-bin)",
+        f" Alpine: postgresql{major}-client; macOS: brew install postgresql@{major}), or add its folder to PATH"
+        " (junkie backup and restore also accept --pg-bin)",
         code="backup_tools",
     )
 
 
 def mismatch(tools: Tools, server_version: str) -> str:
-    """What the operator must know when the tools are newer than the server; empty when they match."""
+    """Return a warning if the tools are newer than the server; empty if they match."""
     major = major_of(server_version)
     if tools.major == major:
         return ""
     return (
-        f"the server is PostgreSQL {major}, dumped with {tools} for want of its own pg_dump: pg_restore {tools.major}"
-        f" alone cannot restore this into PostgreSQL {major}, junkie restore can; installing postgresql-client-{major}"
-        " makes both work"
+        f"the server is PostgreSQL {major}, dumped with {tools} because its own pg_dump is missing:"
+        f" pg_restore {tools.major} cannot restore this into PostgreSQL {major}, but junkie restore can; with"
+        f" postgresql-client-{major}"
+        " both work"
     )
 
 
 async def _has_tls_for(tools: Tools, url: "DatabaseUrl") -> bool:
-    """Whether this build understands the URL's TLS settings; asked of a host that is not there."""
+    """Return whether this build supports the URL's TLS settings, by trying a host that does not exist."""
     wanted = {name: value for name, value in url.libpq_environment().items() if name.startswith(("PGSSL", "PGCHANNEL"))}
     if not wanted:
         return True
@@ -201,7 +202,7 @@ async def _can_compress(tools: Tools, argument: str) -> bool:
 
 
 async def _probe(tools: Tools, arguments: Sequence[str], variables: dict[str, str]) -> str:
-    """What pg_dump says to `arguments` before it fails to connect: option errors come first (measured)."""
+    """Return pg_dump's messages for `arguments` before it fails to connect: option errors come first (measured)."""
     nowhere = {"PGHOST": "/nonexistent", "PGUSER": "nobody", "PGDATABASE": "nobody"}
     ended = await process.run(
         [tools.pg_dump, *arguments, "-w", "-f", os.devnull], env=process.environment() | variables | nowhere
@@ -210,19 +211,21 @@ async def _probe(tools: Tools, arguments: Sequence[str], variables: dict[str, st
 
 
 async def compression(tools: Tools, wanted: str | None) -> Compression:
-    """How to compress: `wanted` (METHOD or METHOD:DETAIL), else zstd level 3, else gzip level 1.
+    """Choose the compression: `wanted` (METHOD or METHOD:DETAIL), zstd level 3, or gzip level 1.
 
-    Raises UsageError for a method that there is not, BackupError for one that these tools are built without.
+    Raises UsageError for an unknown method, BackupError for one that these tools do not support.
     """
     if wanted is None:
         return Compression("zstd:3", "zstd:3") if await _can_compress(tools, "zstd:3") else _spelled(tools, "gzip:1")
     if wanted.partition(":")[0] not in _METHODS:
-        raise UsageError(f"--compress {wanted}: no such method", hint=f"one of {', '.join(_METHODS)}, as in zstd:3")
+        raise UsageError(
+            f"--compress {wanted}: unknown method", hint=f"use one of {', '.join(_METHODS)}; for example zstd:3"
+        )
     spelled = _spelled(tools, wanted)
     if not await _can_compress(tools, spelled.argument):
         raise BackupError(
             f"pg_dump of {tools} cannot compress with {wanted}",
-            hint="use --compress gzip:1, or another pg_dump with --pg-bin",
+            hint="use --compress gzip:1, or another pg_dump: --pg-bin",
             code="backup_compression",
         )
     return spelled
@@ -232,16 +235,16 @@ def _spelled(tools: Tools, label: str) -> Compression:
     method, _, detail = label.partition(":")
     if tools.major >= 16 or method not in {"none", "gzip"}:
         return Compression(label, label)
-    return Compression("0" if method == "none" else detail or "6", label)  # before 16, -Z takes gzip's level alone
+    return Compression("0" if method == "none" else detail or "6", label)  # before 16, -Z accepts only gzip's level
 
 
 async def choose_for_restore(
     available: Sequence[Tools], dumped_with: int, server_version: str, url: "DatabaseUrl | None"
 ) -> Tools:
-    """The tools to restore with: not older than the pg_dump that wrote the file, as near to the server as can be.
+    """Choose the tools for a restore: not older than the pg_dump that wrote the file, close to the server's version.
 
-    Without `url` they are to connect by socket.
-    Raises BackupError (exit 5), saying what to install, when none can read the file.
+    Without `url` they connect by socket.
+    Raises BackupError (exit 5), with what to install, if none can read the file.
     """
     major = major_of(server_version)
     readers = [tools for tools in available if tools.major >= dumped_with]

@@ -1,7 +1,7 @@
-"""Who else could have changed a backup: the owners and permissions of its files and their folder.
+"""Checks who else could have changed a backup: owners and permissions of its files and their folder.
 
-The checksums of a backup show damage, and nobody who wrote the manifest too. A dump holds code that a restore runs, so
-what another user of the machine could have put there is worth a warning, and root does not run it without being told.
+Checksums detect damage, but not an attacker who also writes the manifest. A dump contains code that a restore runs, so
+files that another user could have written cause a warning, and root refuses them without --trust-owner.
 """
 
 import grp
@@ -16,7 +16,7 @@ from junkie_cli.core.os_account import login_name
 
 
 def check(path: Path, *, trust_owner: bool) -> list[str]:
-    """Who else could have changed the backup `path`, for people; empty when nobody could.
+    """Return messages about who else could have changed the backup `path`.
 
     Raises BackupError for root, unless `trust_owner`.
     """
@@ -24,7 +24,7 @@ def check(path: Path, *, trust_owner: bool) -> list[str]:
     if doubts and os.geteuid() == 0 and not trust_owner:
         raise BackupError(
             f"another user could have changed {path}: {'; '.join(doubts)}",
-            hint="a restore runs code that is in it: give --trust-owner if you trust whoever that is, else use a backup"
+            hint="a restore runs code from the backup: use --trust-owner if you trust that user, or use a backup"
             " that belongs to root in a folder that only root can write to",
             code="backup_not_trusted",
         )
@@ -54,22 +54,22 @@ def _doubts_of(name: str, info: os.stat_result) -> list[str]:
 
 
 def is_foreign(info: os.stat_result) -> bool:
-    """Whether a file belongs to neither this user nor root, who may change everything anyhow."""
+    """Return whether a file belongs to neither this user nor root, who can change everything anyway."""
     return info.st_uid not in {os.geteuid(), 0}
 
 
 def open_to_all(info: os.stat_result) -> bool:
-    """Whether every user of the machine can write to it."""
+    """Return whether every user of the machine can write to it."""
     return bool(info.st_mode & stat.S_IWOTH)
 
 
 def _keeps_names(info: os.stat_result) -> bool:
-    """Whether a folder such as /tmp lets nobody remove or rename another user's files: their owners tell enough."""
+    """Return whether the folder is sticky, like /tmp: nobody can rename other users' files, so owners are reliable."""
     return bool(info.st_mode & stat.S_ISVTX) and not is_foreign(info)
 
 
 def _is_private(info: os.stat_result) -> bool:
-    """Whether the group is root's, or that of the owner alone, as many systems make one for each user."""
+    """Return whether the group is root's, or the owner's private group."""
     try:
         owner, group = pwd.getpwuid(info.st_uid), grp.getgrgid(info.st_gid)
     except KeyError:
@@ -80,7 +80,7 @@ def _is_private(info: os.stat_result) -> bool:
 
 def _user(uid: int) -> str:
     name = login_name(uid)
-    return f"user {name}" if name else f"user number {uid}"
+    return f"user {name}" if name else f"user id {uid}"
 
 
 def _group(gid: int) -> str:
@@ -101,19 +101,19 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def is_open(folder: Path) -> bool:
-    """Whether every user of the machine can put files into `folder`; False when it is not there."""
+    """Return whether every user can create files in `folder`; False if it does not exist."""
     info = _stat(folder)
     return info is not None and stat.S_ISDIR(info.st_mode) and open_to_all(info)
 
 
 def can_close(folder: Path) -> bool:
-    """Whether `close` may be offered: it is this user's own folder, and not one that all users share, like /tmp."""
+    """Return whether to offer `close`: the folder belongs to this user, and is not shared like /tmp."""
     info = _stat(folder)
     return info is not None and info.st_uid == os.geteuid() and not info.st_mode & stat.S_ISVTX
 
 
 def close(folder: Path) -> None:
-    """Take all rights on `folder` from everybody but its owner. Raises BackupError."""
+    """Remove all permissions on `folder` except the owner's. Raises BackupError."""
     try:
         folder.chmod(0o700)
     except OSError as error:
@@ -123,15 +123,15 @@ def close(folder: Path) -> None:
 
 
 def require_closed(folder: Path) -> None:
-    """Raise BackupError when every user of the machine can put files into `folder`."""
+    """Raise BackupError if every user of the machine can create files in `folder`."""
     if is_open(folder):
-        raise _refusal(folder, "a backup there could be replaced, and what it holds is personal")
+        raise _refusal(folder, "a backup there could be replaced, and contains personal data")
 
 
 def _refusal(folder: Path, why: str) -> BackupError:
     own = f"chmod 700 {folder}" if can_close(folder) else f"use a folder of your own: -o {folder}/junkie-backups"
     return BackupError(
         f"every user of this machine can write to {folder}: {why}",
-        hint=f"{own}; or take it as it is with --trust-owner",
+        hint=f"{own}; or accept it as it is: --trust-owner",
         code="backup_folder_open",
     )

@@ -1,4 +1,4 @@
-"""Proving a backup again, at any time and on any machine: no database of the source is needed."""
+"""Verifies a backup again, at any time and on any machine, without the source database."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ _EXPANSION = 12  # a zstd dump restored, with its indexes, at most (measured: 5)
 
 @frozen
 class Verified:
-    """A backup that was just proven; `recorded` is False where its manifest could not be written."""
+    """A verified backup; `recorded` is False if its manifest could not be written."""
 
     path: Path
     manifest: Manifest
@@ -28,7 +28,7 @@ class Verified:
 
 
 def needs_of(manifest: Manifest) -> Needs:
-    """What a server must have to take this backup."""
+    """Return what a server needs to restore this backup."""
     return Needs(manifest.origin, manifest.extensions, manifest.collations, manifest.roles, manifest.outside)
 
 
@@ -42,7 +42,7 @@ async def verify(
     trust_owner: bool = False,
     progress: Progress = SILENT,
 ) -> Verified:
-    """Read the whole file, restore it into a scratch server and compare every table with its manifest.
+    """Read the complete file, restore it into a scratch server and compare every table with its manifest.
 
     `preferred` is a folder of programs that comes first (JUNKIE_PG_BIN), `seconds` bounds the restore and its
     comparison. Raises BackupError when the file is damaged or unknown, when it
@@ -75,16 +75,15 @@ async def verify(
             proven = manifest.proven(at=datetime.now(UTC), by=server.version)
     except Unprovable as unprovable:
         raise BackupError(
-            f"{path} is unaltered, but cannot be proven here: {unprovable.reason}",
-            hint=unprovable.hint
-            or "name a server that can take it with --verify-into URL, or verify on another machine",
+            f"{path} is unaltered, but cannot be verified here: {unprovable.reason}",
+            hint=unprovable.hint or "use another server: --verify-into URL; or verify on another machine",
             code="backup_unprovable",
         ) from None
     return Verified(path, proven, await _record(path, proven))
 
 
 async def _record(path: Path, proven: Manifest) -> bool:
-    """Note the proof in the manifest; on a read-only medium, or beside a running backup, it is merely told."""
+    """Record the verification in the manifest; False on a read-only medium, or during another backup run."""
     try:
         async with lock.hold(path.parent, purpose="junkie backup verify"):
             files.rewrite_manifest(path, proven)

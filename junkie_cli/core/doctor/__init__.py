@@ -1,14 +1,14 @@
-"""Doctor: what can be wrong is looked for by checks with stable ids, each of which says what it found and what helps.
+"""Diagnosis: checks with stable ids, each of which reports a finding and a suggested fix.
 
-What the data is: a `Check` (model) has an id, what it needs, a time limit, and a coroutine that turns a `Context` into
-a `Finding`; a finding may carry `Fix`es. `checks` lists them all, in the order in which they are shown.
+What the data is: a `Check` (model) has an id, dependencies, a time limit, and a coroutine that turns a `Context` into
+a `Finding`; a finding can offer `Fix`es. `checks` lists all checks in display order.
 
-Who owns it: one examination owns one `Context`; a check writes there only what checks that need it read (the settings
-in force, the database found, the state of the schema).
+Who owns it: one run owns one `Context`; a check writes there only what dependent checks read (the settings, the
+database, the state of the schema).
 
-Which way it flows: `runner.examine` runs each check in a thread of its own, independent ones side by side, and hands
-results out as they come; whatever hangs is left behind, as no thread here can hold up the end of the process. Then
-`fixes` does what the findings offer, when it is told to.
+Which way it flows: `runner.examine` runs each check in its own thread, independent checks at the same time, and passes
+results on as they arrive. A check that hangs is abandoned: its daemon thread does not delay the end of the process.
+Then `fixes` applies the offered fixes on request.
 
-Nothing is imported here: the command line asks for ids and titles long before anything runs.
+Nothing is imported here, because the command line needs ids and titles before anything runs.
 """

@@ -1,4 +1,4 @@
-"""Checks of the backups: could one be made, is there one, and who can read them."""
+"""Checks of backups: whether one can be made, whether a recent one exists, and who can read them."""
 
 import os
 import shlex
@@ -20,12 +20,12 @@ from junkie_cli.core.schema.ledger import FILE_NAME, Erasure, complete_ledger_fi
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS
 
 OLD = 7 * 24.0
-"""Hours after which the newest backup is called old when no --max-backup-age was given."""
+"""Hours after which the newest backup is old, without --max-backup-age."""
 
 NEW = 24.0
-"""Hours in which nobody is reminded that what has just begun has no backup."""
+"""Hours during which a new database without a backup is not reported."""
 
-_LEAST_ROOM = 16_000_000  # bytes: even an empty database's dump needs its scratch server's room for the proof
+_LEAST_ROOM = 16_000_000  # bytes: even the dump of an empty database needs space for a scratch server
 
 
 async def _tools(context: Context) -> Finding:
@@ -49,12 +49,12 @@ async def _age(context: Context) -> Finding:
     folder = context.settings.backup_dir
     limit = context.max_backup_age
     if limit is None and context.settings.postgres_url is None and not embedded.exists(context.settings.data_dir):
-        return ok("there is no database yet that could be backed up")
+        return ok("no database exists yet")
     if not _is_readable(folder):
-        return failed(f"{folder} cannot be read by this user", "run as its owner, or correct its permissions")
+        return failed(f"this user cannot read {folder}", "run as its owner, or correct its permissions")
     entries = await catalogue.scan(folder)
     if not entries and limit is None and await _is_new(context):
-        return ok("there is none, and nothing here is a day old yet: junkie backup makes one")
+        return ok("no backup yet, and no data older than a day; to create one: junkie backup")
     damaged = [entry for entry in entries if entry.status == DAMAGED]
     findings = [_newest(context, entries, OLD if limit is None else limit, warning if limit is None else _too_old)]
     if damaged:
@@ -68,14 +68,14 @@ async def _age(context: Context) -> Finding:
 
 
 async def _is_new(context: Context) -> bool:
-    """Whether every session and run, and every memory, is younger than a day; False where that cannot be seen."""
+    """Return whether all sessions, runs and memories are younger than a day; False if that is unknown."""
     state = context.state
     if state is None or any(state.has(table) and not state.may("SELECT", table) for table in _DATED):
         return False
     tables = [table for table in _DATED if state.has_column(table, "created_at")]
     if not tables:
         return state.generation == "none"
-    # The first old row ends the search; tables without one are new, and small.
+    # The first old row ends the search; tables without one are small.
     old = " OR ".join(f"EXISTS (SELECT FROM {state.qualified(table)} WHERE created_at < $1)" for table in tables)
     async with context.connection() as connection, connection.transaction():
         return not await connection.fetchval(f"SELECT {old}", int(context.clock() - NEW * 3600))
@@ -89,22 +89,22 @@ def _too_old(detail: str, hint: str) -> Finding:
 
 
 def _newest(context: Context, entries: list[Entry], limit: float, tell: Callable[[str, str], Finding]) -> Finding:
-    """The age of the newest proven backup, held against `limit` (hours)."""
+    """Compare the age of the newest verified backup with `limit` (hours)."""
     make = "junkie backup" if context.settings.postgres_url is not None else "junkie backup --embedded"
     proven = [entry for entry in entries if entry.status == catalogue.VERIFIED]
     if not proven:
-        unproven = f" ({len(entries)} that are not proven)" if entries else ""
-        return tell(f"there is no verified backup in {context.settings.backup_dir}{unproven}", make)
+        unproven = f" ({len(entries)} unverified)" if entries else ""
+        return tell(f"no verified backup in {context.settings.backup_dir}{unproven}", make)
     newest = proven[0]
     seconds = (datetime.fromtimestamp(context.clock(), UTC) - newest.made_at).total_seconds()
     told = f"the newest verified backup is {duration(max(seconds, 0))} old ({newest.path.name})"
     if seconds > limit * 3600:
-        return tell(f"{told}, more than {limit:g} h", f"{make}, and let cron do it")
+        return tell(f"{told}, more than {limit:g} h", f"{make}; schedule it with cron")
     return ok(told)
 
 
 def _is_readable(folder: Path) -> bool:
-    """Whether its files can be listed, or it is not there; a folder behind a closed one is neither."""
+    """Return whether its files can be listed, or the folder does not exist; False below an inaccessible folder."""
     try:
         with os.scandir(folder):
             return True
@@ -116,21 +116,21 @@ def _is_readable(folder: Path) -> bool:
 
 async def _space(context: Context) -> Finding:
     folder = context.settings.backup_dir
-    # os.path's exists() takes a folder that may not be looked into for none, where Path's raises.
+    # os.path.exists() returns False below an inaccessible folder, where Path.exists() raises.
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
     if not os.access(there, os.W_OK | os.X_OK):
-        return failed(f"{there} cannot be written to by this user", f"have its owner run: chown {os.geteuid()} {there}")
+        return failed(f"this user cannot write to {there}", f"have its owner run: chown {os.geteuid()} {there}")
     free, needed = shutil.disk_usage(there).free, await _needed(context)
     if free < needed:
         return failed(
-            f"{formatting.size(free)} are free in {there}, about {formatting.size(needed)} are needed",
-            "free some space there, junkie backup prune --keep-last 3, or set JUNKIE_BACKUP_DIR to another disk",
+            f"{formatting.size(free)} free in {there}, about {formatting.size(needed)} needed",
+            "free some space, run junkie backup prune --keep-last 3, or set JUNKIE_BACKUP_DIR to another disk",
         )
-    return ok(f"{formatting.size(free)} are free in {there}, about {formatting.size(needed)} are needed")
+    return ok(f"{formatting.size(free)} free in {there}, about {formatting.size(needed)} needed")
 
 
 async def _needed(context: Context) -> int:
-    """Bytes: 1.25 x the last backup, or half of the tables' size, as `junkie backup` reckons."""
+    """Return the bytes needed, as `junkie backup` does: 1.25 times the last backup, or half the size of the tables."""
     last = next((entry.bytes for entry in await catalogue.scan(context.settings.backup_dir) if entry.good), None)
     if last is not None:
         return max(_LEAST_ROOM, int(last * 1.25))
@@ -148,16 +148,16 @@ async def _needed(context: Context) -> int:
 async def _permissions(context: Context) -> Finding:
     folder = context.settings.backup_dir
     if not _is_readable(folder):
-        return failed(f"{folder} cannot be read by this user", "run as its owner, or correct its permissions")
+        return failed(f"this user cannot read {folder}", "run as its owner, or correct its permissions")
     if not folder.exists():
-        return ok(f"{folder} will be made for its owner alone")
+        return ok(f"{folder} will be created with access for its owner only")
     open_files = [path for path in sorted(folder.iterdir()) if _is_open(path)]
     findings = []
     if _is_open(folder):
-        findings.append(_others(f"{folder} can be entered by others", {folder: 0o700}))
+        findings.append(_others(f"other users can access {folder}", {folder: 0o700}))
     if open_files:
         more = f" and {len(open_files) - 1} more" if len(open_files) > 1 else ""
-        findings.append(_others(f"{open_files[0]}{more} can be read by others", dict.fromkeys(open_files, 0o600)))
+        findings.append(_others(f"other users can read {open_files[0]}{more}", dict.fromkeys(open_files, 0o600)))
     if foreign := [path for path in (folder, *sorted(folder.iterdir())) if _is_foreign(path)]:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         findings.append(
@@ -166,7 +166,7 @@ async def _permissions(context: Context) -> Finding:
                 f"if you trust that user: chown -R {os.geteuid()} {shlex.quote(str(folder))}; else move it away",
             )
         )
-    return together(findings, ok(f"{folder} is its owner's alone"))
+    return together(findings, ok(f"only its owner can access {folder}"))
 
 
 def _is_open(path: Path) -> bool:
@@ -204,17 +204,17 @@ async def _tighten(modes: dict[Path, int], _: Context, __: Callable[[str], None]
 
 
 async def _ledger(context: Context) -> Finding:
-    """Whether the file next to the backups names every erasure that the schema knows."""
+    """Check that the list of erasures next to the backups contains every erasure in the schema."""
     folder, state = context.settings.backup_dir, context.schema
     async with context.connection() as connection:
         known = await read_ledger(connection, state)
     missing = missing_in_file(folder, known)
     if not missing:
-        return ok(f"all {len(known)} are in {folder / FILE_NAME}" if known else "nobody was erased")
+        return ok(f"all {len(known)} erasures are in {folder / FILE_NAME}" if known else "nobody was erased")
     what = f"append {plural(len(missing), 'erasure', 'erasures')} to {folder / FILE_NAME}"
     return failed(
         f"{folder / FILE_NAME} lacks {plural(len(missing), 'erasure', 'erasures')}: a restore into another server"
-        " would bring the erased people back",
+        " would restore the erased people",
         "junkie doctor --fix backup.ledger; the next junkie backup does it too",
         fixes=[Fix("backup.ledger", (what,), partial(_complete_ledger, tuple(known)))],
     )
@@ -238,7 +238,7 @@ CHECKS = (
     ),
     Check(
         "backup.age",
-        "The newest proven backup",
+        "The newest verified backup",
         _age,
         ("settings.values",),
         ("schema.tables",),
@@ -249,12 +249,12 @@ CHECKS = (
     ),
     Check(
         "backup.space",
-        "Room for a backup",
+        "Space for a backup",
         _space,
         ("settings.values",),
         ("database.reachable",),
         _FOLDER,
-        about="There is room for the next backup",
+        about="There is enough space for the next backup",
         advice="Prune old backups, or use another disk",
     ),
     Check(

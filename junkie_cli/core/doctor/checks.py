@@ -1,4 +1,4 @@
-"""All checks, in the order of dependence in which they are shown."""
+"""Lists all checks in display order, dependencies first."""
 
 from junkie_cli.core.doctor import backup, bot, database, embedded, memory, privacy, provider, rows, schema, settings
 from junkie_cli.core.doctor.model import Check

@@ -1,4 +1,4 @@
-"""What the checks of one examination share."""
+"""The state that the checks of one run share."""
 
 import asyncio
 import threading
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NAME = "junkie doctor"
-"""The application_name of every connection made here."""
+"""The application_name of all connections of doctor."""
 
 MOST_CONNECTIONS = 4
-"""Connections open at once: a doctor must not be what uses up the last slots."""
+"""Maximum number of open connections: doctor must not use up the last slots."""
 
 STATEMENT_TIMEOUT = 4.0
-"""Seconds: less than a check has, so that the server itself says what it could not finish."""
+"""Statement timeout in seconds: less than the limit of a check, so that the server reports the timeout."""
 
 
 @dataclass(slots=True)
 class Context:
-    """What was asked, and what checks have found out for those that need them.
+    """The options, and results of checks for dependent checks.
 
-    `environ` is the environment as the process got it: agno's guard takes variables out of the real one. `patience`
-    multiplies every time limit; `clock` is this machine's, in seconds since 1970. `offline` has
-    the rehearsal model asked instead of the configured ones. `windows` are context windows in tokens, by URL and model.
+    `environ` is the original environment: `core/agent/agno_environment.py` removes variables later. `patience`
+    multiplies every time limit; `clock` is this machine's, in seconds since 1970. `offline` uses the
+    rehearsal model instead of the configured models. `windows` are context windows in tokens, by URL and model.
     """
 
     environ: Mapping[str, str]
@@ -61,13 +61,13 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        """The settings in force, bad values replaced by their defaults; for checks that need `settings.values`."""
+        """The settings, with defaults in the place of invalid values; for checks that need `settings.values`."""
         assert self.settings_in_force is not None
         return self.settings_in_force
 
     @property
     def database(self) -> Database:
-        """The database found; for checks that need `database.reachable`."""
+        """The database; for checks that need `database.reachable`."""
         assert self.located is not None
         return self.located
 
@@ -78,12 +78,12 @@ class Context:
         return self.state
 
     def problem(self, *names: str) -> Problem | None:
-        """The first problem with one of the variables `names`."""
+        """Return the first problem with one of the variables `names`."""
         return next((problem for problem in self.problems if problem.name in names), None)
 
     @asynccontextmanager
     async def connection(self, *, read_only: bool = True) -> "AsyncIterator[asyncpg.Connection[Any]]":
-        """A connection of the check's own; its statements end after a few seconds. Raises DatabaseError."""
+        """Open a connection whose statements end after a few seconds. Raises DatabaseError."""
         async with self.place():
             connection = await self.patiently(lambda: self._open(read_only))
             try:
@@ -94,7 +94,7 @@ class Context:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """One of the few connections that may be open at once."""
+        """Wait for one of the few connection slots."""
         while not self._places.acquire(blocking=False):
             await asyncio.sleep(0.01)
         try:
@@ -103,7 +103,7 @@ class Context:
             self._places.release()
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The outcome of `attempt`, made again while the server has no free slot, until the check's time is up."""
+        """Return the result of `attempt`, retried while the server has no free slot, until the time limit."""
         while True:
             try:
                 return await attempt()

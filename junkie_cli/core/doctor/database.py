@@ -1,4 +1,4 @@
-"""Checks of the database itself: its address, whether it answers, what it is, and what it lets us do."""
+"""Checks of the database: address, connection, server, privileges, locks, clock, replica."""
 
 import shlex
 from contextlib import suppress
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from junkie_cli.core.database_url import DatabaseUrl
 
 OLDEST = min(LAST_RELEASES)
-FREE_SLOTS = 5  # a chat, an administrator, a backup with its two, and one for whoever looks for the cause
+FREE_SLOTS = 5  # a chat, an administration command, a backup with its two, and one for diagnosis
 BOT_SLOTS = 25  # asyncpg's pool of 10 and SQLAlchemy's of 5 + 10: docs/decisions/0002-the-bot-owns-its-tables.md
 LONG_TRANSACTION = 600.0
-"""Seconds after which a transaction keeps vacuum from its work, and others from theirs."""
+"""Seconds after which an open transaction is reported: it blocks vacuum and other sessions."""
 
 CLOCK_SKEW = 5.0
-"""Seconds between the two clocks from which ages of backups and memories mislead."""
+"""Clock difference in seconds from which ages of backups and memories are misleading."""
 
 
 # --- the address ------------------------------------------------------------------------------------------------------
@@ -66,16 +66,16 @@ def _place(url: "DatabaseUrl") -> str:
 def _not_reached(context: Context, error: DatabaseError) -> Finding:
     if error.code == "database_none":
         return warning(
-            f"there is no database yet: no embedded PostgreSQL is in {context.settings.data_dir}",
-            "junkie chat makes one; or set POSTGRES_URL to one that is there",
+            f"no database yet: {context.settings.data_dir} contains no embedded PostgreSQL",
+            "create one: junkie chat; or set POSTGRES_URL to an existing database",
             blocks=True,
         )
-    hint = error.hint or "look whether the server runs"
+    hint = error.hint or "check whether the server is running"
     return failed(error.message, f"{hint}; its log: {log_place(context)}")
 
 
 def log_place(context: Context) -> str:
-    """Where the server's log is, or how to see it."""
+    """Return where the server's log is, or how to show it."""
     settings = context.settings
     if settings.postgres_url is None:
         return str(settings.data_dir / "server.log")
@@ -105,7 +105,7 @@ def _changed(path: Path) -> float:
 
 
 def _compose_file(context: Context) -> Path | None:
-    """A compose file beside the `.env` or here that speaks of PostgreSQL."""
+    """Find a compose file with PostgreSQL next to the `.env` or in the current folder."""
     folders = [context.env_file.path.parent] if context.env_file else []
     folders.append(context.cwd or Path.cwd())
     for folder in folders:
@@ -133,7 +133,7 @@ async def _async_url(context: Context) -> Finding:
         async with context.place():
             await context.patiently(connect)
     except DatabaseError as error:
-        return failed(f"SQLAlchemy does not connect with {masked}: {error.message}", error.hint, blocks=False)
+        return failed(f"SQLAlchemy cannot connect with {masked}: {error.message}", error.hint, blocks=False)
     return ok(f"connects with {masked}")
 
 
@@ -156,21 +156,21 @@ async def _server(context: Context) -> Finding:
     if row["standby"]:
         findings.append(
             failed(
-                "it is a standby: what is there can be read, nothing can be stored",
-                "name the primary in POSTGRES_URL, or both hosts with target_session_attrs=read-write",
+                "the server is a standby: it accepts only reads",
+                "use the primary in POSTGRES_URL, or both hosts with target_session_attrs=read-write",
                 blocks=False,
             )
         )
     elif row["read_only"]:
         findings.append(
             failed(
-                "it is set to read-only: nothing can be stored",
-                "take default_transaction_read_only off: ALTER DATABASE ... RESET default_transaction_read_only, ALTER "
-                "ROLE ... RESET default_transaction_read_only, or the server's configuration",
+                "the database is read-only: nothing can be stored",
+                "switch default_transaction_read_only off: ALTER DATABASE ... RESET default_transaction_read_only, "
+                "ALTER ROLE ... RESET default_transaction_read_only, or the server's configuration",
                 blocks=False,
             )
         )
-    # A pooler answers the log-in itself: the process that it names is not the one that then runs the statement.
+    # A pooler reports its own process id at log-in, which differs from the one that runs the statement.
     pooler = ", through a pooler" if told_pid != row["pid"] else ""
     return together(findings, ok(f"PostgreSQL {row['version'].partition(' ')[0]}{pooler}"))
 
@@ -198,7 +198,7 @@ async def _release(context: Context) -> Finding:
         chosen = await tools.choose(available, version, context.database.url)
         proving = tools.for_scratch(available, chosen.major)
     found = checks.old_programs(version, chosen, [proving] if proving else [], embedded=context.database.embedded)
-    return together([warning(old.detail, old.hint) for old in found], ok(f"as new as known on {KNOWN_SINCE}"))
+    return together([warning(old.detail, old.hint) for old in found], ok(f"up to date (as known on {KNOWN_SINCE})"))
 
 
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -217,12 +217,12 @@ async def _rights(context: Context) -> Finding:
     assert row is not None
     role = quoted(row["role"])
     if not row["usage"]:
-        return failed(f"role {row['role']} may not use schema {schema}", _all_of_it(schema, role))
+        return failed(f"role {row['role']} has no USAGE privilege on schema {schema}", _all_of_it(schema, role))
     findings = _missing(state, role)
     if not state.may_create and (state.tables_agno_3_adds() or state.missing_own_tables()):
         findings.append(_no_create(state, role, row["database"]))
-    create = "" if state.may_create else ", not create (and need not)"
-    return together(findings, ok(f"role {row['role']} may select, insert, update and delete{create}"))
+    create = "" if state.may_create else "; it cannot create tables, which is not needed"
+    return together(findings, ok(f"role {row['role']} can select, insert, update and delete{create}"))
 
 
 def _missing(state: SchemaState, role: str) -> list[Finding]:
@@ -232,7 +232,7 @@ def _missing(state: SchemaState, role: str) -> list[Finding]:
         if lacking:
             findings.append(
                 failed(
-                    f"no right to {', '.join(lacking).lower()} in {state.name(table)}",
+                    f"missing privilege on {state.name(table)}: {', '.join(lacking)}",
                     f"GRANT {', '.join(lacking)} ON {state.identifier(table)} TO {role}",
                     blocks="SELECT" in lacking,
                 )
@@ -245,10 +245,12 @@ def _no_create(state: SchemaState, role: str, database: str) -> Finding:
         missing = [table for table in registry.agno_tables() if not state.has(table)]
         grant = f"GRANT CREATE, USAGE ON SCHEMA {quoted(state.schema)} TO {role}"
         tell = failed if missing else warning
-        what = "agno's tables" if missing else "junkie's own tables, with what can be undone,"
-        return tell(f"no right to create tables in schema {state.schema}: {what} cannot be made", grant, blocks=False)
+        what = "agno's tables" if missing else "junkie's own tables, needed for undo,"
+        return tell(
+            f"no privilege to create tables in schema {state.schema}: {what} cannot be created", grant, blocks=False
+        )
     return failed(
-        f"schema {state.schema} is not there, and there is no right to create it",
+        f"schema {state.schema} does not exist, and this role cannot create it",
         f"GRANT CREATE ON DATABASE {quoted(database)} TO {role}",
         blocks=False,
     )
@@ -262,7 +264,7 @@ def _all_of_it(schema: str, role: str) -> str:
     )
 
 
-# Each limit with what it is called and how many connections count against it; ours are left out of the count.
+# Each limit with its name and the number of connections that count against it, without doctor's own.
 _SLOTS = """
 WITH others AS (SELECT datname, usename FROM pg_stat_activity
   WHERE datid IS NOT NULL AND application_name IS DISTINCT FROM $1)
@@ -282,9 +284,9 @@ async def _connections(context: Context) -> Finding:
     async with context.connection() as connection, connection.transaction():
         rows = await connection.fetch(_SLOTS, NAME)
         pooled = connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()")
-    # Behind a pooler the bot's connections share a few of the server's.
+    # Behind a pooler the bot's connections share a few server connections.
     needed = BOT_SLOTS if "DISCORD_TOKEN" in context.settings.bot_variables and not pooled else FREE_SLOTS
-    why = "the bot alone opens up to 25" if needed == BOT_SLOTS else f"at least {FREE_SLOTS} should be free"
+    why = "the bot opens up to 25" if needed == BOT_SLOTS else f"at least {FREE_SLOTS} should be free"
     findings = [
         warning(
             f"{row['most'] - row['used']} of {row['most']} connections are free for {row['what']}: {why}",
@@ -301,11 +303,11 @@ async def _connections(context: Context) -> Finding:
 def _more_slots(what: str) -> str:
     kind, _, name = what.partition(" ")
     if kind in {"role", "database"}:
-        return f"ALTER {kind.upper()} {quoted(name)} CONNECTION LIMIT 100 (or -1 for none), or close other programs"
-    return "raise max_connections, put a pooler in front, or close other programs' connections"
+        return f"ALTER {kind.upper()} {quoted(name)} CONNECTION LIMIT 100 (-1: no limit), or stop other programs"
+    return "raise max_connections, use a pooler, or close connections of other programs"
 
 
-# Whoever keeps others waiting, holds a whole table of ours for longer than a moment, or has not ended for long.
+# Sessions that block others, hold a lock on a table for more than a moment, or have a long transaction.
 _ACTIVITY = """
 WITH blockers AS (SELECT b.pid, count(DISTINCT l.pid) AS waiting
     FROM pg_locks l CROSS JOIN LATERAL unnest(pg_blocking_pids(l.pid)) b(pid) WHERE NOT l.granted GROUP BY b.pid),
@@ -330,11 +332,11 @@ async def _activity(context: Context) -> Finding:
     findings = [
         warning(
             f"process {row['pid']} of role {row['role']}{_named(row['application'])} {_deed(row)}",
-            f"let it end, or end it: SELECT pg_terminate_backend({row['pid']})",
+            f"wait for it, or end it: SELECT pg_terminate_backend({row['pid']})",
         )
         for row in rows
     ]
-    return together(findings, ok("nobody holds a table or a transaction for long"))
+    return together(findings, ok("no session holds a table lock or a transaction for long"))
 
 
 def _named(application: str) -> str:
@@ -344,8 +346,8 @@ def _named(application: str) -> str:
 def _deed(row: "asyncpg.Record") -> str:
     since = f"in a transaction of {duration(row['seconds'])}{', idle' * row['state'].startswith('idle')}"
     if row["waiting"]:
-        return f"keeps {plural(row['waiting'], 'other', 'others')} waiting, {since}"
-    return f"{'holds a table' if row['holds'] else 'has not ended'}, {since}"
+        return f"blocks {plural(row['waiting'], 'other session', 'other sessions')}, {since}"
+    return f"{'holds a table lock' if row['holds'] else 'is open for long'}, {since}"
 
 
 async def _time(context: Context) -> Finding:
@@ -358,7 +360,7 @@ async def _time(context: Context) -> Finding:
         which = "ahead of" if skew > 0 else "behind"
         return warning(
             f"the server's clock is {abs(skew):.0f} s {which} this machine's",
-            "set both by NTP (timedatectl set-ntp true); the later one may be the wrong one",
+            "synchronize both with NTP (timedatectl set-ntp true)",
         )
     return ok(f"both clocks agree ({skew:+.1f} s)")
 
@@ -369,7 +371,7 @@ async def _replica(context: Context) -> Finding:
         return failed(problem.error.message, problem.error.hint)
     url = context.settings.postgres_read_url
     if url is None:
-        return ok("POSTGRES_READ_URL is not set: everything is read from the one database")
+        return ok("POSTGRES_READ_URL is not set: reads use the main database")
     try:
         seconds = min(CONNECT_TIMEOUT, 4 * context.patience)
         connection = await open_connection(url, timeout=seconds, statement_timeout=seconds, application_name=NAME)
@@ -381,7 +383,7 @@ async def _replica(context: Context) -> Finding:
         await close_connection(connection)
 
 
-# A primary at rest sends nothing to replay: what is received and replayed is as new as can be, while it is connected.
+# An idle primary sends nothing to replay: while connected, a replica that replayed all it received is up to date.
 _LAG = """
 SELECT CASE WHEN NOT pg_is_in_recovery() THEN 0
   WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
@@ -394,8 +396,8 @@ async def _lag(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl") -> Fin
         lag = await connection.fetchval(_LAG)
     if lag > 60:
         return warning(
-            f"the replica {_place(url)} is {lag:.0f} s behind: lists and exports lack the newest",
-            "look at the replication of that server, or unset POSTGRES_READ_URL",
+            f"the replica {_place(url)} is {lag:.0f} s behind: lists and exports lack the newest rows",
+            "check the replication of that server, or unset POSTGRES_READ_URL",
         )
     return ok(f"{_place(url)} answers, {lag:.0f} s behind")
 
@@ -404,7 +406,7 @@ _REACHED = ("database.reachable",)
 CHECKS = (
     Check(
         "database.url",
-        "The database's address",
+        "Database address",
         _url,
         needs=("settings.values",),
         about="`POSTGRES_URL` can be parsed",
@@ -412,7 +414,7 @@ CHECKS = (
     ),
     Check(
         "database.reachable",
-        "The database answers",
+        "Database connection",
         _reachable,
         ("database.url",),
         limit=7,

@@ -1,4 +1,4 @@
-"""What is done about findings, once somebody has said yes: the check that asked looks again."""
+"""Applies fixes of findings after confirmation; the check runs again afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,9 +25,9 @@ _LOOK_EVERY = 0.5  # seconds
 
 
 async def apply(fix: Fix, context: Context, progress: Progress) -> str:
-    """Do it; what should be known afterwards.
+    """Apply a fix; return a note for the user, or an empty string.
 
-    The embedded server may have stopped while somebody was asked: then it is started again.
+    Restarts the embedded server if it stopped while the user was asked.
     """
     if context.located is not None and context.located.embedded:
         context.located = await locate(context.settings)
@@ -35,9 +35,9 @@ async def apply(fix: Fix, context: Context, progress: Progress) -> str:
 
 
 async def build_index(name: str, statement: str, context: Context, progress: Progress) -> str:
-    """Make an index while everybody goes on writing. A half-made one of that name is dropped first.
+    """Build an index without blocking writers. Drops an incomplete index of that name first.
 
-    CONCURRENTLY cannot stand in a transaction, and may wait long for others to end theirs: it has no time limit.
+    CONCURRENTLY cannot run in a transaction, and can wait long for other transactions: it has no time limit.
     """
     progress.step(f"building {name}")
     layout = context.settings.layout
@@ -56,13 +56,13 @@ async def build_index(name: str, statement: str, context: Context, progress: Pro
 
 @asynccontextmanager
 async def _told(name: str, context: Context, progress: Progress) -> AsyncIterator[None]:
-    """Meanwhile tell how far the index is, as the server sees it."""
+    """Report the progress of the index build inside the block."""
     watching = asyncio.ensure_future(_watch(name, context, progress))
     try:
         yield
     finally:
         watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)  # who only looks on never fails what it looks at
+        await asyncio.gather(watching, return_exceptions=True)  # errors of the progress query must not fail the build
 
 
 async def _watch(name: str, context: Context, progress: Progress) -> None:
@@ -87,13 +87,13 @@ async def _watch(name: str, context: Context, progress: Progress) -> None:
 
 
 async def add_own_tables(context: Context, progress: Progress) -> str:
-    """Make junkie's own tables, or bring them up to this version."""
-    progress.step("making junkie's own tables")
+    """Create junkie's own tables, or migrate them to this version."""
+    progress.step("creating junkie's own tables")
     async with context.connection(read_only=False) as connection:
         if not await ensure_own_tables(connection, context.settings.layout):
             raise DatabaseError(
-                f"the database user may not create tables in schema {context.settings.schema}",
-                hint="have its owner GRANT it: junkie doctor --only database.rights",
+                f"this role cannot create tables in schema {context.settings.schema}",
+                hint="have its owner grant CREATE: junkie doctor --only database.rights",
                 code="database_rights",
             )
     return ""
@@ -103,15 +103,15 @@ async def add_own_tables(context: Context, progress: Progress) -> str:
 
 
 async def migrate(context: Context, progress: Progress) -> str:
-    """Back the database up, prove the backup, run agno's own migration, and count again; names the backup.
+    """Make a verified backup, run agno's own migration, and count again; return the path of the backup.
 
-    Raises JunkieError when the bot's variables are there, BackupError when no proven backup could be made, and
-    DatabaseError when the migration failed or rows are missing after it; the backup is named then.
+    Raises JunkieError if the bot's variables are set, BackupError if no verified backup could be made, and
+    DatabaseError, with the path of the backup, if the migration failed or rows are missing after it.
     """
     if is_bots_file(context):
         raise JunkieError(
-            "the bot's variables are here, and the bot needs agno 2: its tables are not migrated",
-            hint="when the bot is gone, name a settings file without its variables: junkie --env-file FILE doctor ...",
+            "the bot's variables are set, and the bot needs agno 2: its tables are not migrated",
+            hint="if the bot is gone, use a settings file without its variables: junkie --env-file FILE doctor ...",
             code="bot_needs_agno_2",
         )
     backup = await _backed_up(context, progress)
@@ -128,16 +128,16 @@ async def migrate(context: Context, progress: Progress) -> str:
     except DatabaseError as error:
         raise DatabaseError(
             f"agno's migration failed: {error.message}",
-            hint=f"run it again, or bring the backup back: junkie restore {backup} --replace",
+            hint=f"run it again, or restore the backup: junkie restore {backup} --replace",
             code=error.code,
         ) from None
     if any(after[table] < count for table, count in before.items()):
         raise DatabaseError(
             f"after agno's migration there are fewer rows ({after} instead of {before})",
-            hint=f"bring the backup back: junkie restore {backup} --replace",
+            hint=f"restore the backup: junkie restore {backup} --replace",
             code="migration_incomplete",
         )
-    return f"the backup from before the migration: {backup}"
+    return f"backup from before the migration: {backup}"
 
 
 async def _backed_up(context: Context, progress: Progress) -> str:
@@ -149,7 +149,7 @@ async def _backed_up(context: Context, progress: Progress) -> str:
 
 
 async def _counts(context: Context) -> dict[str, int]:
-    """Rows of sessions and memories, and runs wherever they are kept."""
+    """Count sessions, memories, and runs in both places."""
     async with context.connection() as connection:
         state = await inspect(connection, context.settings.layout)
         async with connection.transaction():

@@ -1,4 +1,4 @@
-"""Checks of what is remembered: is it switched on, is something left undone, and whose is what."""
+"""Checks of memories: whether extraction is on, what is pending, owners, duplicates, secrets."""
 
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 PROMPT_TOKENS, LONGEST_MEMORY = 2000, 1000
-"""What a chat puts into a prompt: `team.records.MEMORY_BUDGET` and the cut of one memory; a test compares them."""
+"""The limits of a prompt: `core/turns/reads.py`'s budget of memories and length of one memory; a test compares them."""
 
-_FRESH = "10 minutes"  # younger pending entries are a turn under way, or one whose next try is near
+_FRESH = "10 minutes"  # younger pending entries belong to a running turn or will be retried soon
 _NAMED, _LISTED = 3, 10  # users named in a sentence, ids in a command
 
 
@@ -37,7 +37,7 @@ async def _enabled(context: Context) -> Finding:
     }
     told = ", ".join(f"{what}: {'yes' if there else 'no'}" for what, there in answers.items())
     if not all(answers.values()):
-        return failed(told, "reinstall junkie-cli: the installed agno builds another team than this junkie knows")
+        return failed(told, "reinstall junkie-cli: the installed agno builds a different team than expected")
     runs = f"the last {plural(facts.history_runs, 'run', 'runs')}" if facts.history_runs else "no runs"
     history = f", {runs} in the context"
     return ok(told + history)
@@ -46,7 +46,7 @@ async def _enabled(context: Context) -> Finding:
 async def _pending(context: Context) -> Finding:
     state = context.schema
     if not state.may("SELECT", PENDING):
-        return ok("nothing is written down yet")
+        return ok("no pending extractions")
     async with context.connection() as connection, connection.transaction():
         row = await connection.fetchrow(
             f"SELECT count(*) AS n, count(*) FILTER (WHERE set_aside) AS aside, count(*) FILTER (WHERE attempts > 0"
@@ -55,12 +55,12 @@ async def _pending(context: Context) -> Finding:
         )
     assert row is not None
     if not row["late"]:
-        return ok("no extraction is left undone" if not row["n"] else f"{row['n']} just begun")
-    aside = f", {row['aside']} of them given up after many attempts" if row["aside"] else ""
+        return ok("no pending extractions" if not row["n"] else f"{row['n']} in progress")
+    aside = f", {row['aside']} of them set aside after many attempts" if row["aside"] else ""
     return warning(
-        f"{plural(row['late'], 'message was', 'messages were')} not searched for memories{aside}"
-        f" (the oldest of {row['oldest']})",
-        "junkie memories retry --all (junkie memories pending tells why they failed)",
+        f"memories of {plural(row['late'], 'message', 'messages')} are not extracted yet{aside}"
+        f" (oldest: {row['oldest']})",
+        "junkie memories retry --all (to see why they failed: junkie memories pending)",
     )
 
 
@@ -89,16 +89,16 @@ async def _owners(context: Context) -> Finding:
     if row["nobody"]:
         findings.append(
             warning(
-                f"{plural(row['nobody'], 'memory belongs', 'memories belong')} to nobody",
-                "junkie memories list --no-owner shows them; junkie memories clear --no-owner removes them",
+                f"{plural(row['nobody'], 'memory has', 'memories have')} no owner",
+                "to list them: junkie memories list --no-owner; to delete them: junkie memories clear --no-owner",
             )
         )
     if row["defaults"]:
         findings.append(
             warning(
-                f"{plural(row['defaults'], 'memory belongs', 'memories belong')} to the user 'default', who is agno's"
-                " for turns of nobody",
-                "junkie memories list -u default shows them; junkie memories clear -u default removes them",
+                f"{plural(row['defaults'], 'memory belongs', 'memories belong')} to the user 'default', which agno"
+                " uses for turns without a user",
+                "to list them: junkie memories list -u default; to delete them: junkie memories clear -u default",
             )
         )
     if loose:
@@ -107,7 +107,7 @@ async def _owners(context: Context) -> Finding:
         findings.append(_unusual([found["user_id"] for found in unusual]))
     if alike:
         findings.append(_similar([list(found["ids"]) for found in alike]))
-    return together(findings, ok("every memory has an owner, and no two ids look the same"))
+    return together(findings, ok("every memory has an owner, and all user ids look different"))
 
 
 _INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
@@ -118,7 +118,7 @@ async def _unique_ids(context: Context) -> Finding:
     if not state.has(MEMORIES):
         return ok("no memories yet")
     if state.has_unique_ids:
-        return ok("no two memories have one id: the table's key sees to it")
+        return ok("memory ids are unique: the table has a key")
     table = state.qualified(MEMORIES)
     async with context.connection() as connection, connection.transaction():
         rows = await connection.fetch(
@@ -128,22 +128,22 @@ async def _unique_ids(context: Context) -> Finding:
         )
     key = f"ALTER TABLE {table} ADD PRIMARY KEY (memory_id)"
     if not rows:
-        return warning(f"{state.name(MEMORIES)} has no key: nothing keeps two memories from having one id", key)
+        return warning(f"{state.name(MEMORIES)} has no unique key, so two memories can get the same id", key)
     named = "; ".join(
         f"{row['memory_id']} ({row['n']} of {', '.join(repr(owner) for owner in row['owners'])})" for row in rows
     )
     more = "; ..." if rows[0]["total"] > len(rows) else ""
     return failed(
-        f"{plural(rows[0]['total'], 'id is that of several memories', 'ids are those of several memories')}:"
+        f"{plural(rows[0]['total'], 'id belongs to several memories', 'ids belong to several memories')}:"
         f" {named}{more}",
-        f"give each an id of its own, then the table a key: UPDATE {table} SET memory_id = gen_random_uuid()::text"
+        f"give each memory its own id, then add a key: UPDATE {table} SET memory_id = gen_random_uuid()::text"
         f" WHERE memory_id = 'ID' AND user_id = 'USER'; {key}",
         blocks=False,
     )
 
 
 def _alike(state: SchemaState, *, utf8: bool) -> str:
-    """SQL of the ids that look the same: they differ in case, in white space, or in how Unicode writes a letter."""
+    """Return SQL for ids that differ only in case, white space, or Unicode form."""
     plain = f"regexp_replace(u.user_id, '[[:space:]{_INVISIBLE if utf8 else ''}]', '', 'g')"
     return (
         f"SELECT array_agg(DISTINCT user_id ORDER BY user_id) AS ids FROM ({_ids(state)}) u"
@@ -157,14 +157,14 @@ def _similar(groups: list[list[str]]) -> Finding:
     more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
     return warning(
         f"ids that differ only in case, spaces or Unicode form are different users: {shown}{more}",
-        "settle on one: junkie users export OLD -o FILE, then junkie users erase OLD; set JUNKIE_USER to the other",
+        "choose one: junkie users export OLD -o FILE, then junkie users erase OLD; set JUNKIE_USER to the other",
     )
 
 
 def _ids(state: SchemaState) -> str:
-    """SQL of all user ids, and of none without any table."""
+    """Return SQL for all user ids."""
     parts = [
-        # Without a collation of its own, under which spellings may be equal and patterns are refused.
+        # With the default collation: others can treat different spellings as equal, or refuse patterns.
         f"SELECT (user_id::text COLLATE \"default\") AS user_id FROM {state.qualified(table)} WHERE user_id <> ''"
         for table in (MEMORIES, SESSIONS, RUNS)
         if state.may("SELECT", table)
@@ -182,8 +182,8 @@ def _loose(state: SchemaState, tables: list[str]) -> Finding:
         for table in tables
     )
     return warning(
-        f"to the database several spellings of a user id are one in {', '.join(tables)} (citext, or a collation that is"
-        " not deterministic): the memories of one person may reach the other",
+        f"the database treats different spellings of a user id as equal in {', '.join(tables)} (citext, or a"
+        " nondeterministic collation): memories of one person can reach another",
         changes,
     )
 
@@ -191,13 +191,13 @@ def _loose(state: SchemaState, tables: list[str]) -> Finding:
 def _unusual(ids: list[str]) -> Finding:
     shown = ", ".join(f"{one[:40]!a}" for one in ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
     return warning(
-        f"ids that no new user may have, with white space around them, control characters or too many letters: {shown}",
-        "chat refuses them; look for the program that writes them (memories list and users erase take them)",
+        f"ids that are not valid for new users (surrounding spaces, control characters, or too long): {shown}",
+        "chat refuses them; find the program that writes them (memories list and users erase accept them)",
     )
 
 
 def _told_apart(ids: list[str]) -> list[str]:
-    """The ids in quotes; with escapes for what is not ASCII where they would look the same."""
+    """Quote the ids, with escapes for non-ASCII characters if they would look the same."""
     looks = {normalize("NFKC", one) for one in ids}
     return list(map(repr, ids)) if len(looks) == len(ids) else list(map(ascii, ids))
 
@@ -219,17 +219,17 @@ async def _sharing(context: Context) -> Finding:
         )
     assert row is not None
     if not row["shared"] and not row["others"]:
-        return ok("every session has one speaker, its owner")
+        return ok("every session has one speaker: its owner")
     told = (
         f"{plural(row['shared'], 'session', 'sessions')} with several users, "
         f"{plural(row['others'], 'run', 'runs')} of another user than the session's"
     )
     if is_bots_file(context):
-        return ok(f"{told}: a Discord channel is one session to the bot")
+        return ok(f"{told}; this is expected, because the bot uses one session for each Discord channel")
     return warning(
         f"{told}; agno 2.5 to 2.9 drops the runs of the second user",
-        f"junkie sessions show {row['example']} tells who spoke there; junkie sessions delete {row['example']} removes"
-        " it",
+        f"to see the speakers: junkie sessions show {row['example']};"
+        f" to delete the session: junkie sessions delete {row['example']}",
     )
 
 
@@ -251,24 +251,24 @@ async def _size(context: Context) -> Finding:
     if doubles:
         findings.append(
             warning(
-                f"{plural(len(doubles), 'memory repeats', 'memories repeat')} word for word another of the same user",
+                plural(len(doubles), "duplicate memory", "duplicate memories"),
                 _deletion(doubles, several),
             )
         )
     if secrets:
         findings.append(
             warning(
-                f"{plural(len(secrets), 'memory holds', 'memories hold')} what looks like a key or a password",
-                f"{_deletion(secrets, several)}; make new keys",
+                f"{plural(len(secrets), 'memory seems', 'memories seem')} to contain a key or a password",
+                f"{_deletion(secrets, several)}; replace the keys",
             )
         )
-    return together(findings, ok(f"everybody's memories fit into a prompt (about {PROMPT_TOKENS:,} tokens)"))
+    return together(findings, ok(f"the memories of each user fit into a prompt (about {PROMPT_TOKENS:,} tokens)"))
 
 
 def _deletion(rows: "list[asyncpg.Record]", several: set[str]) -> str:
-    """The command that deletes these memories, with as many ids as one likes to read; none that several memories have.
+    """Return the command that deletes these memories, with up to _LISTED ids, without ids shared by several memories.
 
-    Such an id names the memory of somebody else, too.
+    A shared id can also be that of a memory of another user.
     """
     ids = [row["memory_id"] for row in rows if row["memory_id"] not in several]
     more = " ... (then run doctor again)" if len(ids) > _LISTED else ""
@@ -277,7 +277,7 @@ def _deletion(rows: "list[asyncpg.Record]", several: set[str]) -> str:
     if left:
         command.append(
             f"{plural(left, 'memory shares its id with another', 'memories share their id with another')}: give each"
-            " an id of its own first (memory.ids)"
+            " its own id first (memory.ids)"
         )
     return "; ".join(command)
 
@@ -297,7 +297,7 @@ async def _of_several(
 
 
 def _large(state: SchemaState) -> str:
-    """The formula of `team.records.tokens`: three bytes each, and four for the line."""
+    """Return SQL with the formula of `tokens` in `core/turns`: three bytes for each token, and four for the line."""
     tokens = f"sum(octet_length(left({state.memory_text()}, {LONGEST_MEMORY})) / 3 + 4)"
     return (
         f"SELECT m.user_id, count(*) AS n, {tokens} AS tokens"
@@ -310,13 +310,13 @@ def _too_many(rows: "list[asyncpg.Record]") -> Finding:
     named: list[Any] = [f"{row['user_id']} ({row['n']:,}, about {row['tokens']:,} tokens)" for row in rows[:_NAMED]]
     more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
     return warning(
-        f"more memories than go into a prompt, so that the oldest are left out: {', '.join(named)}{more}",
+        f"more memories than fit into a prompt; the oldest are left out: {', '.join(named)}{more}",
         f"delete what is no longer true: junkie memories list -u {rows[0]['user_id']}, junkie memories delete ID",
     )
 
 
 def _doubles(state: SchemaState) -> str:
-    """Every memory but the newest of those that say the same of one user."""
+    """Return SQL for all duplicates except the newest of each."""
     return (
         f"SELECT memory_id FROM (SELECT m.memory_id, row_number() OVER (PARTITION BY m.user_id,"
         f" md5({state.memory_text()}) ORDER BY m.updated_at DESC NULLS LAST, m.memory_id) AS place"
@@ -338,7 +338,7 @@ _SEEN = ("schema.tables", "schema.row_security", "database.rights")
 CHECKS = (
     Check(
         "memory.enabled",
-        "The team remembers",
+        "Team configuration",
         _enabled,
         needs=("settings.values",),
         limit=12,
@@ -347,18 +347,18 @@ CHECKS = (
     ),
     Check(
         "memory.roundtrip",
-        "Remember, recall, erase",
+        "Store, recall and erase a memory",
         roundtrip,
         needs=("schema.tables", "database.rights", "memory.enabled"),
         after=("database.server", "schema.junkie", "groq.accepts", "provider.accepts"),
         deep=True,
         limit=55,
-        about="A fact can be remembered, recalled and erased with the configured models",
+        about="A test memory can be stored, recalled and erased with the configured models",
         advice="Follow the hint of the step that failed",
     ),
     Check(
         "memory.pending",
-        "Extractions left undone",
+        "Pending extractions",
         _pending,
         _SEEN,
         about="No message is still waiting for its memories to be extracted",
@@ -366,7 +366,7 @@ CHECKS = (
     ),
     Check(
         "memory.owners",
-        "Whose the memories are",
+        "Owners of memories",
         _owners,
         _SEEN,
         limit=8,
@@ -379,7 +379,7 @@ CHECKS = (
     ),
     Check(
         "memory.ids",
-        "One id, one memory",
+        "Unique memory ids",
         _unique_ids,
         _SEEN,
         limit=8,
@@ -389,7 +389,7 @@ CHECKS = (
     ),
     Check(
         "memory.sharing",
-        "Sessions of several users",
+        "Shared sessions",
         _sharing,
         _SEEN,
         limit=8,
@@ -399,7 +399,7 @@ CHECKS = (
     ),
     Check(
         "memory.size",
-        "How much is remembered",
+        "Contents of memories",
         _size,
         _SEEN,
         limit=8,

@@ -1,4 +1,4 @@
-"""What a check is, what it finds, and what can be done about it: plain values."""
+"""Value classes of doctor: check, finding, fix, result, report."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ _SEVERITY = (OK, WARNING, FAILED)
 
 @frozen
 class Fix:
-    """Something that mends a finding of the check `check_id`.
+    """A fix for a finding of the check `check_id`.
 
     `what` says it beforehand, one sentence or statement a line; `run` tells what it is doing meanwhile and returns what
     should be known afterwards, or nothing. A `severe` one is only done when it was asked for by
@@ -31,10 +31,10 @@ class Fix:
 
 @frozen
 class Finding:
-    """What a check found: a sentence, and a remedy where one is needed.
+    """The finding of a check: a sentence, and a hint if something is wrong.
 
-    `blocks`: checks that need this one cannot run. A fix of what is ok is one for those who ask for it. `parts` are
-    the sentences and remedies that were put together, for who can show them one by one; empty for a single one.
+    If it `blocks`, dependent checks cannot run. A finding that is ok can offer a fix to be requested by id. `parts` are
+    the sentences and hints of a combined finding; empty for a single one.
     """
 
     status: str
@@ -46,27 +46,27 @@ class Finding:
 
 
 def ok(detail: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding(OK, detail)
 
 
 def warning(detail: str, hint: str, *, blocks: bool = False, fixes: Sequence[Fix] = ()) -> Finding:
-    """It works, and somebody should look at it."""
+    """Return a finding that works, but needs attention."""
     return Finding(WARNING, detail, hint, blocks, tuple(fixes))
 
 
 def failed(detail: str, hint: str, *, blocks: bool = True, fixes: Sequence[Fix] = ()) -> Finding:
-    """It does not work."""
+    """Return a finding that does not work."""
     return Finding(FAILED, detail, hint, blocks, tuple(fixes))
 
 
 def unknown(detail: str, hint: str, *, blocks: bool = False) -> Finding:
-    """The check could not find out, for example for lack of time: nothing is known to be wrong."""
+    """Return a finding without a verdict, for example after a timeout."""
     return Finding(UNKNOWN, detail, hint, blocks)
 
 
 def together(findings: Sequence[Finding], fine: Finding) -> Finding:
-    """Several findings of one check as one: as bad as the worst, all that is wrong told; `fine` when there are none."""
+    """Combine findings of one check: the worst status, all problems; `fine` if there are none."""
     wrong = [finding for finding in findings if finding.status != OK]
     if not wrong:
         return fine
@@ -81,7 +81,7 @@ def together(findings: Sequence[Finding], fine: Finding) -> Finding:
 
 
 class Waits(Exception):
-    """Raised by a check that cannot judge before `check_id` is in order; `reason` says more."""
+    """Raised by a check that depends on `check_id` being ok; `reason` has details."""
 
     def __init__(self, check_id: str, reason: str = "") -> None:
         super().__init__(check_id)
@@ -93,13 +93,11 @@ class Waits(Exception):
 class Check:
     """One check. `limit` is in seconds, at the usual timeout.
 
-    It runs when all of `needs` have ended without blocking and all of `after` have ended; `variables` are settings
-    without which it makes no sense. A `deep` one runs with --deep only. One that `reads_all` of a table may run out of
-    time where there is much, or where somebody holds a lock: others need not wait for it.
-    One that `asks` whether something answers has its result when nothing does in time: a failure, where other checks
-    that run out of time know nothing.
-    `about` and `advice` are for the documents, in Markdown: what is in order when the check is ok, and what to do
-    when it is not.
+    It runs when all of `needs` have ended without blocking and all of `after` have ended; `variables` are the settings
+    that it requires. A `deep` check runs with --deep only. A check that `reads_all` of a table can time out on large
+    tables or locks; others do not wait for it. For a check that `asks` whether something responds, a timeout is a
+    failure; for others it is an unknown result.
+    `about` and `advice` are Markdown for the documents: what an ok result means, and what to do otherwise.
     """
 
     id: str
@@ -118,7 +116,7 @@ class Check:
 
 @frozen
 class Result:
-    """How a check ended, for people and programs; secrets are taken out."""
+    """The result of a check, for people and programs, with secrets removed."""
 
     id: str
     title: str
@@ -130,19 +128,19 @@ class Result:
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Sentence and remedy, one pair for each thing that was found."""
+        """Return pairs of sentence and hint, one for each problem."""
         return self.parts or ((self.detail, self.hint),)
 
 
 @frozen
 class Report:
-    """The results in the order of the catalogue."""
+    """The results in the order of the list of checks."""
 
     results: tuple[Result, ...]
 
     @property
     def status(self) -> str:
-        """`failed`, `warning` or `ok`: the worst of all; an unknown result counts as a warning."""
+        """Return the worst status: `failed`, `warning` or `ok`; an unknown result counts as a warning."""
         found = [
             WARNING if result.status == UNKNOWN else result.status
             for result in self.results
@@ -151,10 +149,10 @@ class Report:
         return max(found, key=_SEVERITY.index, default=OK)
 
     def count(self, status: str) -> int:
-        """How many checks ended so."""
+        """Count the results with this status."""
         return sum(result.status == status for result in self.results)
 
     @property
     def fixes(self) -> tuple[Fix, ...]:
-        """All that is offered, in order."""
+        """Return all offered fixes, in order."""
         return tuple(fix for result in self.results for fix in result.fixes)

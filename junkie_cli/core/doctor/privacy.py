@@ -1,9 +1,9 @@
-"""Checks of what could leave this machine unasked."""
+"""Checks of data that could leave this machine: telemetry, and keys of other vendors."""
 
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, failed, ok, warning
 
-# What the openai client and agno look for by themselves, whatever address they are given.
+# Variables that the openai client and agno read by themselves, for any address.
 _PICKED_UP = (
     *("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_BASE_URL"),
     *("OPENAI_CUSTOM_HEADERS", "AGNO_API_KEY"),
@@ -18,25 +18,25 @@ async def _telemetry(context: Context) -> Finding:
 
     facts = await doctor_probes.describe_team(context.settings, offline=True)
     if facts.telemetry:
-        return failed("agno's telemetry is on in the team as built", "report it: this must not be", blocks=False)
+        return failed("agno's telemetry is on in the team", "please report this as a bug", blocks=False)
     wish = context.environ.get("AGNO_TELEMETRY", "").strip().lower()
     if wish in {"true", "1", "yes", "on"}:
         return warning(
-            "the environment switches agno's telemetry on: junkie overrules it, the bot does not",
+            "the environment switches agno's telemetry on; junkie overrides it, the bot does not",
             "unset AGNO_TELEMETRY, or set AGNO_TELEMETRY=false",
         )
-    return ok("agno's is off: in the team, in its members, in this process")
+    return ok("off in the team, in its members, and in this process")
 
 
 async def _keys(context: Context) -> Finding:
     found = [name for name in _PICKED_UP if context.environ.get(name, "").strip()]
     if not found:
-        return ok("the environment holds none that a client would pick up")
+        return ok("no keys in the environment that a client library would use")
     names = ", ".join(found)
     return warning(
-        f"{names} in the environment: other programs with the openai client send it to whatever address they are given "
-        "(junkie takes it out of its own environment first)",
-        f"unset {' '.join(found)}, and set it only for the program that needs it",
+        f"{names} in the environment: other programs that use the openai client send it to any configured address "
+        "(junkie removes it from its own environment)",
+        f"unset {' '.join(found)}, and set it only for programs that need it",
     )
 
 

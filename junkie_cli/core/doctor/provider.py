@@ -1,7 +1,7 @@
-"""Checks of the model providers: do they answer, do they take the key, do they have the models, how fast are they.
+"""Checks of the model providers: connection, key, models, speed.
 
-Plain HTTP without the openai client, which would take half a second to load; no answer is believed that is not the
-protocol, because a network's log-in page answers everything with 200.
+Uses plain HTTP, because the openai client takes half a second to load. Answers that do not follow the protocol are
+rejected, because a log-in page of a network answers everything with 200.
 """
 
 import json
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import httpx2
 
 FIRST_TOKEN, WHOLE_ANSWER = 5.0, 15.0
-"""Seconds from which a model is called slow: people wait for the first word, the memories for the last."""
+"""Seconds after which a model is slow: people wait for the first token, the extraction for the last."""
 
-_SECONDS = 4.0  # for each step of a request; twice that is more than the check has
-_PORTAL = "another server answers in the place of {label}: this network may want you to log in on a web page first"
-_PORTAL_HINT = "open a web page and log in to the network, or see which proxy or {variable} is in the way"
+_SECONDS = 4.0  # for each step of a request; two timeouts exceed the limit of the check
+_PORTAL = "another server answers instead of {label}: this network may require a log-in on a web page"
+_PORTAL_HINT = "open a web page and log in to the network, or check the proxy and {variable}"
 
 
 def _client(seconds: float, endpoint: Endpoint) -> "httpx2.AsyncClient":
@@ -58,7 +58,7 @@ async def _groq_accepts(context: Context) -> Finding:
 
 async def _provider_accepts(context: Context) -> Finding:
     if context.settings.custom_provider == "groq":
-        return ok("CUSTOM_PROVIDER is groq: no other server is used")
+        return ok("CUSTOM_PROVIDER is groq; no other server is used")
     return await _accepts(context, choose(context.settings).main.endpoint)
 
 
@@ -71,7 +71,7 @@ async def _accepts(context: Context, endpoint: Endpoint) -> Finding:
         async with _client(_SECONDS * context.patience, endpoint) as client:
             response = await client.get(f"{endpoint.url}/models", headers=_headers(endpoint))
     except httpx2.InvalidURL:
-        return failed(f"{endpoint.url_variable} is no address that can be asked", f"correct {endpoint.url_variable}")
+        return failed(f"{endpoint.url_variable} is not a usable address", f"correct {endpoint.url_variable}")
     except (NetworkSettingError, httpx2.HTTPError, OSError, ssl.SSLError) as error:
         return _unreachable(error, endpoint)
     refusal = _refusal(response, endpoint)
@@ -83,12 +83,12 @@ async def _accepts(context: Context, endpoint: Endpoint) -> Finding:
     context.models[endpoint.url] = ids
     context.windows.update({(endpoint.url, model): window for model, window in _windows(response)})
     seconds = time.monotonic() - began
-    key = "takes the key" if endpoint.has_key else "answers without a key"
+    key = "accepts the key" if endpoint.has_key else "works without a key"
     return ok(f"{endpoint.label} {key} ({len(ids)} models, {seconds:.1f} s)")
 
 
 def _model_ids(response: "httpx2.Response") -> tuple[str, ...] | None:
-    """The ids in a list of models; None when it is no such list."""
+    """Return the ids of a list of models, or None for any other answer."""
     try:
         rows = response.json()["data"]
         return tuple(str(row["id"]) for row in rows)
@@ -97,7 +97,7 @@ def _model_ids(response: "httpx2.Response") -> tuple[str, ...] | None:
 
 
 def _windows(response: "httpx2.Response") -> Iterator[tuple[str, int]]:
-    """The context windows in a list of models, where a server names them: vLLM, Groq, OpenRouter, llama.cpp."""
+    """Return the context windows in a list of models, as far as the server reports them."""
     for row in response.json()["data"]:
         window = window_of(row)
         if window is not None:
@@ -114,29 +114,29 @@ def _refusal(response: "httpx2.Response", endpoint: Endpoint) -> Finding | None:
 
 
 def _foreign(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
-    """An answer that is not the protocol: a network's log-in page, or another kind of server."""
+    """Describe an answer that does not follow the protocol: a log-in page, or another kind of server."""
     location = response.headers.get("location", "")
     html = "html" in response.headers.get("content-type", "") or response.text.lstrip()[:1] == "<"
     elsewhere = location.startswith("http") and not location.startswith(endpoint.url.rsplit("/", 1)[0])
     if elsewhere or (html and not location) or response.status_code == 511:
         return failed(
             _PORTAL.format(label=endpoint.label),
-            f"{_PORTAL_HINT.format(variable=endpoint.url_variable)}; if {endpoint.url_variable} names a web page, "
-            "set it to the API's base URL",
+            f"{_PORTAL_HINT.format(variable=endpoint.url_variable)}; if {endpoint.url_variable} is a web page, "
+            "set it to the base URL of the API",
         )
     if location:
         return failed(
-            f"{endpoint.label} sends to another address ({response.status_code}), which is not followed",
-            f"set {endpoint.url_variable} to the address that it really has",
+            f"{endpoint.label} redirects to another address ({response.status_code}), which is not followed",
+            f"set {endpoint.url_variable} to its final address",
         )
     return failed(
-        f"what {endpoint.label} answers is not the OpenAI protocol",
+        f"{endpoint.label} does not answer with the OpenAI protocol",
         f"set {endpoint.url_variable} to the base URL of an OpenAI-compatible server",
     )
 
 
 def _words(response: "httpx2.Response", endpoint: Endpoint) -> str:
-    """The provider's own words, short and without the key; nothing where they are a web page."""
+    """Return the provider's own message, shortened and without the key; empty for a web page."""
     try:
         error = response.json()["error"]
         words = one_line(str(error["message"] if isinstance(error, dict) else error))
@@ -148,19 +148,19 @@ def _words(response: "httpx2.Response", endpoint: Endpoint) -> str:
 
 def _key_refused(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
     if not endpoint.has_key:
-        return failed(f"{endpoint.label} wants a key, and none is set (401)", f"set {endpoint.key_variable}")
-    fresh = "; make a new one at https://console.groq.com/keys" if endpoint.is_groq else ""
+        return failed(f"{endpoint.label} requires a key, and none is set (401)", f"set {endpoint.key_variable}")
+    fresh = "; create a new one at https://console.groq.com/keys" if endpoint.is_groq else ""
     return failed(
-        f"{endpoint.label} refuses the key (401)",
+        f"{endpoint.label} rejects the key (401)",
         f"correct {endpoint.key_variable}, which is set by {endpoint.key_source}{fresh}",
     )
 
 
 def _forbidden(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
     return failed(
-        f"{endpoint.label} does not let this key or this network in (403){_words(response, endpoint)}",
-        f"see at the provider what the key of {endpoint.key_variable} may do; some block whole countries, data centres "
-        "and proxies: try from another network",
+        f"{endpoint.label} blocks this key or this network (403){_words(response, endpoint)}",
+        f"check the permissions of the key in {endpoint.key_variable} at the provider; some providers block countries, "
+        "data centers and proxies: try another network",
     )
 
 
@@ -175,8 +175,8 @@ def _busy(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
     after = response.headers.get("retry-after", "")
     wait = f"wait {after} s and try again" if after.isdigit() else "wait a minute and try again"
     return warning(
-        f"{endpoint.label} takes no more requests for now (429)",
-        f"{wait}; at the provider see the limits of the account",
+        f"{endpoint.label} has reached a rate limit (429)",
+        f"{wait}; check the limits of the account at the provider",
         blocks=True,
     )
 
@@ -184,11 +184,11 @@ def _busy(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
 def _other(response: "httpx2.Response", endpoint: Endpoint) -> Finding:
     status = response.status_code
     if status >= 500:
-        where = "; https://groqstatus.com tells more" if endpoint.is_groq else ""
-        return failed(f"{endpoint.label} has a failure of its own ({status})", f"try again in a while{where}")
+        where = "; see https://groqstatus.com" if endpoint.is_groq else ""
+        return failed(f"{endpoint.label} has a server error ({status})", f"try again later{where}")
     return failed(
         f"{endpoint.label} does not accept the request ({status}){_words(response, endpoint)}",
-        f"see whether {endpoint.url_variable} is an OpenAI-compatible server",
+        f"check that {endpoint.url_variable} is an OpenAI-compatible server",
     )
 
 
@@ -209,9 +209,9 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
     if certificate is not None:
         reason = getattr(certificate, "verify_message", "") or (certificate.reason or "TLS failed").lower()
         return failed(
-            f"no safe connection to {label}: {one_line(reason.replace('_', ' '))}",
-            f"see whether {variable} begins with the right http:// or https://, and whether a proxy or a log-in page "
-            "of this network stands in between; a private authority goes into SSL_CERT_FILE"
+            f"no TLS connection to {label}: {one_line(reason.replace('_', ' '))}",
+            f"check http:// or https:// in {variable}, and whether a proxy or a log-in page of this network "
+            "intercepts the connection; for a private certificate authority set SSL_CERT_FILE"
             + "".join(f"; {name} is set" for name in certificate_variables()),
         )
     proxy = proxy_for(endpoint.url)
@@ -221,19 +221,21 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
         "ProxyError",
     }:
         return failed(
-            f"the proxy {one_line(proxy.label)} of {proxy.variable} cannot be reached, or refuses {label}",
+            f"the proxy {one_line(proxy.label)} from {proxy.variable} cannot be reached, or refuses {label}",
             f"start the proxy, correct or unset {proxy.variable}, or add the server to NO_PROXY",
         )
     if any(isinstance(cause, socket.gaierror) for cause in reasons):
         return failed(
-            f"the name {label} cannot be resolved: no network, or a wrong name",
-            f"look at this machine's network and DNS, and at {variable}",
+            f"the host name {label} cannot be resolved: no network, or a wrong name",
+            f"check the network and DNS of this machine, and {variable}",
         )
     if any(isinstance(cause, ConnectionRefusedError) for cause in reasons):
-        return failed(f"nothing listens at {label}", f"start the server, or correct {variable}")
+        return failed(f"no server is listening at {label}", f"start the server, or correct {variable}")
     if any("Timeout" in type(cause).__name__ for cause in reasons):
-        return failed(f"{label} did not answer in time", f"look for a firewall or a slow network, and at {variable}")
-    return failed(f"{label} cannot be reached", f"look at the network, a proxy, and {variable}")
+        return failed(
+            f"{label} did not answer in time", f"check for a firewall or a slow network, and check {variable}"
+        )
+    return failed(f"{label} cannot be reached", f"check the network, a proxy, and {variable}")
 
 
 # --- the models -------------------------------------------------------------------------------------------------------
@@ -250,14 +252,14 @@ async def _chat_model(context: Context) -> Finding:
     found = _offered(context, choice)
     if found.status == OK and context.settings.tools and _writes_calls(choice):
         return warning(
-            f"{found.detail} writes calls of tools into its text, where nothing answers them",
-            "set JUNKIE_TOOLS=off, or use a server that knows the model's format",
+            f"{found.detail}: the model writes tool calls into its text, where they are not executed",
+            "set JUNKIE_TOOLS=off, or use a server that supports the tool format of the model",
         )
     return found
 
 
 def _writes_calls(choice: Choice) -> bool:
-    """Whether the model wrote tool calls into its text, in an answer or, as the memory model, in a reply."""
+    """Return whether the model wrote tool calls into the text of an answer or of an extraction."""
     store, server = MethodStore(), (choice.endpoint.url, choice.model)
     known = store.get(*server)
     return store.has_calls_in_answers(*server) or (known is not None and known.in_text)
@@ -270,10 +272,10 @@ async def _memory_model(context: Context) -> Finding:
     if found.status != OK:
         return found
     if known is None:
-        return ok(f"{found.detail}; it was not asked for memories yet, or not with success")
-    where = ", which it writes into its text" if known.in_text and known.method == "tools" else ""
-    failures = f"; {plural(known.failures, 'reply', 'replies')} since could not be used" if known.failures else ""
-    return ok(f"{found.detail}; memories come by {METHOD_NAMES[known.method]}{where}{failures}")
+        return ok(f"{found.detail}; no successful extraction yet")
+    where = ", written into its text" if known.in_text and known.method == "tools" else ""
+    failures = f"; {plural(known.failures, 'reply', 'replies')} unusable since then" if known.failures else ""
+    return ok(f"{found.detail}; extraction by {METHOD_NAMES[known.method]}{where}{failures}")
 
 
 def _offered(context: Context, choice: Choice) -> Finding:
@@ -281,11 +283,11 @@ def _offered(context: Context, choice: Choice) -> Finding:
     ids = context.models.get(endpoint.url)
     if ids is None:
         raise Waits("groq.accepts" if endpoint.is_groq else "provider.accepts")
-    # Ollama lists llama3:latest and takes llama3.
+    # Ollama lists llama3:latest and accepts llama3.
     if choice.model in ids or f"{choice.model}:latest" in ids:
         return ok(f"{choice.model} at {endpoint.label}")
     near = get_close_matches(choice.model, ids, n=3, cutoff=0.4) or sorted(ids)[:3]
-    others = f"one that it offers: {', '.join(one_line(name) for name in near)}" if near else "a model that it offers"
+    others = f"an available model: {', '.join(one_line(name) for name in near)}" if near else "an available model"
     return failed(f"{endpoint.label} has no model {choice.model}", f"set {choice.model_variable} to {others}")
 
 
@@ -302,7 +304,7 @@ class Latency:
 
 async def _latency(context: Context) -> Finding:
     choices = _choices(context)
-    # One and the same model is asked once, whichever setting names it.
+    # A model that both settings name is called once.
     wanted = {(choice.endpoint.url, choice.model): choice for choice in (choices.memory, choices.main)}
     for choice in reversed(wanted.values()):
         if choice.endpoint.url not in context.models:
@@ -313,13 +315,13 @@ async def _latency(context: Context) -> Finding:
         if isinstance(measured, Finding):
             findings.append(measured)
             continue
-        said = f"{choice.model}: first token {measured.first:.1f} s, whole answer {measured.whole:.1f} s"
+        said = f"{choice.model}: first token {measured.first:.1f} s, complete answer {measured.whole:.1f} s"
         told.append(said)
         if measured.first > FIRST_TOKEN or measured.whole > WHOLE_ANSWER:
             findings.append(
                 warning(
                     f"slow: {said}",
-                    f"set {choice.model_variable} to a smaller model (at Groq: openai/gpt-oss-20b), or see the load "
+                    f"set {choice.model_variable} to a smaller model (Groq: openai/gpt-oss-20b), or check the load "
                     f"of {choice.endpoint.label}",
                 )
             )
@@ -359,15 +361,15 @@ async def _timed(response: "httpx2.Response", choice: Choice, began: float) -> L
             first = time.monotonic() - began
     if first is None:
         return failed(
-            f"{choice.model} gave no answer",
-            f"try again; if it stays so, set {choice.model_variable} to another model",
+            f"{choice.model} returned no answer",
+            f"try again; if it happens again, set {choice.model_variable} to another model",
             blocks=False,
         )
     return Latency(first, time.monotonic() - began)
 
 
 def _says_something(event: str) -> bool:
-    """Whether an event of the stream holds a word of the answer, or of the thoughts before it."""
+    """Return whether an event of the stream contains text of the answer or of the reasoning."""
     try:
         delta: dict[str, Any] = json.loads(event)["choices"][0]["delta"]
     except (ValueError, KeyError, IndexError, TypeError):
@@ -382,7 +384,7 @@ CHECKS = (
     KEY_CHECK,
     Check(
         "groq.accepts",
-        "Groq takes the key",
+        "Groq",
         _groq_accepts,
         ("groq.key",),
         variables=_GROQ,
@@ -396,7 +398,7 @@ CHECKS = (
     ),
     Check(
         "provider.accepts",
-        "The other provider answers",
+        "Other provider",
         _provider_accepts,
         needs=("settings.values",),
         variables=_CUSTOM,
@@ -407,7 +409,7 @@ CHECKS = (
     ),
     Check(
         "model.chat",
-        "The model that talks",
+        "Chat model",
         _chat_model,
         ("settings.values",),
         _ANSWERS,
@@ -417,7 +419,7 @@ CHECKS = (
     ),
     Check(
         "model.memory",
-        "The model that remembers",
+        "Memory model",
         _memory_model,
         ("settings.values",),
         _ANSWERS,
@@ -427,7 +429,7 @@ CHECKS = (
     ),
     Check(
         "model.latency",
-        "How fast the models are",
+        "Speed of the models",
         _latency,
         needs=("model.chat", "model.memory"),
         deep=True,

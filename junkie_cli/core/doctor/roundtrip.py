@@ -1,10 +1,10 @@
-"""The one check that writes: somebody says something to the real team, and it must be remembered, and then be gone.
+"""The only check that writes: stores, recalls and erases a memory through the real team.
 
-A scratch user talks through the same team, memory manager and database as everybody. The rehearsal model answers; what
-was said is turned into a memory by the configured memory model, which is so tried for real (with --offline, or where no
-provider is configured, by the rehearsal model). A second connection must see the memory, a second team must recall it.
-Then everything of the scratch user is deleted and recounted. What a killed run left behind is deleted by the next one:
-the scratch user's id says what it is, and a lock that dies with its transaction says whether its run is still alive.
+A scratch user uses the same team, memory manager and database as everybody. The rehearsal model answers; the configured
+memory model extracts the memory (the rehearsal model with --offline, or if no provider is configured). A second
+connection must see the memory, a second team must recall it. Then all rows of the scratch user are deleted and counted
+again. The next run deletes what a killed run left: a prefix marks the ids of scratch users, and a transaction-level
+lock shows whether a run is still alive.
 """
 
 import secrets
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from junkie_cli.core.chat import ChatEvent, Conversation
 
 SCRATCH = "junkie-doctor-"
-"""Every scratch user's id begins so."""
+"""The prefix of the ids of scratch users."""
 
 
 class _Broken(Exception):
-    """The roundtrip got no further; holds what to say."""
+    """Raised when a step fails; contains the finding."""
 
     def __init__(self, detail: str, hint: str) -> None:
         super().__init__(detail)
@@ -43,7 +43,7 @@ class _Broken(Exception):
 
 
 async def roundtrip(context: Context) -> Finding:
-    """Do it, and leave nothing. Raises Waits where a chat would first have to make tables, DatabaseError."""
+    """Run all steps, and leave nothing behind. Raises Waits if a chat would first create tables, and DatabaseError."""
     from junkie_cli.core.doctor.schema import require_tables_of_today
     from junkie_cli.core.doctor.team import load_chat
 
@@ -66,25 +66,23 @@ async def roundtrip(context: Context) -> Finding:
             f"{plural(left, 'row', 'rows')} of the scratch user {user} remained after the deletion",
             f"a trigger or another program writes them back; then: junkie users erase {user} --yes",
         )
-    tidied = f"; what {plural(swept, 'broken-off run', 'broken-off runs')} had left is deleted" if swept else ""
-    return ok(
-        f"{told}remembered, seen by a second connection, recalled by a second team, erased to the last row{tidied}"
-    )
+    tidied = f"; deleted leftovers of {plural(swept, 'interrupted run', 'interrupted runs')}" if swept else ""
+    return ok(f"{told}stored, seen by a second connection, recalled by a second team, erased completely{tidied}")
 
 
 @asynccontextmanager
 async def _alive(context: Context, user: str) -> AsyncIterator[None]:
-    """Hold the scratch user's lock: it ends with this process, however that ends."""
+    """Hold the lock of the scratch user, which ends with this process."""
     async with context.connection(read_only=False) as connection, connection.transaction():
         await connection.execute(LOCK_ROUND_TRIP, user)
         yield
 
 
-# --- remembering ------------------------------------------------------------------------------------------------------
+# --- storing ----------------------------------------------------------------------------------------------------------
 
 
 async def _remembered_and_recalled(context: Context, state: SchemaState, user: str) -> str:
-    """Do it; what is to be reported of the model's extraction. Raises _Broken."""
+    """Store and recall a memory; return the report of the extraction. Raises _Broken."""
     from junkie_cli.core.agent.call_log import record_calls
 
     name = "Doctor" + "".join(secrets.choice("abcdefghijkmnopqrstuvwxyz") for _ in range(8))
@@ -100,13 +98,13 @@ async def _remembered_and_recalled(context: Context, state: SchemaState, user: s
     answer, recalled = await _said(context, user, "What is my name?", offline=True)
     if added[0].memory_id not in recalled:
         raise _Broken(
-            f"the memory is in the database, and a second team does not know it{_why(answer)}",
-            f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
-            "junkie doctor --only memory.enabled,schema.version tells more",
+            f"the memory is in the database, but a second team does not recall it{_why(answer)}",
+            f"check triggers and row-level security of {state.qualified(MEMORIES)}; "
+            "for details: junkie doctor --only memory.enabled,schema.version",
         )
     if name not in str(added[0].memory):
         raise _Broken(
-            f"{_memory_choice(context).model} was told a name and made another memory of it: {added[0].memory}",
+            f"{_memory_choice(context).model} got a name, but extracted another memory: {added[0].memory}",
             "set MEMORY_MODEL to a larger model",
         )
     return _extraction_told(context, seconds, log.calls) if real else "with the rehearsal model: "
@@ -117,24 +115,24 @@ def _memory_choice(context: Context) -> Choice:
 
 
 def _nothing_added(context: Context, state: SchemaState, events: "list[Any]", real: bool) -> tuple[str, str]:
-    """What to report when no memory came, and what helps: at the model if it failed, else at the database."""
+    """Report why no memory was stored: the model if it failed, else the database."""
     pending = any(_is(event, "Memory") and event.action == "pending" for event in events)
-    detail = f"something was said about the user, and no memory came of it{_why(events)}"
+    detail = f"a message about the user resulted in no memory{_why(events)}"
     if real and (pending or not _why(events)):
         choice = _memory_choice(context)
         return (
             detail if _why(events) else f"{detail}: {choice.model} reports that there is nothing to remember",
-            "set MEMORY_MODEL to another model, or see junkie doctor --only model; with --offline the rest is checked "
+            "set MEMORY_MODEL to another model, or run junkie doctor --only model; --offline checks the rest "
             "without the model",
         )
     return detail, (
-        f"look at triggers and row-level security of {state.qualified(MEMORIES)}; "
-        "junkie doctor --only memory.enabled,database.rights tells more"
+        f"check triggers and row-level security of {state.qualified(MEMORIES)}; "
+        "for details: junkie doctor --only memory.enabled,database.rights"
     )
 
 
 def _extraction_told(context: Context, seconds: float, calls: "list[Any]") -> str:
-    """How the real extraction went: seconds against the limit, the way of asking, tokens against the window."""
+    """Report on the real extraction: time and limit, method, tokens and context window."""
     choice = _memory_choice(context)
     limit = context.settings.memory_timeout
     known = MethodStore().get(choice.endpoint.url, choice.model)
@@ -142,7 +140,7 @@ def _extraction_told(context: Context, seconds: float, calls: "list[Any]") -> st
     in_text = ", written into its text" if known and known.method == "tools" and known.in_text else ""
     tokens = max((call.input_tokens for call in calls if call.part == "memory"), default=0)
     window = context.settings.context_window or context.windows.get((choice.endpoint.url, choice.model))
-    told = f"{choice.model} made the memory{way}{in_text} in {seconds:.1f} s"
+    told = f"{choice.model} extracted the memory{way}{in_text} in {seconds:.1f} s"
     told += f" (MEMORY_TIMEOUT: {limit:g} s)" if limit else " (no MEMORY_TIMEOUT)"
     if tokens:
         told += f", {tokens:,} prompt tokens" + (f" of a window of {window:,}" if window else "")
@@ -150,9 +148,9 @@ def _extraction_told(context: Context, seconds: float, calls: "list[Any]") -> st
 
 
 async def _said(context: Context, user: str, message: str, *, offline: "Offline") -> "tuple[list[Any], set[str]]":
-    """One turn in a conversation of its own, with its own team, connections and session.
+    """Run one turn in a new conversation, with its own team, connections and session.
 
-    Its events, and the ids of the memories that it was told.
+    Returns its events, and the ids of the memories in its prompt.
     """
     from junkie_cli.core.chat import Conversation
 
@@ -165,13 +163,13 @@ async def _said(context: Context, user: str, message: str, *, offline: "Offline"
 
 
 async def _events(conversation: "Conversation", message: str) -> "list[ChatEvent]":
-    """The events of one turn. Raises _Broken when a server is still loading its model: a chat waits for that."""
+    """Return the events of one turn. Raises _Broken if a server is still loading its model (a chat waits for that)."""
     events = []
     async for event in conversation.send(message):
         if isinstance(event, Waiting) and event.loading:
             raise _Broken(
                 f"{event.provider} is still loading {event.model} (it answers 503, Loading model)",
-                "try again when it is loaded",
+                "try again later",
             )
         events.append(event)
     return events
@@ -182,7 +180,7 @@ def _is(event: object, kind: str) -> bool:
 
 
 def _why(events: "list[Any]") -> str:
-    """What the turn itself said of it."""
+    """Return the warnings of the turn."""
     told = [event.message for event in events if _is(event, "Warning")]
     told += [event.error.message for event in events if _is(event, "Done") and event.error is not None]
     return f": {told[0]}" if told else ""
@@ -197,26 +195,26 @@ async def _check_seen(context: Context, state: SchemaState, user: str, memory_id
         )
     if text != memory:
         raise _Broken(
-            "a memory was written, and a second connection does not see it",
-            "look what stands between: a pooler that leads to another server, a replica in POSTGRES_URL, or a trigger "
-            f"on {state.qualified(MEMORIES)} that changes what is stored",
+            "a memory was stored, but a second connection does not see it",
+            "check for a pooler that connects to several servers, a replica in POSTGRES_URL, or a trigger "
+            f"on {state.qualified(MEMORIES)} that changes rows",
         )
 
 
-# --- leaving nothing --------------------------------------------------------------------------------------------------
+# --- cleaning up ------------------------------------------------------------------------------------------------------
 
 
 def _tables(state: SchemaState) -> list[str]:
-    """Every table with a user_id; runs before the sessions that they hang on."""
+    """List all tables with a user_id, runs before the sessions that they reference."""
     found = [name for name, table in sorted(state.tables.items()) if "user_id" in table.columns]
     sessions, runs = state.name(SESSIONS), state.name(RUNS)
     return sorted(found, key=lambda name: (name == sessions, name != runs, name not in registry.own_tables()))
 
 
 async def _erase(context: Context, state: SchemaState, user: str) -> None:
-    """Delete every row of a scratch user. No tombstone, no ledger: nobody was there."""
+    """Delete all rows of a scratch user, without a tombstone or an entry in the list of erasures."""
     if not user.startswith(SCRATCH):
-        raise ValueError("only a scratch user is deleted here")
+        raise ValueError("not a scratch user")
     async with context.connection(read_only=False) as connection, connection.transaction():
         await change_log.mark_writer(connection, "junkie")
         await _delete(connection, state, user)
@@ -234,7 +232,7 @@ async def _count(context: Context, state: SchemaState, user: str) -> int:
 
 
 async def _sweep(context: Context, state: SchemaState) -> int:
-    """Delete what runs that were killed left behind; how many scratch users that were."""
+    """Delete leftovers of killed runs; return the number of scratch users."""
     ids = " UNION ".join(
         f"SELECT user_id::text FROM {state.qualified(name)} WHERE user_id::text LIKE '{SCRATCH}%'"
         for name in _tables(state)

@@ -1,4 +1,4 @@
-"""Rows that another program wrote in a shape of its own: every reader gets past them, and here they are named."""
+"""Checks for rows in an unusual form, written by other programs. All commands can read them; this check lists them."""
 
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, ok, together, warning
@@ -17,7 +17,7 @@ _SECONDS = "'^[0-9]{1,11}$'"
 
 @frozen
 class _Kind:
-    """One way in which a row can differ: a condition on its row `t`, how it is called, and what to do about it."""
+    """One way in which a row can be unusual: a condition on the row `t`, a description, and a hint."""
 
     condition: str
     what: str
@@ -32,11 +32,11 @@ async def _rows(context: Context) -> Finding:
         for table, column, kinds in tables:
             rows = await connection.fetch(_statement(state, table, column, kinds)) if kinds else []
             findings += [_found(state.name(table), kinds[row["kind"]], row["n"], list(row["ids"])) for row in rows]
-    return together(findings, ok("all are of the shape that agno writes"))
+    return together(findings, ok("all rows have the form that agno writes"))
 
 
 def _statement(state: SchemaState, table: Role, column: str, kinds: list[_Kind]) -> str:
-    """SQL: for each kind that there is its number, how many rows are of it, and the first ids."""
+    """Return SQL for the number of rows and the first ids of each kind."""
     tests = ", ".join(f"CASE WHEN {kind.condition} THEN {number} END" for number, kind in enumerate(kinds))
     return (
         f"SELECT kind, count(*) AS n, (array_agg(id ORDER BY id))[1:{_NAMED}] AS ids FROM"
@@ -68,7 +68,7 @@ def _times(state: SchemaState, table: Role, column: str) -> list[_Kind]:
         _Kind(
             f"{time} > {EPOCH_NOW} + {_DAY} AND NOT {beyond(time)}",
             f"with a {column} in the future",
-            "correct them: what is dated later than today is listed as the newest for good",
+            "correct them: rows dated in the future are always listed first",
         ),
     ]
 
@@ -115,11 +115,11 @@ def _runs(state: SchemaState) -> list[_Kind]:
     if kind is None:
         return []
     odd = f"t.run_data IS NULL OR {kind}_typeof(t.run_data) <> 'object'"
-    return [_Kind(odd, "whose run_data is not an object", "nothing that was said can be read from them: correct them")]
+    return [_Kind(odd, "whose run_data is not an object", "correct them: no messages can be read from these rows")]
 
 
 def _json(state: SchemaState, table: Role, column: str) -> str | None:
-    """`json` or `jsonb`, None for a column of another type."""
+    """Return `json` or `jsonb`, or None for a column of another type."""
     kind = state.column_type(table, column) if state.has_column(table, column) else None
     return kind if kind in ("json", "jsonb") else None
 
@@ -127,12 +127,12 @@ def _json(state: SchemaState, table: Role, column: str) -> str | None:
 CHECKS = (
     Check(
         "memory.rows",
-        "Rows as agno writes them",
+        "Form of rows",
         _rows,
         ("schema.tables",),
         limit=8,
         reads_all=True,
-        about="No rows that another program wrote in a shape or time unit of its own",
+        about="All rows have the form and time unit that agno writes",
         advice="Correct the rows that are named",
     ),
 )

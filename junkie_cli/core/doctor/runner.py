@@ -1,4 +1,4 @@
-"""Running checks: independent ones side by side, each in its own thread and time, the whole before a deadline."""
+"""Runs checks: independent ones at the same time, each in its own thread with a time limit, all within a deadline."""
 
 import asyncio
 import traceback
@@ -15,15 +15,15 @@ from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.settings import redact
 
 TIMEOUT, DEEP_TIMEOUT = 15.0, 60.0
-"""Seconds for everything, without and with the deep checks."""
+"""Total seconds, without and with the deep checks."""
 
-_GRACE = 1.5  # seconds, at most, in which checks that were told to end may give back what they hold
+_GRACE = 1.5  # seconds at most for cancelled checks to clean up
 
 
 def choose(checks: Sequence[Check], only: Sequence[str], *, deep: bool) -> tuple[Check, ...]:
-    """The checks to be reported: all, or those of `only` (ids, or the word before the dot for a whole group).
+    """Return the checks to report: all, or those in `only` (ids, or the word before the dot for a group).
 
-    Raises UsageError for what is no check, and for a deep one without `deep`.
+    Raises UsageError for unknown ids, and for a deep check without `deep`.
     """
     if not only:
         return tuple(check for check in checks if deep or not check.deep)
@@ -33,15 +33,15 @@ def choose(checks: Sequence[Check], only: Sequence[str], *, deep: bool) -> tuple
         if not found:
             raise _unknown(name, checks)
         if not deep and all(check.deep for check in found):
-            raise UsageError(f"{name} runs with --deep only", hint=f"junkie doctor --deep --only {name}")
+            raise UsageError(f"{name} runs only with --deep", hint=f"junkie doctor --deep --only {name}")
         wanted |= {check.id for check in found if deep or not check.deep}
     return tuple(check for check in checks if check.id in wanted)
 
 
 def _unknown(name: str, checks: Sequence[Check]) -> UsageError:
     near = get_close_matches(name, [check.id for check in checks], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "junkie doctor --json names them all"
-    return UsageError(f"there is no check {name}", hint=hint)
+    hint = f"did you mean {near[0]}?" if near else "to list all checks: junkie doctor --json"
+    return UsageError(f"unknown check {name}", hint=hint)
 
 
 _TOO_SLOW = frozenset({"database_timeout", "database_locked"})
@@ -56,10 +56,10 @@ async def examine(
     on_result: Callable[[Result], None] = lambda _: None,
     on_running: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Report:
-    """Run `report` (default: all of `checks`) and what they need; ends within `timeout` seconds whatever hangs.
+    """Run `report` (default: all of `checks`) and their dependencies; end within `timeout` seconds in any case.
 
-    `on_result` gets the results to be reported in the order of the catalogue, each as soon as it and all before it
-    are known; `on_running` the ids of those that run, whenever that changes.
+    `on_result` gets the results in the order of the list, each as soon as it and all before it are known; `on_running`
+    gets the ids of running checks on every change.
     """
     shown = tuple(checks if report is None else report)
     run = _Run(_with_needs(checks, shown), context, timeout, on_running)
@@ -74,7 +74,7 @@ async def examine(
 
 
 def _with_needs(checks: Sequence[Check], wanted: Sequence[Check]) -> tuple[Check, ...]:
-    """`wanted` and all that they need, to the end; what they would merely wait for is left out."""
+    """Return `wanted` and all their dependencies, without those that they would only wait for."""
     by_id = {check.id: check for check in checks}
     found: set[str] = set()
     open_ = [check.id for check in wanted]
@@ -93,7 +93,7 @@ class _Running:
 
 
 class _Run:
-    """One examination under way."""
+    """One run of checks."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Run:
         self._deadline = self._loop.time() + timeout - self._grace
         self._timeout = timeout
         self._results: dict[str, Result] = {}
-        self._blocked: dict[str, str] = {}  # a check that others cannot run after, and the one that is to blame
+        self._blocked: dict[str, str] = {}  # a blocking check, and the check that caused it
         self._running: dict[str, _Running] = {}
         self._left: list[Worker] = []
         self._over = False
@@ -118,7 +118,7 @@ class _Run:
         self._news: asyncio.Queue[tuple[str, Finding | BaseException]] = asyncio.Queue()
 
     async def results(self) -> AsyncGenerator[Result, None]:
-        """The results as they come."""
+        """Yield results as they arrive."""
         over = self._loop.call_at(self._deadline, self._end_of_time)
         try:
             while len(self._results) < len(self._checks):
@@ -138,7 +138,7 @@ class _Run:
             await self._give_up()
 
     def _begin(self) -> list[Result]:
-        """Start what can start; the results of what never will."""
+        """Start checks that can start; return results of those that never will."""
         skipped: list[Result] = []
         again = True
         while again:
@@ -159,7 +159,7 @@ class _Run:
             return Waits(self._blocked[blocking])
         if self._over:
             others = [other for other in (*check.needs, *check.after) if other not in self._results]
-            return Waits(others[0] if others else check.id, "no time was left")
+            return Waits(others[0] if others else check.id, "no time left")
         problem = self._context.problem(*check.variables)
         if problem is not None and "settings.values" in self._results:
             return Waits("settings.values", f"{problem.name} cannot be used")
@@ -174,7 +174,7 @@ class _Run:
             try:
                 self._loop.call_soon_threadsafe(lambda: self._take(check.id, worker, outcome))
             except RuntimeError:
-                return  # the examination is over
+                return  # the run has ended
 
         timer = self._loop.call_later(limit, self._out_of_time, check, limit)
         worker = Worker(_judged(check, self._context), ended)
@@ -190,7 +190,7 @@ class _Run:
             return
         running.worker.cancel()
         self._left.append(running.worker)
-        self._news.put_nowait((check.id, self._too_slow(check, f"did not come to an end within {limit:g} seconds")))
+        self._news.put_nowait((check.id, self._too_slow(check, f"timed out after {limit:g} seconds")))
 
     def _too_slow(self, check: Check, detail: str) -> Finding:
         deep = " --deep" if check.deep else ""
@@ -198,15 +198,15 @@ class _Run:
         return failed(detail, hint) if check.asks else unknown(detail, hint, blocks=not check.reads_all)
 
     def _end_of_time(self) -> None:
-        """Of whatever still runs nothing is known, and what waits for it never starts."""
+        """Report running checks as unknown, and waiting checks as skipped."""
         self._over = True
         for check_id in list(self._running):
             self._out_of_time(self._checks[check_id], self._timeout)
 
     def _ended_with(self, check: Check, outcome: Finding | BaseException) -> Result:
         if isinstance(outcome, DatabaseError) and outcome.code in _TOO_SLOW and self._is_reachable():
-            why = "there is much, or somebody holds a lock" if outcome.code == "database_timeout" else outcome.message
-            outcome = self._too_slow(check, f"was not read to the end in time: {why}")
+            why = "a large table, or a lock" if outcome.code == "database_timeout" else outcome.message
+            outcome = self._too_slow(check, f"timed out: {why}")
         result, blocks = _result(check, outcome)
         if blocks:
             self._blocked[check.id] = outcome.check_id if isinstance(outcome, Waits) else check.id
@@ -217,7 +217,7 @@ class _Run:
         return result
 
     def _is_reachable(self) -> bool:
-        """Whether the database answers: what takes too long then is one statement."""
+        """Return whether the database responds: then a single statement is slow."""
         found = self._results.get("database.reachable")
         return found is not None and found.status == OK
 
@@ -225,7 +225,7 @@ class _Run:
         return redact(text, self._context.settings_in_force, self._context.environ)
 
     async def _give_up(self) -> None:
-        """Tell what still runs to end, and wait a moment for those that do."""
+        """Cancel running checks, and wait a moment for them."""
         for running in self._running.values():
             running.timer.cancel()
             running.worker.cancel()
@@ -240,7 +240,7 @@ async def _judged(check: Check, context: Context) -> Finding:
 
 
 def _result(check: Check, outcome: Finding | BaseException) -> tuple[Result, bool]:
-    """The result, and whether it blocks those that need this check."""
+    """Return the result, and whether it blocks dependent checks."""
     if isinstance(outcome, Finding):
         told = (outcome.status, outcome.detail, outcome.hint, outcome.fixes, outcome.parts)
         return Result(check.id, check.title, *told), outcome.blocks
@@ -254,14 +254,14 @@ def _result(check: Check, outcome: Finding | BaseException) -> tuple[Result, boo
             check.id,
             check.title,
             FAILED,
-            f"this check itself broke: {type(outcome).__name__}{_where(outcome)}",
-            "please report it",
+            f"internal error in this check: {type(outcome).__name__}{_where(outcome)}",
+            "please report it as a bug",
         ),
         True,
     )
 
 
 def _where(error: BaseException) -> str:
-    """File and line of ours that raised; the error's own words may quote a secret or a person."""
+    """Return the file and line that raised; the message of the error can quote secrets or personal data."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "junkie_cli" in frame.filename]
     return f" ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

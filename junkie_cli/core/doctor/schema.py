@@ -1,4 +1,4 @@
-"""Checks of the tables: agno's generation and columns, indexes, dead rows, and what lies beside them."""
+"""Checks of tables: columns, agno's version, row security, indexes, dead rows, other schemas."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +27,7 @@ AGNO_SCHEMA = "3.0.0"
 """The version that the installed agno writes into its tables; a contract test compares it with agno's own."""
 
 ROWS_TO_INDEX = 10_000
-"""Rows from which somebody waits for want of an index. Measured on two busy cores: with so many, the search of an
+"""Rows from which a missing index is noticeable. Measured on two busy cores: with so many, the search of an
 absent word takes 35 ms and one user's sessions 1 ms; with 200,000 they take a second and 70 ms."""
 
 _DEAD_ROWS, _DEAD_SHARE = 1000, 0.2  # autovacuum's own default share; fewer rows are read as fast as none
@@ -77,7 +77,7 @@ _FIT = {
     "bigint": frozenset({"bigint"}),
     "integer": frozenset({"integer", "bigint", "smallint"}),
 }
-"""The types that every command can read, by the type that agno gives a column."""
+"""The types that all commands can read, by agno's type of a column."""
 
 _COLUMNS: Mapping[Role, Mapping[str, str]] = {MEMORIES: _MEMORY_COLUMNS, SESSIONS: _SESSION_COLUMNS, RUNS: _RUN_COLUMNS}
 _NEEDED: tuple[TableRef, ...] = (*_COLUMNS, VERSIONS)
@@ -90,7 +90,7 @@ async def _tables(context: Context) -> Finding:
     async with context.connection() as connection:
         state = context.state = await inspect(connection, context.settings.layout)
     if state.generation == "none":
-        return ok(f"schema {state.schema} has none of agno's tables yet: the first chat makes them")
+        return ok(f"schema {state.schema} has no agno tables yet; the first chat creates them")
     findings = [
         failed(
             f"{state.name(table)} lacks {', '.join(missing)}",
@@ -102,7 +102,7 @@ async def _tables(context: Context) -> Finding:
     ]
     findings += [
         failed(
-            f"{state.name(table)}.{column} is of type {is_}, where agno makes {wanted}",
+            f"{state.name(table)}.{column} has type {is_} instead of {wanted}",
             f"ALTER TABLE {state.identifier(table)} ALTER COLUMN {quoted(column)} TYPE {wanted} USING ...",
             blocks=False,
         )
@@ -113,14 +113,14 @@ async def _tables(context: Context) -> Finding:
     findings += [_view(state, table) for table in _COLUMNS if state.has(table) and state.table(table).is_view]
     there = [state.name(table) for table in _COLUMNS if state.has(table)]
     return together(
-        findings, ok(f"{', '.join(there)} in schema {state.schema}, as agno {_written_by(state)} makes them")
+        findings, ok(f"{', '.join(there)} in schema {state.schema}, as created by agno {_written_by(state)}")
     )
 
 
 def _view(state: SchemaState, role: Role) -> Finding:
     return warning(
-        f"{state.name(role)} is a view: it is read, and nothing can be changed through it",
-        f"name the table behind it with {VARIABLES[role]}, and its schema with JUNKIE_SCHEMA",
+        f"{state.name(role)} is a view, which can only be read",
+        f"set {VARIABLES[role]} to the underlying table, and JUNKIE_SCHEMA to its schema",
     )
 
 
@@ -132,47 +132,47 @@ async def _version(context: Context) -> Finding:
     state = context.schema
     agno = installed_version("agno")
     if state.generation == "none":
-        return ok(f"no tables yet; agno {agno} will make them")
+        return ok(f"no tables yet; agno {agno} will create them")
     versions = await _stamped(context, state)
     if state.generation == "2.2":
         return _outdated(
             context,
             failed,
-            "the tables were made by agno 2.0 to 2.2: with them agno 3 reads no memories and drops new ones in silence",
+            "the tables were created by agno 2.0 to 2.2: agno 3 reads no memories there and silently drops new ones",
         )
     if newer := [table for table, version in versions.items() if _parts(version) > _parts(AGNO_SCHEMA)]:
         return failed(
             f"{', '.join(newer)} were written by a newer agno than the installed {agno}",
-            "use a junkie with that agno: pip install --upgrade junkie-cli",
+            "upgrade junkie: pip install --upgrade junkie-cli",
             blocks=False,
         )
     if state.generation == "2.3":
         return _outdated(
             context,
             warning,
-            f"the tables were made by agno 2.3 to 2.9: agno {agno} adds its own beside them and reads the runs of both",
+            f"the tables were created by agno 2.3 to 2.9: agno {agno} adds its own tables and reads the runs of both",
         )
     if older := [table for table, version in versions.items() if _parts(version) < _parts(AGNO_SCHEMA)]:
         return _outdated(
             context,
             warning,
-            f"{', '.join(older)} still are of agno 2 and used by agno {agno}: old runs are merged in at every read",
+            f"{', '.join(older)} were created by agno 2 and are used by agno {agno}: old runs are merged on every read",
         )
-    return ok(f"as agno {agno} writes them (tables' version {AGNO_SCHEMA})")
+    return ok(f"current version for agno {agno} ({AGNO_SCHEMA})")
 
 
 def _outdated(context: Context, tell: Callable[..., Finding], detail: str) -> Finding:
     if is_bots_file(context):
         return tell(
-            f"{detail}; the bot's variables are here, and the bot needs agno 2 and these tables",
-            "leave them to the bot, and talk in a schema of your own: JUNKIE_SCHEMA=junkie",
+            f"{detail}; the bot's variables are set, and the bot needs agno 2 and these tables",
+            "leave them to the bot, and use another schema for chats: JUNKIE_SCHEMA=junkie",
             blocks=False,
         )
     database = context.database.url.database_name
     fix = Fix(
         "schema.version",
         (
-            f"back up {database} into {context.settings.backup_dir}, and prove that backup",
+            f"back up {database} into {context.settings.backup_dir}, and verify that backup",
             f"run agno's own migration of schema {context.settings.schema} of {database}; agno 2 cannot use it then",
         ),
         migrate,
@@ -180,14 +180,14 @@ def _outdated(context: Context, tell: Callable[..., Finding], detail: str) -> Fi
     )
     return tell(
         detail,
-        "nothing that runs agno 2 may use them any more; then: junkie doctor --fix schema.version",
+        "stop all programs that use agno 2, then: junkie doctor --fix schema.version",
         blocks=False,
         fixes=[fix],
     )
 
 
 async def _stamped(context: Context, state: SchemaState) -> dict[str, str]:
-    """What agno's own table says of ours, by table; empty where it says nothing (before 2.3) or may not be read."""
+    """Return versions by table from agno's own table of versions; empty before 2.3, or if it cannot be read."""
     if not state.may("SELECT", VERSIONS):
         return {}
     async with context.connection() as connection, connection.transaction():
@@ -204,7 +204,7 @@ async def _own(context: Context) -> Finding:
     state = context.schema
     missing = state.missing_own_tables()
     if len(missing) == len(registry.own_tables()) and state.generation == "none":
-        return ok("none yet: the first change of a memory makes them")
+        return ok("not created yet; the first change of a memory creates them")
     fix = Fix(
         "schema.junkie",
         (f"make {', '.join(registry.own_tables())} in schema {state.schema}, in version {migrations.LATEST}",),
@@ -213,7 +213,7 @@ async def _own(context: Context) -> Finding:
     hint = "junkie doctor --fix schema.junkie"
     if len(missing) == len(registry.own_tables()):
         return warning(
-            "none yet: until the first change of a memory makes them nothing can be undone", hint, fixes=[fix]
+            "not created yet; nothing can be undone until the first change of a memory creates them", hint, fixes=[fix]
         )
     async with context.connection() as connection:
         found = await own_tables.read_versions(connection, state)
@@ -221,17 +221,17 @@ async def _own(context: Context) -> Finding:
         return warning("their version cannot be read", "junkie doctor --only database.rights,schema.row_security")
     if found.oldest_writer > migrations.LATEST:
         return failed(
-            f"they were made by a newer junkie: version {found.oldest_writer} or later may write them, and this one has"
+            f"created by a newer junkie: writing needs version {found.oldest_writer} of the tables, and this junkie has"
             f" version {migrations.LATEST}",
-            "use that newer junkie: pip install --upgrade junkie-cli",
+            "upgrade junkie: pip install --upgrade junkie-cli",
         )
     if missing or not found.is_current:
         lacking = f", and {', '.join(missing)} is missing" if missing else ""
         features = "; ".join(feature.value for feature in Feature if not state.keeps(feature))
         off = f" (off: {features})" if missing else ""
-        return warning(f"they have version {found.version} of {migrations.LATEST}{lacking}{off}", hint, fixes=[fix])
+        return warning(f"version {found.version} instead of {migrations.LATEST}{lacking}{off}", hint, fixes=[fix])
     newer = (
-        f", made by a newer junkie (this one has version {migrations.LATEST})"
+        f", created by a newer junkie (this one has version {migrations.LATEST})"
         if found.version > migrations.LATEST
         else ""
     )
@@ -245,11 +245,11 @@ async def _row_security(context: Context) -> Finding:
     state = context.schema
     filtered = state.filtered()
     if not filtered:
-        return ok("no policy hides rows from this database user")
+        return ok("no policy hides rows from this role")
     async with context.connection() as connection, connection.transaction():
         role = await connection.fetchval("SELECT quote_ident(current_user)")
     return failed(
-        f"row security may hide rows of {', '.join(filtered)} from {role}: counts and lists may be incomplete,"
+        f"row security can hide rows of {', '.join(filtered)} from {role}: counts and lists can be incomplete,"
         " and junkie refuses to export, change or erase there",
         f"as a superuser: ALTER ROLE {role} BYPASSRLS; or use another role in POSTGRES_URL",
     )
@@ -268,12 +268,12 @@ async def _indexes(context: Context) -> Finding:
     findings = [_invalid(state, index) for index in state.indexes if not index.valid]
     findings += [_slow(state, *index) for index in missing if rows[index[0]] >= ROWS_TO_INDEX]
     if not missing:
-        return together(findings, ok("all that lists, search and erasure want"))
+        return together(findings, ok("all indexes for lists, search and erasure exist"))
     return together(findings, _early(state, missing, max(rows.values())))
 
 
 async def _rows(context: Context, table: TableRef) -> int:
-    """How many rows a table has, counted to ROWS_TO_INDEX and no further; as many where they may not be read."""
+    """Count rows up to ROWS_TO_INDEX; return ROWS_TO_INDEX if the table cannot be read."""
     state = context.schema
     if not state.may("SELECT", table):
         return ROWS_TO_INDEX
@@ -284,15 +284,15 @@ async def _rows(context: Context, table: TableRef) -> int:
 
 def _slow(state: SchemaState, table: str, name: str, definition: str) -> Finding:
     return warning(
-        f"{table} has {ROWS_TO_INDEX:,} rows or more and no index on {_columns(definition)}",
+        f"{table} has {ROWS_TO_INDEX:,} rows or more, and no index on {_columns(definition)}",
         "junkie doctor --fix schema.indexes",
         fixes=[_make(state, table, name, definition)],
     )
 
 
 def _early(state: SchemaState, missing: "list[tuple[str, str, str]]", rows: int) -> Finding:
-    """Nobody waits for these yet; who wants them now may have them."""
-    detail = f"none is needed below {ROWS_TO_INDEX:,} rows (here: {rows:,})"
+    """Report indexes that are not needed yet, with a fix to create them anyway."""
+    detail = f"not needed below {ROWS_TO_INDEX:,} rows (now: {rows:,})"
     return Finding(OK, detail, fixes=tuple(_make(state, *index) for index in missing))
 
 
@@ -306,18 +306,18 @@ def _columns(definition: str) -> str:
 
 
 def _invalid(state: SchemaState, index: Index) -> Finding:
-    """An index whose making was broken off: it costs at every write and helps nobody."""
+    """Report an index whose build was interrupted: it slows down writes and is not used."""
     drop = f"DROP INDEX CONCURRENTLY {state.qualified(index.name)}"
     make = index.definition.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1)
     make = make.replace("CREATE UNIQUE INDEX ", "CREATE UNIQUE INDEX CONCURRENTLY ", 1)
     return warning(
-        f"the index {index.name} was not made to its end and is not used",
+        f"the build of index {index.name} was interrupted, so it is not used",
         "junkie doctor --fix schema.indexes",
         fixes=[Fix("schema.indexes", (drop, make), partial(build_index, index.name, make))],
     )
 
 
-# --- dead rows, other places ------------------------------------------------------------------------------------------
+# --- dead rows, other schemas -----------------------------------------------------------------------------------------
 
 _STATISTICS = """
 SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead,
@@ -334,13 +334,13 @@ async def _bloat(context: Context) -> Finding:
     for row in rows:
         command = f"VACUUM (ANALYZE) {state.qualified(row['name'])}"
         if row["dead"] > _DEAD_ROWS and row["dead"] > _DEAD_SHARE * max(row["live"], 1):
-            detail = f"{row['name']} holds {row['dead']:,} dead rows beside {row['live']:,} live ones"
-            hint = f"{command}; if it stays so, look for old transactions and at autovacuum"
+            detail = f"{row['name']} has {row['dead']:,} dead rows and {row['live']:,} live rows"
+            hint = f"{command}; if that does not help, check for old transactions and autovacuum"
             findings.append(warning(detail, hint))
         elif row["never_vacuumed"] and row["live"] > _ROWS_TO_VACUUM:
             detail = f"{row['name']} has {row['live']:,} rows and was never vacuumed"
-            findings.append(warning(detail, f"{command}; see whether autovacuum is on"))
-    return together(findings, ok("no table holds many dead rows"))
+            findings.append(warning(detail, f"{command}; check that autovacuum is on"))
+    return together(findings, ok("no table has many dead rows"))
 
 
 _ELSEWHERE = """
@@ -354,33 +354,33 @@ async def _location(context: Context) -> Finding:
     state = context.schema
     names = list(state.layout.names.values())
     async with context.connection() as connection, connection.transaction():
-        # Where there is nothing in our own schema, the tables may be in any other; else only public misleads.
+        # If our own schema is empty, the tables can be in any other; otherwise only public is misleading.
         rows = await connection.fetch(_ELSEWHERE, state.schema, names, state.generation == "none")
     if not rows:
-        return ok(f"schema {state.schema} alone has them")
+        return ok(f"only schema {state.schema} has these tables")
     schemas = list(dict.fromkeys(row["schema"] for row in rows))
     listed = ", ".join(f"{row['schema']}.{row['name']}" for row in rows[:3])
     if state.generation == "none":
         return warning(
-            f"schema {state.schema} has no tables of agno, but there are {listed}",
-            f"set JUNKIE_SCHEMA={schemas[0]} if these are the ones",
+            f"schema {state.schema} has no agno tables, but other schemas do: {listed}",
+            f"if these are the right ones, set JUNKIE_SCHEMA={schemas[0]}",
         )
     moves = "; ".join(
         f"ALTER TABLE {quoted(row['schema'])}.{quoted(row['name'])} RENAME TO {quoted(row['name'] + '_old')}"
         for row in rows
     )
     return warning(
-        f"there are tables of the same name elsewhere: {listed}; a query that names no schema meets those",
-        f"look what is in them, then: {moves}",
+        f"tables of the same name exist in other schemas: {listed}; queries without a schema name use those",
+        f"check their contents, then: {moves}",
     )
 
 
 def require_tables_of_today(state: SchemaState) -> None:
-    """Raise Waits unless a chat would find every table and make none."""
+    """Raise Waits unless all tables exist that a chat needs."""
     if state.generation == "none" or any(not state.has(table) for table in _NEEDED):
-        raise Waits("schema.tables", "the first chat makes agno's tables")
+        raise Waits("schema.tables", "the first chat creates agno's tables")
     if state.missing_own_tables() or not state.keeps(Feature.HISTORY):
-        raise Waits("schema.junkie", "junkie's own tables are not there")
+        raise Waits("schema.junkie", "junkie's own tables do not exist")
 
 
 _SCHEMA = ("JUNKIE_SCHEMA",)
@@ -388,7 +388,7 @@ _SEEN = ("schema.tables",)
 CHECKS = (
     Check(
         "schema.tables",
-        "Agno's tables",
+        "agno's tables",
         _tables,
         ("database.reachable",),
         (),
@@ -398,7 +398,7 @@ CHECKS = (
     ),
     Check(
         "schema.version",
-        "Agno's version of them",
+        "agno's version",
         _version,
         _SEEN,
         about="Which version of agno created the tables",
@@ -417,7 +417,7 @@ CHECKS = (
     ),
     Check(
         "schema.junkie",
-        "Junkie's own tables",
+        "junkie's own tables",
         _own,
         _SEEN,
         about="junkie's own tables exist (history, undo, pending extractions)",

@@ -1,4 +1,4 @@
-"""Checks of the settings: the `.env` and what it says, before anything else is believed."""
+"""Checks of settings: the `.env` file, its values, names and permissions."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, togeth
 from junkie_cli.core.errors import SettingsError
 from junkie_cli.core.settings import BOT_VARIABLES, BY_NAME, find_env_file, load_settings
 
-# Names that older versions of the bot, and what stands beside it in a `.env`, use: known, and no misspelling of ours.
+# Names used by older versions of the bot and by related programs: not misspellings of our settings.
 _NEIGHBOURS = frozenset(
     {
         *("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_HOST_PORT"),
@@ -24,7 +24,7 @@ _NEIGHBOURS = frozenset(
         *("GOOGLE_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "EMBEDDER_MODEL", "DEBUG", "USER"),
     }
 )
-_LIKENESS = 0.8  # POSTGRE_URL is a slip of POSTGRES_URL; POSTGRES_USER is another word
+_LIKENESS = 0.8  # POSTGRE_URL is a misspelling of POSTGRES_URL; POSTGRES_USER is another name
 
 
 async def _file(context: Context) -> Finding:
@@ -33,8 +33,8 @@ async def _file(context: Context) -> Finding:
     except SettingsError as error:
         return failed(error.message, error.hint)
     if file is None:
-        return ok("there is none: the environment and the defaults count")
-    passed_over = f"; {file.passed_over} holds no setting of junkie's or the bot's" if file.passed_over else ""
+        return ok("no .env file; using environment variables and defaults")
+    passed_over = f"; {file.passed_over} contains no settings of junkie or the bot" if file.passed_over else ""
     return ok(f"{file.path}{passed_over}")
 
 
@@ -51,12 +51,12 @@ async def _values(context: Context) -> Finding:
     set_ = sum(source.kind != "default" for source in context.settings.sources.values())
     ignored = [
         warning(
-            f"{path} belongs to another user, and root does not read it",
-            f"chown root {shlex.quote(str(path))}, or name it with --env-file",
+            f"{path} belongs to another user, so root does not read it",
+            f"chown root {shlex.quote(str(path))}, or use --env-file",
         )
         for path in context.settings.ignored_env_files
     ]
-    return together([*bad, *ignored], ok(f"{set_} of {len(BY_NAME)} are set, and all can be used"))
+    return together([*bad, *ignored], ok(f"{set_} of {len(BY_NAME)} are set, all with valid values"))
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -73,18 +73,18 @@ async def _unknown(context: Context) -> Finding:
     places |= {name: "the environment" for name in context.environ if name.isupper() and name not in places}
     findings = [
         warning(
-            f"{name} (in {place}) is no setting, but {meant} is",
+            f"{name} (in {place}) is not a setting, but {meant} is",
             f"write {meant} instead of {name} in {place}",
         )
         for name, place in places.items()
         if name not in known and (meant := _meant(name))
     ]
-    left = f"; {len(others)} of other programs are left alone" if others else ""
-    return together(findings, ok(f"no name is misspelt{left}"))
+    left = f"; {len(others)} of other programs are ignored" if others else ""
+    return together(findings, ok(f"no misspelled names{left}"))
 
 
 def _meant(name: str) -> str:
-    """The setting that a misspelt name stands for, empty for a name of its own."""
+    """Return the setting that a name misspells, or an empty string."""
     near = get_close_matches(name.upper().replace("-", "_"), BY_NAME, n=1, cutoff=_LIKENESS)
     if near:
         return near[0]
@@ -102,12 +102,12 @@ async def _conflicts(context: Context) -> Finding:
             assert context.env_file is not None
             findings.append(
                 warning(
-                    f"{name} has one value in the environment, which counts, and another in"
+                    f"{name} has one value in the environment, which is used, and another in"
                     f" {context.env_file.path}:{line}",
-                    f"unset {name} in the environment, or remove that line",
+                    f"unset {name} in the environment, or delete that line",
                 )
             )
-    return together(findings, ok("the environment overrides nothing of the file"))
+    return together(findings, ok("the environment overrides no value of the file"))
 
 
 # --- who can read it --------------------------------------------------------------------------------------------------
@@ -115,19 +115,19 @@ async def _conflicts(context: Context) -> Finding:
 
 async def _permissions(context: Context) -> Finding:
     if context.env_file is None:
-        return ok("there is no file that could be read by others")
+        return ok("no .env file")
     path = context.env_file.path
     findings = [_mode(path)]
     if await _is_tracked(path):
         name = shlex.quote(path.name)
         findings.append(
             failed(
-                f"{path} is tracked by git, with the secrets in it",
-                f"in {path.parent}: git rm --cached {name} && echo {name} >> .gitignore, commit, and make new keys",
+                f"git tracks {path}, which contains secrets",
+                f"in {path.parent}: git rm --cached {name} && echo {name} >> .gitignore, commit, and replace the keys",
                 blocks=False,
             )
         )
-    return together(findings, ok(f"{path} can be read by its owner alone"))
+    return together(findings, ok(f"only its owner can read {path}"))
 
 
 def _mode(path: Path) -> Finding:
@@ -136,7 +136,7 @@ def _mode(path: Path) -> Finding:
         return ok("")
     command = f"chmod 600 {shlex.quote(str(path))}"
     return warning(
-        f"{path} can be read by others (mode {mode:04o})",
+        f"other users can read {path} (mode {mode:04o})",
         f"{command}, or: junkie doctor --fix settings.permissions",
         fixes=[Fix("settings.permissions", (command,), partial(_tighten, path))],
     )
@@ -151,7 +151,7 @@ async def _tighten(path: Path, _: Context, __: Callable[[str], None]) -> str:
 
 
 async def _is_tracked(path: Path) -> bool:
-    """Whether git keeps the file; False where that cannot be known."""
+    """Return whether git tracks the file; False if unknown."""
     folders = (path.resolve().parent, *path.resolve().parents)
     if not any((folder / ".git").exists() for folder in folders):
         return False
@@ -187,22 +187,22 @@ async def _groq_key(context: Context) -> Finding:
     settings = context.settings
     key, source = settings.groq_api_key, settings.sources["GROQ_API_KEY"]
     if not key and settings.custom_provider != "groq":
-        return ok("not set, and not needed: CUSTOM_PROVIDER answers, and turns talk into memories")
+        return ok("not set, and not needed: CUSTOM_PROVIDER is used for chat and extraction")
     if not key:
         return failed(
-            "GROQ_API_KEY is not set, and CUSTOM_PROVIDER names no other server: there is no model to talk to",
+            "no model provider: neither GROQ_API_KEY nor CUSTOM_PROVIDER is set",
             "set GROQ_API_KEY (free at https://console.groq.com/keys), or set CUSTOM_PROVIDER to the base URL of a "
-            "local server such as http://localhost:11434/v1; junkie chat --offline needs neither",
+            "local server, for example http://localhost:11434/v1; junkie chat --offline needs neither",
         )
     if _PLACEHOLDER.search(key):
         return failed(
             f"GROQ_API_KEY is a placeholder, not a key (set by {source})",
-            "make a key at https://console.groq.com/keys and set it",
+            "create a key at https://console.groq.com/keys and set it",
         )
     if settings.is_default("GROQ_BASE_URL") and not re.fullmatch(r"gsk_[A-Za-z0-9]{20,}", key):
         return warning(
-            f"GROQ_API_KEY does not look like a key of Groq, which begins with gsk_ (set by {source})",
-            "compare it with https://console.groq.com/keys, or make a new one there",
+            f"GROQ_API_KEY does not look like a Groq key, which begins with gsk_ (set by {source})",
+            "compare it with https://console.groq.com/keys, or create a new one there",
         )
     return ok(f"set by {source}")
 
@@ -217,7 +217,7 @@ CHECKS = (
     ),
     Check(
         "settings.values",
-        "Values of the settings",
+        "Values of settings",
         _values,
         needs=("settings.file",),
         about="Every setting has a usable value",
@@ -225,15 +225,15 @@ CHECKS = (
     ),
     Check(
         "settings.unknown",
-        "Misspelt names",
+        "Misspelled names",
         _unknown,
         needs=("settings.file",),
-        about="No name looks like a misspelt setting",
+        about="No name looks like a misspelled setting",
         advice="Correct the spelling",
     ),
     Check(
         "settings.permissions",
-        "Who can read the .env",
+        "Access to the .env file",
         _permissions,
         needs=("settings.file",),
         about="Only you can read the `.env` file",
@@ -241,7 +241,7 @@ CHECKS = (
     ),
     Check(
         "settings.conflicts",
-        "Environment against file",
+        "Environment and file",
         _conflicts,
         needs=("settings.file",),
         about="No variable has one value in the environment and another in the file",
@@ -250,7 +250,7 @@ CHECKS = (
 )
 KEY_CHECK = Check(
     "groq.key",
-    "The Groq key",
+    "Groq key",
     _groq_key,
     needs=("settings.values",),
     about="`GROQ_API_KEY` is set and looks like a Groq key",

@@ -1,4 +1,4 @@
-"""Runs a check in a daemon thread with an event loop of its own, so that a hanging check holds up nothing."""
+"""Runs a check in a daemon thread with its own event loop, so that a hanging check delays nothing."""
 
 import asyncio
 import threading
@@ -9,9 +9,9 @@ from junkie_cli.core.event_loop import Loop
 
 
 class Worker:
-    """A coroutine in a daemon thread and an event loop of its own.
+    """Runs a coroutine in a daemon thread with its own event loop.
 
-    `done` is called there with the result or the error.
+    `done` is called in that thread with the result or the error.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any, BaseException | None], None]) -> None:
@@ -45,7 +45,7 @@ class Worker:
             self._loop.close()
 
     def cancel(self) -> None:
-        """Ask it to end; what it holds is given back if it still listens."""
+        """Cancel the coroutine; it cleans up if its loop still runs."""
 
         def cancel() -> None:
             if self._task is not None:
@@ -55,4 +55,4 @@ class Worker:
             try:
                 self._loop.call_soon_threadsafe(cancel)
             except RuntimeError:
-                return  # it closed in between
+                return  # it closed in the meantime

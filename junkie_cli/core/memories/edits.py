@@ -297,7 +297,7 @@ async def clear_memories(
             if keeps:
                 await change_log.record_cascades(connection, state, batch, cascaded)
                 await change_log.prune_history(connection, state, settings.history_days)
-        progress.step(f"{plural(deleted, 'memory', 'memories')} deleted; counting what remains")
+        progress.step(f"{plural(deleted, 'memory', 'memories')} deleted; counting the rest")
         async with connection.transaction():
             remaining = await _count(connection, state, user_id)
         return Cleared(user_id, before, deleted, remaining, batch if deleted else None, cascaded)

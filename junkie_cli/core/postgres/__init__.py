@@ -1,1 +1,1 @@
-"""Talking to PostgreSQL through asyncpg: connecting, errors, SQL helpers, paging."""
+"""Connects to PostgreSQL with asyncpg: connections, errors, SQL helpers, paging."""

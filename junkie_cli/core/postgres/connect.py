@@ -1,4 +1,4 @@
-"""Opens connections: the hosts of a URL in turn, within a time, with statement and lock timeouts set."""
+"""Opens connections: tries the hosts of a URL in order, with connection, statement and lock timeouts."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds that one host may take, TLS and log-in included, unless the URL's connect_timeout says otherwise."""
+"""Time limit for each host in seconds, including TLS and log-in, unless the URL sets connect_timeout."""
 
 _LOOK_TIMEOUT = 5.0
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a statement waits for a lock, unless the URL's `options` set lock_timeout."""
 
-# The client gives up on a statement only when the server has had the time to do so itself, and to say so.
+# The client's timeout is longer, so that the server can report its own first.
 GRACE = 5.0
 
 
 async def open_connection(
     url: DatabaseUrl,
     *,
-    timeout: float | None = None,  # noqa: ASYNC109  it holds for each host, not for the call
+    timeout: float | None = None,  # noqa: ASYNC109  it applies to each host, not to the call
     statement_timeout: float | None = None,
     read_only: bool = False,
     application_name: str = "junkie",
     watch_locks: bool = True,
 ) -> "Connection":
-    """Connect to the first host of `url` that answers and fits its `target_session_attrs`.
+    """Connect to the first host of `url` that answers and matches its `target_session_attrs`.
 
-    `timeout` (seconds; default: the URL's connect_timeout, else 10) bounds each host, from the look-up of its name to
-    the end of the log-in. `statement_timeout` (seconds) is set in each transaction and bounds each statement; so is
-    LOCK_TIMEOUT for each wait for a lock, and with `watch_locks` whoever holds it is reported. Raises DatabaseError
-    with one of the codes in this module.
+    `timeout` (seconds; default: the URL's connect_timeout, or 10) limits each host, from name resolution to log-in.
+    `statement_timeout` (seconds) is set in each transaction and limits each statement; LOCK_TIMEOUT limits each wait
+    for a lock, and with `watch_locks` the holder is reported. Raises DatabaseError with one of the codes in this
+    module.
     """
     from junkie_cli.core.postgres.connection import Connection
 
@@ -55,7 +55,7 @@ async def open_connection(
     for attrs in passes:
         for host in url.hosts:
             if str(host) in failures and failures[str(host)].code != UNFIT:
-                continue  # it did not answer in the first pass either
+                continue  # it did not answer in the first pass
             arguments = _arguments(url, host, application_name) | options
             try:
                 connection = await _open_host(url, host, arguments, attrs, budget)
@@ -79,7 +79,7 @@ def _is_next_host_worth_trying(error: DatabaseError) -> bool:
 
 
 async def _second(url: DatabaseUrl, application_name: str) -> "Connection":
-    """A connection next to one that may wait for a lock."""
+    """Open a second connection, for use while the first waits for a lock."""
     return await open_connection(
         url,
         timeout=_LOOK_TIMEOUT,
@@ -94,7 +94,7 @@ def _arguments(url: DatabaseUrl, host: Host, application_name: str) -> dict[str,
     check_files(url)
     arguments = url.asyncpg_arguments(host)
     server = {"application_name": application_name, **arguments.get("server_settings", {})}
-    # asyncpg's own check of these runs statements outside a transaction, which a pooler may spread over two servers.
+    # asyncpg's own check runs statements outside a transaction, which a pooler can send to two servers.
     return arguments | {"server_settings": server, "target_session_attrs": "any"}
 
 
@@ -139,7 +139,7 @@ async def _fits(connection: "Connection", attrs: str) -> bool:
 
 
 async def close_connection(connection: "Connection") -> None:
-    """Close politely within two seconds, else at once; never raises for a connection that is broken already."""
+    """Close gracefully within two seconds, or abort; never raise for a broken connection."""
     try:
         await connection.close(timeout=2)
     except Exception:
@@ -152,13 +152,12 @@ async def close_connection(connection: "Connection") -> None:
 def engine_options(
     url: DatabaseUrl, *, timeout: float | None = None, statement_timeout: float | None = None
 ) -> dict[str, Any]:
-    """What `create_async_engine(url.sqlalchemy(), **engine_options(url))` needs to work as `open_connection` does.
+    """Return options for `create_async_engine(url.sqlalchemy(), **engine_options(url))` to match `open_connection`.
 
-    The engine opens its connections here, so that hosts, TLS, timeouts and errors are the same on both lanes, and so
-    that its statements have no names. It must not keep what it has prepared: behind a pooler the next transaction may
-    find another server
-    (https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#prepared-statement-name-with-pgbouncer). Further
-    `connect_args` may be added to these; `async_creator` must not.
+    The engine opens its connections here, so that hosts, TLS, timeouts and errors are the same for both, and so that
+    its statements have no names. It must not cache prepared statements: behind a pooler the next transaction can run on
+    another server (https://docs.sqlalchemy.org/en/20/dialects/postgresql.html#prepared-statement-name-with-pgbouncer).
+    Further `connect_args` can be added to these; `async_creator` must not.
     """
 
     async def open_for_engine(**_: Any) -> "Connection":

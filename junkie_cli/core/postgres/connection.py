@@ -1,8 +1,8 @@
-"""The connection that everything here uses. It overrides what asyncpg keeps private, hence that narrow a version range.
+"""The connection class of junkie. It overrides private parts of asyncpg, hence the narrow range of versions.
 
-Of asyncpg's own ways five do not do here: it names the statements of cursors, sets limits in a round trip of their own,
-waits without end for the server to acknowledge an interruption, trusts TCP to notice a dead peer, and takes whatever
-answers for a PostgreSQL.
+Five behaviors of asyncpg are unsuitable: it names the statements of cursors, needs extra round trips to set limits,
+waits endlessly for the server to acknowledge a cancellation, relies on TCP to detect a dead peer, and assumes that
+every peer is PostgreSQL.
 """
 
 import codecs
@@ -21,22 +21,22 @@ from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.lock_watch import LockWatch
 
 CANCEL_TIMEOUT = 3.0
-"""Seconds that a server has to stop a statement that was interrupted, before the connection is given up."""
+"""Seconds for a server to stop a cancelled statement, before the connection is closed."""
 
-_MOST_STATEMENTS = 100  # a conversation has some thirty
+_MOST_STATEMENTS = 100  # a conversation uses about thirty
 
 _FIRST = b"REvN"
 _LONGEST_FIRST = 30_000
-"""What a server's first message can be (a request to log in, an error, another version, a notice), and how long it is
-at most, in bytes: libpq's own limit (fe-connect.c, MAX_ERRLEN)."""
+"""The types of a server's first message (log-in request, error, other version, notice), with libpq's limits of their
+length in bytes (fe-connect.c, MAX_ERRLEN)."""
 
 
 class Protocol(protocol.Protocol):  # type: ignore[misc]
-    """asyncpg's, once the first message has shown that a PostgreSQL answers.
+    """asyncpg's protocol, after a check that the first message is PostgreSQL's.
 
-    asyncpg believes every length. Of one below four it makes a message without end, in a loop that never lets another
-    thread run nor a signal in: a peer that sends zeros would hang the whole process. A length in text, as of a web
-    server's answer, makes it wait for a gigabyte.
+    asyncpg trusts every length. A length below four results in an endless loop that blocks all threads and signals, so
+    a peer that sends zeros would hang the process. Text, for example of a web server, looks like a length of a
+    gigabyte.
     """
 
     def __init__(self, address: Any, connected: Any, *arguments: Any) -> None:
@@ -47,7 +47,7 @@ class Protocol(protocol.Protocol):  # type: ignore[misc]
         self.data_received: Callable[[bytes], None] = self._look
 
     def _look(self, data: bytes) -> None:
-        if self._recognised:  # uvloop keeps the method that it found first
+        if self._recognised:  # uvloop caches the method
             super().data_received(data)
             return
         self._head += data
@@ -56,7 +56,7 @@ class Protocol(protocol.Protocol):  # type: ignore[misc]
             self._refuse()
         elif len(self._head) >= 5:
             self._recognised = True
-            self.data_received = super().data_received  # asyncio's loop looks it up each time: no detour there
+            self.data_received = super().data_received  # asyncio's loop looks it up on each call
             self.data_received(self._head)
 
     def _refuse(self) -> None:
@@ -66,23 +66,23 @@ class Protocol(protocol.Protocol):  # type: ignore[misc]
 
 
 def _ignore(_: bytes) -> None:
-    """What still comes of a peer that is given up."""
+    """Discard data of a rejected peer."""
 
 
 connect_utils.protocol = SimpleNamespace(Protocol=Protocol)
 
 
 def _from_bytes(value: Any) -> Any:
-    """A value of a server without an encoding, read as UTF-8; each byte that is none becomes a lone surrogate."""
+    """Decode a value of a server without an encoding as UTF-8; other bytes become surrogates."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("latin-1").decode("utf-8", "surrogateescape")
     return [_from_bytes(item) for item in value] if isinstance(value, list) else value
 
 
 def _as_bytes(value: Any) -> Any:
-    """What `_from_bytes` takes back: a text whose characters are the bytes of UTF-8.
+    """Reverse `_from_bytes`: return a text whose characters are the bytes of UTF-8.
 
-    For arguments alone: asyncpg encodes them as `client_encoding` says, but statements as UTF-8 whatever it says.
+    Only for arguments: asyncpg encodes them in `client_encoding`, but statements always in UTF-8.
     """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -90,7 +90,7 @@ def _as_bytes(value: Any) -> Any:
 
 
 def _literal_of_bytes(value: Any) -> str:
-    """SQL of a text that may hold any bytes: a statement itself is always UTF-8."""
+    """Return SQL for a text of any bytes, because statements are always UTF-8."""
     if value is None:
         return "NULL::text"
     return f"convert_from('\\x{value.encode('utf-8', 'surrogateescape').hex()}'::bytea, 'SQL_ASCII')"
@@ -101,7 +101,7 @@ _BYTES_IN_NAME = re.compile("[^\\s\"'(),.]*[\udc80-\udcff][^\\s\"'(),.]*")
 
 @contextmanager
 def _in_bytes(query: str) -> Iterator[None]:
-    """Raise DatabaseError where a statement names something, or the server answers with words, that is not UTF-8."""
+    """Raise DatabaseError for names in a statement, or messages of the server, that are not UTF-8."""
     if not query.isascii() and (name := _BYTES_IN_NAME.search(query)):
         shown = name[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         raise DatabaseError(
@@ -114,14 +114,14 @@ def _in_bytes(query: str) -> Iterator[None]:
         yield
     except UnicodeDecodeError:
         raise DatabaseError(
-            "the database refused a statement, or reported something, in words that are not UTF-8",
-            hint="look at the server's log; the database has no encoding (SQL_ASCII)",
+            "the database refused a statement, or sent a message, with text that is not UTF-8",
+            hint="check the server's log; the database has no encoding (SQL_ASCII)",
             code="database_error",
         ) from None
 
 
 class _Kept(threading.local):
-    """The text that was encoded last in this thread."""
+    """The text that this thread encoded last."""
 
     encoded: Any = None
 
@@ -130,10 +130,10 @@ _kept = _Kept()
 
 
 def _keep_what_is_encoded(codec: codecs.CodecInfo) -> None:
-    """Have `codec` keep what it encoded last.
+    """Make `codec` keep a reference to the text that it encoded last.
 
-    asyncpg frees an argument that it encoded before it copies it into the message, unless the client speaks UTF-8
-    (asyncpg 0.31, pgproto/codecs/text.pyx): of longer texts the server then got what was in that memory since.
+    asyncpg frees an encoded argument before it copies it into the message, unless the client encoding is UTF-8 (asyncpg
+    0.31, pgproto/codecs/text.pyx): for longer texts the server then got other contents of that memory.
     """
     encode = codec[0]
 
@@ -167,30 +167,30 @@ class _ByteRecord(asyncpg.Record):  # type: ignore[misc]
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
-    """asyncpg's connection, held to what a pooler in transaction mode can do, and to an end when it is interrupted."""
+    """asyncpg's connection, restricted to what a pooler in transaction mode supports, with bounded cancellation."""
 
     _read_only = False
     _limits = ""
     _watch: LockWatch | None = None
     keeps_statements = False
-    """Whether statements are prepared once and kept (`keep_statements`)."""
+    """Whether prepared statements are cached (`keep_statements`)."""
     reads_bytes = False
-    """Whether the database has no encoding (SQL_ASCII): bytes that are not UTF-8 come as lone surrogates."""
+    """Whether the database has no encoding (SQL_ASCII): bytes that are not UTF-8 become surrogates."""
 
     async def read_bytes(self) -> None:
-        """Take and give any bytes as text, which the server itself does not look into.
+        """Exchange any bytes as text, for a server that does not validate an encoding.
 
-        To a client that speaks UTF-8 such a server refuses every row with a byte that is not. The only setting that
-        outlives a transaction, and one that poolers keep for each client, as they keep what clients start with.
+        With client encoding UTF-8 such a server refuses rows with other bytes. This is the only setting that outlives a
+        transaction, and poolers track it for each client, like start-up parameters.
         """
         await self.execute("SET client_encoding = 'LATIN1'")
         _keep_what_is_encoded(self._protocol.get_settings().get_text_codec())
         self.reads_bytes = True
 
     def hold_to(self, *, read_only: bool, statement_timeout: float | None, lock_timeout: float | None = None) -> None:
-        """Make every transaction READ ONLY, and bound its statements and its waits for locks (seconds).
+        """Make every transaction READ ONLY, and limit its statements and waits for locks (seconds).
 
-        A backslash in a literal stands for itself in every transaction, whatever the database sets.
+        Sets standard_conforming_strings in every transaction, whatever the database's default.
         """
         self._read_only = read_only
         limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
@@ -199,7 +199,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         )
 
     def watch_locks(self, connect: "Callable[[], Awaitable[Connection]]") -> None:
-        """From here on report who holds a lock that a statement waits for; `connect` opens a second connection."""
+        """Report who holds a lock that a statement waits for; `connect` opens a second connection."""
         self._watch = LockWatch(self.get_server_pid(), connect)
 
     @contextmanager
@@ -209,12 +209,12 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
             yield
 
     def transaction(self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False) -> Any:
-        """As asyncpg's, READ ONLY where the connection is held to it."""
+        """As in asyncpg, but READ ONLY if the connection is."""
         readonly = readonly or self._read_only
         return super().transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)
 
     async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """As asyncpg's; a transaction's limits travel with its BEGIN, for no round trip of their own."""
+        """As in asyncpg; limits of a transaction are sent with BEGIN, without an extra round trip."""
         text = query + self._limits if query.startswith("BEGIN") and query.endswith(";") else query
         with self._watched(text):
             return await super().execute(text, *arguments, **options)
@@ -234,7 +234,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         return await super()._executemany(query, args, *more, **options)
 
     def cursor(self, query: str, *args: Any, **options: Any) -> Any:
-        """As asyncpg's."""
+        """As in asyncpg."""
         return super().cursor(query, *(_as_bytes(args) if self.reads_bytes else args), **options)
 
     async def _copy_in(self, statement: str, *more: Any, **options: Any) -> Any:
@@ -252,13 +252,13 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         return await super().copy_from_query(query, *args, **options)
 
     async def keep_statements(self) -> None:
-        """From here on prepare each statement once, unless a pooler may have another server do the next transaction.
+        """Cache prepared statements, unless a pooler can run the next transaction on another server.
 
-        Prepared anew, each costs a round trip, two parses and a plan. The server's process is the one that the log-in
-        named where nothing stands between, or what does keeps to one server a client; poolers name one of their own.
-        Asked in the simple protocol, whose one message no pooler can tear apart.
+        Without a cache, each statement needs a round trip, two parses and a plan. If the process id is the one reported
+        at log-in, there is no pooler, or it uses one server for each client; poolers report their own. The query uses
+        the simple protocol, because a pooler cannot split a single message.
         """
-        with suppress(asyncpg.UndefinedFunctionError):  # not all that speak as PostgreSQL do have it
+        with suppress(asyncpg.UndefinedFunctionError):  # missing in some PostgreSQL-compatible servers
             same = await self.execute(f"SELECT 1 WHERE pg_backend_pid() = {self.get_server_pid()}")
             self.keeps_statements = same == "SELECT 1"
         if self.keeps_statements:
@@ -266,9 +266,9 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
             self._stmt_cache.set_max_size(_MOST_STATEMENTS)
 
     async def _get_statement(self, query: str, *more: Any, named: Any = False, **options: Any) -> Any:
-        # Even without a cache asyncpg names the statements of cursors (`__asyncpg_stmt_1__`, in every process
-        # alike) and leaves them with a server connection that another client gets next. Without a name each
-        # execution brings its own parse, in the same message.
+        # Even without a cache asyncpg names the statements of cursors (`__asyncpg_stmt_1__` in every process) and
+        # leaves them on a server connection that another client gets next. Without a name each execution contains
+        # its own parse, in the same message.
         if not self.keeps_statements and named is True:
             named = ""
         if self.reads_bytes:
@@ -282,7 +282,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         self._loop.call_later(CANCEL_TIMEOUT, self._give_up, waiters)
 
     def _insist(self, waiters: tuple[Any, ...]) -> None:
-        # A request to cancel may overtake the statement that was just sent, and is lost on a server still idle.
+        # A cancel request can arrive before the statement, and has no effect on an idle server.
         if self._waits_for(waiters):
             super()._cancel_current_command(*waiters)
 
@@ -294,7 +294,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         return not self.is_closed() and not all(waiter.done() for waiter in waiters)
 
     def keep_alive(self) -> None:
-        """Notice within about a minute that the other machine is gone without a word, where TCP may take hours."""
+        """Detect a dead peer within about a minute, where TCP can need hours."""
         sock = self._transport.get_extra_info("socket")
         if sock is None or sock.family == socket.AF_UNIX:
             return

@@ -1,13 +1,12 @@
-"""What goes wrong with PostgreSQL, in the operator's words: asyncpg's and the system's errors become DatabaseError.
+"""Converts errors of asyncpg and of the system to DatabaseError.
 
-A message names the server, the database and the role, never a password, and never what a row holds: PostgreSQL quotes
-values in its details and in the messages of whole classes of errors, so these are dropped. Each kind has a code:
+A message names the server, the database and the role, never a password or contents of rows: PostgreSQL quotes values in
+its details and in many messages, so these are dropped. The codes are:
 
 database_dns, database_refused, database_timeout, database_tls, database_password, database_role, database_missing,
 database_connections, database_starting, database_lost, database_rights, database_readonly, database_full,
 database_locked, database_conflict, database_constraint, database_trigger, database_table, database_text,
-database_pooler; database_none (there is no
-database yet); database_error for the rest.
+database_pooler; database_none (no database yet); database_error for the rest.
 """
 
 import asyncio
@@ -31,16 +30,16 @@ _ATTRS = {
     "primary": "a primary",
     "standby": "a standby",
 }
-"""What `target_session_attrs` asks for."""
+"""The values of `target_session_attrs`, for messages."""
 _UNFIT_HINT = "promote a standby, or change target_session_attrs in the database URL"
 
 
 @contextmanager
 def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
-    """Turn asyncpg's errors into DatabaseError; whatever else is raised inside passes unchanged.
+    """Convert asyncpg's errors to DatabaseError; other exceptions pass unchanged.
 
-    Of the system's errors only those of a lost or silent connection are taken: a full disk or a closed pipe inside
-    the block is not the database's.
+    Of system errors, only those of a lost or silent connection are converted: a full disk or a closed pipe inside the
+    block is not an error of the database.
     """
     import asyncpg
 
@@ -49,10 +48,12 @@ def translate_errors(url: DatabaseUrl | None = None) -> Iterator[None]:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, *_CONNECTION_ERRORS) as error:
         if _is_interrupted(error, outer):
-            # What fails while an interrupted statement is cleaned up is no news: the interruption is.
+            # Errors during the cleanup of a cancelled statement are less important than the cancellation.
             raise asyncio.CancelledError from None
         before = error.__context__
-        if isinstance(before, TimeoutError) and before is not outer:  # what came of it, a failed rollback, is not why
+        if (
+            isinstance(before, TimeoutError) and before is not outer
+        ):  # the timeout is the cause, a failed rollback its consequence
             raise _translated(before, url) from None
         raise _translated(error, url) from None
 
@@ -61,7 +62,7 @@ _CONNECTION_ERRORS = (ConnectionResetError, ConnectionAbortedError, TimeoutError
 
 
 def _is_interrupted(error: BaseException, outer: BaseException | None) -> bool:
-    """Whether this task was cancelled inside the block; a task that works on after a cancellation (`outer`) was not."""
+    """Return whether this task was cancelled inside the block; not if it was cancelled before (`outer`)."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
@@ -99,103 +100,111 @@ def _target(url: DatabaseUrl) -> str:
 _LOST = (
     "database_lost",
     "the connection to {place} was lost",
-    "whether the last change was stored is not known: see whether the server runs (junkie doctor), then look for it",
+    "it is unknown whether the last change was stored: check the server (junkie doctor), then check the change",
 )
 
 
 def _client_error(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
-    """Errors that asyncpg finds itself. Their texts may quote a value, so none of it is passed on."""
+    """Convert errors that asyncpg raises itself. Their texts can quote values, so they are dropped."""
     import asyncpg
 
     if isinstance(error, asyncpg.DataError):
         return DatabaseError("a value does not fit the type of its column", hint="nothing was changed")
-    # asyncpg "cannot switch" a connection to any state once the server has ended it while nobody used it.
+    # asyncpg reports "cannot switch" for a connection that the server closed while it was idle.
     if "closed" in str(error) or "cannot switch" in str(error):
         return _told(_LOST, url, None)
     return DatabaseError(
-        f"the conversation with {_place(url)} went wrong ({type(error).__name__})",
-        hint="look what stands between this program and the server (junkie doctor)",
+        f"protocol error with {_place(url)} ({type(error).__name__})",
+        hint="check poolers and proxies between junkie and the server (junkie doctor)",
         code="database_error",
     )
 
 
-# What PostgreSQL refuses, by SQLSTATE: (code, sentence, hint). {place} names the database, {role} the role, {host} the
-# server. https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Errors of PostgreSQL by SQLSTATE: (code, message, hint). {place} is the database, {role} the role, {host} the server.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "28P01": (
         "database_password",
-        "{host} refuses the password of role {role}",
+        "{host} rejects the password of role {role}",
         "correct the password in the database URL (percent-encoded), in PGPASSWORD or in ~/.pgpass",
     ),
     "28000": (
         "database_password",
-        "{host} does not let role {role} in",
-        "the server's pg_hba.conf has to allow this role, database, address and kind of connection",
+        "{host} does not accept connections of role {role}",
+        "allow this role, database, address and kind of connection in the server's pg_hba.conf",
     ),
     "3D000": (
         "database_missing",
-        "there is no database {database} at {host}",
+        "database {database} does not exist at {host}",
         "correct the name in the database URL, or create it: CREATE DATABASE",
     ),
     "53300": (
         "database_connections",
-        "{host} takes no more connections for role {role}",
-        "wait or close other programs' connections; raise max_connections, or put a pooler in front",
+        "{host} accepts no more connections for role {role}",
+        "wait, or close connections of other programs; raise max_connections, or use a pooler",
     ),
     "57P01": ("database_lost", "the server ended the connection to {place}: it is shutting down", "try again soon"),
-    "57P02": ("database_lost", "the server ended the connection to {place}: it crashed", "look at the server's log"),
+    "57P02": ("database_lost", "the server ended the connection to {place}: it crashed", "check the server's log"),
     "57P05": ("database_lost", "the server ended the connection to {place}: it was idle for too long", "try again"),
     "25P03": ("database_lost", "the server ended the connection to {place}: a transaction was idle", "try again"),
-    "57P04": ("database_missing", "the database {database} at {host} was dropped", "restore it from a backup"),
+    "57P04": ("database_missing", "database {database} at {host} was dropped", "restore it from a backup"),
     "57014": (
         "database_timeout",
         "{place} did not finish a statement in time",
-        "look at what else runs there (junkie doctor), and try again",
+        "check for other load on the server (junkie doctor), and try again",
     ),
     "40P01": ("database_conflict", "another program changed the same rows in {place} at once", "try again"),
     "40001": ("database_conflict", "another program changed the same rows in {place} at once", "try again"),
     "25006": (
         "database_readonly",
-        "{place} is read-only: a standby, or set so",
-        "name the primary in the database URL, or both hosts with target_session_attrs=read-write",
+        "{place} is read-only: a standby, or configured as read-only",
+        "use the primary in the database URL, or both hosts with target_session_attrs=read-write",
     ),
     "53100": ("database_full", "the disk of {place} is full", "free space on the server; nothing of this was stored"),
-    "53200": ("database_error", "the server of {place} is out of memory", "look at the server's log"),
+    "53200": ("database_error", "the server of {place} is out of memory", "check the server's log"),
     "P0001": (
         "database_trigger",
         "a trigger or function of {place} refused the change; nothing was changed",
-        "see which: SELECT tgrelid::regclass, tgname, tgfoid::regproc FROM pg_trigger WHERE NOT tgisinternal",
+        "to list triggers: SELECT tgrelid::regclass, tgname, tgfoid::regproc FROM pg_trigger WHERE NOT tgisinternal",
     ),
     "42P01": (
         "database_table",
-        "a table that is needed is not in {place}",
-        "check JUNKIE_SCHEMA and the database's name; junkie doctor tells what is there",
+        "a required table does not exist in {place}",
+        "check JUNKIE_SCHEMA and the name of the database; for details: junkie doctor",
     ),
     "3F000": (
         "database_table",
-        "the schema is not in {place}",
-        "check JUNKIE_SCHEMA and the database's name; junkie doctor tells what is there",
+        "the schema does not exist in {place}",
+        "check JUNKIE_SCHEMA and the name of the database; for details: junkie doctor",
     ),
     "42703": (
         "database_table",
-        "a table in {place} lacks a column that is needed",
-        "it was made by another version of agno: junkie doctor --only schema.version",
+        "a table in {place} lacks a required column",
+        "it was created by another version of agno: junkie doctor --only schema.version",
     ),
-    "22021": ("database_text", "the text has a character that PostgreSQL cannot store", "remove it (a zero byte?)"),
-    "22P05": ("database_text", "the text has a character that PostgreSQL cannot store", "remove it (a zero byte?)"),
-    "0A000": ("database_error", "{place} lacks a feature that is needed", "PostgreSQL 13 or newer is needed"),
-    "XX001": ("database_error", "data of {place} is damaged", "restore a backup beside it"),
-    "XX002": ("database_error", "an index of {place} is damaged", "REINDEX it, and look at the server's disk"),
+    "22021": (
+        "database_text",
+        "the text contains a character that PostgreSQL cannot store",
+        "remove it (for example a zero byte)",
+    ),
+    "22P05": (
+        "database_text",
+        "the text contains a character that PostgreSQL cannot store",
+        "remove it (for example a zero byte)",
+    ),
+    "0A000": ("database_error", "{place} lacks a required feature", "use PostgreSQL 13 or newer"),
+    "XX001": ("database_error", "data of {place} is damaged", "restore a backup into a new database"),
+    "XX002": ("database_error", "an index of {place} is damaged", "REINDEX it, and check the server's disk"),
 }
 
-# PgBouncer says almost everything with one SQLSTATE (08P01), in English.
+# PgBouncer uses one SQLSTATE (08P01) for almost all errors, with English messages.
 _POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
     (
         r"unsupported startup parameter",
         (
             "database_pooler",
             "the pooler at {host} refuses a parameter of the database URL",
-            "take options out of it, or add it to the pooler's ignore_startup_parameters",
+            "remove options from the URL, or add them to the pooler's ignore_startup_parameters",
         ),
     ),
     (
@@ -206,25 +215,25 @@ _POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
         r"no such user|auth(entication)? failed",
         (
             "database_password",
-            "the pooler at {host}, or its server, refuses role {role} or its password",
+            "the pooler at {host}, or its server, rejects role {role} or its password",
             "correct them in the database URL, or the pooler's list of users",
         ),
     ),
     (
         r"no more connections allowed",
-        ("database_connections", "the pooler at {host} takes no more connections", "raise its max_client_conn"),
+        ("database_connections", "the pooler at {host} accepts no more connections", "raise its max_client_conn"),
     ),
     (
         r"query_wait_timeout",
         (
             "database_connections",
             "the pooler at {host} had no free connection to the server in time",
-            "raise its pool size, or look for long transactions",
+            "raise its pool size, or check for long transactions",
         ),
     ),
     (
         r"server_login_retry|server login|cannot connect to server|server conn crashed|login rejected",
-        ("database_refused", "the pooler at {host} cannot reach its server", "look whether the server runs"),
+        ("database_refused", "the pooler at {host} cannot reach its server", "check whether the server is running"),
     ),
     (
         r"shut ?ting down|pgbouncer is (paused|suspended)",
@@ -234,7 +243,7 @@ _POOLER_SENTENCES: tuple[tuple[str, tuple[str, str, str]], ...] = (
 
 
 def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> DatabaseError:
-    """A server's ErrorResponse in our words."""
+    """Convert an ErrorResponse of a server."""
     blockers = getattr(error, "blocked_by", "")
     if error.sqlstate == "55P03" or (blockers and error.sqlstate == "57014"):
         return _locked(blockers, url)
@@ -243,19 +252,19 @@ def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> D
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
         return DatabaseError(
             f"{_place(url)} refused a statement ({error.sqlstate}, {name})",
-            hint="junkie doctor looks for the cause",
+            hint="to find the cause: junkie doctor",
             code="database_error",
         )
     return _told(sentence, url, host)
 
 
 def _locked(blockers: str, url: DatabaseUrl | None) -> DatabaseError:
-    """A lock was not to be had in time; `blockers` are the sessions that held it, empty where they are not known."""
+    """Return the error for a lock timeout; `blockers` are the sessions that held the lock, empty if unknown."""
     return DatabaseLockedError(
-        f"{blockers or 'another program'} held a lock that is needed in {_place(url)} for too long",
+        f"{blockers or 'another program'} held a required lock in {_place(url)} for too long",
         hint="wait for it to finish, or have its owner end it: SELECT pg_terminate_backend(PROCESS)"
         if blockers
-        else "wait for it to finish (junkie doctor names long transactions), and try again",
+        else "wait for it to finish (to find long transactions: junkie doctor), and try again",
     )
 
 
@@ -283,23 +292,23 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
     if error.sqlstate == "28000" and error.server_source_function == "InitializeSessionUserId":
         return (
             "database_role",
-            "there is no role {role} at {host}, or it may not log in",
+            "role {role} does not exist at {host}, or cannot log in",
             "correct the user in the database URL, or create it: CREATE ROLE ... LOGIN",
         )
     if error.sqlstate.startswith("08"):
         said = next((sentence for pattern, sentence in _POOLER_SENTENCES if re.search(pattern, message)), None)
         return said or (None if error.sqlstate == "08P01" else _LOST)
-    if error.sqlstate == "53100" and '"/PostgreSQL.' in message:  # the name of a segment, in every language
+    if error.sqlstate == "53100" and '"/PostgreSQL.' in message:  # the name of a segment, independent of the language
         return (
             "database_full",
             "the shared memory of the server of {place} is full",
-            "make its /dev/shm larger (docker run --shm-size=256m, or shm_size in a compose file): the disk has room",
+            "enlarge its /dev/shm (docker run --shm-size=256m, or shm_size in a compose file); the disk is not full",
         )
     return _SENTENCES.get(error.sqlstate)
 
 
 def _rights(message: str) -> tuple[str, str, str]:
-    """PostgreSQL names what it guards ("permission denied for table x"): the name of an object, of no person."""
+    """Return the error for a missing privilege; the message names an object ("permission denied for table x")."""
     policy = re.search(r'row-level security policy.* for table "(.+)"', message)
     if policy:
         table = policy[1].replace("{", "{{").replace("}", "}}")
@@ -310,34 +319,34 @@ def _rights(message: str) -> tuple[str, str, str]:
             " is not forced; or have its owner add a policy that allows it",
         )
     match = re.match(r"permission denied for (table|schema|sequence|database|view|relation|function) (.+)$", message)
-    what = f"{match[1]} {match[2]}".replace("{", "{{").replace("}", "}}") if match else "something it needs"
+    what = f"{match[1]} {match[2]}".replace("{", "{{").replace("}", "}}") if match else "a required object"
     return (
         "database_rights",
-        f"role {{role}} has no right to {what} in {{place}}",
-        "have its owner GRANT it (junkie doctor --only database.rights names what is missing)",
+        f"role {{role}} has no privilege on {what} in {{place}}",
+        "have its owner grant it (to see what is missing: junkie doctor --only database.rights)",
     )
 
 
 _CONSTRAINTS: Mapping[str, tuple[str, str]] = {
     "23502": ("a value in column {column} of {table}", "give the column a default (ALTER TABLE ... SET DEFAULT)"),
-    "23503": ("the foreign key {constraint} of {table}", "change or delete the rows that it is about"),
-    "23505": ("the unique key {constraint} of {table}", "change or delete the row that has the same key"),
-    "23514": ("the check {constraint} of {table}", "write what it allows, or have its owner change it"),
-    "23P01": ("the exclusion constraint {constraint} of {table}", "change or delete the row that it excludes"),
+    "23503": ("the foreign key {constraint} of {table}", "change or delete the referenced rows"),
+    "23505": ("the unique key {constraint} of {table}", "change or delete the row with the same key"),
+    "23514": ("the check {constraint} of {table}", "use a value that it allows, or have its owner change it"),
+    "23P01": ("the exclusion constraint {constraint} of {table}", "change or delete the conflicting row"),
 }
-"""What a constraint requires, by SQLSTATE, and a next step."""
+"""Requirements of constraints and hints, by SQLSTATE."""
 
 
 _RULE = (
     "database_trigger",
-    "a rule (CREATE RULE) of a table in {place} does not allow the change; nothing was changed",
-    "see which: SELECT * FROM pg_rules; a trigger can do the same and allows it",
+    "a rule (CREATE RULE) of a table in {place} prevents the change; nothing was changed",
+    "to list rules: SELECT * FROM pg_rules; use a trigger instead",
 )
 
 
 def _constraint(error: Any) -> tuple[str, str, str]:
-    """PostgreSQL names table, column and constraint in fields of their own: names of objects, of no person."""
-    if error.server_source_function == "exec_stmt_raise":  # a function that may put anything into these fields
+    """Return the error for a violated constraint, from PostgreSQL's fields for table, column and constraint."""
+    if error.server_source_function == "exec_stmt_raise":  # a function can put anything into these fields
         return _SENTENCES["P0001"]
     names = {
         "column": error.column_name or "unknown",
@@ -351,7 +360,7 @@ def _constraint(error: Any) -> tuple[str, str, str]:
 
 def _not_now(message: str) -> tuple[str, str, str]:
     states = (("starting up", "is starting up"), ("shutting down", "is shutting down"), ("recovery", "is recovering"))
-    state = next((said for word, said in states if word in message), "takes no connections at the moment")
+    state = next((said for word, said in states if word in message), "does not accept connections at the moment")
     return "database_starting", f"the server at {{host}} {state}", "try again in a few seconds"
 
 
@@ -359,7 +368,7 @@ def _not_now(message: str) -> tuple[str, str, str]:
 
 
 def while_connecting(error: Exception, url: DatabaseUrl, host: Host, budget: float) -> Exception:
-    """What a failed attempt at one host means. An error that is not of the connection is returned as it is."""
+    """Convert the error of a failed connection to one host; return other errors unchanged."""
     import asyncpg
 
     if isinstance(error, DatabaseError):
@@ -395,7 +404,7 @@ def _refused_tls(error: Exception, url: DatabaseUrl, host: Host) -> str:
 def _unreachable(error: Any, url: DatabaseUrl, host: Host) -> str:
     if host.is_socket:
         return "socket_rights" if isinstance(error, PermissionError) else "no_socket"
-    # When a name has several addresses, asyncio joins their errors into one without a number.
+    # For a name with several addresses, asyncio combines the errors into one without errno.
     refused = error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error)
     return "refused" if refused else "unreachable"
 
@@ -423,7 +432,7 @@ _CONNECT_FAILURES: tuple[tuple[Any, str | Callable[..., str]], ...] = (
     (OSError, _unreachable),
 )
 
-_RENEW = "renew the server's certificate, or name its authority with sslrootcert=FILE"
+_RENEW = "renew the server's certificate, or add its authority: sslrootcert=FILE"
 _ADDRESS = "correct host and port in the database URL"
 _CONNECT_SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "dns": (
@@ -434,53 +443,53 @@ _CONNECT_SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "silent": (
         "database_timeout",
         "{host} did not answer within {budget:g} seconds",
-        "look for a firewall, or a server that hangs; connect_timeout in the database URL sets the limit",
+        "check for a firewall or a hanging server; to change the limit: connect_timeout in the database URL",
     ),
     "refused": (
         "database_refused",
-        "{host} refuses the connection: no server listens there",
+        "{host} refuses the connection: no server is listening there",
         "start PostgreSQL, or " + _ADDRESS,
     ),
     "unreachable": ("database_refused", "{host} cannot be reached", "start PostgreSQL, or " + _ADDRESS),
     "no_socket": (
         "database_refused",
-        "no server listens at the socket {host}",
+        "no server is listening at the socket {host}",
         "start PostgreSQL, or correct the folder and port in the database URL",
     ),
     "socket_rights": (
         "database_rights",
-        "the socket {host} may not be used by this account",
-        "run as a user who may, or have the folder's permissions changed",
+        "this user cannot access the socket {host}",
+        "run as another user, or change the permissions of the folder",
     ),
     "closed": (
         "database_lost",
         "{host} accepted the connection and closed it",
-        "look at the server's log; is it PostgreSQL, and does it take connections from here?",
+        "check the server's log, and whether it is PostgreSQL and accepts connections from here",
     ),
-    "protocol": ("database_error", "what answers at {host} does not speak PostgreSQL's protocol", _ADDRESS),
+    "protocol": ("database_error", "the server at {host} does not use the PostgreSQL protocol", _ADDRESS),
     "configuration": (
         "database_error",
-        "the settings of the connection cannot be used",
-        "look at the parameters of the database URL, and at variables that begin with PG",
+        "the connection settings are invalid",
+        "check the parameters of the database URL, and variables that begin with PG",
     ),
     "no_authority": (
         "database_tls",
-        "there is no certificate authority to verify the server's certificate with (~/.postgresql/root.crt)",
-        "add sslrootcert=FILE to the database URL, or sslrootcert=system when browsers would accept it",
+        "no certificate authority to verify the server's certificate (~/.postgresql/root.crt)",
+        "add sslrootcert=FILE to the database URL, or sslrootcert=system for a public certificate",
     ),
     "no_tls": (
         "database_tls",
-        "{host} offers no TLS, which the database URL demands",
-        "switch TLS on at the server; only where the network is your own, use sslmode=prefer",
+        "{host} offers no TLS, which the database URL requires",
+        "enable TLS on the server; in a trusted network only: sslmode=prefer",
     ),
     "handshake": (
         "database_tls",
-        "no TLS connection to {host} came about{reason}",
-        "look at sslmode, sslcert and sslkey in the database URL, and at the server's log",
+        "the TLS connection to {host} failed{reason}",
+        "check sslmode, sslcert and sslkey in the database URL, and the server's log",
     ),
     "certificate": (
         "database_tls",
-        "the TLS certificate of {host} is not signed by an authority that is trusted here",
+        "the TLS certificate of {host} is not signed by a trusted authority",
         _RENEW,
     ),
     "certificate_not_yet": ("database_tls", "the TLS certificate of {host} is not valid yet", _RENEW),
@@ -489,7 +498,7 @@ _CONNECT_SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "certificate_name": (
         "database_tls",
         "the TLS certificate of {host} is not for {name}",
-        "use the name that the certificate holds, or sslmode=verify-ca",
+        "use the name in the certificate, or sslmode=verify-ca",
     ),
 }
 
@@ -506,12 +515,12 @@ def _reason(error: Any) -> str:
 
 
 def unfit(host: Host, attrs: str) -> DatabaseError:
-    """What `host` is not. Another may be it: the code UNFIT does not leave the core."""
+    """Return the error for a host that does not match target_session_attrs; the next host is tried."""
     return DatabaseError(f"{host} is not {_ATTRS[attrs]}", hint=_UNFIT_HINT, code=UNFIT)
 
 
 def none_answered(url: DatabaseUrl, failures: Mapping[str, DatabaseError]) -> DatabaseError:
-    """What to say when no host of the URL would do; `failures` by host, in order."""
+    """Return the error if no host of the URL can be used; `failures` by host, in order."""
     errors = list(failures.values())
     codes = {error.code for error in errors}
     code = codes.pop() if len(codes) == 1 else next(c for c in (e.code for e in reversed(errors)) if c != UNFIT)
@@ -531,7 +540,7 @@ def none_answered(url: DatabaseUrl, failures: Mapping[str, DatabaseError]) -> Da
 
 
 def check_files(url: DatabaseUrl) -> None:
-    """Name a TLS file that cannot be read; asyncpg's error for it holds no name."""
+    """Raise an error for a TLS file that cannot be read, because asyncpg's error does not name it."""
     for key, path in url.tls_files.items():
         try:
             with Path(path).open("rb"):

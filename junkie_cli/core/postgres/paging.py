@@ -1,16 +1,16 @@
-"""Pages of a list that others write to while it is read: every row that is there is read, none twice as it stands.
+"""Pages of a list that changes while it is read: every row is returned, and none twice in the same version.
 
-A cursor holds the sort values of the last row, so that any page costs what the first one costs. What is written after
-the first page would be missed, for it stands where the reader has been already. No clock can tell what that is: agno's
-times are the bot's, whole seconds, and an import or an undo brings old ones. PostgreSQL can: each version of a row
-names the transaction that wrote it (`xmin`). So a list is read in rounds:
+A cursor contains the sort values of the last row, so that every page costs the same. Rows written after the first page
+would be missed, because they sort before the cursor. Timestamps do not identify them: agno's times are whole seconds of
+the bot's clock, and an import or undo writes old ones. PostgreSQL does: each version of a row contains the transaction
+that wrote it (`xmin`). So a list is read in rounds:
 
     first round     the versions that had been committed before the first page, in the order of the list
-    next round      the versions committed since, up to the page that begins it: changed and new rows as they are now
-    ...             until what is new fits on the page; then the reader has seen all that is there
+    next round      the versions committed since, up to the page that begins it: changed and new rows in their new form
+    ...             until the new rows fit on the page; then the reader has seen everything
 
-A version belongs to one round and never changes, so none is read twice; a row that nobody changed stays where the first
-round finds it. The last page looks once through the rows that the list covers; the whole list read as many before.
+A version belongs to one round and never changes, so none is read twice; an unchanged row stays in the first round. The
+last page scans the rows of the list once, as many as all pages before it.
 """
 
 import re
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_XIDS = 1 << 32  # rows hold the lower half of a transaction's number
-_AHEAD = 1_000_000  # transactions that may begin while one page is read
-_FEW = 100  # transactions since a moment that are looked for by their numbers
-_SUBTRANSACTIONS = 10_000  # numbers that are looked at one by one: a snapshot does not list what savepoints write as
+_XIDS = 1 << 32  # rows contain the lower half of a transaction id
+_AHEAD = 1_000_000  # transactions that can begin while one page is read
+_FEW = 100  # transactions since a moment that are searched by their ids
+_SUBTRANSACTIONS = 10_000  # ids that are checked one by one: a snapshot does not list subtransactions
 
-# Those from a number on that this statement can see, and named ones.
+# Transactions from an id on that this statement can see, and named ones.
 _COUNTED_UP = (
     f"SELECT (x % {_XIDS})::text::xid FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) s,"
     f" generate_series(next - ((next - {{}}::bigint) & {_XIDS - 1}), next - 1) x"
@@ -42,7 +42,7 @@ _COUNTED_UP = (
 
 @frozen
 class Moment:
-    """What had been committed once: all transactions below `next`, but for those in `open`. Numbers modulo 2^32."""
+    """A snapshot: all transactions below `next` except those in `open` are committed. Ids modulo 2^32."""
 
     next: int
     open: tuple[int, ...]
@@ -53,9 +53,9 @@ class Moment:
 
 @frozen
 class Place:
-    """Where a reader stands: behind `key` (None: before all) among the rows written from `since` on and up to `until`.
+    """The position of a reader: after `key` (None: at the start) among rows written from `since` up to `until`.
 
-    `since` None is the first round; `now` is when the page is read.
+    In the first round `since` is None; `now` is the snapshot of the page.
     """
 
     key: tuple[Any, ...] | None
@@ -66,9 +66,9 @@ class Place:
 
 @frozen
 class Page(Generic[T]):
-    """Rows; the cursor of the page after (None on the last), and of the place behind the last row in any case.
+    """Rows, the cursor of the next page (None on the last), and the cursor after the last row in any case.
 
-    `late` counts those at the end that were written after the round before them had begun.
+    `late` counts rows at the end that were written after the first page was read.
     """
 
     rows: list[T]
@@ -85,15 +85,15 @@ async def page(
     rows: "Callable[[Place, int], Awaitable[list[T]]]",
     key: Callable[[T], Sequence[Any]],
 ) -> Page[T]:
-    """The page behind the cursor `after`, whose sort values are of `kinds`.
+    """Return the page after the cursor `after`, whose sort values are of `kinds`.
 
-    `rows` gives, in order, at most so many rows behind a place, and must keep to its round (`Place` and `written`);
-    `key` gives a row's sort values. Inside a transaction. Raises UsageError for a cursor that is not one.
+    `rows` returns, in order, at most a number of rows after a position, restricted to its round (`written`); `key`
+    returns the sort values of a row. Call it inside a transaction. Raises UsageError for an invalid cursor.
     """
     now = await _moment(connection)
     place = Place(None, now, now) if after is None else _decode(after, kinds, now)
     found = await rows(place, limit + 1)
-    late, begun = len(found) if place.since else 0, 0  # rows of later rounds; where the round of `place` begins
+    late, begun = len(found) if place.since else 0, 0  # rows of later rounds; the start of the current round
     if len(found) <= limit and place.until != now:
         place, begun = Place(None, now, now, since=place.until), len(found)
         found += await rows(place, limit + 1 - begun)
@@ -106,18 +106,18 @@ async def page(
 
 
 def written(where: Where, place: Place, table: str) -> Where:
-    """`where` with the condition that a row of `table` (its alias) was written in the round of `place`."""
+    """Add the condition that a row of `table` (its alias) was written in the round of `place`."""
     return late(committed(where, place, table), place, table)
 
 
 def committed(where: Where, place: Place, table: str) -> Where:
-    """The half of `written` that nearly every row meets."""
+    """Add the half of `written` that is true for nearly every row."""
     since, arguments = _since(table, place.until, place.now)
     return where.add(f"NOT {since}", *arguments)
 
 
 def late(where: Where, place: Place, table: str) -> Where:
-    """The half of `written` that few rows meet; none in the first round."""
+    """Add the half of `written` that is true for few rows; none in the first round."""
     if place.since is None:
         return where
     since, arguments = _since(table, place.since, place.now)
@@ -125,29 +125,29 @@ def late(where: Where, place: Place, table: str) -> Where:
 
 
 def settled(where: Where, moment: Moment, now: Moment, table: str) -> str:
-    """SQL: a row of `table` had been written by `moment` and not since; adds its arguments to `where`."""
+    """Return SQL that is true if a row of `table` was written before `moment`; add its arguments to `where`."""
     since, arguments = _since(table, moment, now)
     return f"NOT {since.format(*map(where.argument, arguments))}"
 
 
 def _since(table: str, moment: Moment, now: Moment) -> tuple[str, tuple[int, list[str]] | tuple[int, int, list[str]]]:
-    """SQL with arguments: a row's transaction is one of those from a number on, or of those that were open.
+    """Return SQL and arguments for rows whose transaction began after `moment` or was open then.
 
-    A number in a row can only be compared for equality without being turned into text, which takes longer than reading
-    the row: so few transactions are counted up. Not by age(), which keeps a scan from being parallel.
+    A transaction id in a row supports only equality without conversion to text, which takes longer than reading the
+    row: so a few ids are listed. age() would prevent parallel scans.
     """
     passed = (now.next - moment.next) % _XIDS
     numbers = [str(number) for number in moment.open]
     if passed <= _FEW:
         return f"({table}.xmin = ANY(ARRAY({_COUNTED_UP})))", (moment.next, numbers)
-    # Of what was frozen long ago the number still stands there and comes round again; hence the bound above.
+    # Rows frozen long ago still contain their id, which is reused; hence the upper bound.
     distance = f"({table}.xmin::text::bigint - {{}}::bigint) & {_XIDS - 1}"
     known = f"{table}.xmin = ANY({{}}::text[]::xid[])"
     return f"({distance} BETWEEN 0 AND {{}}::bigint OR {known})", (moment.next, passed + _AHEAD, numbers)
 
 
 async def _moment(connection: "asyncpg.Connection[Any]") -> Moment:
-    """Now. What is read afterwards sees at least all that had been committed then."""
+    """Return the current snapshot. Later reads see at least what is committed in it."""
     row = await connection.fetchrow(
         "SELECT pg_snapshot_xmax(s)::text AS next, ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x UNION SELECT x::text"
         f" FROM generate_series(greatest(pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint"
@@ -167,7 +167,7 @@ def _encode(place: Place, width: int) -> str:
 
 
 def _decode(cursor: str, kinds: Sequence[type], now: Moment) -> Place:
-    """The place of a cursor. One of the sort values alone, as they were made once, is of the first round until now."""
+    """Decode a cursor. An old one with sort values only belongs to the first round, up to now."""
     try:
         key = decode_cursor(cursor, *kinds)
         return Place(tuple(key), now, now)
@@ -181,6 +181,6 @@ def _decode(cursor: str, kinds: Sequence[type], now: Moment) -> Place:
 def _moment_of(text: str | None) -> Moment:
     numbers = (text or "").split(" ")
     if not all(re.fullmatch("[0-9]{1,10}", number) for number in numbers):
-        raise UsageError("that cursor is not one of this list", hint="give --after the `next` of the page before")
+        raise UsageError("invalid cursor for this list", hint="use the `next` value of the previous page for --after")
     first, *others = map(int, numbers)
     return Moment(first, tuple(others))

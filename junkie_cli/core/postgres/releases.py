@@ -1,8 +1,8 @@
-"""PostgreSQL's releases as known when this version of junkie was released, and what older ones lack.
+"""PostgreSQL's releases when this version of junkie was released, and faults of older ones.
 
-A minor release only repairs faults, so being behind is worth a warning. The server and the programs that come with
-junkie are another matter: nobody but their own user reaches that server, by a private socket. For them only those
-faults count that code in a restored dump, or a server that is dumped, can reach.
+A minor release only fixes bugs, so an older one causes a warning. For the server and programs that come with junkie,
+only faults count that code in a restored dump, or a dumped server, can exploit: only their own user can reach that
+server, by a private socket.
 
 Source of the versions and faults: postgresql.org/support/versioning and /support/security.
 """
@@ -15,7 +15,7 @@ from junkie_cli.core.value_class import frozen
 
 KNOWN_SINCE = date(2026, 12, 1)
 NEWEST: Mapping[int, int] = {14: 25, 15: 20, 16: 16, 17: 12, 18: 7, 19: 0}
-"""The newest minor release of each major one on that day."""
+"""The newest minor release of each major version on that day."""
 
 LAST_RELEASES: Mapping[int, date] = {
     13: date(2025, 11, 13),
@@ -26,14 +26,14 @@ LAST_RELEASES: Mapping[int, date] = {
     18: date(2030, 11, 14),
     19: date(2031, 11, 13),
 }
-"""The day of the last minor release of each major one."""
+"""The day of the last minor release of each major version."""
 
 _AUGUST: Mapping[int, int] = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 _NOVEMBER: Mapping[int, int] = {14: 25, 15: 20, 16: 16, 17: 12, 18: 7}
 
-# What can be reached in the bundled programs, and the minor release of each major one that repairs it: SQL injection
-# through EXTRACT in what pg_dump writes; psql commands in what pg_restore writes; type confusion that runs programs as
-# the server's user, by cursors, by ALTER ... SET DATA TYPE and by functions that return sets.
+# Exploitable faults of the bundled programs, and the minor releases that fix them: SQL injection through EXTRACT in the
+# output of pg_dump; psql meta-commands in the output of pg_restore; type confusion that runs programs as the user of
+# the server, by cursors, ALTER ... SET DATA TYPE and set-returning functions.
 _REACHABLE: Mapping[str, Mapping[int, int]] = {
     "CVE-2026-15741": _AUGUST,
     "CVE-2026-18408": _AUGUST,
@@ -45,7 +45,7 @@ _REACHABLE: Mapping[str, Mapping[int, int]] = {
 
 @frozen
 class Outdated:
-    """A PostgreSQL that is older than it should be: a sentence, and what to do about it."""
+    """An outdated PostgreSQL: a sentence and a hint."""
 
     detail: str
     hint: str
@@ -62,8 +62,8 @@ def outdated(*, server: str, tools: Sequence[str], ours: Sequence[str]) -> list[
     if newest := newer_than(server):
         found.append(
             Outdated(
-                f"the server is PostgreSQL {_short(server)}, and {newest} repairs faults in it",
-                "install the update and restart the server (a hosted database: on its provider's pages)",
+                f"the server is PostgreSQL {_short(server)}, and {newest} fixes bugs in it",
+                "install the update and restart the server (hosted databases: on the provider's website)",
             )
         )
     for version in tools:
@@ -97,7 +97,7 @@ def _short(version: str) -> str:
 
 
 def newer_than(version: str) -> str:
-    """The newest minor release of this major, when `version` is older or a test version of it; else empty."""
+    """Return the newest minor release if `version` is older or a test version; otherwise an empty string."""
     found = _parsed(version)
     if found is None or found[0] not in NEWEST or found[1] >= NEWEST[found[0]]:
         return ""
@@ -105,7 +105,7 @@ def newer_than(version: str) -> str:
 
 
 def faults_of(version: str) -> tuple[str, ...]:
-    """The faults of the bundled programs that `version` has and that can be reached there."""
+    """Return the exploitable faults of bundled programs of `version`."""
     found = _parsed(version)
     if found is None:
         return ()
@@ -114,6 +114,6 @@ def faults_of(version: str) -> tuple[str, ...]:
 
 
 def _parsed(version: str) -> tuple[int, int] | None:
-    """(major, minor) of `17.10` or `15.18 (Debian ...)`; -1 as the minor of `19beta1`; None for anything else."""
+    """Parse (major, minor) of `17.10` or `15.18 (Debian ...)`; minor -1 for `19beta1`; None for anything else."""
     found = re.match(r"(\d+)(?:\.(\d+)|(?=beta|rc|devel|alpha))", version)
     return (int(found[1]), int(found[2] or -1)) if found else None

@@ -12,7 +12,7 @@ from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.formatting import plural
 
 EPOCH_NOW = "extract(epoch FROM now())::bigint"
-"""SQL of the time in whole seconds, as agno keeps it: the transaction's."""
+"""SQL for the time of the transaction in whole seconds, as agno stores it."""
 
 # Literals, quoted names and casts first: a colon in them is no parameter.
 _NAMED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|::|:([a-z_][a-z_0-9]*)""")
@@ -44,26 +44,26 @@ def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:
 
 
 class Where:
-    """Conditions joined by AND, with their arguments numbered as PostgreSQL wants them: `add("a = {}", 1)`."""
+    """Conditions joined by AND, with numbered arguments: `add("a = {}", 1)`."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments: list[Any] = list(arguments)
         self._conditions: list[str] = []
 
     def add(self, condition: str, *values: Any) -> "Where":
-        """Add a condition; each `{}` in it stands for the next of `values`."""
+        """Add a condition; each `{}` is replaced by the placeholder of the next of `values`."""
         first, *rest = condition.split("{}")
         parts = [self.argument(value) + part for value, part in zip(values, rest, strict=True)]
         self._conditions.append(first + "".join(parts))
         return self
 
     def argument(self, value: Any) -> str:
-        """The placeholder of one more argument."""
+        """Add an argument and return its placeholder."""
         self.arguments.append(value)
         return f"${len(self.arguments)}"
 
     def owned_by(self, column: str, user_id: str | None) -> "Where":
-        """Rows of one user: None is everybody, the empty id is what belongs to nobody (NULL, or empty)."""
+        """Restrict to rows of one user; None: all rows, the empty id: rows without an owner (NULL or empty)."""
         if user_id is None:
             return self
         if not user_id:
@@ -72,56 +72,56 @@ class Where:
 
     @property
     def sql(self) -> str:
-        """The conditions as SQL, `true` when there is none."""
+        """Return the conditions as SQL, `true` if there are none."""
         return " AND ".join(f"({condition})" for condition in self._conditions) or "true"
 
 
 def encode_cursor(values: Sequence[Any]) -> str:
-    """An opaque cursor of the last row's sort values."""
+    """Encode the sort values of the last row as an opaque cursor."""
     text = json.dumps(list(values), separators=(",", ":"))
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
-    """The sort values of a cursor, each None or of its kind. Raises UsageError when it was not made by us."""
+    """Decode the sort values of a cursor, each None or of its kind. Raises UsageError for an invalid one."""
     try:
         values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, Base64Error):
         values = None
     fits = isinstance(values, list) and len(values) == len(kinds)
     if not fits or not all(value is None or type(value) is kind for value, kind in zip(values, kinds, strict=True)):
-        raise UsageError("that cursor is not one of this list", hint="give --after the `next` of the page before")
+        raise UsageError("invalid cursor for this list", hint="use the `next` value of the previous page for --after")
     return list(values)
 
 
 def like(text: str) -> str:
-    """A pattern for LIKE and ILIKE that finds `text` anywhere, its `%`, `_` and backslashes taken as they are."""
+    """Return a pattern for LIKE and ILIKE that finds `text` anywhere, with `%`, `_` and backslashes escaped."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
 
 def count_of(status: str) -> int:
-    """The number of rows in a command tag such as `DELETE 3`."""
+    """Return the number of rows in a command tag such as `DELETE 3`."""
     return int(status.rpartition(" ")[2])
 
 
 def kept_from_changing(count: int) -> DatabaseError:
-    """What to raise where the server changed `count` rows fewer than it was given, without an error of its own."""
+    """Return the error if the server silently changed `count` rows fewer than expected."""
     return DatabaseError(
-        f"a trigger or a rule kept {plural(count, 'row', 'rows')} from being changed; nothing was changed",
-        hint="see which: SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal; SELECT * FROM"
+        f"a trigger or a rule prevented the change of {plural(count, 'row', 'rows')}; nothing was changed",
+        hint="to list them: SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal; SELECT * FROM"
         " pg_rules; if another program writes the same rows, run this again",
         code="database_trigger",
     )
 
 
 def require_all_changed(done: int, wanted: int) -> None:
-    """Raise DatabaseError where fewer rows were changed than were wanted."""
+    """Raise DatabaseError if fewer rows were changed than expected."""
     if done < wanted:
         raise kept_from_changing(wanted - done)
 
 
 def sha256_of(text: str) -> str:
-    """SQL: the sha256, in hex, of the SQL `text` as UTF-8; of its bytes as they are in a database without encoding."""
+    """Return SQL for the hexadecimal sha256 of `text` as UTF-8, or of its bytes in a database without an encoding."""
     encoding = "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END"
     return f"encode(sha256(convert_to({text}, {encoding})), 'hex')"

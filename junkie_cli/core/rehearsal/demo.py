@@ -1,7 +1,7 @@
-"""The tour of `junkie demo`: which commands it runs, in which order, and the throw-away place they run in.
+"""The tour of `junkie demo`: its commands, and the temporary environment they run in.
 
-Data flow: `STEPS` (what to say and what to type) -> the command runs each one as a child process in the environment
-of `Stage`, so that a tour can never touch the user's database, key or settings, and is the real program throughout.
+Data flow: `STEPS` (a sentence and a command) -> each command runs as a child process in the environment of `Stage`, so
+that the tour uses the real program, but never the user's database, key or settings.
 """
 
 import os
@@ -15,7 +15,7 @@ from junkie_cli.core.value_class import frozen
 
 @frozen
 class Step:
-    """One stop of the tour: a sentence, and the arguments of `junkie` that show it."""
+    """One step of the tour: a sentence, and the arguments of `junkie`."""
 
     says: str
     arguments: tuple[str, ...]
@@ -27,34 +27,36 @@ _REMOVAL_SECONDS = 10.0
 
 STEPS: tuple[Step, ...] = (
     Step(
-        "Tell the team something about you. The rehearsal model answers; the team, its memory and PostgreSQL are real.",
+        "Tell the team something about you. A built-in model answers; the team, its memories and PostgreSQL are real.",
         ("chat", "-u", USER, "--offline", "My name is Ada and I prefer tea."),
     ),
     Step(
-        "Tomorrow, in a new session, it still knows you.",
+        "In a new session, it still knows you.",
         ("chat", "-u", USER, "--offline", "What do you remember about me?"),
     ),
-    Step("Minds change, and memories follow.", ("chat", "-u", USER, "--offline", "I prefer coffee now.")),
-    Step("Somebody else shares none of it.", ("chat", "-u", "bob", "--offline", "What do you remember about me?")),
-    Step("What is remembered is rows that you can look at", ("memories", "list", "-u", USER)),
+    Step("When facts change, memories are updated.", ("chat", "-u", USER, "--offline", "I prefer coffee now.")),
+    Step(
+        "Other users do not share your memories.", ("chat", "-u", "bob", "--offline", "What do you remember about me?")
+    ),
+    Step("Memories are rows that you can list", ("memories", "list", "-u", USER)),
     Step("and count.", ("stats",)),
-    Step("A backup is proven by restoring it on the spot.", ("backup", "--embedded")),
-    Step("Forget it all", ("memories", "clear", "-u", USER, "--yes", "--embedded")),
-    Step("and change your mind.", ("memories", "undo")),
-    Step("Everything is back.", ("memories", "list", "-u", USER)),
+    Step("Every backup is verified by restoring it.", ("backup", "--embedded")),
+    Step("Delete all memories", ("memories", "clear", "-u", USER, "--yes", "--embedded")),
+    Step("and undo that.", ("memories", "undo")),
+    Step("The memories are restored.", ("memories", "list", "-u", USER)),
 )
 
 
 class Stage:
-    """A throw-away home for the tour: `with Stage() as stage`; `stage.environment` is what its commands run in."""
+    """A temporary home for the tour: `with Stage() as stage`; its commands run in `stage.environment`."""
 
     def __init__(self) -> None:
-        # Imported here and below: each `junkie --help` loads this module, and these took it 23 ms.
+        # Imported here and below: each `junkie --help` loads this module, and these imports take 23 ms.
         import secrets
         import tempfile
 
-        # A name that does not exist yet: as root the embedded server's own user must own it, inside a folder that
-        # this user may enter.
+        # A name that does not exist yet: as root, the user of the embedded server must own it, in a folder that this
+        # user can access.
         self._data_dir = Path(tempfile.gettempdir()) / f"junkie-demo-{secrets.token_hex(4)}"
         self._home = Path(tempfile.mkdtemp(prefix="junkie-demo-home-"))
         self.environment: Mapping[str, str] = {
@@ -66,11 +68,11 @@ class Stage:
 
     @property
     def folder(self) -> Path:
-        """Current folder of the commands: empty, so that no `.env` is found from there upward but the system's."""
+        """Return the current folder of the commands, from which no `.env` is found upward except the system's."""
         return self._home
 
     def __enter__(self) -> "Stage":
-        (self._home / ".env").touch(mode=0o600)  # an empty one ends the search upward
+        (self._home / ".env").touch(mode=0o600)  # an empty file ends the search
         return self
 
     def __exit__(
@@ -82,7 +84,7 @@ class Stage:
 
         if embedded.exists(self._data_dir):
             asyncio.run(embedded.stop(self._data_dir))
-        # A database that is only just being made goes on making files until it finds one of them gone.
+        # A database that is just being created creates files until it finds one of them missing.
         end = time.monotonic() + _REMOVAL_SECONDS
         while self._data_dir.exists() and time.monotonic() < end:
             shutil.rmtree(self._data_dir, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""The rehearsal model: `--offline` without network and key, behind the same protocol, client and agno as a real one.
+"""The rehearsal model for `--offline`: no network, no key, but the same protocol, client and agno as a real model.
 
-Data flow: the openai client -> `RehearsalTransport` (HTTP without a network) -> `answer(body)` -> the rules of text in
-`rehearsal_text`. As chat model it answers from memories, history and the results of tools in its context; as memory
-model, which it is when the memory tools are offered, it calls them.
+Data flow: the openai client -> `RehearsalTransport` (HTTP without a network) -> `answer(body)` -> the text rules in
+`rehearsal_text`. As a chat model it answers from the memories, history and tool results in its context; if memory tools
+are offered, it acts as a memory model and calls them.
 """
 
 import json
@@ -21,7 +21,7 @@ _MEMORIES = re.compile(
 )
 _EXISTING = re.compile(r"<known_memories>\n(.*)\n</known_memories>", re.DOTALL)
 _EXISTING_ONE = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
-# Bounded, so that a long paste of digits costs nothing.
+# Bounded, so that a long text of digits is fast.
 _NUMBER = r"(-?\d{1,12}(?:\.\d{1,12})?)"
 _SUM = re.compile(rf"{_NUMBER} ?(\+|-|\*|x|\u00d7|/|plus|minus|times|divided by) ?{_NUMBER}", re.IGNORECASE)
 _OPERATORS = {"plus": "+", "minus": "-", "x": "*", "\u00d7": "*", "times": "*", "divided by": "/"}
@@ -29,14 +29,14 @@ _OPERATORS = {"plus": "+", "minus": "-", "x": "*", "\u00d7": "*", "times": "*", 
 
 @frozen
 class Answer:
-    """What the model says: words, or tool calls."""
+    """The answer of the model: text, or tool calls."""
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
 
 
 def answer(body: Mapping[str, Any]) -> Answer:
-    """The answer to the body of a chat completion request; the same body gets the same answer."""
+    """Answer the body of a chat completion request, deterministically."""
     messages: Sequence[Mapping[str, Any]] = body.get("messages", ())
     offered = {tool["function"]["name"] for tool in body.get("tools", ())}
     system = "\n".join(_text(message) for message in messages if message["role"] in {"system", "developer"})
@@ -100,10 +100,10 @@ def _told_result(result: str) -> str:
 
 
 class RehearsalTransport(httpx2.AsyncBaseTransport):
-    """Answers the requests of an OpenAI client in this process: chat completions, streamed or whole."""
+    """Answers the requests of an OpenAI client in this process: chat completions, streamed or not."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer one request; nothing leaves the process."""
+        """Answer one request without a network."""
         body = json.loads(await request.aread())
         said = answer(body)
         if body.get("stream"):
@@ -124,7 +124,7 @@ def _tool_calls(said: Answer) -> list[dict[str, Any]]:
 
 
 def _usage(said: Answer, body: Mapping[str, Any]) -> dict[str, int]:
-    """Words where a real model counts tokens."""
+    """Count words as tokens."""
     asked = sum(len(_text(message).split()) for message in body.get("messages", ()))
     told = len(said.text.split()) + len(said.tool_calls)
     return {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told}

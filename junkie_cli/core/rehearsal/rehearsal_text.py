@@ -1,7 +1,7 @@
-"""What the rehearsal model understands: plain English about oneself, as pure functions of text.
+"""The text rules of the rehearsal model: plain English about the user, as pure functions.
 
-`facts_in` reads statements, `plan_memories` turns them into changes of memories, `converse` answers from what is known.
-Rules and no language model: what no rule knows is passed over in `plan_memories` and said so in `converse`.
+`facts_in` extracts statements, `plan_memories` converts them to changes of memories, `converse` answers from memories.
+There is no language model: what no rule matches is ignored by `plan_memories`, and `converse` says so.
 """
 
 import re
@@ -10,12 +10,12 @@ from typing import Any
 
 from junkie_cli.core.value_class import frozen
 
-WHAT_IT_IS = "I am junkie's rehearsal model: a few rules of text that work offline, not a language model"
+WHAT_IT_IS = "I am junkie's rehearsal model: a few text rules that work offline, not a language model"
 
 
 @frozen
 class ToolCall:
-    """A call of one of the offered tools."""
+    """A call of an offered tool."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -23,7 +23,7 @@ class ToolCall:
 
 @frozen
 class Fact:
-    """A statement about the user, in the third person; `changed` when it was said to be new ("now", "instead")."""
+    """A statement about the user, in the third person; `changed` if marked as new ("now", "instead")."""
 
     kind: str
     text: str
@@ -32,7 +32,7 @@ class Fact:
 
 @frozen
 class Known:
-    """A memory as it stands in a prompt; `memory_id` is its number there, "" in the chat model's, which has none."""
+    """A memory in a prompt; `memory_id` is its number there, empty in prompts of the chat model."""
 
     text: str
     memory_id: str = ""
@@ -46,7 +46,7 @@ _VERBS = {
 _BASES = {third: base for base, third in _VERBS.items()} | {"does": "do"}
 _TASTE = frozenset({"like", "love", "enjoy", "prefer", "hate", "dislike"})
 _KINDS = {**dict.fromkeys(_TASTE, "preferences"), "work": "work", "study": "work", "live": "location"}
-# Of these a person has several; of every other kind ("name", "location", "dog") the newest takes the old one's place.
+# A person has several of these; of other kinds ("name", "location", "dog") the newest replaces the old one.
 _SEVERAL = frozenset({"preferences", "personal", "note"})
 _ALIKE = (
     {"tea", "coffee", "water", "juice", "beer", "wine", "milk", "cocoa"},
@@ -62,7 +62,7 @@ _NAME = re.compile(r"\bmy name(?: is|'s) ([^,]+)|\b(?:call me|i am called|i'm ca
 _NOT = re.compile(rf"\bi (?:do not|don't|no longer) ({'|'.join(_VERBS)}) (.+)", re.IGNORECASE)
 _DO = re.compile(rf"\bi(?: \w+ly| also| still)? ({'|'.join(_VERBS)}) (?!to (?:go|leave|do)\b)(.+)", re.IGNORECASE)
 _MINE = re.compile(r"\bmy ([\w' -]{2,40}?) (is|are|was|were|has|lives?|works?) (.+)", re.IGNORECASE)
-# Moods and doings of the moment are nothing to remember.
+# Temporary moods and activities are not memorable.
 _AM = re.compile(
     r"\b(?:i am|i'm) (?!(?:not|so|very|too|just|sorry|sure|fine|ok|okay|tired|back|here|glad|happy|sad|\w+ing)\b)(.+)",
     re.IGNORECASE,
@@ -72,7 +72,7 @@ _FORGET = re.compile(r"(?:^|\bplease |\byou |\band |\bnow |, )forget\b(.*)", re.
 
 
 def facts_in(message: str) -> list[Fact]:
-    """The statements of `message` about its author; questions, and what is to be forgotten, hold none."""
+    """Return the statements of `message` about its author; questions and requests to forget contain none."""
     found: list[Fact] = []
     for sentence in sentences(message):
         if sentence.endswith("?") or _wish_to_forget(sentence) is not None:
@@ -86,7 +86,7 @@ def facts_in(message: str) -> list[Fact]:
 
 
 def sentences(message: str) -> list[str]:
-    """`message` cut into sentences, white space folded and typographic apostrophes made plain."""
+    """Split `message` into sentences, with normalized white space and apostrophes."""
     plain = message.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     return [" ".join(sentence.split()) for sentence in _SENTENCE.split(plain) if sentence.strip()]
 
@@ -110,7 +110,7 @@ def _fact(clause: str) -> Fact | None:
 
 
 def _wish_to_forget(sentence: str) -> str | None:
-    """What a sentence asks to forget, None when it asks nothing of the kind."""
+    """Return what a sentence asks to forget, or None."""
     found = None if _NOTE.match(sentence) else _FORGET.search(sentence)
     return found[1] if found else None
 
@@ -119,7 +119,7 @@ def _wish_to_forget(sentence: str) -> str | None:
 
 
 def plan_memories(message: str, known: Sequence[Known]) -> list[ToolCall]:
-    """The calls of memory tools that bring `known` up to date with `message`."""
+    """Return the calls of memory tools that update `known` from `message`."""
     calls = []
     for sentence in sentences(message):
         wish = _wish_to_forget(sentence)
@@ -142,7 +142,7 @@ def _number(memory: Known) -> int | str:
 
 
 def _after(known: Sequence[Known], said: Iterable[str]) -> list[Known]:
-    """What is known once the messages `said`, oldest first, have been heard as well; the newest stands first."""
+    """Return the memories after the messages `said`, oldest first; the newest memory is first."""
     state = list(known)
     for message in said:
         for sentence in sentences(message):
@@ -156,7 +156,7 @@ def _after(known: Sequence[Known], said: Iterable[str]) -> list[Known]:
 
 
 def _meant(words: str, known: Sequence[Known]) -> list[Known]:
-    """The memories that `words` are about: those that share most words with it; all for "everything"."""
+    """Return the memories that `words` mean: those with the most common words; all for "everything"."""
     if re.match(r"\W*(about )?(everything|all\b|me\W*$|what you (know|remember) about me)", words, re.IGNORECASE):
         return list(known)
     facts = facts_in(words.strip())
@@ -167,7 +167,7 @@ def _meant(words: str, known: Sequence[Known]) -> list[Known]:
 
 
 def _superseded(fact: Fact, known: Sequence[Known]) -> Known | None:
-    """The memory whose place `fact` takes."""
+    """Return the memory that `fact` replaces."""
     same_kind = [memory for memory in known if _kind_of(memory.text) == fact.kind]
     if fact.kind == "note":
         return None
@@ -175,11 +175,11 @@ def _superseded(fact: Fact, known: Sequence[Known]) -> Known | None:
         return same_kind[0] if same_kind else None
     same_verb = [memory for memory in same_kind if _verb(memory.text) == _verb(fact.text)]
     words = _stems(fact.text)
-    # Tastes for the same thing replace each other whatever their verb; of other things ("has a dog") the verb counts.
+    # Preferences for the same thing replace each other whatever the verb; otherwise ("has a dog") the verb counts.
     for memory in same_kind if fact.kind == "preferences" else same_verb:
         if words & _stems(memory.text):
             return memory
-    # "I prefer coffee" ends "prefers tea"; "I like milk" does not end "likes tea", unless it is said to be new.
+    # "I prefer coffee" replaces "prefers tea"; "I like milk" does not replace "likes tea", unless marked as new.
     rivals = same_kind if fact.changed else [memory for memory in same_verb if _verb(fact.text) == "prefers"]
     for memory in rivals:
         if any(words & group and _stems(memory.text) & group for group in _ALIKE):
@@ -227,7 +227,7 @@ def _stems(text: str) -> set[str]:
 
 
 def converse(message: str, known: Sequence[Known], before: Sequence[str] = ()) -> str:
-    """An answer to `message` from memories and from what the user said `before` in this session, oldest first."""
+    """Answer `message` from memories and from earlier messages of this session, oldest first."""
     asked = message.lower().strip()
     knowledge = _after(known, before)
     if re.search(r"\bwhat (did i (just )?(say|tell|ask)|have i (said|told))", asked):
@@ -242,17 +242,19 @@ def converse(message: str, known: Sequence[Known], before: Sequence[str] = ()) -
     if facts:
         return f"I see: {_joined([second_person(fact.text, inside=True) for fact in facts])}."
     if any(_wish_to_forget(sentence) is not None for sentence in sentences(message)):
-        return "As you wish: I forget what I find of that."
+        return "OK, I will forget what I know about that."
     if re.match(r"\W*(hello|hi|hey|good (morning|evening|day))\b", asked):
         names = [memory.text.partition(" is ")[2] for memory in knowledge if memory.text.startswith("User's name is ")]
         return f"Hello{', ' + names[0] if names else ''}! {WHAT_IT_IS}. Tell me something about yourself."
-    return f'You said: "{_short(message)}". {WHAT_IT_IS}, so there is little that I can say to it.'
+    return f'You said: "{_short(message)}". {WHAT_IT_IS}, so I cannot say much about it.'
 
 
 def _said_before(before: Sequence[str], *, first: bool) -> str:
     if not before:
-        return "This is the first thing that you say to me in this session."
-    return f'At first you said: "{_short(before[0])}".' if first else f'Before this you said: "{_short(before[-1])}".'
+        return "This is your first message in this session."
+    return (
+        f'Your first message was: "{_short(before[0])}".' if first else f'Before that you said: "{_short(before[-1])}".'
+    )
 
 
 def _from_knowledge(asked: str, knowledge: Sequence[Known]) -> str:
@@ -271,7 +273,7 @@ def _list_of(knowledge: Sequence[Known]) -> str:
 
 
 def second_person(memory: str, *, inside: bool = False) -> str:
-    """A memory in the third person, as said to the person (`inside` a sentence); other sentences stay as they are."""
+    """Convert a memory from the third to the second person (`inside` a sentence); other sentences stay unchanged."""
     you, your = ("you", "your") if inside else ("You", "Your")
     text = re.sub(r"^(?:The )?[Uu]ser's ", f"{your} ", memory.strip().rstrip("."))
     text = re.sub(r"^(?:The )?[Uu]ser wants ", f"{you} want ", text)

@@ -1,9 +1,9 @@
-"""The code in a backup: what will run in the database that it is restored into, shown before it is.
+"""Lists the code in a backup, before it is restored.
 
-A dump of a schema holds functions, triggers and rules of whoever owned that schema. In a scratch server they run
-without rights; restored into a real database they run with the rights of whoever restores, reads or writes there. So
-they are named first, from the archive's own text. A file that a stranger altered can run any SQL while it is restored,
-whatever it names: who doubts a file looks at it with `backup verify`, not with `restore`.
+A dump contains functions, triggers and rules of the owner of the schema. In a scratch server they run without
+privileges; restored into a real database they run with the privileges of everyone who restores, reads or writes there.
+So they are listed first, from the text of the archive. A file that a stranger altered can run any SQL during a restore,
+whatever is listed: check untrusted files with `backup verify`, not with `restore`.
 """
 
 import re
@@ -18,15 +18,15 @@ from junkie_cli.core.errors import BackupError
 from junkie_cli.core.value_class import frozen
 
 _KINDS = ("FUNCTION", "PROCEDURE", "AGGREGATE", "TRIGGER", "EVENT TRIGGER", "RULE", "PROCEDURAL LANGUAGE")
-# What pg_restore writes before each entry; line breaks in names are spaces there.
+# The comment of pg_restore before each entry; line breaks in names are spaces there.
 _HEADER = re.compile(r"^-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: -$", re.MULTILINE)
 _SECONDS = 60.0
 
 
 @frozen
 class Code:
-    """A piece of code: its kind (`function`, `trigger`, ...), its schema (empty for none), its name with arguments or
-    table, and whether it runs with its owner's rights (SECURITY DEFINER).
+    """A piece of code: its kind (`function`, `trigger`, ...), its schema (can be empty), its name with arguments or
+    table, and whether it runs with the privileges of its owner (SECURITY DEFINER).
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Code:
 async def read(
     archive: Path, contents: Contents, tools: Tools, *, encoding: str, only_schema: str | None
 ) -> tuple[Code, ...]:
-    """The code among the entries that are restored. Raises BackupError when pg_restore cannot read the file."""
+    """Return the code among the entries to restore. Raises BackupError if pg_restore cannot read the file."""
     wanted = contents.without(lambda entry: not entry.startswith(tuple(f"{kind} " for kind in _KINDS)))
     if not wanted.lines:
         return ()
@@ -67,14 +67,14 @@ async def read(
     if written.exit_code != 0:
         raise BackupError(
             f"{archive} cannot be read by pg_restore of {tools}: {written.words}",
-            hint="use another backup, or newer tools with --pg-bin",
+            hint="use another backup, or newer tools: --pg-bin",
             code="backup_unreadable",
         )
     return tuple(_parts(written.stdout.decode(script.codec(encoding), "replace")))
 
 
 def _parts(text: str) -> Iterator[Code]:
-    """A header of its own inside a function's body adds an entry, and takes none away."""
+    """Parse the text; a fake header inside a function's body can add an entry, but hide none."""
     headers = [found for found in _HEADER.finditer(text) if found[2] in _KINDS]
     ends = [*(found.start() for found in headers), len(text)][1:]
     for header, end in zip(headers, ends, strict=True):

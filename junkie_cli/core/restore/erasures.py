@@ -1,7 +1,7 @@
-"""Erased people do not come back: the ledger, from the schema and from beside the backups, is applied to what returns.
+"""Applies erasures to restored data: those listed in the schema and next to the backups.
 
-Which erasures a backup does not know yet is told by the erasures that the backup itself lists, not by clocks. The
-file beside the backups counts as a whole: better one erasure too many in restored data than one too few.
+The erasures that a backup does not contain yet are found by comparing lists, not by clocks. All entries of the file
+next to the backups apply: one erasure too many in restored data is better than one too few.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 async def apply(connection: "asyncpg.Connection[Any]", found: Names, backup: Path, settings: "Settings") -> int:
-    """In the caller's transaction: erase again in the staged schema; how many people were found there.
+    """Erase people in the staged schema, in the caller's transaction; return how many were found there.
 
-    The old schema's ledger is first completed in the file beside the backups: the old schema may be dropped one day.
+    First adds the old schema's erasures to the file next to the backups, because the old schema can be dropped later.
     """
     live = await read_ledger(connection, await inspect(connection, settings.layout.within(found.schema)))
     if live:
@@ -46,7 +46,7 @@ def _from_files(backup: Path, settings: "Settings") -> list[Erasure]:
 async def refuse_erased(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, backup: Path, settings: "Settings"
 ) -> None:
-    """Raise BackupError when this person was erased, by the schema's tombstones or by a ledger beside the backups."""
+    """Raise BackupError if this person was erased, by the tombstones of the schema or a list next to the backups."""
     listed = any(
         hashlib.sha256((erasure.salt + user_id).encode("utf-8", "surrogateescape")).hexdigest() == erasure.user_hash
         for erasure in _from_files(backup, settings)
@@ -54,13 +54,13 @@ async def refuse_erased(
     if listed or await stored_text.erased_at(connection, state, user_id):
         raise BackupError(
             "this person was erased; nothing was changed",
-            hint="only if the person wants to be remembered again: --even-erased",
+            hint="only if the person agrees to be stored again: --even-erased",
             code="restore_erased",
         )
 
 
 async def take_back(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> None:
-    """In the caller's transaction: this person may be remembered again. The ledger keeps that there was an erasure."""
+    """Delete this person's tombstone, in the caller's transaction. The list of erasures keeps the entry."""
     if state.may("DELETE", TOMBSTONES) and state.may("SELECT", OWN_VERSIONS):
         await connection.execute(
             f"DELETE FROM {state.qualified(TOMBSTONES)} t USING {state.qualified(OWN_VERSIONS)} v WHERE v.name = 'salt'"

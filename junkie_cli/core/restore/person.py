@@ -1,8 +1,8 @@
-"""Restoring one person: what a backup holds of them, beside what the database holds, and what would be done.
+"""Plans the restore of one person: compares the person's rows in a backup with those in the database.
 
-A plan is made first and holds all that is to be written, so that it can be shown; carrying it out is `person_write`.
-Nobody else's rows are written: of a shared session only this person's runs come back, and a session that is made
-anew for them carries no summary of what others said.
+The plan contains everything to be written, so that it can be shown; `person_write` executes it. No rows of others are
+written: of a shared session only this person's runs are restored, and a session that must be created for them has no
+summary.
 """
 
 import json
@@ -44,9 +44,9 @@ _EXPANSION = 12  # see verify
 
 @frozen
 class Item:
-    """One row of the backup and what becomes of it. `data` is the row as JSON text, `session_id` that of a run.
+    """One row of the backup and the planned action. `data` is the row as JSON text, `session_id` that of a run.
 
-    `table` is the name of the table that the row goes into.
+    `table` is the name of the target table.
     """
 
     role: Role
@@ -60,7 +60,7 @@ class Item:
 
     @property
     def text(self) -> str:
-        """A memory's words, for people; empty for other rows."""
+        """Return the text of a memory; empty for other rows."""
         if self.role is not MEMORIES:
             return ""
         memory = json.loads(self.data).get("memory")
@@ -69,9 +69,9 @@ class Item:
 
 @frozen
 class PersonPlan:
-    """What restoring `user_id` will do, memories first, then sessions, then runs.
+    """The plan to restore `user_id`: memories first, then sessions, then runs.
 
-    `safety` is how what is there is backed up before any row of it is overwritten.
+    `safety` are the options of the backup made before rows are overwritten.
     """
 
     path: Path
@@ -81,11 +81,11 @@ class PersonPlan:
     safety: BackupOptions
 
     def to_do(self) -> tuple[Item, ...]:
-        """The items that are written."""
+        """Return the items to write."""
         return tuple(item for item in self.items if item.action != LEAVE)
 
     def counts(self) -> list[tuple[str, int, int, int]]:
-        """(table, added, changed, left alone) of each table."""
+        """Return (table, added, changed, left unchanged) for each table."""
         tables = dict.fromkeys(item.table for item in self.items)
         count = Counter((item.table, item.action) for item in self.items)
         return [(table, count[table, ADD], count[table, CHANGE], count[table, LEAVE]) for table in tables]
@@ -106,11 +106,11 @@ async def plan(
     trust_owner: bool = False,
     progress: Progress = SILENT,
 ) -> PersonPlan:
-    """Restore the backup into a scratch server and compare this person's rows with the database; nothing is touched.
+    """Restore the backup into a scratch server and compare this person's rows with the database; change nothing.
 
-    With `replace_data` rows that differ are to become the backup's. Raises BackupError when the file cannot be
-    trusted or restored, when its generation does not fit, or when the person was erased and not `even_erased`;
-    NotFoundError when the backup holds nothing of this person.
+    With `replace_data` the plan overwrites rows that differ. Raises BackupError if the file cannot be trusted or
+    restored, if its generation does not fit, or if the person was erased, unless `even_erased`; NotFoundError if the
+    backup contains no data of this person.
     """
     for doubt in trust.check(path, trust_owner=trust_owner):
         progress.warn(doubt)
@@ -136,17 +136,17 @@ async def plan(
             names.check(contents, manifest)
             progress.step(f"restoring into a scratch PostgreSQL {server.version}")
             async with proof.restored(server, path, needs, manifest.tables, progress=progress) as copy:
-                progress.step(f"comparing what is there of {quoted_id(user_id)}")
+                progress.step(f"comparing the data of {quoted_id(user_id)}")
                 items = await _compare(copy, manifest, database, settings, user_id, replace_data)
     except Unprovable as unprovable:
         raise BackupError(
-            f"one person's rows are taken from a copy in a scratch server, and {unprovable.reason}",
-            hint=unprovable.hint or "name a server that can take the copy with --verify-into URL",
+            f"restoring one person needs a copy on a scratch server, but {unprovable.reason}",
+            hint=unprovable.hint or "use another server for the copy: --verify-into URL",
             code="backup_unprovable",
         ) from None
     if not items:
         raise NotFoundError(
-            f"the backup holds nothing of user {quoted_id(user_id)}", hint="see who it holds in an older one"
+            f"the backup contains no data of user {quoted_id(user_id)}", hint="try an older backup: junkie backup list"
         )
     options = safety.options_for(manifest, pg_bin=pg_bin, wait_lock=wait_lock, trust_owner=trust_owner)
     return PersonPlan(path, user_id, database.label, tuple(items), options)
@@ -184,7 +184,7 @@ async def _compare(
 
 
 def _layout_of(manifest: Manifest, settings: "Settings") -> Layout:
-    """The names of agno's tables in the backup; one made before manifests kept them goes by the settings."""
+    """Return the names of agno's tables in the backup; older manifests do not contain them, so use the settings."""
     origin = manifest.origin
     return Layout.of_document(origin.schema, origin.names) if origin.names else settings.layout.within(origin.schema)
 
@@ -193,14 +193,14 @@ def _check_generations(sides: Sides) -> None:
     source, target = sides.source, sides.target
     if target.generation == "none":
         raise BackupError(
-            f"there are no tables of agno in schema {target.schema} yet, so nothing to restore one person into",
-            hint="restore the whole backup, or talk first: junkie chat",
+            f"schema {target.schema} has no agno tables yet, so one person cannot be restored into it",
+            hint="restore the complete backup, or create the tables: junkie chat",
             code="restore_generation",
         )
     if source.has(RUNS) and not target.has(RUNS) and target.has(SESSIONS):
         raise BackupError(
-            f"the backup holds runs as agno 3 keeps them, and the database is of agno {target.generation}",
-            hint="bring the database up first: junkie doctor --fix schema.version",
+            f"the backup contains runs in the form of agno 3, but the database has tables of agno {target.generation}",
+            hint="migrate the database first: junkie doctor --fix schema.version",
             code="restore_generation",
         )
 
@@ -228,14 +228,14 @@ async def _items(
 
 def _judge(role: Role, row: Row, there: Row | None, user_id: str, replace_data: bool) -> Item:
     if there is None:
-        return Item(role, row.id, ADD, "not there", row.data)
+        return Item(role, row.id, ADD, "missing", row.data)
     if there.owner != user_id:
-        return Item(role, row.id, LEAVE, "belongs to another user now", row.data)
+        return Item(role, row.id, LEAVE, "now belongs to another user", row.data)
     if there.data == row.data:
-        return Item(role, row.id, LEAVE, "the same", row.data)
+        return Item(role, row.id, LEAVE, "identical", row.data)
     if replace_data:
-        return Item(role, row.id, CHANGE, "takes the backup's version", row.data)
-    return Item(role, row.id, LEAVE, "changed since; --replace takes the backup's version", row.data)
+        return Item(role, row.id, CHANGE, "replaced by the backup's version", row.data)
+    return Item(role, row.id, LEAVE, "changed since; --replace uses the backup's version", row.data)
 
 
 def _judge_run(run: Run, there: Run | None, user_id: str, replace_data: bool) -> Item:
@@ -273,7 +273,7 @@ def _judged_sessions(
             continue
         row = found[session_id]
         if session_id in there and (session_id in shared or row.owner != user_id):
-            yield Item(SESSIONS, session_id, LEAVE, "shared with others: only runs are added", row.data)
+            yield Item(SESSIONS, session_id, LEAVE, "shared: only runs are added", row.data)
             continue
         item = _judge(SESSIONS, row, there.get(session_id), user_id, replace_data)
         if item.action == ADD and (session_id in shared or row.owner != user_id):
@@ -282,12 +282,12 @@ def _judged_sessions(
 
 
 def _bare(data: str, user_id: str) -> str:
-    """A shared session as it is made anew for one person: nothing in it of what others said."""
+    """Return a shared session recreated for one person, without content of others."""
     row = json.loads(data)
     emptied = {name: None for name in ("summary", "session_data", "metadata") if name in row}
     return json.dumps(row | emptied | {"user_id": user_id})
 
 
 def old_runs_column(state: SchemaState) -> bool:
-    """Whether this database keeps runs inside its sessions only, as agno 2 does."""
+    """Return whether this database keeps runs only in the column of the sessions, as agno 2 does."""
     return state.has_runs_column and not state.has(RUNS)

@@ -1,4 +1,4 @@
-"""Carrying out a person's plan: one transaction, re-read before it is committed, memories open to undo."""
+"""Executes the plan for one person: one transaction, read back before the commit; memories can be undone."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 @frozen
 class PersonResult:
-    """What was done: (table, added, changed, left alone), the batch with which memories can be undone, and the backup
-    that was made because rows were to be overwritten.
+    """The result: (table, added, changed, left unchanged), the batch for undo, and the backup made before rows were
+    overwritten.
     """
 
     plan: PersonPlan
@@ -49,8 +49,8 @@ async def carry_out(
 ) -> PersonResult:
     """Write the plan's rows in one transaction, after a backup when any row is overwritten.
 
-    Raises BackupError, having changed nothing, when the database changed since the plan was made, and ErasedError
-    when the person was erased, unless `even_erased`.
+    Raises BackupError, without changes, if the database changed since the plan was made, and ErasedError if the person
+    was erased, unless `even_erased`.
     """
     kept = await safety.make(database, settings, planned.safety, progress) if _overwrites(planned) else None
     async with open_target(database) as (_, connection):
@@ -80,7 +80,7 @@ def _overwrites(planned: PersonPlan) -> bool:
 async def check(
     planned: PersonPlan, database: "Database", settings: "Settings", *, progress: Progress = SILENT
 ) -> None:
-    """Do the checks of `carry_out` that making the plan has not done; nothing is touched. Raises as `carry_out`."""
+    """Do the checks of `carry_out` that `plan` has not done; change nothing. Raises as `carry_out`."""
     async with open_target(database) as (_, connection):
         state = await inspect(connection, settings.layout)
     lacking = [
@@ -90,9 +90,9 @@ async def check(
     ]
     if lacking:
         raise DatabaseError(
-            f"this role has no right to {', '.join(dict.fromkeys(lacking))}, which restoring"
+            f"this role lacks privileges ({', '.join(dict.fromkeys(lacking))}, which restoring"
             f" {quoted_id(planned.user_id)} needs",
-            hint="restore as the tables' owner, or have it GRANT these",
+            hint="restore as the owner of the tables, or have the owner grant these privileges",
             code="database_rights",
         )
     if _overwrites(planned):
@@ -128,7 +128,7 @@ async def _write(
 
 
 async def _columns_in(connection: "asyncpg.Connection[Any]", state: SchemaState, item: Item) -> Sequence[str]:
-    """The columns that the row brings; the others take their defaults."""
+    """Return the columns in the row; others get their defaults."""
     brought = await connection.fetch("SELECT json_object_keys($1::text::json)", item.data)
     known: Mapping[str, str] = state.table(item.role).writable
     return [row[0] for row in brought if row[0] in known]
@@ -156,7 +156,7 @@ async def _record(
 
 
 async def _append_runs(connection: "asyncpg.Connection[Any]", state: SchemaState, planned: PersonPlan) -> None:
-    """agno 2: the runs go into their session's array, in the order of time; those that are there stay as they are."""
+    """Add runs to the arrays of their sessions (agno 2), in the order of time; existing runs stay unchanged."""
     kind = state.column_type(SESSIONS, "runs")
     by_session: dict[str, list[Item]] = {}
     for item in planned.to_do():
@@ -178,7 +178,7 @@ async def _append_runs(connection: "asyncpg.Connection[Any]", state: SchemaState
 
 
 async def _check(connection: "asyncpg.Connection[Any]", state: SchemaState, planned: PersonPlan) -> None:
-    """Re-read, before anything is said to be done."""
+    """Read the rows back before success is reported."""
     for role in {item.role for item in planned.to_do()}:
         if role is RUNS and old_runs_column(state):
             continue
@@ -199,7 +199,7 @@ async def _check(connection: "asyncpg.Connection[Any]", state: SchemaState, plan
 
 def _changed_meanwhile(item: Item) -> BackupError:
     return BackupError(
-        f"{item.table} {item.id} changed while the restore was being planned; nothing was changed",
+        f"{item.table} {item.id} was changed by another program during planning; nothing was restored",
         hint="run the restore again",
         code="restore_conflict",
     )

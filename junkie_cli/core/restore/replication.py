@@ -1,8 +1,7 @@
-"""What logical replication knows of the tables being replaced: it holds on to tables, not to their names.
+"""Keeps logical replication working when tables are replaced: publications reference tables, not names.
 
-When the old schema moves aside its tables take their membership in publications with them. So the membership is read
-before, shown in the plan, and given to the restored tables in the transaction of the swap. What subscribers have is
-another matter: the restored rows were never sent to them.
+Tables of the renamed old schema stay in their publications. So the membership is read before, shown in the plan, and
+applied to the restored tables in the transaction of the swap. Subscribers do not get the restored rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Membership:
-    """A table of the schema in a publication, with the columns and rows that are sent (all: None).
+    """A table of the schema in a publication, with the published columns and rows (all: None).
 
-    An empty `table` is the whole schema (`FOR TABLES IN SCHEMA`). `owned`: this role may change the publication.
+    An empty `table` is the complete schema (`FOR TABLES IN SCHEMA`). `owned`: this role can change the publication.
     """
 
     publication: str
@@ -52,16 +51,16 @@ JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 GROUP BY 1 OR
 
 
 async def memberships(connection: "asyncpg.Connection[Any]", schema: str) -> tuple[Membership, ...]:
-    """The publications that tables of `schema` are named in, in the caller's transaction.
+    """Read the publications of tables of `schema`, in the caller's transaction.
 
-    Names in conditions are complete only while `search_path` is `pg_catalog`.
+    Names in conditions are qualified only while `search_path` is `pg_catalog`.
     """
     rows = await connection.fetch(_SINCE_15 if connection.get_server_version().major >= 15 else _BEFORE_15, schema)
     return tuple(Membership(row[0], row[1], tuple(row[2]) if row[2] else None, row[3], row[4]) for row in rows)
 
 
 async def subscriptions(connection: "asyncpg.Connection[Any]", schema: str) -> tuple[tuple[str, str], ...]:
-    """(subscription, tables of `schema` that it writes to), in the caller's transaction."""
+    """Read (subscription, tables of `schema` that it writes to), in the caller's transaction."""
     return tuple((row[0], row[1]) for row in await connection.fetch(_SUBSCRIBED, schema))
 
 
@@ -71,23 +70,21 @@ def warnings(
     subscribed: Sequence[tuple[str, str]],
     is_restored: Callable[[str], bool],
 ) -> list[str]:
-    """What to know before `schema` is replaced; `is_restored` says whether a table will be there afterwards."""
+    """Return warnings before `schema` is replaced; `is_restored` tells whether a table will exist afterwards."""
     told = []
     for name in dict.fromkeys(membership.publication for membership in published):
         those = [membership for membership in published if membership.publication == name]
         tables = [membership.table or f"all tables of schema {schema}" for membership in those]
         told.append(
-            f"publication {name} sends changes of {', '.join(tables)}: the restored tables take their place in it, but"
-            " subscribers keep the rows they have until they are copied anew (empty the table there, then ALTER"
+            f"publication {name} publishes {', '.join(tables)}: the restored tables replace them in it, but"
+            " subscribers keep their old rows until the tables are copied again (empty the table there, then ALTER"
             " SUBSCRIPTION ... REFRESH PUBLICATION)"
         )
         gone = [membership.table for membership in those if membership.table and not is_restored(membership.table)]
         if gone:
-            told.append(f"not in the backup, so no longer in publication {name} afterwards: {', '.join(gone)}")
+            told.append(f"not in the backup, so removed from publication {name}: {', '.join(gone)}")
         if not those[0].owned:
-            told.append(
-                f"this role may not change publication {name}: its owner has to put the restored tables into it"
-            )
+            told.append(f"this role cannot change publication {name}: its owner has to add the restored tables")
     told += [
         f"subscription {name} writes to {tables}: after the restore run ALTER SUBSCRIPTION {quoted(name)} REFRESH"
         " PUBLICATION"
@@ -97,9 +94,9 @@ def warnings(
 
 
 async def give(connection: "asyncpg.Connection[Any]", found: Sequence[Membership], *, old: str, new: str) -> list[str]:
-    """In the caller's transaction: the tables of schema `new` take the place of those of `old` in publications.
+    """Replace tables of schema `old` by those of `new` in publications, in the caller's transaction.
 
-    What could not be done, for people.
+    Returns messages about what failed.
     """
     import asyncpg
 
@@ -114,9 +111,9 @@ async def give(connection: "asyncpg.Connection[Any]", found: Sequence[Membership
                 for statement in statements:
                     await connection.execute(statement)
         except asyncpg.PostgresError as error:
-            told = str(error) if not isinstance(error, asyncpg.InsufficientPrivilegeError) else "not allowed here"
+            told = str(error) if not isinstance(error, asyncpg.InsufficientPrivilegeError) else "missing privilege"
             refused.append(
-                f"publication {membership.publication} still holds the old table ({told}); have its owner or a"
+                f"publication {membership.publication} still contains the old table ({told}); have its owner or a"
                 f" superuser run: {'; '.join(statements)}"
             )
     return refused

@@ -1,8 +1,8 @@
-"""One person's rows, read from a restored copy and from the target in a form in which they can be compared.
+"""Reads one person's rows from the restored copy and from the target, in a form that can be compared.
 
-A row travels as JSON text of the columns that both sides have. Where one side is of another agno generation, json and
-jsonb are compared as jsonb, a missing `created_at` is taken from `updated_at`, and runs are read from wherever that
-generation keeps them.
+A row is JSON text of the columns that both sides have. If one side is of another agno generation, json and jsonb are
+compared as jsonb, a missing `created_at` is taken from `updated_at`, and runs are read from where that generation
+stores them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ KEYS: Mapping[Role, str] = {role: registry.key_of(role) for role in registry.res
 
 @frozen
 class Row:
-    """A row of a table: its key, whose it is, and the shared columns as JSON text."""
+    """A row of a table: its key, its owner, and the shared columns as JSON text."""
 
     id: str
     owner: str | None
@@ -31,7 +31,7 @@ class Row:
 
 @frozen
 class Run:
-    """A run of any generation: `data` is its run object as canonical JSON, `row` the whole row as agno 3 keeps it."""
+    """A run of any generation: `data` is its run object as canonical JSON, `row` the complete row in agno 3's form."""
 
     id: str
     session_id: str
@@ -42,13 +42,13 @@ class Run:
 
 @frozen
 class Sides:
-    """The restored copy and the target, as the catalogue has them."""
+    """The schemas of the restored copy and of the target."""
 
     source: SchemaState
     target: SchemaState
 
     def columns(self, table: Role) -> tuple[str, ...]:
-        """Columns of the target that the source has too, or that can be derived."""
+        """Return columns of the target that the source has, too, or that can be derived."""
         return tuple(
             name
             for name in self.target.table(table).writable
@@ -63,7 +63,7 @@ class Sides:
         )
 
     def select(self, side: SchemaState, table: Role) -> str:
-        """SQL for (id, owner, data) of `table` as `t` at one side; the caller adds a condition on `t`."""
+        """Return SQL for (id, owner, data) of `table` as `t` on one side; the caller adds a condition on `t`."""
         inner = ", ".join(f"{self._expression(side, table, name)} AS {quoted(name)}" for name in self.columns(table))
         return (
             f"SELECT t.{KEYS[table]} AS id, t.user_id AS owner,"
@@ -80,7 +80,7 @@ class Sides:
 
 
 async def of_user(connection: "asyncpg.Connection[Any]", sides: Sides, table: Role, user_id: str) -> list[Row]:
-    """The user's rows of `table` in the source, by key."""
+    """Read the user's rows of `table` in the source, by key."""
     sql = f"{sides.select(sides.source, table)} WHERE t.user_id = $1 ORDER BY 1"
     return [Row(**dict(row)) for row in await connection.fetch(sql, user_id)]
 
@@ -88,14 +88,14 @@ async def of_user(connection: "asyncpg.Connection[Any]", sides: Sides, table: Ro
 async def by_id(
     connection: "asyncpg.Connection[Any]", sides: Sides, side: SchemaState, table: Role, ids: Sequence[str]
 ) -> dict[str, Row]:
-    """Rows of `table` at one side, by key, whoever's they are."""
+    """Read rows of `table` on one side by key, whatever their owner."""
     sql = f"{sides.select(side, table)} WHERE t.{KEYS[table]} = ANY($1::text[])"
     rows = await connection.fetch(sql, list(ids))
     found = {row["id"]: Row(**dict(row)) for row in rows}
     if len(found) < len(rows):
         raise BackupError(
-            f"several rows of {side.schema}.{side.name(table)} have one {KEYS[table]}, so they cannot be told apart",
-            hint="restore the whole backup, or correct the ids first: junkie doctor --only memory.ids",
+            f"several rows of {side.schema}.{side.name(table)} have the same {KEYS[table]}",
+            hint="restore the complete backup, or correct the ids first: junkie doctor --only memory.ids",
             code="restore_ids_not_unique",
         )
     return found
@@ -112,7 +112,7 @@ _RUN_ROW = """json_build_object('run_id', r.run_id, 'session_id', r.session_id,
 def _runs_sql(state: SchemaState, condition: str) -> str:
     whole = _RUN_ROW
     join = ""
-    if state.has(RUNS):  # the row as it is, for runs that lie in agno 3's table
+    if state.has(RUNS):  # the original row, for runs in agno 3's table
         whole = f"coalesce(row_to_json(own)::text, {_RUN_ROW})"
         join = f" LEFT JOIN {state.qualified(RUNS)} own ON own.run_id = r.run_id"
     return (
@@ -124,12 +124,12 @@ def _runs_sql(state: SchemaState, condition: str) -> str:
 
 
 async def runs_of_user(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[Run]:
-    """The user's runs, wherever they are kept, in the order of their sessions."""
+    """Read the user's runs of every generation, in the order of their sessions."""
     return [Run(**dict(row)) for row in await connection.fetch(_runs_sql(state, "r.user_id = $1"), user_id)]
 
 
 async def runs_by_id(connection: "asyncpg.Connection[Any]", state: SchemaState, ids: Sequence[str]) -> dict[str, Run]:
-    """Runs by their id, whoever's they are."""
+    """Read runs by id, whatever their owner."""
     rows = await connection.fetch(_runs_sql(state, "r.run_id = ANY($1::text[])"), list(ids))
     return {row["id"]: Run(**dict(row)) for row in rows}
 
@@ -137,7 +137,7 @@ async def runs_by_id(connection: "asyncpg.Connection[Any]", state: SchemaState, 
 async def shared_sessions(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, ids: Sequence[str]
 ) -> set[str]:
-    """Those of the sessions in which somebody else spoke too."""
+    """Return the sessions in which other users spoke, too."""
     rows = await connection.fetch(
         f"SELECT DISTINCT r.session_id FROM {runs.table(state)} r"
         " WHERE r.session_id = ANY($1::text[]) AND r.user_id IS DISTINCT FROM $2",

@@ -1,7 +1,7 @@
-"""The backup that a restore makes of what it is about to replace, and whether it could be made.
+"""Makes the safety backup of data that a restore will replace, and checks whether it is possible.
 
-It reaches as far as the backup that is being restored: whoever backed up the whole database usually did so because the
-schema refers to others, and a copy of the schema alone would not restore.
+It has the extent of the backup that is restored: a backup of the complete database is usually needed because the schema
+references others, and a copy of the schema alone would not restore.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def options_for(
     manifest: Manifest, *, pg_bin: Path | None = None, wait_lock: float = 0, trust_owner: bool = False
 ) -> BackupOptions:
-    """How to back up what the backup of `manifest` replaces."""
+    """Return the options of the safety backup for a restore of `manifest`."""
     return BackupOptions(
         pg_bin=pg_bin,
         wait_lock=wait_lock,
@@ -33,12 +33,12 @@ def options_for(
 
 
 async def make(database: "Database", settings: "Settings", options: BackupOptions, progress: Progress) -> Path:
-    """Make it; where it is. Raises as `make_backup`."""
-    progress.step("backing up what is there")
+    """Make the backup; return its path. Raises as `make_backup`."""
+    progress.step("backing up existing data")
     return (await dump.make_backup(database, settings, options, progress)).path
 
 
 async def check(database: "Database", settings: "Settings", options: BackupOptions, progress: Progress) -> None:
-    """Do all that `make` checks before it dumps. Raises as `make_backup`."""
-    progress.step("checking whether what is there can be backed up")
+    """Do the checks of `make` before its dump. Raises as `make_backup`."""
+    progress.step("checking whether existing data can be backed up")
     await dump.check_backup(database, settings, options, progress)

@@ -1,7 +1,8 @@
-"""The staging schema: where a restored schema stands, complete and checked, before it takes its place.
+"""The staging schema, where a restored schema is completed and checked before it is renamed into place.
 
-pg_dump's script names the schema it came from. So, inside the script's own transaction, a schema of that name is
-moved aside first and moved back last: others never see anything but the old one. The swap is another, short one.
+pg_dump's script uses the name of the source schema. So an existing schema of that name is renamed at the beginning of
+the script's transaction and renamed back at the end: others see only the old one. The swap is a second, short
+transaction.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ _NAME_BYTES = 63
 
 @frozen
 class Names:
-    """The schema that is restored, where it is staged, and where an old one of its name goes."""
+    """The names of the restored schema, of its staging schema, and of the renamed old schema."""
 
     schema: str
     staging: str
@@ -32,7 +33,7 @@ class Names:
 
 
 def names(schema: str, at: datetime) -> Names:
-    """Names for a restore of `schema` that begins now."""
+    """Return names for a restore of `schema` at time `at`."""
     stamp = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     return Names(schema, _suffixed(schema, f"_restoring_{stamp}"), _suffixed(schema, f"_before_{stamp}"))
 
@@ -50,10 +51,10 @@ def before_sql(
     moved: Sequence[Inside] = (),
     made: Sequence[Extension] = (),
 ) -> str:
-    """What the restore's transaction begins with; `create` when the archive's entries do not make the schema.
+    """Return the first statements of the restore; `create` if the archive's entries do not create the schema.
 
-    `moved` are the extensions inside the schema, which the restored tables need where they were; `made` are those that
-    the archive's entries do not make.
+    `moved` are the extensions in the schema, which the restored tables need in the same place; `made` are those that
+    the archive's entries do not create.
     """
     statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)};" for name in extension_schemas]
     if exists:
@@ -68,7 +69,7 @@ def before_sql(
 
 
 def after_sql(found: Names, check: str, *, exists: bool, moved: Sequence[Inside] = ()) -> str:
-    """What it ends with: the comparison with the manifest, then the move into staging."""
+    """Return the last statements: the comparison with the manifest, then the rename to staging."""
     statements = [
         check,
         f"ALTER SCHEMA {quoted(found.schema)} RENAME TO {quoted(found.staging)};",
@@ -80,20 +81,20 @@ def after_sql(found: Names, check: str, *, exists: bool, moved: Sequence[Inside]
 
 
 async def leftovers(connection: "asyncpg.Connection[Any]") -> list[str]:
-    """Staging schemas that killed restores left."""
+    """Find staging schemas that killed restores left."""
     async with connection.transaction():
         rows = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname ~ $1", _STAGED)
     return [row[0] for row in rows]
 
 
 async def drop(connection: "asyncpg.Connection[Any]", staging: str) -> None:
-    """Remove a staging schema with all that is in it."""
+    """Drop a staging schema with its contents."""
     async with connection.transaction():
         await connection.execute(f"DROP SCHEMA IF EXISTS {quoted(staging)} CASCADE")
 
 
 async def lock_out_writers(connection: "asyncpg.Connection[Any]", schema: str, seconds: float) -> None:
-    """In the caller's transaction: wait for the schema's writers to end, and keep new ones waiting; readers go on.
+    """Wait for writers of the schema and block new ones, in the caller's transaction; readers continue.
 
     Raises BackupError after `seconds`.
     """
@@ -106,8 +107,8 @@ async def lock_out_writers(connection: "asyncpg.Connection[Any]", schema: str, s
             await connection.execute(f"LOCK TABLE {quoted(schema)}.{quoted(row[0])} IN EXCLUSIVE MODE")
     except asyncpg.LockNotAvailableError:
         raise BackupError(
-            f"a session kept table {schema}.{row[0]} busy for {seconds:g} seconds; nothing was changed",
-            hint="stop the bot for a moment, or let that session end, and try again",
+            f"table {schema}.{row[0]} was locked by another session for {seconds:g} seconds; nothing was changed",
+            hint="stop the bot, or wait for that session to end, and try again",
             code="restore_table_locked",
         ) from None
 
@@ -119,9 +120,9 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER 
 
 
 async def put_in_place(connection: "asyncpg.Connection[Any]", found: Names, *, keep_old: bool) -> None:
-    """In the caller's transaction: the staged schema takes its name; an old one moves aside, or goes when empty.
+    """Rename the staged schema into place, in the caller's transaction; rename the old one, or drop it if empty.
 
-    Extensions inside it stay where they were.
+    Extensions in it keep their schema.
     """
     for statement in extensions.move_sql(await extensions.inside(connection, found.schema), found.staging):
         await connection.execute(statement)
@@ -136,7 +137,7 @@ async def put_in_place(connection: "asyncpg.Connection[Any]", found: Names, *, k
 async def count(
     connection: "asyncpg.Connection[Any]", schema: str, tables: Sequence[TableContent]
 ) -> list[tuple[str, int]]:
-    """(name, rows) of tables of `schema`, in the caller's transaction."""
+    """Count the rows of tables of `schema`, in the caller's transaction."""
     counted = []
     for table in tables:
         rows = await connection.fetchval(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table.table)}")

@@ -1,4 +1,4 @@
-"""The database that a restore goes to: what is in it, and whether it can take the backup."""
+"""The target database of a restore: what it contains, and whether it can restore the backup."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Target:
-    """A database as found. `schemas` are its occupied schemas; `rows` the planner's figures of the wanted schema."""
+    """The state of a database. `schemas` are its non-empty schemas; `rows` PostgreSQL's estimates for the schema."""
 
     url: "DatabaseUrl | None"
     label: str
@@ -34,13 +34,13 @@ class Target:
     superuser: bool = False
 
     def occupied(self, schema: str) -> bool:
-        """Whether anything is in `schema`."""
+        """Return whether `schema` contains anything."""
         return schema in self.schemas
 
 
 @asynccontextmanager
 async def open_target(database: "Database") -> "AsyncIterator[tuple[DatabaseUrl, asyncpg.Connection[Any]]]":
-    """A connection to the target, and the URL of the one host that answered, for psql. Raises DatabaseError."""
+    """Connect to the target; yield the URL of the host that answered, for psql, too. Raises DatabaseError."""
     url, connection = await open_pinned(database)
     try:
         with translate_errors(url):
@@ -82,7 +82,7 @@ _ABSENT = "SELECT name FROM unnest($1::text[]) name WHERE to_regnamespace(name) 
 
 
 async def look(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl | None", label: str, schema: str) -> Target:
-    """Read what is in the target."""
+    """Read the state of the target."""
     async with transaction(connection):
         return Target(
             url,
@@ -97,7 +97,7 @@ async def look(connection: "asyncpg.Connection[Any]", url: "DatabaseUrl | None",
 
 
 async def exact_rows(connection: "asyncpg.Connection[Any]", schema: str, tables: Sequence[str]) -> dict[str, int]:
-    """Rows of each table now."""
+    """Count the rows of each table."""
     async with connection.transaction():
         return {
             table: await connection.fetchval(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table)}")
@@ -106,7 +106,7 @@ async def exact_rows(connection: "asyncpg.Connection[Any]", schema: str, tables:
 
 
 async def check_fit(connection: "asyncpg.Connection[Any]", manifest: Manifest, schema: str) -> None:
-    """Raise when the target lacks what the backup needs, or the role may not make a schema there."""
+    """Raise an error if the target lacks what the backup needs, or the role cannot create a schema there."""
     async with connection.transaction():
         available = {row[0] for row in await connection.fetch("SELECT name FROM pg_available_extensions")}
         collations = {row[0] for row in await connection.fetch("SELECT collname FROM pg_collation")}
@@ -120,20 +120,20 @@ async def check_fit(connection: "asyncpg.Connection[Any]", manifest: Manifest, s
     missing += [f"collation {name}" for name in manifest.collations if name not in collations]
     if absent:
         raise BackupError(
-            f"the target has no schema {', '.join(row[0] for row in absent)}, and this backup refers to"
+            f"the target has no schema {', '.join(row[0] for row in absent)}, and this backup references"
             f" {', '.join(manifest.outside.objects[:10])}",
-            hint="restore into a database that has them, or a backup made with --whole-database",
+            hint="restore into a database that has them, or use a backup made with --whole-database",
             code="restore_lacks",
         )
     if missing:
         raise BackupError(
             f"the target server lacks {', '.join(missing)}, which this backup needs",
-            hint="install it on the server, or restore into another one with --into URL",
+            hint="install it on the server, or use another server: --into URL",
             code="restore_lacks",
         )
     if not may_create or owner:
         raise DatabaseError(
-            f"this role may not {'replace' if owner else 'make'} schema {schema}",
-            hint="restore as the schema's owner with the right to CREATE in the database, or as a superuser",
+            f"this role cannot {'replace' if owner else 'create'} schema {schema}",
+            hint="restore as the owner of the schema with the CREATE privilege on the database, or as a superuser",
             code="database_rights",
         )

@@ -1,4 +1,4 @@
-"""Restoring a whole backup: planned first, so that a person can be asked, then done in one go."""
+"""Restores a complete backup: first a plan, for confirmation, then its execution."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 _LIKENESS = 64 << 20  # bytes of an empty server
 LOCK_TIMEOUT = 30.0
-"""Seconds to wait for writers of the old schema before the swap is given up."""
+"""Seconds to wait for writers of the old schema before the swap fails."""
 
 
 @frozen
 class WholePlan:
-    """What a restore will do. `existing` are tables and rows that move aside; `everything` when all schemas come back.
+    """The plan of a restore. `existing` are tables and rows of the schema to rename; `everything`: all schemas.
 
-    `left_alone` are schemas of the backup that are not restored, because the target has data of its own. `tools` read
-    the file, whose contents are `contents`; `inside` are the extensions in the schema that is replaced, and `safety` is
-    how what is there is backed up first. `code` is what the backup brings that will run there.
+    `left_alone` are schemas of the backup that are not restored, because the target has its own data. `tools` read the
+    file, whose contents are `contents`; `inside` are the extensions in the schema to replace; `safety` are the options
+    of the backup made first. `code` is the code in the backup.
     """
 
     entry: Entry
@@ -64,18 +64,18 @@ class WholePlan:
 
     @property
     def only_schema(self) -> str | None:
-        """The schema whose objects are taken out of a backup of more; None when all of it is restored."""
+        """Return the schema to extract from a larger backup; None if all of it is restored."""
         return None if self.everything or not self.manifest.origin.whole_database else self.schema
 
     @property
     def backs_up_first(self) -> bool:
-        """Whether there is something that is backed up before it is replaced."""
+        """Return whether existing data is backed up before it is replaced."""
         return self.replaces and bool(self.existing)
 
 
 @frozen
 class WholeResult:
-    """A finished restore: what is there now, where the old schema went, and how many erased people were kept out."""
+    """A finished restore: its tables, the name of the old schema, and the number of people erased again."""
 
     path: Path
     label: str
@@ -98,9 +98,9 @@ async def plan(
     trust_owner: bool = False,
     progress: Progress = SILENT,
 ) -> WholePlan:
-    """Read the whole file and look at the target; nothing is touched.
+    """Read the complete file and check the target; change nothing.
 
-    Raises BackupError when the file cannot be trusted or read, or does not go with what is in the target.
+    Raises BackupError if the file cannot be trusted or read, or conflicts with the target.
     """
     doubts = trust.check(path, trust_owner=trust_owner)
     entry = await catalogue.require_good(path, progress)
@@ -123,7 +123,7 @@ async def plan(
         raise BackupError(
             f"schema {schema} of {target.label} is not empty: {plural(len(existing), 'table', 'tables')},"
             f" {plural(rows, 'row', 'rows')}",
-            hint="--replace backs it up and moves it aside first; --into URL restores elsewhere",
+            hint="to back it up and replace it: --replace; to restore into another database: --into URL",
             code="restore_not_empty",
         )
     _check_generation(manifest, generation, occupied=occupied)
@@ -166,7 +166,7 @@ async def plan_into_new(
     trust_owner: bool = False,
     progress: Progress = SILENT,
 ) -> WholePlan:
-    """What a restore into an embedded database that is yet to be made will do. Raises BackupError as `plan`."""
+    """Plan a restore into an embedded database that does not exist yet. Raises BackupError as `plan`."""
     doubts = tuple(trust.check(path, trust_owner=trust_owner))
     entry = await catalogue.require_good(path, progress)
     manifest = entry.manifest
@@ -177,8 +177,8 @@ async def plan_into_new(
         folder = folder_with(_LIKENESS, path.parent)
     except Unprovable as unprovable:
         raise BackupError(
-            f"a server like the new one cannot be tried: {unprovable.reason}",
-            hint="set TMPDIR to a folder with room",
+            f"a temporary server to plan this cannot be started: {unprovable.reason}",
+            hint="set TMPDIR to a folder with enough space",
             code="backup_no_space",
         ) from None
     programs = embedded.bin_dir(settings.pg_bin)
@@ -211,14 +211,14 @@ async def _with_code(planned: WholePlan) -> WholePlan:
 
 
 def likeness_of(server: embedded.ScratchServer) -> "Database":
-    """A server as the embedded one will be, as a database to look at."""
+    """Return a database on a server that is configured like the future embedded one."""
     from junkie_cli.core.database import Database
 
     return Database(server.url, embedded=True, label="a new embedded PostgreSQL")
 
 
 async def _readable(entry: Entry, target: Target, pg_bin: Path | None, settings: "Settings") -> tuple[Tools, Contents]:
-    """The tools that restore this file into `target`, and what they find in it. Raises BackupError."""
+    """Choose the tools that restore this file into `target`, and read its contents. Raises BackupError."""
     manifest = entry.manifest
     assert manifest is not None
     dumped_with = major_of(manifest.pg_dump_version)
@@ -230,7 +230,7 @@ async def _readable(entry: Entry, target: Target, pg_bin: Path | None, settings:
 
 
 async def check(planned: WholePlan, database: "Database", settings: "Settings", *, progress: Progress = SILENT) -> None:
-    """Do the checks of `restore` that `plan` has not done; nothing is touched. Raises as `restore`."""
+    """Do the checks of `restore` that `plan` has not done; change nothing. Raises as `restore`."""
     if planned.backs_up_first:
         await safety.check(database, settings, planned.safety, progress)
 
@@ -239,21 +239,21 @@ def _check_schema(manifest: Manifest, settings: "Settings") -> None:
     schema = manifest.origin.schema
     if schema != settings.schema:
         raise BackupError(
-            f"this backup holds schema {schema}, and JUNKIE_SCHEMA is {settings.schema}",
+            f"this backup contains schema {schema}, but JUNKIE_SCHEMA is {settings.schema}",
             hint=f"set JUNKIE_SCHEMA={schema} to restore it",
             code="restore_other_schema",
         )
 
 
 def _check_generation(manifest: Manifest, generation: str, *, occupied: bool) -> None:
-    """A backup of an older agno must not take the place of a newer one's tables: whoever writes there is that newer."""
+    """Refuse to replace tables of a newer agno by those of an older one: programs that use them expect the newer."""
     before = manifest.origin.generation
     older = GENERATIONS.index(before) < GENERATIONS.index(generation)
     if occupied and older and before != "none":
         raise BackupError(
-            f"the backup holds tables of agno {before}, and the database those of agno {generation}, which its bot and"
-            " chat now write to: replacing them would take it back a generation",
-            hint="restore it into an empty database (--into URL), bring it up there with junkie doctor --fix"
+            f"the backup contains tables of agno {before}, and the database those of agno {generation}, which"
+            " its bot and chat use: they would not find the columns that they expect",
+            hint="restore it into an empty database (--into URL), migrate that with junkie doctor --fix"
             " schema.version, then back that up and restore it here",
             code="restore_generation",
         )
@@ -262,18 +262,18 @@ def _check_generation(manifest: Manifest, generation: str, *, occupied: bool) ->
 async def restore(
     planned: WholePlan, database: "Database", settings: "Settings", *, progress: Progress = SILENT
 ) -> WholeResult:
-    """Do what was planned: a backup of what is there, the staged restore, the erasures, the swap.
+    """Execute the plan: a backup of existing data, the staged restore, the erasures, the swap.
 
-    Raises BackupError or DatabaseError; the database is then as it was.
+    Raises BackupError or DatabaseError; the database is then unchanged.
     """
     found = staging.names(planned.schema, datetime.now(UTC))
-    async with open_target(database) as (_, connection):  # kept open: an embedded server stays while it has a client
+    async with open_target(database) as (_, connection):  # kept open: an embedded server runs while it has a client
         kept = await safety.make(database, settings, planned.safety, progress) if planned.backs_up_first else None
         for leftover in await staging.leftovers(connection):
             await staging.drop(connection, leftover)
         progress.step("restoring")
         await _stage(planned, found, progress)
-        progress.step("putting it in place")
+        progress.step("renaming the restored schema into place")
         result = await _put_in_place(planned, found, database, settings)
     return replace(result, safety_backup=kept)
 
@@ -281,7 +281,7 @@ async def restore(
 async def _put_in_place(
     planned: WholePlan, found: staging.Names, database: "Database", settings: "Settings"
 ) -> WholeResult:
-    """On a connection of its own: the first has been idle for as long as the restore took."""
+    """Swap the schemas on a new connection: the first was idle during the restore."""
     async with open_target(database) as (_, connection):
         try:
             result = await _swap(connection, planned, found, settings)
@@ -313,7 +313,7 @@ async def _stage(planned: WholePlan, found: staging.Names, progress: Progress) -
             create=only is not None or bool(planned.inside),
             extension_schemas=[name for name in schemas if name not in {planned.schema, "pg_catalog", "public"}],
             moved=planned.inside,
-            made=needs.needed_extensions if only else (),  # an entry of an extension is in no schema
+            made=needs.needed_extensions if only else (),  # entries of extensions have no schema
         ),
         after=staging.after_sql(
             found, proof.check_sql(planned.manifest.origin, planned.tables), exists=exists, moved=planned.inside
@@ -323,7 +323,7 @@ async def _stage(planned: WholePlan, found: staging.Names, progress: Progress) -
 
 
 def _wanted(planned: WholePlan, needed: Sequence[Extension]) -> Contents:
-    """The entries to restore: without the schema itself where it must be there before them, for its extensions."""
+    """Return the entries to restore, without the schema itself if its extensions need it before them."""
     contents = planned.contents.without(script.unwanted_extensions([extension.name for extension in needed]))
     if not planned.inside:
         return contents
@@ -334,22 +334,22 @@ def _wanted(planned: WholePlan, needed: Sequence[Extension]) -> Contents:
 async def _swap(
     connection: "asyncpg.Connection[Any]", planned: WholePlan, found: staging.Names, settings: "Settings"
 ) -> WholeResult:
-    """The one transaction that others see: erased people taken out, the old schema aside, the new one in its place."""
+    """Run the transaction that others see: apply erasures, rename the old schema, rename the new one into place."""
     recorded = access.Access.from_entries(planned.manifest.access)
     async with connection.transaction():
         await staging.lock_out_writers(connection, found.schema, LOCK_TIMEOUT)
         still = await look(connection, None, planned.target.label, found.schema)
         if still.occupied(found.schema) and not planned.replaces:
             raise BackupError(
-                f"schema {found.schema} was filled by somebody else meanwhile; nothing was changed",
-                hint="look at what is there, and use --replace if it may go",
+                f"another program wrote to schema {found.schema} in the meantime; nothing was changed",
+                hint="check its contents, and use --replace if they can be replaced",
                 code="restore_not_empty",
             )
         erased = await erasures.apply(connection, found, planned.entry.path, settings)
         own = [table for table in planned.tables if table.schema == found.schema]
         counted = await staging.count(connection, found.staging, own)
         _check_counts(own, counted, erased)
-        await connection.execute("SET LOCAL search_path = pg_catalog")  # as when the backup's names were read
+        await connection.execute("SET LOCAL search_path = pg_catalog")  # as when the names in the backup were read
         live = await access.read(connection, found.schema)
         published = await replication.memberships(connection, found.schema)
         await staging.put_in_place(connection, found, keep_old=planned.replaces)
@@ -369,11 +369,11 @@ async def _swap(
 
 
 def _check_counts(wanted: Sequence[TableContent], counted: Sequence[tuple[str, int]], erased: int) -> None:
-    """Before the swap: what is staged is what the manifest says; only erasures may have made it less."""
+    """Compare the staged tables with the manifest before the swap; only erasures can have removed rows."""
     for table, (_, rows) in zip(wanted, counted, strict=True):
         if rows != table.rows and not erased:
             raise BackupError(
-                f"{table.name} has {plural(rows, 'row', 'rows')} after the restore, and {table.rows} in the backup;"
+                f"{table.name} has {plural(rows, 'row', 'rows')} after the restore instead of {table.rows};"
                 " nothing was changed",
                 hint="try again; if it happens again, verify the backup: junkie backup verify FILE",
                 code="backup_differs",
@@ -381,7 +381,7 @@ def _check_counts(wanted: Sequence[TableContent], counted: Sequence[tuple[str, i
 
 
 async def _analyze(connection: "asyncpg.Connection[Any]", planned: WholePlan) -> None:
-    """Give the planner its figures at once; a restore stands without them."""
+    """Update the planner's statistics; errors are ignored."""
     import asyncpg
 
     for table in planned.tables:

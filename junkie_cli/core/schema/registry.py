@@ -129,7 +129,7 @@ def _agno() -> tuple[TableEntry, ...]:
             undo=True,
             of_session=True,
         ),
-        # Memories outlive the session that they were taken from, whatever columns a later agno gives them.
+        # Memories stay when their session is deleted, whatever columns a later agno adds.
         TableEntry(
             MEMORIES,
             ("memory_id",),

@@ -1,4 +1,4 @@
-"""Users: who there is, everything of one person in a file, and erasing a person. Plain SQL through asyncpg."""
+"""Lists users, exports one person's data, and erases a person. Plain SQL through asyncpg."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ __all__ = [
     "write_receipt",
 ]
 
-# As in core/memories: a command uses one of these modules, and listing need not wait for erasing.
+# As in core/memories: a command uses one of these modules, and listing does not need the imports of erasing.
 _HOMES = {
     "erase": {"Erased", "apply_erasures", "erase_user", "finish_erasure"},
     "export": {"ExportedUser", "export_user"},

@@ -1,7 +1,8 @@
-"""Erasing a person: everything that is theirs, in one transaction, counted to zero, without touching others' words.
+"""Erases a person: all of their data, in one transaction, verified by a count, without changing data of others.
 
-Data flows: user id -> lock and tombstone (writers of ours wait, then refuse) -> own rows of every table -> own runs ->
-sessions nobody else spoke in -> shared sessions, stripped and passed on -> recount -> ledger -> commit -> count again.
+Data flows: user id -> lock and tombstone (junkie's writers wait, then refuse) -> own rows of every table -> own runs ->
+sessions without other speakers -> shared sessions, stripped and given to another speaker -> count -> list of erasures
+-> commit -> count again.
 """
 
 import json
@@ -44,14 +45,13 @@ SPOOL = "spool"
 
 @frozen
 class Erased:
-    """What an erasure did, or with `dry_run` would do.
+    """The result of an erasure, or of its `dry_run`.
 
     `erased` counts rows by table (`agent_sessions.runs`: runs inside agno 2's column; `prompt history`: files).
-    `remaining` is what was counted after the commit: rows that other programs wrote meanwhile. `elsewhere` counts rows
-    outside the schema, which are erased too when `whole_database`. `references_cleared` counts rows of others that stay
-    and no longer reference what went (ON DELETE SET NULL), by table. `problems` are sentences about what did not work
-    after the commit. `erased_at` is None when nothing was found, or nothing was done; `earlier` is then the erasure
-    that was committed before, if there was one.
+    `remaining` is the count after the commit: rows that other programs wrote in the meantime. `elsewhere` counts rows
+    outside the schema, which are also erased with `whole_database`. `references_cleared` counts rows of others that
+    stay without their reference to deleted rows (ON DELETE SET NULL), by table. `problems` are sentences about failures
+    after the commit. `erased_at` is None if nothing was found or done; `earlier` is then the previous erasure, if any.
     """
 
     user_id: str
@@ -72,13 +72,13 @@ class Erased:
 
     @property
     def found(self) -> int:
-        """How many rows and files were this person's."""
+        """Return the number of rows and files of this person."""
         return sum(self.erased.values()) + (sum(self.elsewhere.values()) if self.whole_database else 0)
 
 
 @dataclass(slots=True)
 class _Work:
-    """One erasure under way, in one transaction."""
+    """A running erasure, in one transaction."""
 
     connection: "asyncpg.Connection[Any]"
     state: SchemaState
@@ -92,14 +92,14 @@ class _Work:
     shared_sessions: int = 0
 
     def say(self, doing: str) -> None:
-        """Tell what is being done, and how much has been."""
+        """Report the current step and the number of rows so far."""
         self.progress.step(f"{doing} ({plural(sum(self.erased.values()), 'row', 'rows')} so far)")
 
     async def run(self) -> None:
-        """Delete, strip and pass on; leaves the counts in this object.
+        """Delete rows, strip shared sessions and give them to another speaker; keep the counts in this object.
 
-        What foreign keys do is counted before anything is deleted. Raises DatabaseError where they would delete
-        other people's rows, or where rows stand in the way.
+        Counts what foreign keys would do before anything is deleted. Raises DatabaseError if they would delete rows of
+        other people, or prevent the deletion.
         """
         await change_log.mark_writer(self.connection, "erase")
         keys = await foreign_keys.read(self.connection)
@@ -109,18 +109,18 @@ class _Work:
                 application for state in (self.state, *self.others) for application in applications(state, keys)
             )
         ]
-        self.say("sessions in which this person spoke")
+        self.say("finding sessions in which this person spoke")
         for each in sessions:
             await each.find()
         going = list(self._going(sessions))
-        self.say("rows that reference what goes")
+        self.say("finding rows that reference deleted rows")
         consequences = await foreign_keys.follow(self.connection, going, keys)
         consequences.require_unblocked()
         consequences.require_own()
         for each in sessions:
             await each.strip_old_runs()
         await self._delete(going, consequences)
-        self.say("shared sessions, which are passed on")
+        self.say("updating shared sessions")
         for each in sessions:
             await each.pass_on()
             self.shared_sessions += each.shared
@@ -134,7 +134,7 @@ class _Work:
         counts[name] = counts.get(name, 0) + count
 
     async def _delete(self, going: Sequence[Going], consequences: Consequences) -> None:
-        """Delete the rows, those that reference others first, and see that no others went."""
+        """Delete the rows, referencing ones first, and check that no others were deleted."""
         rows, planned = {each.table: each for each in going}, consequences.planned
         before = await foreign_keys.deleted(self.connection)
         for table in consequences.order:
@@ -150,7 +150,7 @@ class _Work:
         self.references = consequences.references(self.state.schema)
 
     def _going(self, sessions: Sequence[SessionTables]) -> Iterator[Going]:
-        """This person's rows: sessions and runs, what names such a session and no user, and own rows elsewhere."""
+        """Return this person's rows: sessions, runs, rows that name such a session and no user, and rows elsewhere."""
         arguments, taken = [self.user_id], {(each.state.schema, name) for each in sessions for name in each.names}
         for each in sessions:
             yield from each.going()
@@ -176,13 +176,16 @@ async def erase_user(
     dry_run: bool = False,
     progress: Progress = SILENT,
 ) -> Erased:
-    """Erase a person for good: no undo, no copy. With `dry_run` all is done, counted and rolled back.
+    """Erase a person, without undo or copy. With `dry_run` everything is done, counted and rolled back.
 
-    A person who is not found at all leaves no trace, and similar ids are named. Raises UsageError for an empty id,
-    DatabaseError when anything is left when all is counted again: nothing is changed then.
+    If the person is not found, nothing is written, and similar ids are returned. Raises UsageError for an empty id,
+    and DatabaseError, without changes, if the final count finds rows.
     """
     if not user_id:
-        raise UsageError("whom? nothing was changed", hint="what belongs to nobody: junkie memories clear --no-owner")
+        raise UsageError(
+            "no user given; nothing was changed",
+            hint="to delete memories without an owner: junkie memories clear --no-owner",
+        )
     async with connect(settings) as connection:
         state = await own_tables.prepare(connection, settings.layout)
         row_security.require_all_rows(state, *user_data.searched(state))
@@ -202,7 +205,7 @@ async def erase_user(
             problems = () if dry_run else await _complete_file(settings, connection, state, user_id)
             return replace(await _nothing_found(connection, state, done), problems=problems)
         await transaction.commit()
-        progress.step(f"{plural(sum(done.erased.values()), 'row', 'rows')} erased; counting what remains")
+        progress.step(f"{plural(sum(done.erased.values()), 'row', 'rows')} erased; counting the rest")
         async with connection.transaction():
             remaining = await _remaining(connection, state, user_id)
         problems = await _after(settings, connection, state, user_id)
@@ -210,16 +213,16 @@ async def erase_user(
 
 
 async def _nothing_found(connection: "asyncpg.Connection[Any]", state: SchemaState, done: Erased) -> Erased:
-    """With what is known of a person who is not there: erased before, or similar ids."""
+    """Add an earlier erasure, or similar ids, to the result for a person who was not found."""
     if earlier := await last_erasure(connection, state, done.user_id):
         return replace(done, earlier=earlier)
     return replace(done, nearest=await user_ids.nearest(connection, state, done.user_id))
 
 
 async def finish_erasure(settings: Settings, done: Erased) -> Erased:
-    """Do again what follows the commit of an erasure, for an erasure that finds nothing to erase.
+    """Repeat the steps after the commit, for an erasure that finds nothing to erase.
 
-    An earlier run may have ended in between. Nothing in the database is changed.
+    An earlier run may have been interrupted. Changes nothing in the database.
     """
     async with connect(settings) as connection:
         state = await schema.inspect(connection, settings.layout)
@@ -235,9 +238,9 @@ async def _erase(
     dry_run: bool,
     progress: Progress,
 ) -> Erased:
-    progress.step("waiting for what is being written for this person")
+    progress.step("waiting for running writes for this person")
     erased_at = await _mark_erased(connection, state, user_id)
-    progress.step("looking for tables outside the schema")
+    progress.step("searching tables outside the schema")
     outside = await outside_schema.find(connection, state.schema, user_id, delete=whole_database)
     work = _Work(connection, state, user_id, progress)
     if whole_database:
@@ -283,7 +286,7 @@ async def _erase(
 
 
 async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> datetime:
-    """Lock the user alone and leave the tombstone first: imports and turns of ours wait for it, then see it."""
+    """Lock the user and write the tombstone first: junkie's imports and turns wait for the lock, then see it."""
     await connection.execute(LOCK_ALONE, stored_text.lock_name(state, user_id))
     erased_at = await stored_text.database_time(connection)
     if state.keeps(Feature.ERASURES):
@@ -316,7 +319,7 @@ async def _write_ledger(
 
 
 async def _remaining(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> int:
-    """Rows and runs of this person in the schema, by the same definitions that erase them."""
+    """Count rows and runs of this person in the schema, by the same definitions that erase them."""
     parts = [
         f"(SELECT count(*) FROM {state.qualified(table.name)} WHERE {table.condition})"
         for table in user_data.own_tables(state)
@@ -334,7 +337,7 @@ async def _remaining(connection: "asyncpg.Connection[Any]", state: SchemaState, 
 
 
 async def spooled(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[Path]:
-    """Files with this person's words that wait on this machine for this database; each holds one JSON object."""
+    """Return spool files of this person for this database; each contains one JSON object."""
     known = await spool.identity(connection, state)
     return spool.Spool(known).of_user(user_id) if known else []
 
@@ -342,34 +345,34 @@ async def spooled(connection: "asyncpg.Connection[Any]", state: SchemaState, use
 async def _after(
     settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
 ) -> tuple[str, ...]:
-    """What follows the commit: the file with typed lines, and the ledger beside the backups."""
+    """Do the steps after the commit: prompt history, spool, and the list of erasures next to the backups."""
     problems = []
     try:
         with told(prompt_history.history_file(user_id)):
             prompt_history.erase_history(user_id)
     except JunkieError as error:
-        problems.append(f"the lines typed in chat are still there: {error.message}")
+        problems.append(f"the prompt history was not deleted: {error.message}")
     try:
         for path in await spooled(connection, state, user_id):
             with told(path):
                 path.unlink(missing_ok=True)
     except JunkieError as error:
-        problems.append(f"words that wait in the spool are still there: {error.message}")
+        problems.append(f"messages in the spool were not deleted: {error.message}")
     if not state.keeps(Feature.ERASURES):
-        problems.append("no tombstone was left: this database user cannot make or use the junkie tables")
+        problems.append("no tombstone was written: this role cannot create or use junkie's tables")
     return (*problems, *await _complete_file(settings, connection, state, user_id))
 
 
 async def _complete_file(
     settings: Settings, connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str
 ) -> tuple[str, ...]:
-    """Have the ledger next to the backups name every erasure that the schema knows; a problem when it cannot."""
+    """Add missing erasures of the schema to the list next to the backups; return a problem if that fails."""
     try:
         complete_ledger_file(settings.backup_dir, await read_ledger(connection, state))
     except JunkieError as error:
         return (
-            "the ledger next to the backups lacks an erasure, so that a restore may bring the person back:"
-            f" {error.message}; then run this again: junkie users erase {user_id}",
+            "the list of erasures next to the backups is incomplete, so a restore could restore the person:"
+            f" {error.message}; then run again: junkie users erase {user_id}",
         )
     return ()
 
@@ -380,10 +383,10 @@ async def _complete_file(
 async def apply_erasures(
     connection: "asyncpg.Connection[Any]", layout: Layout, ledger: Iterable[Erasure], *, after: datetime | None = None
 ) -> dict[str, Mapping[str, int]]:
-    """Erase again, in restored data, everybody whom `ledger` names (erased later than `after`, when given).
+    """Erase everybody in `ledger` (erased later than `after`, if given) from restored data.
 
-    Runs in the caller's transaction, or one of its own. Each person gets a tombstone with this schema's salt. Returns
-    what was erased by user id and table; people who are not in the data are not in it.
+    Runs in the caller's transaction, or a new one. Each person gets a tombstone with this schema's salt. Returns counts
+    by user id and table, only of people in the data.
     """
     wanted = [erasure for erasure in ledger if after is None or erasure.erased_at > after]
     if not wanted:
@@ -401,7 +404,7 @@ async def apply_erasures(
 
 
 async def _named_in(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> list[str]:
-    """The user ids in the data whose hash the ledger holds; each id is hashed once for each salt."""
+    """Find user ids whose hash is in the list of erasures; each id is hashed once for each salt."""
     sources = [f"SELECT user_id::text FROM {state.qualified(table.name)}" for table in user_data.own_tables(state)]
     if state.has(SESSIONS):
         sources += [
@@ -422,7 +425,7 @@ async def _named_in(connection: "asyncpg.Connection[Any]", state: SchemaState, w
 
 
 async def _keep_ledger(connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: list[Erasure]) -> None:
-    """The restored schema knows the later erasures too, where its salt is theirs."""
+    """Add later erasures with the same salt to the restored schema."""
     if not state.keeps(Feature.ERASURES):
         return
     salt = await connection.fetchval(f"SELECT value FROM {state.qualified(OWN_VERSIONS)} WHERE name = 'salt'")

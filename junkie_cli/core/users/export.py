@@ -1,7 +1,7 @@
-"""A person's data in one JSON Lines file: everything that erasing would delete, complete or not at all.
+"""Exports a person's data to one JSON Lines file: everything that erasing would delete.
 
-Each line is `{"table": TABLE, "row": {...}}`; runs inside agno 2's column are lines of `agent_sessions.runs`, and of
-a session that others speak in too only what is about this person is written.
+Each line is `{"table": TABLE, "row": {...}}`; runs inside agno 2's column are lines of `agent_sessions.runs`. Of a
+shared session only the parts about this person are exported.
 """
 
 import json
@@ -35,7 +35,7 @@ _PREFETCH = 500
 
 @frozen
 class ExportedUser:
-    """What was written where: lines by table. `warnings`: what is not in the file, or not as it is stored."""
+    """The result: path, and lines by table. `warnings`: what is missing in the file, or differs from the database."""
 
     user_id: str
     path: Path
@@ -52,7 +52,7 @@ class _Lines:
         self._file, self._progress = file, progress
 
     def write(self, table: str, row: str) -> None:
-        text = marked(row.replace("\n", " ").replace("\r", " "))  # raw line ends stand between JSON's tokens only
+        text = marked(row.replace("\n", " ").replace("\r", " "))  # raw line breaks occur only between JSON tokens
         if not is_text(row):
             self.replaced.append(f"{table} {_key(text)}".rstrip())
         self._file.write(f'{{"table": {json.dumps(table)}, "row": {text}}}\n'.encode())
@@ -71,12 +71,12 @@ async def export_user(
     *,
     progress: Progress = SILENT,
 ) -> ExportedUser:
-    """Write everything of a person to `path` (`-`: stdout), in one snapshot. Raises UsageError, FileError."""
+    """Write all data of a person to `path` (`-`: stdout), in one snapshot. Raises UsageError, FileError."""
     if not user_id:
-        raise UsageError("whose data?", hint="what belongs to nobody: junkie memories export --no-owner")
+        raise UsageError("no user given", hint="to export memories without an owner: junkie memories export --no-owner")
     async with awaited_file(path) as file:
         lines = _Lines(file, progress)
-        # Not from a replica, which may lag: what is handed to a person is whole.
+        # Not from a replica, which can lag: the export must be complete.
         async with (
             connect(settings) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
@@ -96,7 +96,7 @@ async def export_user(
 
 
 def _queries(state: SchemaState, keys: Iterable[ForeignKey]) -> Iterator[tuple[str, str]]:
-    """Table and SQL of its rows as JSON text."""
+    """Yield tables, with SQL for their rows as JSON text."""
     found = applications(state, keys)
     taken = {application.name(table) for application in found for table in (SESSIONS, RUNS)}
     for table in (*user_data.own_tables(state), *_view_of_memories(state)):
@@ -120,7 +120,7 @@ def _view_of_memories(state: SchemaState) -> tuple[OwnTable, ...]:
 
 
 def _of_sessions(state: SchemaState) -> Iterator[tuple[str, str]]:
-    """As `_queries`, of one application's sessions and runs."""
+    """As `_queries`, for the sessions and runs of one application."""
     sessions, scope = state.qualified(SESSIONS), user_data.sessions(state)
     own = ("session_id", "user_id", "session_data", "summary")
     shared = ", ".join(f"s.{name}" for name in own if state.has_column(SESSIONS, name))
@@ -171,7 +171,7 @@ def _of_views(state: SchemaState) -> tuple[ResultWarning, ...]:
 
 
 def _typed(user_id: str) -> list[str]:
-    """The lines typed in chat on this machine."""
+    """Return the lines typed in chat on this machine."""
     path = prompt_history.history_file(user_id)
     with told(path):
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []

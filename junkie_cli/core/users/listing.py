@@ -1,4 +1,4 @@
-"""Who there is: user ids in order, with what each has and when they were last active. Pages by keyset."""
+"""Lists users in the order of their ids, with counts and the time of their last activity. Pages by keyset."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,17 +22,16 @@ from junkie_cli.core.value_class import frozen
 if TYPE_CHECKING:
     import asyncpg
 
-# Of nearly every large user the latest memory is among as many of all.
+# The latest memory of nearly every large user is among this many newest ones.
 _NEWEST = 5_000
 
 
 @frozen
 class User:
-    """A user with counts; `user_id` None stands for what belongs to nobody.
+    """A user with counts; `user_id` None stands for rows without an owner.
 
-    `sessions` are those the user owns or spoke in, `runs` the user's own
-    stored runs, those of team members for them included. `last_active` (UTC) is the newest time of
-    a memory, a run or a session of theirs.
+    `sessions` are those the user owns or spoke in, `runs` the user's own stored runs, with those of team members.
+    `last_active` (UTC) is the newest time of the user's memories, runs and sessions.
     """
 
     user_id: str | None
@@ -45,9 +44,9 @@ class User:
 
 @frozen
 class UserPage:
-    """Users by id, what belongs to nobody last; `next` is the cursor of the page after, None on the last.
+    """Users by id, rows without an owner last; `next` is the cursor of the next page, None on the last.
 
-    The last `late` of those with a name were not there yet when the first page was read.
+    The last `late` named users appeared after the first page was read.
     """
 
     users: tuple[User, ...]
@@ -60,7 +59,7 @@ class UserPage:
 async def list_users(
     settings: Settings, *, limit: int = 50, after: str | None = None, progress: Progress = SILENT
 ) -> UserPage:
-    """One page of users: each once, with what is counted at that moment; those who came meanwhile at the end.
+    """Return one page of users with current counts: each user once, new users at the end.
 
     Raises UsageError for a cursor that is not one.
     """
@@ -72,14 +71,12 @@ async def list_users(
 
         async def rows(place: Place, count: int) -> list[str]:
             progress.step(
-                "looking for user ids"
-                if place.since is None
-                else f"looking through {all_memories(state)} for newcomers"
+                "searching for user ids" if place.since is None else f"searching {all_memories(state)} for new users"
             )
             return await (_first if place.since is None else _newcomers)(connection, state, tables, place, count)
 
         page = await paging.page(connection, after, (str,), limit, rows, lambda user_id: [user_id])
-        progress.step(f"counting what {plural(len(page.rows), 'user has', 'users have')}")
+        progress.step(f"counting rows of {plural(len(page.rows), 'user', 'users')}")
         users = await _counted(connection, state, page.rows)
         nobody = None if page.next else await _nobody(connection, state)
     warnings = row_security.warnings(state, MEMORIES, SESSIONS, RUNS)
@@ -91,7 +88,7 @@ async def list_users(
 async def _first(
     connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Place, count: int
 ) -> list[str]:
-    """The next ids of users who had something when the first page was read."""
+    """Return the next ids of users that existed when the first page was read."""
     found: list[str] = []
     last = place.key[0] if place.key else None
     while True:
@@ -107,7 +104,7 @@ async def _first(
 
 
 def _there(state: SchemaState, tables: list[Role], moment: Moment, now: Moment, where: Where) -> str:
-    """SQL: the user `u` has a row that was there at `moment`; adds its arguments to `where`."""
+    """Return SQL that is true if user `u` had a row at `moment`; add its arguments to `where`."""
     tests = [
         f"EXISTS (SELECT 1 FROM {state.versioned(table)} t WHERE t.user_id = u.user_id AND"
         f" {paging.settled(where, moment, now, 't')})"
@@ -122,7 +119,7 @@ def _there(state: SchemaState, tables: list[Role], moment: Moment, now: Moment, 
 async def _newcomers(
     connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Place, count: int
 ) -> list[str]:
-    """The next ids of users who have come since, found by one look through all rows."""
+    """Return the next ids of users that appeared since, by one scan of all rows."""
     assert place.since is not None
     where, sources = Where(), []
     for table in tables:
@@ -145,9 +142,9 @@ async def _newcomers(
 
 
 def _ids(state: SchemaState, tables: list[Role], count: int) -> str:
-    """SQL of the next `count` user ids above $1.
+    """Return SQL for the next `count` user ids above $1.
 
-    What no index gives has to be scanned: only up to the last of as many ids that the indexes gave.
+    Tables without an index are scanned, but only up to the last id found by indexes.
     """
     probed = [table for table in tables if state.has_index(table, "user_id")]
     sources = [
@@ -169,9 +166,9 @@ def _ids(state: SchemaState, tables: list[Role], count: int) -> str:
 
 
 async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, ids: list[str]) -> list[User]:
-    """Counts of these users only; each source is read once.
+    """Count rows of these users; each source is read once.
 
-    Where the database takes two spellings for one id (citext, a nondeterministic collation) they are one user here.
+    If the database treats two spellings as equal (citext, a nondeterministic collation), they are one user here.
     """
     if not ids:
         return []
@@ -186,7 +183,7 @@ async def _counted(connection: "asyncpg.Connection[Any]", state: SchemaState, id
 
 
 async def _nobody(connection: "asyncpg.Connection[Any]", state: SchemaState) -> User | None:
-    """What belongs to nobody, None when that is nothing."""
+    """Count rows without an owner; None if there are none."""
     row = await connection.fetchrow(_counts(state, "(user_id IS NULL OR user_id = '')", "''::text"))
     user = None if row is None else _user(None, row)
     return user if user and (user.memories or user.sessions or user.runs) else None
@@ -197,15 +194,15 @@ def _user(user_id: str | None, row: Any) -> User:
 
 
 def _memories(state: SchemaState, condition: str, key: str) -> str:
-    """Counts by the index on user_id, and the latest time from the newest rows of all where it is among them.
+    """Return SQL for counts by the index on user_id, and the latest time from the newest rows if it is among them.
 
-    At 5 million rows without our index reading the latest time of the largest user from the table takes 5 s.
+    At 5 million rows without our index, reading the latest time of the largest user from the table takes 5 s.
     """
     table, at = state.qualified(MEMORIES), scaled("updated_at")
     if key != "user_id" or state.has_index(MEMORIES, *MEMORIES_BY_USER):
         return f"SELECT {key} AS user_id, count(*) AS n, max({at}) AS at FROM {table} WHERE {condition} GROUP BY 1"
     return (
-        # The index on updated_at is not walked past everybody else's rows, for it does not hold what is asked.
+        # The index on updated_at does not contain user_id, so it is not scanned past the rows of all other users.
         f"SELECT user_id, n, coalesce(newest.at, (SELECT max({at}) FROM"
         f" {table} m WHERE m.user_id = counted.user_id)) AS at"
         f" FROM (SELECT user_id, count(*) AS n FROM {table} WHERE {condition} GROUP BY 1) counted"

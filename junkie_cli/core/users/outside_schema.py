@@ -1,4 +1,4 @@
-"""What a person has outside the schema: rows of the bot's own tables (`messages`, access lists, triggers, ...)."""
+"""Finds a person's rows outside the schema: in the bot's own tables (`messages`, access lists, triggers, ...)."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,25 +29,25 @@ GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname
 
 @frozen
 class Elsewhere:
-    """This person's rows outside the schema, by table, and a sentence for each table that could not be searched."""
+    """A person's rows outside the schema, by table, and a sentence for each table that could not be searched."""
 
     rows: tuple[Going, ...]
     unreadable: tuple[str, ...]
 
 
 async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str, *, delete: bool) -> Elsewhere:
-    """Where this person has rows outside `schema`: by the columns that name an owner.
+    """Find this person's rows outside `schema` by the columns that name an owner.
 
-    Raises DatabaseError where rows are to be deleted, and row security may hide some of them.
+    Raises DatabaseError if rows are to be deleted and row security can hide some of them.
     """
     rows, unreadable = [], []
     for table in await connection.fetch(_FIND, schema, list(OWNER_COLUMNS)):
         place = (table["schema"], table["name"])
         if not table["readable"]:
-            unreadable.append(f"{label(place)}: this database user may not read it")
+            unreadable.append(f"{label(place)}: this role cannot read it")
             continue
         if table["row_security"]:
-            hidden = f"row security may hide rows of {label(place)} from this database user"
+            hidden = f"row security can hide rows of {label(place)} from this role"
             if delete:
                 raise DatabaseError(f"{hidden}; nothing was changed", hint=row_security.HINT, code=row_security.CODE)
             unreadable.append(hidden)
@@ -58,7 +58,7 @@ async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str,
 
 
 async def count(connection: "asyncpg.Connection[Any]", rows: Sequence[Going]) -> Mapping[str, int]:
-    """How many there are, by `schema.table`."""
+    """Count rows by `schema.table`."""
     counts = {}
     for each in rows:
         counted = f"SELECT count(*) FROM {each.sql} WHERE {each.condition}"
@@ -67,7 +67,7 @@ async def count(connection: "asyncpg.Connection[Any]", rows: Sequence[Going]) ->
 
 
 def _holds(column: str, kind: str, user_id: str) -> str:
-    """SQL: the column holds the user id. The bot keeps Discord's ids as bigint: compared as such, an index helps."""
+    """Return SQL that is true for the user id. The bot stores Discord ids as bigint, compared as such for an index."""
     if kind == "bigint" and user_id.isascii() and user_id.isdigit() and int(user_id) < 2**63:
         return f"{quoted(column)} = $1::text::bigint"
     return is_user(quoted(column), kind)

@@ -1,4 +1,4 @@
-"""The receipt of an erasure: what went, what stayed and why, and which backups still hold the person."""
+"""Writes the receipt of an erasure: what was deleted, what stays and why, and which backups contain the person."""
 
 import json
 import shlex
@@ -13,9 +13,9 @@ from junkie_cli.core.users.erase import Erased
 
 
 def check_receipt_path(path: Path, *, alone: bool = True) -> None:
-    """Raise FileError when no receipt can be written there: better known before than after an erasure.
+    """Raise FileError if the receipt cannot be written, before the erasure starts.
 
-    Raises UsageError for stdout unless the receipt is `alone` there.
+    Raises UsageError for stdout unless the receipt is the only output there.
     """
     if not alone and is_standard_output(path):
         raise UsageError("--json and the receipt cannot both go to stdout", hint="name a file for the receipt")
@@ -23,14 +23,14 @@ def check_receipt_path(path: Path, *, alone: bool = True) -> None:
         check_writable(path)
     except FileError as error:
         raise FileError(
-            f"{error.message}: no receipt can be written there; nothing was changed", hint=error.hint
+            f"{error.message}: the receipt cannot be written; nothing was changed", hint=error.hint
         ) from None
 
 
 def write_receipt(path: Path, done: Erased, backups: Sequence[Mapping[str, Any]]) -> None:
-    """Write the receipt (`-`: to stdout), 0600: of this erasure, or of an earlier one that was left without.
+    """Write the receipt of this erasure, or of an earlier one without a receipt, with mode 0600 (`-`: to stdout).
 
-    Raises FileError, which names the command that writes it, OutputError.
+    Raises FileError, whose hint is the command that writes it, and OutputError.
     """
     earlier = done.earlier if done.erased_at is None else None
     erased_at = earlier.erased_at if earlier else done.erased_at
@@ -55,6 +55,6 @@ def write_receipt(path: Path, done: Erased, backups: Sequence[Mapping[str, Any]]
             file.write(json.dumps(document, ensure_ascii=False, indent=1, default=str).encode() + b"\n")
     except FileError as error:
         raise FileError(
-            f"{error.message}: the person is erased, and the receipt is not written",
-            hint=f"for the receipt run this again: junkie users erase {shlex.quote(done.user_id)} --receipt FILE",
+            f"{error.message}: the person was erased, but the receipt was not written",
+            hint=f"to write the receipt: junkie users erase {shlex.quote(done.user_id)} --receipt FILE",
         ) from None

@@ -1,7 +1,7 @@
-"""The sessions of each application in a schema, by structure: which go with a person, which stay with whoever spoke.
+"""Finds the sessions of each application in a schema: those to delete with a person, and shared ones.
 
-One database may hold the tables of several applications, and those that a restore moved aside. A table of sessions is
-known by its columns; its runs are those whose foreign key references it, else those of the name that agno gives them.
+One database can contain tables of several applications, and those that a restore renamed. A table of sessions is
+recognized by its columns; its runs by their foreign key, or by agno's default name.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,9 +23,9 @@ _RUNS = frozenset({"run_id", "session_id", "user_id", "parent_run_id", "run_data
 
 
 def applications(state: SchemaState, keys: Iterable[ForeignKey] = ()) -> list[SchemaState]:
-    """`state` once for each table of sessions in its schema, under the names of that table and of its runs.
+    """Return `state` once for each table of sessions in its schema, with the names of that table and of its runs.
 
-    The one whose names are in force is first.
+    The one with the configured names is first.
     """
     tables = {name: set(table.columns) for name, table in state.tables.items() if not table.is_view}
     with_runs = {(key.parent, key.child[1]) for key in keys if tables.get(key.child[1], set()) >= _RUNS}
@@ -39,14 +39,14 @@ def applications(state: SchemaState, keys: Iterable[ForeignKey] = ()) -> list[Sc
 
 
 def _under(state: SchemaState, sessions: str, own_runs: str) -> SchemaState:
-    """`state` under other names; no table is called "", so that is for runs that are not there."""
+    """Return `state` with other names; the empty name stands for missing runs."""
     layout = Layout(state.schema, state.layout.memories, sessions, own_runs)
     return SchemaState(layout, state.exists, state.may_create, state.tables, state.indexes)
 
 
 @dataclass(slots=True)
 class SessionTables:
-    """One application's sessions and runs, while a person is erased from them, in the caller's transaction."""
+    """The sessions and runs of one application during an erasure, in the caller's transaction."""
 
     connection: "asyncpg.Connection[Any]"
     state: SchemaState
@@ -57,7 +57,7 @@ class SessionTables:
 
     @property
     def names(self) -> set[str]:
-        """The names of the tables."""
+        """Return the names of the tables."""
         return {self.state.name(SESSIONS), self.state.name(RUNS)}
 
     @property
@@ -70,11 +70,11 @@ class SessionTables:
 
     @property
     def mine(self) -> str:
-        """SQL of the ids of the sessions that go: nobody else owns them or spoke there."""
+        """Return SQL for the ids of sessions to delete: nobody else owns them or spoke there."""
         return f"(SELECT c.session_id FROM {self._scope} c WHERE NOT c.shared)"
 
     async def find(self) -> None:
-        """Find the sessions in which this person spoke, and the runs that go: own ones, and those that they began."""
+        """Find the sessions in which this person spoke, and the runs to delete: own runs and their child runs."""
         await self.connection.execute(
             f"CREATE TEMP TABLE {self._scope} ON COMMIT DROP AS SELECT * FROM {user_data.sessions(self.state)} c",
             self.user_id,
@@ -94,7 +94,7 @@ class SessionTables:
         await self.connection.execute(f"ANALYZE {self._own_runs}")
 
     def going(self) -> Iterator[Going]:
-        """The runs and the sessions that go."""
+        """Yield the runs and the sessions to delete."""
         known = "$1::text IS NOT NULL"
         if self.state.has(RUNS):
             own = f"r.run_id IN (SELECT o.run_id FROM {self._own_runs} o) AND {known}"
@@ -103,7 +103,7 @@ class SessionTables:
         yield Going(sessions, f"s.session_id IN {self.mine} AND {known}", [self.user_id], "$1::text", "s")
 
     async def strip_old_runs(self) -> None:
-        """Take own runs out of the arrays of shared sessions; other sessions go whole."""
+        """Remove own runs from the arrays of shared sessions; other sessions are deleted."""
         if not self.state.has_runs_column:
             return
         sessions, kind = self.state.qualified(SESSIONS), self.state.column_type(SESSIONS, "runs")
@@ -121,7 +121,7 @@ class SessionTables:
         )
 
     async def pass_on(self) -> None:
-        """Give shared sessions to whoever else spoke there, without what may be about this person."""
+        """Give shared sessions to another speaker, without data that could be about this person."""
         columns = self.state.table(SESSIONS).columns
         changes = ["user_id = CASE WHEN s.user_id = $1::text THEN c.heir ELSE s.user_id END"]
         if "summary" in columns:
@@ -136,5 +136,5 @@ class SessionTables:
         self.shared = count_of(done)
 
     async def drop(self) -> None:
-        """Drop the temporary tables: the transaction may erase another person, too."""
+        """Drop the temporary tables, because the transaction can erase another person, too."""
         await self.connection.execute(f"DROP TABLE IF EXISTS {self._scope}, {self._own_runs}")

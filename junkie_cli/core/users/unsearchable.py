@@ -1,6 +1,6 @@
-"""What an erasure cannot find by owner, in sentences for its receipt: tables that name nobody, and copies elsewhere.
+"""Lists what an erasure cannot find by owner, for its receipt: tables without a user column, and copies elsewhere.
 
-The catalogue decides by columns, not names: a table that holds text, JSON or vectors and has no column for an owner.
+Decides by columns in the catalogue, not by names: a table with text, JSON or vectors, and no column for an owner.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import asyncpg
 
 _ALWAYS = (
-    "other people's runs and memories that quote or mention this person: they name no owner of the words",
-    "metadata of shared sessions, which the bot's program fills",
-    "exports, logs and copies that were made outside the database",
+    "runs and memories of other people that quote or mention this person",
+    "metadata of shared sessions, which the bot writes",
+    "exports, logs and copies outside the database",
 )
 _REGISTERED = tuple(entry.table for entry in registry.entries() if isinstance(entry.table, str))
 
-# Tables of an extension hold its own data. What marks agno's list of contents is `linked_to` and `access_count`.
+# Tables of extensions contain their own data. agno's knowledge table is recognized by `linked_to` and `access_count`.
 _TABLES = """
 SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
   bool_or(a.attname = ANY($1::text[])) AS owned, bool_or(a.attname = 'session_id') AS of_session,
@@ -42,7 +42,7 @@ GROUP BY n.nspname, c.relname, c.relkind ORDER BY n.nspname, c.relname
 
 
 async def sentences(connection: "asyncpg.Connection[Any]", state: SchemaState) -> tuple[str, ...]:
-    """What was not searched, a sentence each, in the caller's transaction."""
+    """Return a sentence for each kind of table that was not searched, in the caller's transaction."""
     rows = await connection.fetch(_TABLES, list(OWNER_COLUMNS), list(_REGISTERED))
     return (*_ALWAYS, *_about(rows, state))
 
@@ -58,16 +58,16 @@ def _about(rows: Iterable[Any], state: SchemaState) -> Iterator[str]:
 
 
 _SENTENCES = {
-    "knowledge": "knowledge and vector tables, whose text names no owner (look there for this person's words): {}",
-    "synced": "messages that were sent to Honcho's service, as {} shows: erase this person there, too",
-    "copies": "materialized views, which keep old rows until they are refreshed (REFRESH MATERIALIZED VIEW): {}",
+    "knowledge": "knowledge and vector tables without a user column (search them for data of this person): {}",
+    "synced": "messages that were sent to the Honcho service (see {}): erase this person there, too",
+    "copies": "materialized views, which contain old rows until REFRESH MATERIALIZED VIEW: {}",
     "foreign": "foreign tables, whose rows are on another server: {}",
     "others": "tables without a column that names a user: {}",
 }
 
 
 def _kind(row: Any, state: SchemaState) -> str:
-    """Which sentence names the table; empty for one that is searched, or that holds no text."""
+    """Return the kind of a table; empty for one that is searched, or that contains no text."""
     if row["kind"] in ("m", "f"):
         return "copies" if row["kind"] == "m" else "foreign"
     if row["owned"] or (row["schema"] == state.schema and row["of_session"]):

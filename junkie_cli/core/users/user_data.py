@@ -21,7 +21,7 @@ class OwnTable:
 
 
 def own_tables(state: SchemaState) -> list[OwnTable]:
-    """Every table of the schema whose rows have an owner; sessions and runs have rules of their own."""
+    """List tables whose rows have an owner; sessions and runs have their own rules."""
     for role in Role:  # one whose owner stands in another column would pass for a table of nobody
         state.require_columns(role)
     entries = registry.by_name(state.layout)
