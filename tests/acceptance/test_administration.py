@@ -81,7 +81,10 @@ def test_no_table_no_rows_no_server_no_database(junkie: Junkie, database: Databa
     assert (none.exit_code, none.stdout) == (4, "")
     assert "no database yet" in none.stderr
     missing = on(junkie, database).run("memories", "list").ok()
-    assert (missing.stdout, missing.stderr) == ("", "no memories: there is no table user_memories in schema ai yet\n")
+    assert (missing.stdout, missing.stderr) == (
+        "",
+        "no memories: table user_memories does not exist in schema ai yet\n",
+    )
     on(junkie, written_by("3.1"))
     assert junkie.run("memories", "list", "-u", "nobody").ok().stderr == "no memories\n"
     away = junkie.run("memories", "list", "--json", env={"POSTGRES_URL": "postgresql://u:secret@127.0.0.1:1/x"})
@@ -255,7 +258,7 @@ def test_a_conflict_of_undo_shows_both_texts(bot: Junkie) -> None:
     done = bot.run("memories", "undo", first)
     assert done.exit_code == 1
     assert "now:  third text" in done.stderr and "then: Ada plays the cello" in done.stderr
-    assert "1 memory was changed again since and left alone\n" in done.stderr
+    assert "1 memory was changed again since: not undone\n" in done.stderr
     assert "changed changed" not in done.stderr
 
 
@@ -276,7 +279,7 @@ def test_clear_names_counts_samples_and_the_way_back(bot: Junkie) -> None:
     assert done.stdout == "deleted 2 memories\n"
     assert "2 memories of ada in postgresql://" in done.stderr
     assert "  Ada plays the cello\n" in done.stderr
-    assert "kept for undo for 30 days" in done.stderr
+    assert "undo is possible for 30 days" in done.stderr
     nothing = bot.run("memories", "clear", "-u", "adda", "--yes").ok()
     assert nothing.stderr == "nothing to clear\ndid you mean bob?\n" or "nothing to clear" in nothing.stderr
     final = bot.run("memories", "clear", "-u", "bob", "--yes", "--no-undo").ok()
@@ -311,7 +314,7 @@ def test_a_read_only_role_is_told_in_a_sentence(bot: Junkie, written_by: Make, a
     for command in ("memories clear -u ada --yes", "users erase ada --yes", "memories add x -u ada"):
         done = bot.run(*command.split())
         assert done.exit_code == 4
-        assert "no right" in done.stderr
+        assert "no privilege" in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -70,7 +70,10 @@ def test_a_bad_value_is_exit_3_with_file_and_line(junkie: Junkie) -> None:
 
 def test_path(junkie: Junkie) -> None:
     nowhere = junkie.run("config", "path").ok()
-    assert (nowhere.stdout, nowhere.stderr) == ("", "no .env here or above; junkie config init writes one\n")
+    assert (nowhere.stdout, nowhere.stderr) == (
+        "",
+        "no .env file here or in a parent folder; to create one: junkie config init\n",
+    )
     (junkie.home / ".env").write_text("")
     assert junkie.run("config", "path").ok().stdout == f"{junkie.home}/.env\n"
     document = junkie.run("--env-file", "/dev/null", "config", "path", "--json").ok().json()
@@ -106,13 +109,13 @@ def test_groq_a_database_and_a_user(junkie: Junkie, provider: ModelServer, datab
     env_file.write_text("# the bot's\nDISCORD_TOKEN=tok # keep\nGROQ_API_KEY=\n")
     env_file.chmod(0o644)
     child = start(junkie, GROQ_BASE_URL=base_url(provider))
-    child.expect_exact(f"The answers go to {env_file}.")
+    child.expect_exact(f"Answers are saved in {env_file}.")
     answer(child, "Model provider: groq", "")
-    answer(child, "Key, not shown", "gsk_typed")
-    child.expect_exact("The provider answers.")
+    answer(child, "API key", "gsk_typed")
+    child.expect_exact("The provider responds.")
     answer(child, "PostgreSQL URL", database.libpq())
     child.expect_exact("Connected to PostgreSQL ")
-    answer(child, "User id to talk as", "42")
+    answer(child, "User id for chats", "42")
     child.expect_exact("others can read")
     answer(child, "Make it readable by its owner alone? yes or no", "")
     code, told = end(child)
@@ -127,18 +130,18 @@ def test_groq_a_database_and_a_user(junkie: Junkie, provider: ModelServer, datab
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
     assert provider.other_requests[-1].headers["authorization"] == "Bearer gsk_typed"
     again = start(junkie, GROQ_BASE_URL=base_url(provider))
-    for question in ("Model provider", "Key, not shown", "PostgreSQL URL", "User id"):
+    for question in ("Model provider", "API key", "PostgreSQL URL", "User id"):
         answer(again, question, "")
-    assert "Nothing to write" in end(again)[1]
+    assert "Nothing to save" in end(again)[1]
 
 
 def test_a_server_of_ones_own_and_the_embedded_database(junkie: Junkie, provider: ModelServer) -> None:
     child = start(junkie)
     answer(child, "Model provider: groq", base_url(provider))
-    answer(child, "Key, not shown", "")
+    answer(child, "API key", "")
     answer(child, "Model", "little-model")
     answer(child, "PostgreSQL URL, or embedded", "")
-    answer(child, "User id to talk as", "ada")
+    answer(child, "User id for chats", "ada")
     code, told = end(child)
     assert code == 0, told
     env_file = junkie.cwd / ".env"
@@ -153,8 +156,8 @@ def test_a_refused_key_is_asked_for_again_and_then_it_ends(junkie: Junkie, provi
     child = start(junkie, GROQ_BASE_URL=base_url(provider))
     answer(child, "Model provider: groq", "")
     for _ in range(3):
-        answer(child, "Key, not shown", "gsk_wrong")
-        child.expect_exact("refuses this key (401)")
+        answer(child, "API key", "gsk_wrong")
+        child.expect_exact("rejects this key (401)")
     code, told = end(child)
     assert code == 6
     assert "gsk_wrong" not in told
@@ -164,11 +167,11 @@ def test_a_refused_key_is_asked_for_again_and_then_it_ends(junkie: Junkie, provi
 def test_what_cannot_be_checked_is_kept_with_a_word(junkie: Junkie) -> None:
     child = start(junkie, GROQ_BASE_URL="http://127.0.0.1:1/v1")
     answer(child, "Model provider", "")
-    answer(child, "Key, not shown", "gsk_unchecked")
-    child.expect_exact("cannot be reached: nothing listens there: kept unchecked")
+    answer(child, "API key", "gsk_unchecked")
+    child.expect_exact("cannot be reached: no server is listening there: saved without checking")
     for _ in range(2):
         answer(child, "PostgreSQL URL", "postgresql://u:pw123456@127.0.0.1:1/d")
-    child.expect_exact("Kept unchecked.")
+    child.expect_exact("Saved without checking.")
     answer(child, "User id", "")
     code, told = end(child)
     assert code == 0
@@ -183,7 +186,7 @@ def test_leaving_changes_nothing(junkie: Junkie) -> None:
     for key, code in (("\x03", 130), ("\x04", 1)):
         child = start(junkie)
         answer(child, "Model provider", "")
-        child.expect_exact("Key, not shown")
+        child.expect_exact("API key")
         child.expect_exact(": ")
         child.send(key)
         assert end(child)[0] == code
@@ -195,11 +198,11 @@ def test_another_file_can_be_named(junkie: Junkie) -> None:
     target = junkie.home / "config" / "junkie" / ".env"
     child = start(junkie, "--env-file", str(target), JUNKIE_USER="me")
     answer(child, "Model provider", "")
-    answer(child, "Key, not shown", "")
+    answer(child, "API key", "")
     child.expect_exact("junkie chat --offline")
     answer(child, "PostgreSQL URL", "")
     answer(child, "User id", "ada")
-    child.expect_exact("JUNKIE_USER is set in the environment, too, and that wins over the file")
+    child.expect_exact("JUNKIE_USER is also set in the environment, which takes precedence over the file")
     assert end(child)[0] == 0
     assert target.read_text() == "JUNKIE_USER=ada\n"
     assert junkie.run("config", "path").ok().stdout == f"{target}\n"
@@ -209,7 +212,7 @@ def test_unattended_it_says_why_not(junkie: Junkie) -> None:
     told = junkie.run("config", "init")
     assert told.exit_code == 2
     assert told.stdout == ""
-    assert "nobody can be asked here" in told.stderr
+    assert "needs a terminal to ask questions" in told.stderr
     assert str(junkie.cwd / ".env") in told.stderr
 
 
@@ -220,7 +223,7 @@ def test_root_is_told_of_a_file_that_it_does_not_read(junkie: Junkie) -> None:
         os.chown(foreign, 12345, 12345)
         document = junkie.run("config", "path", "--json").ok().json()
         assert document == {"env_file": None, "ignored_env_files": [str(foreign)]}
-        assert f"not read, as it is somebody else's: {foreign}" in junkie.run("config", "path").stderr
+        assert f"ignored, because it belongs to another user: {foreign}" in junkie.run("config", "path").stderr
     else:
         assert junkie.run("config", "path").ok().stdout == f"{foreign}\n"
     assert Path(junkie.run("--env-file", str(foreign), "config", "path").ok().stdout.strip()) == foreign
@@ -235,13 +238,13 @@ def test_the_mode_of_a_file_stays_after_a_no(junkie: Junkie, provider: ModelServ
     env_file.chmod(0o640)
     child = start(junkie)
     answer(child, "Model provider: groq", base_url(provider))
-    answer(child, "Key, not shown", "")
+    answer(child, "API key", "")
     answer(child, "Model", "little-model")
     answer(child, "PostgreSQL URL, or embedded", "")
-    answer(child, "User id to talk as", "")
+    answer(child, "User id for chats", "")
     answer(child, "Make it readable by its owner alone? yes or no", "no")
     code, told = end(child)
-    assert (code, "readable by others, too:" in told) == (0, True)
+    assert (code, "also readable by others:" in told) == (0, True)
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o640
     assert env_file.read_text().startswith("DISCORD_TOKEN=tok\nCUSTOM_PROVIDER=")
 
@@ -251,12 +254,12 @@ def test_another_programs_file_stays_as_it_is(junkie: Junkie, provider: ModelSer
     other.write_text("SECRET_KEY=x\n")
     other.chmod(0o644)
     child = start(junkie)
-    child.expect_exact(f"The answers go to {own}.")
+    child.expect_exact(f"Answers are saved in {own}.")
     answer(child, "Model provider: groq", base_url(provider))
-    answer(child, "Key, not shown", "")
+    answer(child, "API key", "")
     answer(child, "Model", "little-model")
     answer(child, "PostgreSQL URL, or embedded", "")
-    answer(child, "User id to talk as", "")
+    answer(child, "User id for chats", "")
     assert end(child)[0] == 0
     assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("SECRET_KEY=x\n", 0o644)
     assert junkie.run("config", "path").ok().stdout == f"{own}\n"
@@ -276,5 +279,5 @@ def test_a_broken_env_stops_every_command(junkie: Junkie) -> None:
     (junkie.cwd / ".env").symlink_to("nowhere")
     for command in ("memories list", "chat hello", "backup --embedded", "config show", "config init"):
         done = junkie.run(*command.split())
-        assert (done.exit_code, "is a link that leads nowhere" in done.stderr) == (3, True), (command, done)
-    assert "is a link that leads nowhere" in junkie.run("doctor", "--only", "settings.file").stdout
+        assert (done.exit_code, "is a broken link" in done.stderr) == (3, True), (command, done)
+    assert "is a broken link" in junkie.run("doctor", "--only", "settings.file").stdout

@@ -56,7 +56,7 @@ def test_closed_streams_do_no_harm_and_an_answer_needs_stdout(junkie: Junkie, ar
         ["sh", "-c", f'"$0" {arguments} {closed}', SCRIPT], env=junkie.environment(), cwd=junkie.cwd,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    error = "error: the answer could not be written: stdout is closed\n  send it to another place\n"
+    error = "error: the answer could not be written: stdout is closed\n  write to another file or free some space\n"
     assert done.returncode == (1 if closed in (">&-", "<&- >&- 2>&-") else 0)
     assert done.stderr == ("" if "2>&-" in closed or done.returncode == 0 else error)
 
@@ -170,7 +170,7 @@ def test_the_terminal_is_left_as_it_was(junkie: Junkie, number: signal.Signals, 
     child = junkie.terminal("config", "init")
     child.expect_exact("Model provider")
     child.sendline("")
-    child.expect_exact("Key, not shown")
+    child.expect_exact("API key")
     child.waitnoecho()
     child.kill(number)
     child.expect_exact("terminated")
@@ -217,7 +217,7 @@ def test_a_terminal_gets_a_table_in_colour(junkie: Junkie) -> None:
     text = screen(junkie.terminal("config", "show", columns=100))
     assert text.startswith("\x1b[1mSettings\x1b[0m\n\n\x1b[1mVARIABLE ")
     assert "\x1b[36mMODEL_TEMPERATURE      \x1b[0m  0.3" in text
-    assert "no .env here or above; junkie config init writes one" in text
+    assert "no .env file here or in a parent folder; to create one: junkie config init" in text
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

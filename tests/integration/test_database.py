@@ -68,7 +68,7 @@ async def test_a_file_that_was_not_read_is_named(settings: Settings, tmp_path: P
     path = tmp_path / ".env"
     with pytest.raises(DatabaseError) as caught:
         await locate(replace(settings, ignored_env_files=(path,)))
-    assert f"not read, as somebody else's: {path}; --env-file reads it" in caught.value.hint
+    assert f"not read, because it belongs to another user: {path}; to read it: --env-file" in caught.value.hint
 
 
 async def test_the_embedded_database_is_made_once_and_then_found(settings: Settings) -> None:
@@ -258,7 +258,7 @@ async def test_a_server_in_recovery(primary: ScratchServer) -> None:
         error = await failure(cold.url)
         place = cold.url.hosts[0]
         assert error.code == "database_starting"
-        assert error.message == f"the server at {place} takes no connections at the moment"
+        assert error.message == f"the server at {place} does not accept connections at the moment"
         url = replace(cold.url, hosts=(place, Host("127.0.0.1", primary.port)))
         assert (await agreed(url, primary))["port"] == primary.port
 

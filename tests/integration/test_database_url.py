@@ -218,9 +218,9 @@ async def test_tools_go_where_the_url_says_whatever_the_environment(
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("sslmode=verify-full&sslrootcert={stranger}", "is not signed by an authority"),
-        ("sslmode=verify-ca&sslrootcert={stranger}", "is not signed by an authority"),
-        ("sslmode=require&sslrootcert={stranger}", "is not signed by an authority"),
+        ("sslmode=verify-full&sslrootcert={stranger}", "is not signed by a trusted authority"),
+        ("sslmode=verify-ca&sslrootcert={stranger}", "is not signed by a trusted authority"),
+        ("sslmode=require&sslrootcert={stranger}", "is not signed by a trusted authority"),
         ("sslmode=verify-full&sslrootcert={ca}&sslcrl={revoked}", "was revoked"),
         (
             "sslmode=verify-full&sslrootcert={ca}&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
@@ -230,7 +230,7 @@ async def test_tools_go_where_the_url_says_whatever_the_environment(
         ("sslmode=verify-full&sslrootcert={other}", "no TLS"),
         ("sslmode=verify-full", "root.crt"),
         ("sslmode=require&sslcert={client}&sslkey={ca}", "no TLS"),
-        ("sslmode=require&channel_binding=require", "is not signed by an authority"),
+        ("sslmode=require&channel_binding=require", "is not signed by a trusted authority"),
     ],
 )
 async def test_tls_that_must_not_be(ground: Ground, query: str, sentence: str) -> None:

@@ -90,7 +90,7 @@ async def test_who_holds_the_lock_is_reported(
         assert not task.done()
         await release()
         await task
-    assert reports.sentences[0].startswith(f"waiting for a lock that is held by process {process} (a migration")
+    assert reports.sentences[0].startswith(f"waiting for a lock held by process {process} (a migration")
     assert "idle in transaction" in reports.sentences[0]
 
 
@@ -240,5 +240,5 @@ async def test_the_command_ends_with_its_own_code(junkie: Junkie, written_by: Ma
     error = done.json()["error"]
     assert error["code"] == "database_locked"
     assert f"process {process} (a migration" in error["message"]
-    assert f"waiting for a lock that is held by process {process}" in done.stderr.replace("\n", " ")
+    assert f"waiting for a lock held by process {process}" in done.stderr.replace("\n", " ")
     assert "\x1b[31m" not in done.stderr

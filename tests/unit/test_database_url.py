@@ -198,7 +198,9 @@ def test_what_postgresql_does_not_know_is_dropped_and_named():
     )
     assert url.ignored == ("pgbouncer", "prepared_statement_cache_size")
     assert url.libpq() == "postgresql://u@h:5432/d?sslmode=require"
-    assert url.notes == ("ignored, as PostgreSQL does not know it: pgbouncer, prepared_statement_cache_size",)
+    assert url.notes == (
+        "ignored, because it is not a parameter of PostgreSQL: pgbouncer, prepared_statement_cache_size",
+    )
     assert url == DatabaseUrl.parse("postgresql://u@h/d?sslmode=require")
 
 
@@ -207,7 +209,7 @@ def test_what_postgresql_does_not_know_is_dropped_and_named():
     [
         ("mysql://u@h/d", "has to begin with postgresql://"),
         ("h/d", "has to begin with postgresql://"),
-        ("postgresql+mariadb://u@h/d", "has a driver"),
+        ("postgresql+mariadb://u@h/d", "has an unknown driver"),
         ("postgresql://u:p@/d", "has no host name after the @"),
         ("postgresql://u:p@ss@h/d", "has more than one @"),
         ("postgresql://u:p/ss@h/d", "%2F"),
@@ -239,7 +241,7 @@ def test_what_postgresql_does_not_know_is_dropped_and_named():
         ("postgresql://u@h/d?connect_timeout=5s", "whole number of seconds"),
         ("postgresql://u@h/d?gssencmode=require", "disable, prefer"),
         ("postgresql://u@h/d?channel_binding=require&sslmode=disable", "without TLS"),
-        ("postgresql://u@/d?host=/tmp&channel_binding=require", "unix socket"),
+        ("postgresql://u@/d?host=/tmp&channel_binding=require", "Unix socket"),
         *((f"postgresql://u@h/d?{key}=x", f"has {key}, which") for key in module.REFUSED),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_bug_is_one_sentence_without_its_words(
     assert code == 1
     assert json.loads(out)["error"]["code"] == "bug"
     assert "gsk_secret" not in out + err
-    assert re.match(r"error: something unexpected went wrong inside junkie: KeyError", err)
+    assert re.match(r"error: internal error in junkie: KeyError", err)
     assert len(err.splitlines()) == 2
 
 

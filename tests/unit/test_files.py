@@ -176,7 +176,7 @@ def test_a_reader_that_leaves_early_is_an_error(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=leave)
     reader.start()
-    with pytest.raises(FileError, match="its reader left before the end"):
+    with pytest.raises(FileError, match="the reader closed it too early"):
         write(path, b"x" * 10_000_000)
     reader.join(60)
 

@@ -198,19 +198,19 @@ def test_good_values(home: Path, name: str, value: str, field: str, expected: ob
         ("MODEL_TEMPERATURE", "inf", "must be a number"),
         ("MODEL_TEMPERATURE", "1e1", "must be a number"),
         ("MODEL_TEMPERATURE", "1_0", "must be a number"),
-        ("MODEL_TEMPERATURE", "2.1", "must lie between 0 and 2"),
-        ("MODEL_TOP_P", "-0.1", "must lie between 0 and 1"),
+        ("MODEL_TEMPERATURE", "2.1", "must be between 0 and 2"),
+        ("MODEL_TOP_P", "-0.1", "must be between 0 and 1"),
         ("AGENT_HISTORY_RUNS", "ten", "must be a whole number"),
         ("AGENT_HISTORY_RUNS", "1.5", "must be a whole number"),
         ("AGENT_HISTORY_RUNS", "１０", "must be a whole number"),
         ("AGENT_HISTORY_RUNS", "9" * 5000, "must be a whole number"),
-        ("AGENT_RETRIES", "-1", "must lie between 0 and 20"),
-        ("MODEL_TIMEOUT", "-1", "must lie between 0 and 86400"),
-        ("JUNKIE_MAX_CALLS", "0", "must lie between 1 and 1000"),
-        ("JUNKIE_MAX_SECONDS", "0", "must lie between 1 and 86400"),
-        ("JUNKIE_CONTEXT_WINDOW", "10", "must lie between 256"),
-        ("MAX_AGENTS", "0", "must lie between 1 and 100000"),
-        ("JUNKIE_HISTORY_DAYS", "-1", "must lie between"),
+        ("AGENT_RETRIES", "-1", "must be between 0 and 20"),
+        ("MODEL_TIMEOUT", "-1", "must be between 0 and 86400"),
+        ("JUNKIE_MAX_CALLS", "0", "must be between 1 and 1000"),
+        ("JUNKIE_MAX_SECONDS", "0", "must be between 1 and 86400"),
+        ("JUNKIE_CONTEXT_WINDOW", "10", "must be between 256"),
+        ("MAX_AGENTS", "0", "must be between 1 and 100000"),
+        ("JUNKIE_HISTORY_DAYS", "-1", "must be between"),
         ("DEBUG_MODE", "maybe", "must be true or false"),
         ("JUNKIE_TOOLS", "some", "must be on or off"),
         ("GROQ_BASE_URL", "api.groq.com", "must be an address"),
@@ -232,7 +232,7 @@ def test_good_values(home: Path, name: str, value: str, field: str, expected: ob
         ("JUNKIE_USER", "a\nb", "has control characters"),
         ("JUNKIE_USER", "a\udcffb", "is not UTF-8 text"),
         ("JUNKIE_DATA_DIR", "relative", "must be an absolute path"),
-        ("JUNKIE_DATA_DIR", "~nobody-of-that-name/x", "no such home folder"),
+        ("JUNKIE_DATA_DIR", "~nobody-of-that-name/x", "that home folder does not exist"),
         ("POSTGRES_URL", "mysql://u:topsecret@h/d", ""),
         ("POSTGRES_READ_URL", "postgresql://u:topsecret@h:port/d", ""),
     ],
@@ -254,7 +254,7 @@ def test_bad_values_name_the_variable_the_problem_and_the_place(
 def test_a_bad_value_in_a_file_is_named_with_its_line(home: Path) -> None:
     error = refusal(home, file="# bot\n\nDISCORD_TOKEN=x\n\nMAX_AGENTS=many\n")
     assert error.message == f"MAX_AGENTS must be a whole number, not 'many' (set by {home}/work/.env:5)"
-    assert error.hint == "mend or remove that line"
+    assert error.hint == "correct or delete that line"
 
 
 def test_a_bad_option_is_named_as_such(home: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_bad_option_is_named_as_such(home: Path) -> None:
 
 def test_backups_may_not_lie_in_the_database(home: Path) -> None:
     error = refusal(home, env={"JUNKIE_DATA_DIR": "/srv/j", "JUNKIE_BACKUP_DIR": "/srv/j/backups"})
-    assert "JUNKIE_BACKUP_DIR lies in JUNKIE_DATA_DIR" in error.message
+    assert "JUNKIE_BACKUP_DIR is inside JUNKIE_DATA_DIR" in error.message
     assert refusal(home, env={"JUNKIE_DATA_DIR": "/srv/j", "JUNKIE_BACKUP_DIR": "/srv/j"})
     assert load(home, {"JUNKIE_DATA_DIR": "/srv/j", "JUNKIE_BACKUP_DIR": "/srv/jb"})
 
@@ -349,7 +349,7 @@ def test_what_is_there_and_cannot_be_a_file_stops_it(home: Path) -> None:
     path.rmdir()
     for target in ("nowhere", ".env"):
         path.symlink_to(target)
-        with pytest.raises(SettingsError, match=r"work/\.env is a link that leads nowhere") as caught:
+        with pytest.raises(SettingsError, match=r"work/\.env is a broken link") as caught:
             load_settings(environ={"HOME": str(home)}, cwd=home / "work")
         assert "--env-file" in caught.value.hint
         assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "work").max_agents == 10
@@ -367,7 +367,7 @@ def test_a_link_and_a_device_are_read(home: Path) -> None:
     assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 10
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(SettingsError, match="larger than any"):
+    with pytest.raises(SettingsError, match="too large for a"):
         load_settings(environ={"HOME": str(home)}, cwd=home / "work")
 
 
@@ -465,9 +465,7 @@ def test_passwords_with_dollars_survive(home: Path) -> None:
 
 def test_a_reference_to_nothing_is_refused_rather_than_empty(home: Path) -> None:
     error = refusal(home, file="A=1\nPOSTGRES_URL=${DATABASE_URL}\n")
-    assert (
-        error.message == f"POSTGRES_URL refers to ${{DATABASE_URL}}, which is set nowhere (set by {home}/work/.env:2)"
-    )
+    assert error.message == f"POSTGRES_URL refers to ${{DATABASE_URL}}, which is not set (set by {home}/work/.env:2)"
     assert load(home, {"POSTGRES_URL": "postgresql://h/d"}).postgres_url is not None
     assert load(home, file="TOKEN=${NOWHERE}\n").groq_api_key == ""
 

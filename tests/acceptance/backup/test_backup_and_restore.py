@@ -127,8 +127,8 @@ def test_pruning_wants_a_rule_and_says_why(junkie: Junkie, env: dict[str, str]) 
     dry = junkie.run("backup", "prune", "--keep-last", "1", "--dry-run", env=env).ok().stdout.splitlines()
     assert [line.split("\t")[3:] for line in dry] == [
         ["kept", "last"],
-        ["would go", "no rule keeps it"],
-        ["would go", "no rule keeps it"],
+        ["would be deleted", "no rule keeps it"],
+        ["would be deleted", "no rule keeps it"],
     ]
     assert names(junkie.backup_dir) == before
     junkie.run("backup", "prune", "--keep-last", "1", env=env).ok()

@@ -59,7 +59,7 @@ def test_root_restores_what_another_user_owns_only_when_told(
         assert (refused.exit_code, refused.json()["error"]["code"]) == (5, "backup_not_trusted")
     assert sql(database, "SELECT count(*) FROM pg_namespace WHERE nspname = 'ai'") == "0"
     verified = junkie.run("backup", "verify", "latest", "--trust-owner", *into, env=env).ok()
-    assert "belongs to user number 12345" in verified.stderr
+    assert "belongs to user id 12345" in verified.stderr
     restored = junkie.run("restore", "latest", "--trust-owner", "--yes", env=env).ok()
-    assert "belongs to user number 12345" in restored.stderr
+    assert "belongs to user id 12345" in restored.stderr
     assert sql(database, "SELECT count(*) FROM ai.user_memories") == "4"

@@ -12,7 +12,7 @@ from tests.support.model_server import HttpError, ModelServer
 from tests.support.person import Person, person
 
 KEY = "gsk_scripted0123456789abcdef"
-ASKED = "Which one: 1, 2 or 3:"
+ASKED = "Choose [1/2/3]:"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_refused_key_is_asked_for_again_and_then_it_ends(
     answers(newcomer, ASKED, "1")
     for times in (1, 2):
         answers(newcomer, "while you paste):", KEY)
-        newcomer.until(lambda picture, n=times: picture.text.count("refuses this key (401)") == n, "the refusal")  # type: ignore[misc]
+        newcomer.until(lambda picture, n=times: picture.text.count("rejects this key (401)") == n, "the refusal")  # type: ignore[misc]
     answers(newcomer, "while you paste):", KEY)
     assert newcomer.ended() == 6
     assert not kept(junkie).exists()
@@ -57,7 +57,7 @@ def test_a_local_server_is_found_without_v1(
     newcomer = person(junkie, "chat", env=env)
     answers(newcomer, ASKED, "2")
     answers(newcomer, "[http://localhost:11434/v1]:", "localhost")
-    newcomer.sees("one looks like this: http://localhost:11434/v1")
+    newcomer.sees("for example: http://localhost:11434/v1")
     answers(newcomer, "[http://localhost:11434/v1]:", provider.url.removesuffix("/v1") + ending)
     answers(newcomer, "(Enter for none):", "")
     newcomer.sees("It has small, tiny.")
@@ -77,7 +77,7 @@ def test_a_server_that_is_not_up_yet_is_gone_on_with_and_nothing_is_kept_after_a
     answers(newcomer, ASKED, "2")
     answers(newcomer, "[http://localhost:11434/v1]:", provider.url)
     answers(newcomer, "(Enter for none):", "")
-    newcomer.sees("going on unchecked")
+    newcomer.sees("continuing without checking")
     answers(newcomer, "Model:", "later")
     answers(newcomer, "[yes]:", "no")
     assert newcomer.says("Hello")[-2:] != []
@@ -88,18 +88,18 @@ def test_a_server_that_is_not_up_yet_is_gone_on_with_and_nothing_is_kept_after_a
 def test_the_rehearsal_says_what_it_is_and_how_to_come_back(junkie: Junkie, env: dict[str, str]) -> None:
     newcomer = person(junkie, "chat", env=env)
     answers(newcomer, ASKED, "3")
-    newcomer.sees("rehearsal model: no real model answers, nothing leaves this machine")
+    newcomer.sees("rehearsal model: answers come from built-in rules; nothing leaves this machine")
     newcomer.says("My name is Ada.")
-    assert "model         rehearsal: a few rules of text, no real model is asked" in newcomer.says("/status")
+    assert "model         rehearsal: built-in text rules, no real model" in newcomer.says("/status")
     assert newcomer.leaves() == 0
-    assert newcomer.picture.screen[-1].endswith(": junkie chat -c --offline goes on with it")
+    assert newcomer.picture.screen[-1].endswith(": junkie chat -c --offline")
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
 def test_no_word_is_broken_at_any_width(junkie: Junkie, env: dict[str, str], columns: int) -> None:
     newcomer = person(junkie, "chat", columns=columns, env=env)
     shown = " ".join(newcomer.sees(ASKED).split())
-    for words in ("one is free at", "https://console.groq.com/keys", "speaks the OpenAI protocol", "no network"):
+    for words in ("free at", "https://console.groq.com/keys", "OpenAI-compatible server", "no network"):
         assert words in shown
     newcomer.presses("ctrl-c")
     assert newcomer.ended() == 130
@@ -127,7 +127,7 @@ def test_a_file_that_is_there_is_changed_only_when_it_is_ours_and_after_a_yes(
     answers(newcomer, "(Enter for none):", "")
     answers(newcomer, "[small]:", "")
     if ours:
-        newcomer.sees("Others can read")
+        newcomer.sees("others can read")
     answers(newcomer, "[yes]:", said)
     newcomer.says("Hello")
     assert newcomer.leaves() == 0

@@ -102,7 +102,7 @@ def test_a_pipe_left_open_by_whoever_started_us_does_not_hold_the_answer(
     junkie: Junkie, env: dict[str, str], provider: ModelServer
 ) -> None:
     running = junkie.start("chat", "--no-memory", "hello", env=env)
-    running.wait_for("going on with the message alone", stream="stderr")
+    running.wait_for("using the message alone", stream="stderr")
     running.wait_for("All right.")
     assert running.wait().exit_code == 0
     assert provider.requests[-1].user == "hello"

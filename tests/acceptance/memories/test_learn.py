@@ -132,7 +132,7 @@ def test_a_provider_that_refuses_is_exit_6(junkie: Junkie, provider: ModelServer
     assert result.exit_code == 6
     validate(result.json(), "memories.learn")
     assert (result.json()["read"], result.json()["total"]) == (0, 1)
-    assert "goes on where this one ended" in result.stderr
+    assert "run the same command again to continue" in result.stderr
     provider.script = None
     assert junkie.run("memories", "learn", str(path), "--json").ok().json()["learned"] == 1
 

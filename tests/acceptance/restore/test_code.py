@@ -69,7 +69,7 @@ def test_a_person_is_shown_it_before_the_question(
     sql(database, "DROP EVENT TRIGGER everywhere")
     with clone(postgres_server) as other:
         child = junkie.terminal("restore", "latest", "--into", other.libpq(), env=env, columns=120)
-        child.expect("brings code into the database")
+        child.expect("adds code to the database")
         child.expect(re.escape("ai.mighty()"))
         child.expect("Restore into")
         child.sendline("n")

@@ -58,7 +58,7 @@ async def test_without_rights_on_one_table(junkie: Junkie, written_by: Make, adm
         if done.exit_code:
             refused += 1
             assert (done.exit_code, done.stdout) == (4, ""), (command, done)
-            assert "no right" in done.stderr, (command, done)
+            assert "no privilege" in done.stderr, (command, done)
     assert refused >= 4
 
 

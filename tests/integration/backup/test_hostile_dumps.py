@@ -275,7 +275,7 @@ async def test_a_log_that_is_filled_without_end_is_not_written(database: Databas
     [
         (
             "create extension dblink; create view ai.v as select * from public.dblink('', '') t(a int)",
-            "extension dblink is not one that PostgreSQL marks as trusted, so it is not made for a proof",
+            "extension dblink is not marked as trusted in PostgreSQL, so verification does not create it",
         ),
         (
             "create function ai.c(int, int) returns int language internal as 'int4pl'",
@@ -354,7 +354,7 @@ async def test_a_role_that_could_do_harm_is_not_taken_for_a_proof(
     execute(postgres_server, "DROP ROLE IF EXISTS mighty")
     execute(postgres_server, "CREATE ROLE mighty LOGIN CREATEDB CREATEROLE")
     into = database.with_database("postgres")
-    with pytest.raises(scratch.Unprovable, match="rights that code in the dump must not have"):
+    with pytest.raises(scratch.Unprovable, match="privileges that code in the dump must not have"):
         await scratch._foreign(_as(into, "mighty"), [], 17, 1, 1)
 
 

@@ -91,6 +91,6 @@ async def test_a_changed_name_in_an_older_manifest_is_found_by_the_dump(
         verify(made.path, into=odd.with_database("postgres")),
         whole.plan(made.path, database_of(odd), settings_for(odd, folder), replace_data=True),
     ):
-        with pytest.raises(BackupError, match="does not hold what its manifest names"):
+        with pytest.raises(BackupError, match="does not contain everything in its manifest"):
             await reading
     sql(odd, "DROP OWNED BY a_reader")

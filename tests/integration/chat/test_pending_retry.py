@@ -294,7 +294,7 @@ async def test_the_command_in_the_conversation(database: DatabaseUrl, model: Mod
         assert "1 memory still pending" in said
         model.script = echo
         assert any("User said: I like tea." in line for line in await actions.run("retry", ""))
-        assert await actions.run("retry", "") == ["no memory is pending"]
+        assert await actions.run("retry", "") == ["nothing is pending"]
 
 
 async def test_closing_a_conversation_leaves_the_rest_pending(database: DatabaseUrl, model: ModelServer) -> None:

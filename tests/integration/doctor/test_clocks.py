@@ -65,7 +65,9 @@ async def test_a_transaction_that_does_not_end(doctor: Doctor, server: DebianSer
         clock.be_ahead(660)
         found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
         result = found["database.activity"]
-        is_told(result, "warning", f"process {idler.get_server_pid()}", "(forgotten window)", "has not ended", "11 min")
+        is_told(
+            result, "warning", f"process {idler.get_server_pid()}", "(forgotten window)", "is open for long", "11 min"
+        )
         assert "idle" in result.detail
         await transaction.rollback()  # "let it end"
     finally:

@@ -77,7 +77,7 @@ def test_the_form_of_the_url_is_told(doctor: Doctor, guarded: DatabaseUrl) -> No
 
 def test_no_database_is_never_made(doctor: Doctor) -> None:
     found = doctor.examine("database", "backup", "schema")
-    is_told(found["database.reachable"], "warning", "there is no database yet", "junkie chat makes one")
+    is_told(found["database.reachable"], "warning", "no database yet", "create one: junkie chat")
     assert found["schema.tables"].detail == "waits for database.reachable"
     assert found["backup.age"].status == "ok"
     assert not (doctor.folder / "data").exists()
@@ -88,7 +88,7 @@ def test_no_database_is_never_made(doctor: Doctor) -> None:
 
 def test_nothing_listens(doctor: Doctor, url: DatabaseUrl) -> None:
     found = doctor.use(replace(url, hosts=(Host("127.0.0.1", free_port()),))).examine("database", *DEPENDENT)
-    is_told(found["database.reachable"], "failed", "no server listens", "start PostgreSQL", "its log:")
+    is_told(found["database.reachable"], "failed", "no server is listening", "start PostgreSQL", "its log:")
     for check_id in DEPENDENT:
         assert (found[check_id].status, found[check_id].detail) == ("skipped", "waits for database.reachable")
     assert doctor.use(url).status("database.reachable") == "ok"
@@ -125,18 +125,18 @@ def test_a_server_that_falls_silent_later(doctor: Doctor, url: DatabaseUrl) -> N
 def test_a_wrong_password(doctor: Doctor, guarded: DatabaseUrl) -> None:
     doctor.use(replace(guarded, password="not " + SECRET))
     result = doctor.one("database.reachable")
-    is_told(result, "failed", "refuses the password of role guarded", "correct the password")
+    is_told(result, "failed", "rejects the password of role guarded", "correct the password")
     assert SECRET not in result.detail + result.hint
     assert doctor.use(guarded).status("database.reachable") == "ok"
 
 
 def test_a_role_or_a_database_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, user="nobody_there"))
-    is_told(doctor.one("database.reachable"), "failed", "no role nobody_there", "CREATE ROLE ... LOGIN")
+    is_told(doctor.one("database.reachable"), "failed", "role nobody_there does not exist", "CREATE ROLE ... LOGIN")
     execute(server, "CREATE ROLE nobody_there LOGIN")
     assert doctor.status("database.reachable") == "ok"
     doctor.use(replace(url, database="not_there"))
-    is_told(doctor.one("database.reachable"), "failed", "no database not_there", "CREATE DATABASE")
+    is_told(doctor.one("database.reachable"), "failed", "database not_there does not exist", "CREATE DATABASE")
     execute(server, "CREATE DATABASE not_there")
     assert doctor.status("database.reachable") == "ok"
 
@@ -180,7 +180,10 @@ def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> N
         doctor.use(standby.url, POSTGRES_READ_URL=url.libpq())
         found = doctor.examine("database")
         is_told(
-            found["database.server"], "failed", "it is a standby", "both hosts with target_session_attrs=read-write"
+            found["database.server"],
+            "failed",
+            "the server is a standby",
+            "both hosts with target_session_attrs=read-write",
         )
         assert found["database.replica"].status == "ok"
         both = replace(standby.url, hosts=(*standby.url.hosts, *url.hosts))
@@ -194,10 +197,13 @@ def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> N
 
 def test_a_replica_that_is_not_there(doctor: Doctor, url: DatabaseUrl) -> None:
     doctor.use(url, POSTGRES_READ_URL=f"postgresql://plain@127.0.0.1:{free_port()}/postgres")
-    is_told(doctor.one("database.replica"), "failed", "no server listens", "POSTGRES_READ_URL")
+    is_told(doctor.one("database.replica"), "failed", "no server is listening", "POSTGRES_READ_URL")
     doctor.environ["POSTGRES_READ_URL"] = "postgresql://plain@:port"
     is_told(
-        doctor.one("database.replica"), "failed", "POSTGRES_READ_URL has a port that is not a number", "mend or unset"
+        doctor.one("database.replica"),
+        "failed",
+        "POSTGRES_READ_URL has a port that is not a number",
+        "correct or unset",
     )
     doctor.environ["POSTGRES_READ_URL"] = url.libpq()
     assert doctor.status("database.replica") == "ok"
@@ -248,7 +254,12 @@ async def test_a_limit_that_is_reached(doctor: Doctor, server: ScratchServer, ur
         doctor.use(few)
         context = doctor.context()
         found = await doctor._examine(context, ("database.reachable",), False, 60)
-        is_told(found["database.reachable"], "failed", "takes no more connections for role few", "close other")
+        is_told(
+            found["database.reachable"],
+            "failed",
+            "accepts no more connections for role few",
+            "close connections of other",
+        )
     finally:
         await taken.close()
     found = await doctor._examine(doctor.context(), ("database.reachable", "database.rights"), False, 60)
@@ -266,7 +277,7 @@ def test_a_database_with_few_connections(doctor: Doctor, server: ScratchServer, 
 
 def test_the_bot_needs_more(doctor: Doctor, server: ScratchServer, guarded: DatabaseUrl) -> None:
     doctor.use(guarded, DISCORD_TOKEN="t")
-    is_told(doctor.one("database.connections"), "warning", "the bot alone opens up to 25", "put a pooler in front")
+    is_told(doctor.one("database.connections"), "warning", "the bot opens up to 25", "use a pooler")
     with PgBouncer(server, user="guarded", password=SECRET) as pooler:
         assert doctor.use(pooler.url()).status("database.connections") == "ok"
 
@@ -274,11 +285,13 @@ def test_the_bot_needs_more(doctor: Doctor, server: ScratchServer, guarded: Data
 async def test_a_server_that_is_full(doctor: Doctor, url: DatabaseUrl) -> None:
     taken = []
     try:
-        with pytest.raises(DatabaseError, match="takes no more connections"):
+        with pytest.raises(DatabaseError, match="accepts no more connections"):
             while True:
                 taken.append(await open_connection(url))
         found = await doctor.use(url)._examine(doctor.context(), ("database.reachable",), False, 60)
-        is_told(found["database.reachable"], "failed", "takes no more connections", "wait or close other programs'")
+        is_told(
+            found["database.reachable"], "failed", "accepts no more connections", "close connections of other programs"
+        )
         assert len(taken) > 2
         for connection in taken[2:]:
             await connection.close()
@@ -294,7 +307,7 @@ def test_agnos_own_connection_is_cut(doctor: Doctor, url: DatabaseUrl) -> None:
         doctor.use(proxy.url(url))
         proxy.cut_when(b"pg_catalog.version")  # SQLAlchemy's first question, and nobody else's
         found = doctor.examine("database.async_url", "database.server")
-        is_told(found["database.async_url"], "failed", "SQLAlchemy does not connect with postgresql+asyncpg://")
+        is_told(found["database.async_url"], "failed", "SQLAlchemy cannot connect with postgresql+asyncpg://")
         assert (found["database.server"].status, proxy.cuts) == ("ok", 1)
         assert doctor.status("database.async_url") == "ok"
 
@@ -304,7 +317,7 @@ def test_agnos_own_connection_is_cut(doctor: Doctor, url: DatabaseUrl) -> None:
 
 def test_rules_that_let_nobody_in(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, hosts=(Host(str(server.socket_dir), server.port),), user="guarded"))
-    is_told(doctor.one("database.reachable"), "failed", "does not let role guarded in", "pg_hba.conf has to allow")
+    is_told(doctor.one("database.reachable"), "failed", "does not accept connections of role guarded", "pg_hba.conf")
     rules = Path(execute(server, "SHOW hba_file")[0][0] or "")
     before = rules.read_text()
     rules.write_text(f"local all guarded trust\n{before}")
@@ -316,7 +329,7 @@ def test_rules_that_let_nobody_in(doctor: Doctor, server: ScratchServer, url: Da
 
 def test_a_socket_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, hosts=(Host(str(doctor.folder), server.port),), user="few"))
-    is_told(doctor.one("database.reachable"), "failed", "no server listens at the socket", "correct the folder")
+    is_told(doctor.one("database.reachable"), "failed", "no server is listening at the socket", "correct the folder")
     doctor.use(replace(url, hosts=(Host(str(server.socket_dir), server.port),), user="few"))
     assert doctor.status("database.reachable") == "ok"
 
@@ -335,7 +348,7 @@ def test_tls_that_does_not_fit(doctor: Doctor, url: DatabaseUrl, tmp_path: Path)
         other = f"&sslrootcert={tmp_path}/other.crt"
         (tmp_path / "other.crt").write_bytes(Authority().pem)
         result = doctor.use(f"{base}verify-ca{other}").one("database.reachable")
-        is_told(result, "failed", "not signed by an authority that is trusted", "sslrootcert=FILE")
+        is_told(result, "failed", "not signed by a trusted authority", "sslrootcert=FILE")
         right = f"&sslrootcert={tmp_path}/ca.crt"
         result = doctor.use(f"{base}verify-full{right}").one("database.reachable")
         is_told(result, "failed", "is not for 127.0.0.1", "or sslmode=verify-ca")
@@ -365,5 +378,5 @@ def test_the_port_of_something_else(doctor: Doctor, url: DatabaseUrl) -> None:
     with ModelServer() as server:
         doctor.use(f"postgresql://u:{SECRET}@{server.url.split('/')[2]}/d?sslmode=disable")
         result = doctor.one("database.reachable")
-        is_told(result, "failed", "does not speak PostgreSQL's protocol", "correct host and port")
+        is_told(result, "failed", "does not use the PostgreSQL protocol", "correct host and port")
     assert doctor.use(url).status("database.reachable") == "ok"

@@ -21,7 +21,7 @@ def test_a_groq_that_takes_the_key(doctor: Doctor) -> None:
         doctor.environ |= server.groq_environment()
         found = doctor.examine("groq", "provider", "model")
         assert {result.status for result in found.values()} == {"ok"}
-        assert "takes the key (2 models" in found["groq.accepts"].detail
+        assert "accepts the key (2 models" in found["groq.accepts"].detail
         assert [request.key for request in server.other_requests] == [KEY]
         assert not server.requests
 
@@ -35,17 +35,21 @@ def test_another_provider_alone(doctor: Doctor) -> None:
 
 
 REFUSALS = [
-    (HttpError(401, f"Invalid API Key {KEY}"), "failed", "refuses the key (401)"),
+    (HttpError(401, f"Invalid API Key {KEY}"), "failed", "rejects the key (401)"),
     (HttpError(403, "Forbidden"), "failed", "(403)"),
     (HttpError(404, "no such page"), "failed", "ends with /v1"),
     (HttpError(429, "slow down", headers={"retry-after": "7"}), "warning", "wait 7 s"),
     (HttpError(503, "overloaded"), "failed", "a failure of its own (503)"),
     (HttpError(400, "what?"), "failed", "does not accept the request (400): what?"),
-    (HttpError(302, headers={"location": "http://login.hotel.example/"}, body="go"), "failed", "log in on a web page"),
-    (HttpError(511, body="<html>log in</html>"), "failed", "log in on a web page"),
-    (HttpError(308, headers={"location": "/other/"}, body="go"), "failed", "sends to another address"),
-    (Garbage(), "failed", "log in on a web page"),
-    (Garbage(body='{"models": []}', content_type="application/json"), "failed", "not the OpenAI protocol"),
+    (HttpError(302, headers={"location": "http://login.hotel.example/"}, body="go"), "failed", "log-in on a web page"),
+    (HttpError(511, body="<html>log in</html>"), "failed", "log-in on a web page"),
+    (HttpError(308, headers={"location": "/other/"}, body="go"), "failed", "redirects to another address"),
+    (Garbage(), "failed", "log-in on a web page"),
+    (
+        Garbage(body='{"models": []}', content_type="application/json"),
+        "failed",
+        "does not answer with the OpenAI protocol",
+    ),
 ]
 
 
@@ -66,10 +70,10 @@ def test_a_key_that_is_wanted_and_not_set(doctor: Doctor) -> None:
     with ModelServer() as server:
         doctor.environ |= server.environment(key="")
         server.models_reply = HttpError(401)
-        is_told(doctor.one("provider.accepts"), "failed", "wants a key", "set CUSTOM_PROVIDER_API_KEY")
+        is_told(doctor.one("provider.accepts"), "failed", "requires a key", "set CUSTOM_PROVIDER_API_KEY")
         doctor.environ["CUSTOM_PROVIDER_API_KEY"] = "the-key"
         server.models_reply = None
-        is_told(doctor.one("provider.accepts"), "ok", "takes the key")
+        is_told(doctor.one("provider.accepts"), "ok", "accepts the key")
         assert server.other_requests[-1].key == "the-key"
 
 
@@ -78,7 +82,7 @@ def test_a_key_that_was_replaced(doctor: Doctor) -> None:
         server.key = "gsk_new"
         doctor.environ |= server.groq_environment(key="gsk_old")
         result = doctor.one("groq.accepts")
-        is_told(result, "failed", "refuses the key (401)", "correct GROQ_API_KEY, which is set by the environment")
+        is_told(result, "failed", "rejects the key (401)", "correct GROQ_API_KEY, which is set by the environment")
         doctor.environ |= server.groq_environment(key="gsk_new")
         assert doctor.status("groq.accepts") == "ok"
 
@@ -90,7 +94,7 @@ def test_addresses_that_are_nearly_right(doctor: Doctor) -> None:
             doctor.one("groq.accepts"), "failed", "(404)", "GROQ_BASE_URL: the base URL of most servers ends with /v1"
         )
         doctor.environ["GROQ_BASE_URL"] = f"{server.url.replace('http:', 'https:')}"
-        is_told(doctor.one("groq.accepts"), "failed", "no safe connection", "begins with the right http://")
+        is_told(doctor.one("groq.accepts"), "failed", "no TLS connection", "begins with the right http://")
         doctor.environ["GROQ_BASE_URL"] = server.url
         assert doctor.status("groq.accepts") == "ok"
 
@@ -110,9 +114,9 @@ def test_a_refusal_to_wait_for(doctor: Doctor) -> None:
     with ModelServer() as server:
         doctor.environ |= server.groq_environment()
         server.models_reply = HttpError(429, "slow down", headers={"retry-after": "7"})
-        is_told(doctor.one("groq.accepts"), "warning", "no more requests for now (429)", "wait 7 s and try again")
+        is_told(doctor.one("groq.accepts"), "warning", "has reached a rate limit (429)", "wait 7 s and try again")
         server.models_reply = HttpError(503, "overloaded")
-        is_told(doctor.one("groq.accepts"), "failed", "a failure of its own (503)", "try again in a while")
+        is_told(doctor.one("groq.accepts"), "failed", "has a server error (503)", "try again later")
         server.models_reply = None
         assert {result.status for result in doctor.examine("groq", "model").values()} == {"ok"}
 
@@ -122,7 +126,7 @@ def test_no_server_no_name_no_answer(doctor: Doctor) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     doctor.environ |= {"GROQ_API_KEY": KEY, "GROQ_BASE_URL": f"http://127.0.0.1:{port}/v1"}
-    is_told(doctor.one("groq.accepts"), "failed", "nothing listens", "start the server", "GROQ_BASE_URL")
+    is_told(doctor.one("groq.accepts"), "failed", "no server is listening", "start the server", "GROQ_BASE_URL")
     doctor.environ["GROQ_BASE_URL"] = "https://api.groq.invalid/v1"
     is_told(doctor.one("groq.accepts"), "failed", "cannot be resolved", "GROQ_BASE_URL")
     with ModelServer() as server:
@@ -141,7 +145,7 @@ def test_a_certificate_that_has_expired(doctor: Doctor, monkeypatch: pytest.Monk
     monkeypatch.setenv("SSL_CERT_FILE", str(doctor.folder / "ca"))
     with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-3, -1))) as server:
         doctor.environ |= server.groq_environment()
-        is_told(doctor.one("groq.accepts"), "failed", "no safe connection", "expired")
+        is_told(doctor.one("groq.accepts"), "failed", "no TLS connection", "expired")
     with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-1, 10))) as server:  # it was renewed
         doctor.environ |= server.groq_environment()
         assert doctor.status("groq.accepts") == "ok"
@@ -153,7 +157,10 @@ def test_a_private_authority(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) ->
     with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-1, 10))) as server:
         doctor.environ |= server.groq_environment()
         is_told(
-            doctor.one("groq.accepts"), "failed", "no safe connection", "a private authority goes into SSL_CERT_FILE"
+            doctor.one("groq.accepts"),
+            "failed",
+            "no TLS connection",
+            "for a private certificate authority set SSL_CERT_FILE",
         )
         monkeypatch.setenv("SSL_CERT_FILE", str(doctor.folder / "ca"))
         assert doctor.status("groq.accepts") == "ok"
@@ -193,7 +200,7 @@ def test_latency_of_both_models(doctor: Doctor) -> None:
     with ModelServer(models=["openai/gpt-oss-120b", "small"]) as server:
         doctor.environ |= server.groq_environment() | {"MEMORY_MODEL": "small"}
         result = doctor.one("model.latency", deep=True)
-        is_told(result, "ok", "openai/gpt-oss-120b: first token", "small: first token", "whole answer")
+        is_told(result, "ok", "openai/gpt-oss-120b: first token", "small: first token", "complete answer")
         assert sorted(request.model for request in server.requests) == ["openai/gpt-oss-120b", "small"]
 
 

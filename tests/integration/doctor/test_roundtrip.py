@@ -45,7 +45,7 @@ def scratch_rows(url: DatabaseUrl) -> int:
 
 def test_it_leaves_no_trace(doctor: Doctor, ready: DatabaseUrl) -> None:
     before = everything(ready)
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "second connection", "second team", "erased to the last row")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "second connection", "second team", "erased completely")
     assert everything(ready) == before
     assert not (doctor.folder / "data").exists()
 
@@ -76,7 +76,7 @@ def test_memories_that_the_database_drops(doctor: Doctor, ready: DatabaseUrl) ->
         "CREATE FUNCTION ai.drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER drop_it BEFORE INSERT ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.drop_it()",
     )
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "no memory came of it")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "resulted in no memory")
     assert not scratch_rows(ready)
     sql(ready, "DROP TRIGGER drop_it ON ai.user_memories")
     assert doctor.status(ROUNDTRIP, deep=True) == "ok"
@@ -91,7 +91,7 @@ def test_memories_that_the_database_changes(doctor: Doctor, ready: DatabaseUrl) 
         "CREATE CONSTRAINT TRIGGER mask AFTER INSERT ON ai.user_memories DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION ai.mask()",
     )
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "a memory was written, and a second connection does not see it")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "a memory was stored, but a second connection does not see it")
     assert not scratch_rows(ready)
     sql(ready, "DROP TRIGGER mask ON ai.user_memories")
     assert doctor.status(ROUNDTRIP, deep=True) == "ok"
@@ -109,7 +109,7 @@ def test_memories_that_the_team_may_not_see(doctor: Doctor, ready: DatabaseUrl) 
     )
     doctor.use(as_role(ready, "hidden_from"))
     try:
-        is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "no memory came of it", "row-level security of")
+        is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "resulted in no memory", "row-level security of")
         assert not scratch_rows(ready)
         sql(ready, "ALTER TABLE ai.user_memories DISABLE ROW LEVEL SECURITY")
         assert doctor.status(ROUNDTRIP, deep=True) == "ok"
@@ -123,9 +123,9 @@ def test_rows_that_come_back(doctor: Doctor, ready: DatabaseUrl) -> None:
         "CREATE FUNCTION ai.keep_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER keep_it BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.keep_it()",
     )
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "still there", "trigger")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "exist after they were deleted", "trigger")
     sql(ready, "DROP TRIGGER keep_it ON ai.user_memories")
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "had left is deleted")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers")
     assert not scratch_rows(ready)
 
 
@@ -141,7 +141,7 @@ def test_what_a_killed_one_left_is_swept_by_the_next(doctor: Doctor, ready: Data
     asyncio.run(_kill_while_it_waits(ready, junkie))
     assert scratch_rows(ready) > 0
     sql(ready, "DROP TRIGGER wait ON ai.user_memories; DROP FUNCTION ai.wait()")
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "what 1 broken-off run had left is deleted")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers of 1 interrupted run")
     assert everything(ready) == before
 
 
@@ -171,7 +171,7 @@ async def test_one_that_lives_is_left_alone(doctor: Doctor, ready: DatabaseUrl) 
     async with holder.transaction():
         await holder.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7318))", user)
         found = await doctor._examine(doctor.context(), (ROUNDTRIP,), True, 60)
-        assert found[ROUNDTRIP].detail.endswith("erased to the last row")
+        assert found[ROUNDTRIP].detail.endswith("erased completely")
         assert scratch_rows(ready) == 1
     await close_connection(holder)
     found = await doctor._examine(doctor.context(), (ROUNDTRIP,), True, 60)
@@ -218,14 +218,14 @@ def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUr
     is_told(
         doctor.one(ROUNDTRIP, deep=True),
         "ok",
-        "scripted-model made the memory by tool calls in",
+        "scripted-model extracted the memory by tool calls in",
         "(MEMORY_TIMEOUT: 90 s)",
         "prompt tokens of a window of 8,192",
     )
     assert len(remembering.memory_requests) == 1
     assert remembering.main_requests == []
     assert not scratch_rows(ready)
-    is_told(doctor.one("model.memory"), "ok", "memories come by tool calls")
+    is_told(doctor.one("model.memory"), "ok", "extraction by tool calls")
     is_told(doctor.one(ROUNDTRIP, deep=True, offline=True), "ok", "with the rehearsal model")
     assert len(remembering.memory_requests) == 1
 
@@ -241,8 +241,8 @@ def test_a_model_without_tools_is_reported_as_it_was_asked(
 
     remembering.script = script
     doctor.use(ready, **remembering.environment())
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "scripted-model made the memory by a JSON schema")
-    is_told(doctor.one("model.memory"), "ok", "memories come by a JSON schema")
+    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "scripted-model extracted the memory by a JSON schema")
+    is_told(doctor.one("model.memory"), "ok", "extraction by a JSON schema")
 
 
 def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
@@ -255,7 +255,7 @@ def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
     remembering.script = script
     doctor.use(ready, **remembering.environment())
     is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "by tool calls, written into its text")
-    is_told(doctor.one("model.chat"), "warning", "writes calls of tools into its text", "JUNKIE_TOOLS=off")
+    is_told(doctor.one("model.chat"), "warning", "writes tool calls into its text", "JUNKIE_TOOLS=off")
     doctor.use(ready, JUNKIE_TOOLS="off")
     is_told(doctor.one("model.chat"), "ok")
 
@@ -269,7 +269,7 @@ def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_t
     answer = junkie.run("chat", "--no-database", "6 * 7?", env=remembering.environment() | state).ok()
     assert "JUNKIE_TOOLS=off" in answer.stderr
     doctor.use(ready, **remembering.environment())
-    is_told(doctor.one("model.chat"), "warning", "writes calls of tools into its text", "JUNKIE_TOOLS=off")
+    is_told(doctor.one("model.chat"), "warning", "writes tool calls into its text", "JUNKIE_TOOLS=off")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_t
         (Text("I have noted that."), "cannot be used"),
         (HttpError(503, "Loading model"), "Loading model"),
         (calls(("nothing_to_remember", {})), "nothing to remember"),
-        (calls(("add_memory", {"memory": "User likes tea"})), "made another memory of it"),
+        (calls(("add_memory", {"memory": "User likes tea"})), "extracted another memory"),
     ],
     ids=["overflow", "unknown model", "prose", "loading", "nothing", "something else"],
 )

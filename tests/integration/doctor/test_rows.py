@@ -57,7 +57,7 @@ def test_a_column_of_another_type_is_named(doctor: Doctor, written_by: Make, pos
         url.database or "",
     )
     result = doctor.use(url).one("schema.tables")
-    is_told(result, "failed", "agent_sessions.created_at is of type timestamp with time zone", "bigint")
+    is_told(result, "failed", "agent_sessions.created_at has type timestamp with time zone", "bigint")
     assert "user_id" not in result.detail
 
 
@@ -83,4 +83,4 @@ def test_ids_that_chat_refuses(doctor: Doctor, written_by: Make, postgres_server
         url.database or "",
     )
     result = doctor.use(url).one("memory.owners")
-    is_told(result, "warning", "ids that no new user may have", r"'a\nb'", "'zed '", "lll")
+    is_told(result, "warning", "ids that are not valid for new users", r"'a\nb'", "'zed '", "lll")

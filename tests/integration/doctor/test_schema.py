@@ -52,12 +52,12 @@ def test_what_this_agno_writes_is_known() -> None:
 
 
 STATUSES = {
-    "2.2": ("ok", "failed", "reads no memories and drops new ones in silence"),
+    "2.2": ("ok", "failed", "reads no memories there and silently drops new ones"),
     "2.3": ("ok", "warning", "agno 2.3 to 2.9"),
     "2.9": ("ok", "warning", "agno 2.3 to 2.9"),
-    "2.9-then-3.1": ("ok", "warning", "still are of agno 2"),
-    "2.9-migrated": ("ok", "ok", "as agno 3"),
-    "3.1": ("ok", "ok", "as agno 3"),
+    "2.9-then-3.1": ("ok", "warning", "were created by agno 2"),
+    "2.9-migrated": ("ok", "ok", "for agno 3"),
+    "3.1": ("ok", "ok", "for agno 3"),
 }
 
 
@@ -72,7 +72,7 @@ def test_generations_are_told_apart(doctor: Doctor, written_by: Make, generation
 def test_an_empty_database(doctor: Doctor, database: DatabaseUrl) -> None:
     found = doctor.use(database).examine("schema", "memory")
     assert {key: result.status for key, result in found.items() if result.status != "ok"} == {}
-    assert "the first chat makes them" in found["schema.tables"].detail
+    assert "the first chat creates them" in found["schema.tables"].detail
 
 
 def test_agnos_migration_after_a_proven_backup(doctor: Doctor, written_by: Make) -> None:
@@ -145,7 +145,7 @@ def test_columns_that_are_missing(doctor: Doctor, written_by: Make) -> None:
 
 def test_our_tables_are_made_and_brought_up(doctor: Doctor, written_by: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     url = written_by("3.1")
-    is_told(doctor.use(url).one("schema.junkie"), "warning", "none yet", "--fix schema.junkie")
+    is_told(doctor.use(url).one("schema.junkie"), "warning", "not created yet", "--fix schema.junkie")
     doctor.mend("schema.junkie")
     assert doctor.status("schema.junkie") == "ok"
     salt = sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'")
@@ -153,7 +153,7 @@ def test_our_tables_are_made_and_brought_up(doctor: Doctor, written_by: Make, mo
     is_told(
         doctor.one("schema.junkie"),
         "warning",
-        f"version 1 of {migrations.LATEST}",
+        f"version 1 instead of {migrations.LATEST}",
         "junkie_erasures is missing (off: remembering who was erased)",
     )
     doctor.mend("schema.junkie")
@@ -184,16 +184,16 @@ MANY = {
 @pytest.mark.parametrize("generation", MANY)
 def test_indexes_are_made_while_others_write(doctor: Doctor, written_by: Make, generation: str) -> None:
     url = written_by(generation)
-    is_told(doctor.use(url).one("schema.indexes"), "ok", "none is needed below 10,000 rows (here: ")
+    is_told(doctor.use(url).one("schema.indexes"), "ok", "not needed below 10,000 rows (now: ")
     do(url, MANY[generation])
     result = doctor.one("schema.indexes")
     is_told(result, "warning", "user_memories has 10,000 rows or more", "updated_at DESC, memory_id DESC", "search")
     assert "agent_sessions" not in result.detail
     assert all("CREATE INDEX CONCURRENTLY" in fix.what[0] for fix in result.fixes)
     doctor.mend("schema.indexes")
-    is_told(doctor.one("schema.indexes"), "ok", "none is needed below 10,000 rows")
+    is_told(doctor.one("schema.indexes"), "ok", "not needed below 10,000 rows")
     doctor.mend("schema.indexes")  # who asks for it gets those of small tables, too
-    is_told(doctor.one("schema.indexes"), "ok", "all that lists, search and erasure want")
+    is_told(doctor.one("schema.indexes"), "ok", "all indexes for lists, search and erasure exist")
     assert len(re.findall("junkie_", sql(url, "SELECT indexname FROM pg_indexes WHERE schemaname = 'ai'"))) == 3
 
 
@@ -205,12 +205,12 @@ def test_an_index_that_was_not_made_to_its_end(doctor: Doctor, written_by: Make)
     with pytest.raises(AssertionError):
         do(url, "CREATE UNIQUE INDEX CONCURRENTLY junkie_sessions_user_updated ON ai.agent_sessions (session_type)")
     result = doctor.one("schema.indexes")
-    is_told(result, "warning", "junkie_sessions_user_updated was not made to its end")
+    is_told(result, "warning", "junkie_sessions_user_updated was interrupted")
     assert result.fixes[0].what[0].startswith("DROP INDEX CONCURRENTLY")
     do(url, "DELETE FROM ai.agent_sessions WHERE session_id <> (SELECT min(session_id) FROM ai.agent_sessions)")
     doctor.mend("schema.indexes")
     doctor.mend("schema.indexes")
-    assert "not made to its end" not in doctor.one("schema.indexes").detail
+    assert "was interrupted" not in doctor.one("schema.indexes").detail
 
 
 def test_dead_rows(doctor: Doctor, written_by: Make) -> None:
@@ -223,7 +223,7 @@ def test_dead_rows(doctor: Doctor, written_by: Make) -> None:
         "DELETE FROM ai.user_memories WHERE user_id = 'dead'",
     )
     result = doctor.use(url).one("schema.bloat")
-    is_told(result, "warning", "user_memories holds 3,000 dead rows")
+    is_told(result, "warning", "user_memories has 3,000 dead rows")
     do(url, remedy(result, 'VACUUM .*?"user_memories"'))
     assert doctor.status("schema.bloat") == "ok"
 
@@ -268,7 +268,7 @@ def test_a_role_that_may_only_read(doctor: Doctor, written_by: Make) -> None:
     do(url, *reader("doctor_reader"))
     doctor.use(as_role(url, "doctor_reader"))
     found = doctor.examine("database.rights", "memory.owners")
-    is_told(found["database.rights"], "failed", "no right to insert, update, delete in user_memories")
+    is_told(found["database.rights"], "failed", "missing privilege on user_memories: INSERT, UPDATE, DELETE")
     assert found["memory.owners"].status == "warning"
     for statement in found["database.rights"].hint.split("; "):
         do(url, statement)
@@ -280,7 +280,7 @@ def test_a_role_that_may_nothing(doctor: Doctor, written_by: Make) -> None:
     do(url, *new_role("doctor_stranger"))
     doctor.use(as_role(url, "doctor_stranger"))
     result = doctor.one("database.rights")
-    is_told(result, "failed", "may not use schema ai")
+    is_told(result, "failed", "no USAGE privilege on schema ai")
     for statement in result.hint.split("; "):
         do(url, statement)
     assert doctor.status("database.rights") == "ok"
@@ -290,7 +290,7 @@ def test_a_role_that_may_not_make_the_schema(doctor: Doctor, database: DatabaseU
     do(database, *new_role("doctor_stranger"))
     doctor.use(as_role(database, "doctor_stranger"))
     result = doctor.one("database.rights")
-    is_told(result, "failed", "schema ai is not there")
+    is_told(result, "failed", "schema ai does not exist")
     do(database, result.hint)
     assert doctor.status("database.rights") == "ok"
 
@@ -298,7 +298,7 @@ def test_a_role_that_may_not_make_the_schema(doctor: Doctor, database: DatabaseU
 def test_a_role_that_may_make_no_tables(doctor: Doctor, written_by: Make, database: DatabaseUrl) -> None:
     do(database, "CREATE SCHEMA ai", *new_role("doctor_guest"), "GRANT USAGE ON SCHEMA ai TO doctor_guest")
     result = doctor.use(as_role(database, "doctor_guest")).one("database.rights")
-    is_told(result, "failed", "no right to create tables in schema ai: agno's tables cannot be made")
+    is_told(result, "failed", "no privilege to create tables in schema ai: agno's tables cannot be created")
     do(database, result.hint)
     assert doctor.status("database.rights") == "ok"
 
@@ -306,7 +306,7 @@ def test_a_role_that_may_make_no_tables(doctor: Doctor, written_by: Make, databa
     do(url, "GRANT USAGE ON SCHEMA ai TO doctor_guest")
     do(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ai TO doctor_guest")
     result = doctor.use(as_role(url, "doctor_guest")).one("database.rights")
-    is_told(result, "warning", "junkie's own tables, with what can be undone, cannot be made")
+    is_told(result, "warning", "junkie's own tables, needed for undo, cannot be created")
     do(url, result.hint)
     assert doctor.status("database.rights") == "ok"
 
@@ -324,7 +324,7 @@ def test_owners_that_are_none(doctor: Doctor, written_by: Make) -> None:
     )
     result = doctor.use(url).one("memory.owners")
     assert result.detail.count("'ada'") == 1
-    is_told(result, "warning", "1 memory belongs to nobody", "user 'default'", "'Ada ' / 'ada'")
+    is_told(result, "warning", "1 memory has no owner", "user 'default'", "'Ada ' / 'ada'")
     for words in ("memories clear --no-owner", "memories clear -u default", "users erase"):
         assert f"junkie {words}" in result.hint
         follow(doctor, *words.split(), *(["Ada "] if "erase" in words else []), "--yes")
@@ -363,14 +363,14 @@ def test_extractions_left_undone(doctor: Doctor, written_by: Make) -> None:
     columns, values = "pending_id, user_id, message", "gen_random_uuid(), 'ada', 'x'"
     insert = f"INSERT INTO ai.junkie_pending ({columns}, {{}}) VALUES ({values}, {{}})"
     do(url, insert.format("attempts", "0"))
-    is_told(doctor.one("memory.pending"), "ok", "1 just begun")
+    is_told(doctor.one("memory.pending"), "ok", "1 in progress")
     do(url, insert.format("attempts, set_aside", "8, true"), insert.format("created_at", "now() - interval '1 day'"))
     result = doctor.one("memory.pending")
-    is_told(result, "warning", "2 messages were", "1 of them given up")
+    is_told(result, "warning", "2 messages are", "1 of them set aside")
     with ModelServer(smart=True) as server:
         doctor.environ |= server.groq_environment()
         follow(doctor, *remedy(result, "(?<=junkie )memories retry --all").split())
-    is_told(doctor.one("memory.pending"), "ok", "no extraction is left undone")
+    is_told(doctor.one("memory.pending"), "ok", "no pending extractions")
 
 
 @pytest.mark.parametrize("generation", ["2.2", "3.1"])
@@ -390,7 +390,7 @@ def test_too_much_doubles_and_keys(doctor: Doctor, written_by: Make, generation:
         insert.format(id="key", text="'my key is gsk_abcdefghijklmnopqrstuvwxyz'::text", n=1),
     )
     result = doctor.one("memory.size")
-    is_told(result, "warning", "zoe (12, about 2,", "2 memories repeat", "1 memory holds what looks like a key", "key1")
+    is_told(result, "warning", "zoe (12, about 2,", "2 duplicate memories", "1 memory seems to contain a key", "key1")
     assert "abcdefghijkl" not in result.detail + result.hint
     for found in re.findall(r"junkie (memories delete (?!ID)[^;,]+)", result.hint):
         follow(doctor, *found.split(), "--yes")
@@ -452,7 +452,7 @@ def test_backups_that_others_can_read(doctor: Doctor, written_by: Make) -> None:
     (folder / "a.dump").write_text("x")
     (folder / "a.dump").chmod(0o644)
     result = doctor.one("backup.permissions")
-    is_told(result, "warning", f"{folder} can be entered", "a.dump can be read", f"chmod 700 {folder}")
+    is_told(result, "warning", f"other users can access {folder}", "other users can read", f"chmod 700 {folder}")
     doctor.mend("backup.permissions")
     assert doctor.status("backup.permissions") == "ok"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -503,7 +503,7 @@ def test_what_cannot_be_read_in_time_is_unknown(doctor: Doctor, written_by: Make
         proxy.stall_when(b"row_number")
         doctor.use(proxy.url(url))
         result = doctor.one("memory.size", patience=0.3)
-        is_told(result, "unknown", "did not come to an end", "--only memory.size --timeout 240")
+        is_told(result, "unknown", "timed out", "--only memory.size --timeout 240")
         proxy.resume()
         assert doctor.status("memory.size") == "ok"
 
@@ -541,7 +541,7 @@ async def test_who_keeps_others_waiting(doctor: Doctor, written_by: Make) -> Non
             while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 await asyncio.sleep(0.01)
         found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
-        is_told(found["database.activity"], "warning", f"process {holder.get_server_pid()}", "keeps 1 other waiting")
+        is_told(found["database.activity"], "warning", f"process {holder.get_server_pid()}", "blocks 1 other session")
         holder.terminate()
         await waiting
     finally:

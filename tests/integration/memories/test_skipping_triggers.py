@@ -69,7 +69,7 @@ async def test_rows_that_a_trigger_skips(admin: Administration, url: DatabaseUrl
     event, call = CHANGES[change]
     trigger = f"CREATE TRIGGER skip BEFORE {event} ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION public.skip()"
     error = await refused(admin, url, lambda settings: call(settings, lines), SKIP, trigger)
-    assert "a trigger or a rule kept" in error.message
+    assert "a trigger or a rule prevented the change of" in error.message
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -103,7 +103,7 @@ async def test_nothing_listens(host: str) -> None:
     error = await failure(DatabaseUrl((place,), "u", SECRET, "d"))
     assert (error.code, error.message) == (
         "database_refused",
-        f"{place} refuses the connection: no server listens there",
+        f"{place} refuses the connection: no server is listening there",
     )
 
 
@@ -123,7 +123,7 @@ def test_socket_that_others_may_not_use(tmp_path_factory: pytest.TempPathFactory
         for path in (folder, *folder.parents[:-2]):
             path.chmod(0o755)
         told = as_user(NOBODY, NOBODY, lambda: told_by(url))
-    assert told == f"database_rights: the socket {url.hosts[0]} may not be used by this account"
+    assert told == f"database_rights: this user cannot access the socket {url.hosts[0]}"
 
 
 def told_by(url: DatabaseUrl) -> str:
@@ -254,7 +254,7 @@ async def test_a_server_without_tls(url: DatabaseUrl) -> None:
     error = await failure(DatabaseUrl.parse(url.libpq() + "?sslmode=require"))
     assert (error.code, error.message) == (
         "database_tls",
-        f"{url.hosts[0]} offers no TLS, which the database URL demands",
+        f"{url.hosts[0]} offers no TLS, which the database URL requires",
     )
 
 
@@ -266,7 +266,7 @@ async def test_wrong_or_missing_password(url: DatabaseUrl, password: str | None)
     error = await failure(replace(url, user="guarded", password=password))
     assert (error.code, error.message) == (
         "database_password",
-        f"{url.hosts[0]} refuses the password of role guarded",
+        f"{url.hosts[0]} rejects the password of role guarded",
     )
 
 
@@ -285,7 +285,10 @@ async def test_no_rule_for_this_connection(url: DatabaseUrl) -> None:
 
 async def test_no_such_database(url: DatabaseUrl) -> None:
     error = await failure(url.with_database("nowhere {x}"))
-    assert (error.code, error.message) == ("database_missing", f"there is no database nowhere {{x}} at {url.hosts[0]}")
+    assert (error.code, error.message) == (
+        "database_missing",
+        f"database nowhere {{x}} does not exist at {url.hosts[0]}",
+    )
 
 
 async def test_no_right_to_connect(url: DatabaseUrl) -> None:
@@ -344,7 +347,7 @@ async def test_a_lost_commit_is_called_unknown(server: ScratchServer, url: Datab
                 async with connection.transaction():
                     await connection.execute("INSERT INTO seen VALUES (99, 'word')")
     assert caught.value.code == "database_lost"
-    assert "is not known" in caught.value.hint
+    assert "is unknown" in caught.value.hint
     assert execute(server, "DELETE FROM seen WHERE id = 99 RETURNING id") == [("99",)]
 
 
@@ -442,13 +445,13 @@ async def test_a_peer_that_vanishes_is_noticed(url: DatabaseUrl) -> None:
         ("SELECT nextval('numbers')", "sequence numbers"),
         ("CREATE TABLE public.own (id int)", "schema public"),
         ("SELECT pg_read_file('/etc/hostname')", "function pg_read_file"),
-        ("COPY seen TO '/tmp/x'", "something it needs"),
+        ("COPY seen TO '/tmp/x'", "a required object"),
     ],
 )
 async def test_rights(url: DatabaseUrl, sql: str, what: str) -> None:
     error = await refusal(url, sql)
     assert error.code == "database_rights"
-    assert error.message == f"role open_user has no right to {what} in the database postgres at {url.hosts[0]}"
+    assert error.message == f"role open_user has no privilege on {what} in the database postgres at {url.hosts[0]}"
 
 
 @pytest.mark.parametrize(
@@ -592,7 +595,7 @@ RARE = [
     ("40P01", "deadlock detected", "database_conflict", "at once"),
     ("XX001", "invalid page in block 0", "database_error", "damaged"),
     ("XX002", "index is corrupted", "database_error", "damaged"),
-    ("0A000", "not supported", "database_error", "lacks a feature"),
+    ("0A000", "not supported", "database_error", "lacks a required feature"),
     ("99999", "who knows", "database_error", "(99999,"),
 ]
 
@@ -608,7 +611,7 @@ async def test_without_a_url_the_sentences_still_read(url: DatabaseUrl) -> None:
     async with connected(url) as connection:
         with pytest.raises(DatabaseError) as caught, translate_errors():
             await connection.execute('SELECT * FROM "my table"')
-    assert caught.value.message == "role of this connection has no right to table my table in the database"
+    assert caught.value.message == "role of this connection has no privilege on table my table in the database"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(), KeyError("x")])

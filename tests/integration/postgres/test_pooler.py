@@ -204,7 +204,7 @@ async def test_what_the_pooler_refuses_is_told_apart(server: ScratchServer) -> N
         error = await failure(pooler.url())
         assert (error.code, error.message) == (
             "database_connections",
-            f"the pooler at 127.0.0.1:{pooler.port} takes no more connections",
+            f"the pooler at 127.0.0.1:{pooler.port} accepts no more connections",
         )
         await connection.close()
 

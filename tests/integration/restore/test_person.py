@@ -199,7 +199,7 @@ async def test_who_is_not_in_the_backup(database: DatabaseUrl, newer: DatabaseUr
     made = await back_up(database, folder, verify=False)
     with pytest.raises(NotFoundError):
         await plan(made.path, "nobody at all", database, folder)
-    with pytest.raises(BackupError, match="no tables of agno"):
+    with pytest.raises(BackupError, match="no agno tables"):
         await plan(made.path, "ada", newer, folder)
 
 

@@ -237,7 +237,7 @@ async def test_tables_that_the_backup_lacks_leave_their_publication_and_that_is_
         "CREATE TABLE ai.later (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE ai.later, ai.user_memories",
     )
     planned = await planning(made.path, database, folder)
-    assert "not in the backup, so no longer in publication p afterwards: later" in planned.warnings
+    assert "not in the backup, so removed from publication p: later" in planned.warnings
     await replaced(made.path, database, folder)
     assert sql(database, "SELECT schemaname, tablename FROM pg_publication_tables") == "ai|user_memories"
 
@@ -254,9 +254,9 @@ async def test_who_may_not_change_a_publication_is_told_what_its_owner_has_to_do
     owner = replace(database, user="owning")
     made = await back_up(database, folder)
     planned = await planning(made.path, owner, folder)
-    assert any("may not change publication p" in warning for warning in planned.warnings)
+    assert any("cannot change publication p" in warning for warning in planned.warnings)
     result = await whole.restore(planned, database_of(owner), settings_for(owner, folder))
-    (told,) = [warning for warning in result.warnings if "still holds the old table" in warning]
+    (told,) = [warning for warning in result.warnings if "still contains the old table" in warning]
     sql(database, told.partition("run: ")[2])
     assert sql(database, "SELECT schemaname, attnames FROM pg_publication_tables") == "ai|{memory_id}"
     sql(database, "REASSIGN OWNED BY owning TO junkie; DROP OWNED BY owning")

@@ -282,7 +282,7 @@ async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
     await users.erase_user(settings, "bob", dry_run=True)
     doctor = Doctor(admin.folder).use(url)
     result = await doctor._examine(doctor.context(), ("memory.owners",), False, 60)
-    assert "several spellings of a user id are one in" in result["memory.owners"].detail
+    assert "treats different spellings of a user id as equal in" in result["memory.owners"].detail
 
 
 async def test_a_database_that_quotes_all_identifiers(

@@ -234,7 +234,7 @@ def test_doctor_finds_it(written_by: Make, admin: Administration) -> None:
     doctor, superuser = Doctor(admin.folder), written_by("3.1")
     url = asyncio.run(filter_rows(admin, superuser, "user_memories"))
     found = doctor.use(url).examine("schema", "memory.owners")
-    is_told(found["schema.row_security"], "failed", "row security may hide rows of user_memories from filtered")
+    is_told(found["schema.row_security"], "failed", "row security can hide rows of user_memories from filtered")
     assert found["schema.row_security"].hint.startswith("as a superuser: ALTER ROLE filtered BYPASSRLS")
     assert found["memory.owners"].status == "skipped"
     assert doctor.use(superuser).status("schema.row_security") == "ok"

@@ -166,7 +166,7 @@ async def test_refusals_in_words_that_are_not_utf_8(settings: Settings, postgres
     trigger = "CREATE TRIGGER f BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.f()"
     execute(postgres_server, in_bytes(function + trigger), settings.postgres_url.database_name)
     before = await memories.list_memories(settings, MemoryFilter("ada"))
-    with pytest.raises(JunkieError, match="in words that are not UTF-8"):
+    with pytest.raises(JunkieError, match="with text that is not UTF-8"):
         await memories.clear_memories(settings, "ada")
     assert await memories.list_memories(settings, MemoryFilter("ada")) == before
 

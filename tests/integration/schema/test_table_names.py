@@ -245,4 +245,4 @@ def test_doctor_checks_and_writes_under_agnos_names(written_by: Make, tmp_path: 
     doctor = Doctor(tmp_path).use(written_by("os-3.1"))
     doctor.mend("schema.junkie")
     is_told(doctor.one("schema.tables"), "ok", "agno_memories, agno_sessions, agno_runs in schema ai")
-    is_told(doctor.one("memory.roundtrip", deep=True), "ok", "erased to the last row")
+    is_told(doctor.one("memory.roundtrip", deep=True), "ok", "erased completely")

@@ -35,7 +35,7 @@ def test_a_new_folder_is_private(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     make(tmp_path, "a.dump")
-    with pytest.raises(BackupError, match="is there already"):
+    with pytest.raises(BackupError, match="exists already"):
         files.create_partial(tmp_path / "a.dump")
 
 
@@ -124,7 +124,7 @@ async def test_a_flip_that_kept_size_and_time_is_found_before_a_restore(tmp_path
     content[3] ^= 0x10
     path.write_bytes(content)
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
-    with pytest.raises(BackupError, match="its content is not what its manifest says"):
+    with pytest.raises(BackupError, match="its content does not match its manifest"):
         await catalogue.require_good(path)
 
 

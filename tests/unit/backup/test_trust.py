@@ -52,7 +52,7 @@ def test_what_belongs_to_another_user_is_doubted(backup: Path, what: str) -> Non
     path = backup.parent if what == "the folder" else backup.parent / what
     os.chown(path, SOMEBODY, 0)
     (told,) = doubts_of(backup)
-    assert told.endswith(f"belongs to user number {SOMEBODY}")
+    assert told.endswith(f"belongs to user id {SOMEBODY}")
 
 
 def test_what_a_group_can_write_to_is_doubted_unless_the_group_is_its_owners_alone(backup: Path) -> None:

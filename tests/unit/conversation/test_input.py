@@ -165,7 +165,7 @@ def test_a_pipe_that_stays_silent_is_left_alone_and_that_is_said(stdin: int, mon
     os.close(stdin)
 
 
-@pytest.mark.parametrize(("data", "problem"), [(b"", "nothing to say"), (b"\xff\xfe", "UTF-8"), (b"a\x00b", "NUL")])
+@pytest.mark.parametrize(("data", "problem"), [(b"", "no message given"), (b"\xff\xfe", "UTF-8"), (b"a\x00b", "NUL")])
 def test_what_is_no_message_is_wrong_usage(stdin: int, data: bytes, problem: str) -> None:
     os.write(stdin, data)
     os.close(stdin)
@@ -207,7 +207,7 @@ def test_the_bot_that_forgets_is_told_of_but_not_guessed(tmp_path: Path) -> None
     def told(**environ: str) -> list[str]:
         return announcements(load_settings(environ={"HOME": str(tmp_path), **environ}, cwd=tmp_path), Options())
 
-    assert "the bot forgets" in told(DISCORD_TOKEN="t")[0]
+    assert "the bot loses everything" in told(DISCORD_TOKEN="t")[0]
     assert told(DISCORD_TOKEN="t", POSTGRES_URL="postgresql://h/d") == []
     assert told(LOG_LEVEL="INFO", EXA_API_KEY="k") == []  # names that many programs use
 
@@ -217,5 +217,5 @@ def test_without_a_login_name_somebody_must_be_named(tmp_path: Path) -> None:
     require_user(settings)
     import dataclasses
 
-    with pytest.raises(SettingsError, match="whose conversation"):
+    with pytest.raises(SettingsError, match="the user is unknown"):
         require_user(dataclasses.replace(settings, user=""))

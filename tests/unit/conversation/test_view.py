@@ -107,7 +107,7 @@ async def test_an_answer_with_all_that_can_happen_reads_from_top_to_bottom(termi
         "+ remembered: User likes sums",
         "~ changed: User likes large sums",
         "- forgot: User likes large sums",
-        "… memory pending: it is tried again later",
+        "… memory not saved yet; will retry",
     ]
 
 

@@ -103,7 +103,7 @@ def test_memories_follow_what_is_said(said: str, calls: list[tuple[object, ...]]
         ("What do I like?", "You like jazz."),
         ("How old am I?", "I do not know that yet."),
         ("My cat is Tom and I love figs", "I see: your cat is Tom and you love figs."),
-        ("forget my name", "As you wish: I forget what I find of that."),
+        ("forget my name", "OK, I will forget what I know about that."),
         ("Are you GPT?", f"{WHAT_IT_IS}."),
     ],
 )
@@ -126,9 +126,9 @@ def test_what_is_said_in_the_session_counts_more_than_what_is_remembered() -> No
 
 def test_it_knows_what_was_said_before() -> None:
     before = ["My name is Ada", "I like figs"]
-    assert converse("What did I say before?", (), before) == 'Before this you said: "I like figs".'
-    assert converse("What did I tell you first?", (), before) == 'At first you said: "My name is Ada".'
-    assert converse("What did I say?", ()) == "This is the first thing that you say to me in this session."
+    assert converse("What did I say before?", (), before) == 'Before that you said: "I like figs".'
+    assert converse("What did I tell you first?", (), before) == 'Your first message was: "My name is Ada".'
+    assert converse("What did I say?", ()) == "This is your first message in this session."
 
 
 def test_it_says_what_it_is_where_it_has_nothing_to_say() -> None:

@@ -508,14 +508,14 @@ def test_a_no_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_severe_things_want_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     streams = replace_streams(monkeypatch, stdin="botdb\n")
     output.confirm_typed("clear everything?", "botdb")
-    assert streams.err.getvalue() == "clear everything?\ntype botdb to go on: "
+    assert streams.err.getvalue() == "clear everything?\ntype botdb to continue: "
     for typed in ("botd\n", "y\n", "\n", ""):
         replace_streams(monkeypatch, stdin=typed)
         with pytest.raises(DeclinedError):
             output.confirm_typed("clear everything?", "botdb")
     replace_streams(monkeypatch)
     output.confirm_typed("clear everything?", "botdb", given="botdb")
-    with pytest.raises(UsageError, match="--confirm names another one: this is botdb"):
+    with pytest.raises(UsageError, match="--confirm does not match: the name is botdb"):
         output.confirm_typed("clear everything?", "botdb", given="other")
 
 
