@@ -23,7 +23,7 @@ _SIGNALLED = 128
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
-    if sys.argv[1:] == ["--version"] and _tells_version():
+    if sys.argv[1:] == ["--version"] and _print_version():
         _end(0)
     _prepare_streams()
     _hide_warnings_of_libraries()
@@ -33,7 +33,7 @@ def main() -> None:
     _end(code)
 
 
-def _tells_version() -> bool:
+def _print_version() -> bool:
     """Print the version without loading typer, because scripts ask for it often; False if it could not be written."""
     if sys.stdout is None:
         return False
@@ -108,7 +108,7 @@ def _run(arguments: list[str]) -> int:
     from junkie_cli.cli.command_tree import root_command
     from junkie_cli.terminal.invocation import invocation
 
-    _hear_the_core()
+    _print_core_notes()
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     invocation().json = "--json" in options  # set before parsing, for errors of the parser
     root = root_command()
@@ -122,7 +122,7 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def _hear_the_core() -> None:
+def _print_core_notes() -> None:
     """Print the notes of the core, unless --quiet is set."""
     from junkie_cli.core.reporting import set_reporter
 
@@ -140,7 +140,7 @@ def _exit_code(error: BaseException, arguments: list[str]) -> int:
     from junkie_cli.terminal.invocation import Terminated
 
     if isinstance(error, BaseExceptionGroup):
-        error = _telling(error)
+        error = _error_to_report(error)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, BrokenPipeError) and _reader_left():
@@ -149,10 +149,10 @@ def _exit_code(error: BaseException, arguments: list[str]) -> int:
         return _ended("interrupted", ExitCode.INTERRUPTED)
     if isinstance(error, Terminated):
         return _ended("terminated", _SIGNALLED + error.signal_number)
-    return _tell(error, arguments)
+    return _report(error, arguments)
 
 
-def _tell(error: BaseException, arguments: list[str]) -> int:
+def _report(error: BaseException, arguments: list[str]) -> int:
     from typer import Abort
     from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
@@ -162,23 +162,23 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
     from junkie_cli.terminal.progress import say
     from junkie_cli.terminal.style import Look, plain
 
-    told: JunkieError
+    reported: JunkieError
     if isinstance(error, JunkieError):
-        told = error
+        reported = error
     elif isinstance(error, NoArgsIsHelpError):
         say((error.message if Look.of(sys.stderr).styles else plain(error.message)) + "\n\n")
-        told = UsageError("a command is missing", hint="use one of the commands above; add -h for its help")
+        reported = UsageError("a command is missing", hint="use one of the commands above; add -h for its help")
     elif isinstance(error, ClickException):
-        told = usage_error(error, arguments)
+        reported = usage_error(error, arguments)
     elif isinstance(error, Abort | EOFError):
-        told = DeclinedError("nothing was changed")
+        reported = DeclinedError("nothing was changed")
     else:
-        told = _bug(error)
-    print_error(told)
-    return int(told.exit_code)
+        reported = _bug(error)
+    print_error(reported)
+    return int(reported.exit_code)
 
 
-def _telling(group: BaseException) -> BaseException:
+def _error_to_report(group: BaseException) -> BaseException:
     """Choose the error to report from a group: an expected error if there is one."""
     from junkie_cli.core.errors import JunkieError
 

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from junkie_cli.conversation.messages import folded, memory_lines, warning_lines
-from junkie_cli.conversation.signals import sign
 from junkie_cli.conversation.slash import COMMANDS
+from junkie_cli.conversation.symbols import symbol
 from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
 from junkie_cli.core.chat.pending_retry import LEFT_OUT
 from junkie_cli.core.formatting import ago, plural
@@ -161,7 +161,7 @@ class Actions:
         return [f"{self._look.styled(identifier, 'cyan')}  {text}", *(indent + line for line in more)]
 
     def _exchange(self, exchange: Exchange) -> list[str]:
-        prompt = self._look.styled(sign(self._look, "prompt"), "bold")
+        prompt = self._look.styled(symbol(self._look, "prompt"), "bold")
         asked = [line for text in exchange.message.splitlines() for line in folded(text, self._columns - 2)] or [""]
         lines = [f"{prompt} {asked[0]}", *(f"  {line}" for line in asked[1:]), ""]
         lines += self._drawn(exchange.answer)
@@ -182,7 +182,7 @@ class Actions:
     def _sessions(self, sessions: Sequence[SessionEntry]) -> list[str]:
         rows = [
             (
-                sign(self._look, "prompt") if session.session_id == self._conversation.session_id else " ",
+                symbol(self._look, "prompt") if session.session_id == self._conversation.session_id else " ",
                 short(session.session_id),
                 ago(session.updated_at) if session.updated_at else "",
                 plural(session.runs, "exchange"),

@@ -20,7 +20,7 @@ from rich.syntax import ANSISyntaxTheme, Syntax  # noqa: TID253
 from rich.table import Table  # noqa: TID253
 from rich.text import Text  # noqa: TID253
 
-from junkie_cli.conversation.signals import sign
+from junkie_cli.conversation.symbols import symbol
 from junkie_cli.core.sanitize import shown
 from junkie_cli.terminal.style import Look
 
@@ -119,10 +119,10 @@ class BlockRenderer:
         return [self._code_rule(node.info.strip(), width), *code, self._code_rule("", width)]
 
     def _rule(self, node: SyntaxTreeNode, width: int, source: Sequence[str]) -> list[Text]:
-        return [Text(sign(self._look, "rule") * min(width, _RULE_COLUMNS), _DIM)]
+        return [Text(symbol(self._look, "rule") * min(width, _RULE_COLUMNS), _DIM)]
 
     def _quote(self, node: SyntaxTreeNode, width: int, source: Sequence[str]) -> list[Text]:
-        bar = Text(sign(self._look, "bar") + " ", _DIM)
+        bar = Text(symbol(self._look, "bar") + " ", _DIM)
         lines = self._children(node, max(width - 2, 1), source, spaced=True)
         return [Text.assemble(bar, line) for line in lines]
 
@@ -132,7 +132,7 @@ class BlockRenderer:
         for index, item in enumerate(node.children):
             if index and _blank_line_before(item, source):
                 found.append(Text())
-            mark = f"{number + index}. " if node.type == "ordered_list" else sign(self._look, "bullet") + " "
+            mark = f"{number + index}. " if node.type == "ordered_list" else symbol(self._look, "bullet") + " "
             lines = self._children(item, max(width - len(mark), 1), source, spaced=False) or [Text()]
             found.append(Text.assemble((mark, _DIM), lines[0]))
             found += [Text.assemble(" " * len(mark), line) for line in lines[1:]]
@@ -197,7 +197,7 @@ class BlockRenderer:
 
     def _code_rule(self, info: str, width: int | None = None) -> Text:
         room = min(width or self._width, _RULE_COLUMNS)
-        rule = sign(self._look, "rule")
+        rule = symbol(self._look, "rule")
         language = shown(info.split()[0]) if info.split() else ""
         line = Text(f"{rule * 2} {language} " if language else "", _DIM)
         line.append(rule * max(room - line.cell_len, 0))

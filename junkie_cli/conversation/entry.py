@@ -29,16 +29,16 @@ def _person_sits_here() -> bool:
 
 def _converse(options: Options, invocation: Invocation) -> None:
     settings, options = _prepare(options, invocation)
-    from junkie_cli.conversation.messages import Notices
+    from junkie_cli.conversation.messages import Messages
     from junkie_cli.conversation.screen import main_screen
-    from junkie_cli.conversation.welcome import greet
+    from junkie_cli.conversation.welcome import print_header
 
-    notices = Notices(main_screen(), quiet=invocation.quiet)
-    with typed_ahead() if notices.screen.look.motion else nullcontext():
-        greet(notices, settings, options)
-        from junkie_cli.conversation.loop import Loop
+    messages = Messages(main_screen(), quiet=invocation.quiet)
+    with typed_ahead() if messages.screen.look.motion else nullcontext():
+        print_header(messages, settings, options)
+        from junkie_cli.conversation.loop import ChatLoop
 
-        invocation.run(Loop(settings, options, notices).run())
+        invocation.run(ChatLoop(settings, options, messages).run())
 
 
 def _answer(options: Options, invocation: Invocation) -> None:

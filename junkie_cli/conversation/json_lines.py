@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from junkie_cli.conversation.messages import Notices
+from junkie_cli.conversation.messages import Messages
 from junkie_cli.core.chat import (
     AnswerComplete,
     ChatEvent,
@@ -25,11 +25,11 @@ from junkie_cli.terminal.output import print_json
 class JsonView:
     """Prints the events of one turn. `failure` builds the last line of a turn that failed."""
 
-    def __init__(self, notices: Notices, user_id: str | None = None) -> None:
+    def __init__(self, messages: Messages, user_id: str | None = None) -> None:
         self.session_id: str | None = None
         """The session id, once known."""
         self.user_id = user_id
-        self._notices = notices
+        self._messages = messages
         self._answer = ""
         self._done = False
 
@@ -58,16 +58,16 @@ class JsonView:
     def announce(self, message: str) -> None:
         """Print a line for the program, and a message on stderr."""
         print_json({"event": "warning", "message": message})
-        self._notices.announce(message)
+        self._messages.announce(message)
 
     def note(self, message: str) -> None:
         """Print a message on stderr."""
-        self._notices.note(message)
+        self._messages.note(message)
 
     def warn(self, message: str) -> None:
         """Print a line for the program, and a message on stderr."""
         print_json({"event": "warning", "message": message})
-        self._notices.warn(message)
+        self._messages.warn(message)
 
     def settle(self) -> None:
         """Do nothing: nothing is being drawn."""
@@ -85,7 +85,7 @@ class JsonView:
     def _finish(self, event: Done) -> None:
         self._done = True
         usage = asdict(event.usage) if event.usage else None
-        last = _done(event.session_id, event.run_id, event.user_id, event.answer, usage, _told(event.error))
+        last = _done(event.session_id, event.run_id, event.user_id, event.answer, usage, _error_document(event.error))
         print_json({**last, "complete": event.complete})
 
 
@@ -109,5 +109,5 @@ def _done(
     return last if error is None else {**last, "error": error}
 
 
-def _told(error: JunkieError | None) -> Mapping[str, Any] | None:
+def _error_document(error: JunkieError | None) -> Mapping[str, Any] | None:
     return None if error is None else {"code": error.code, "message": error.message, "hint": error.hint}

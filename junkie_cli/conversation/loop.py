@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from junkie_cli.conversation.actions import Actions, help_lines, short
 from junkie_cli.conversation.keyboard import is_gone, silence_gone_terminal
-from junkie_cli.conversation.messages import Notices
+from junkie_cli.conversation.messages import Messages
 from junkie_cli.conversation.options import Options
 from junkie_cli.conversation.plain_prompt import PlainPrompt
-from junkie_cli.conversation.signals import sign
-from junkie_cli.conversation.slash import Misspelt, Run, Say, parse
+from junkie_cli.conversation.slash import ChatMessage, CommandCall, InvalidCommand, parse
 from junkie_cli.conversation.start_up import open_conversation
-from junkie_cli.conversation.turns import Turn
+from junkie_cli.conversation.symbols import symbol
+from junkie_cli.conversation.turns import TurnTask
 from junkie_cli.conversation.view import PlainView, TerminalView, View
 from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Waiting, Warning
 from junkie_cli.core.errors import JunkieError
@@ -38,17 +38,17 @@ _CHOICES = 50  # completions of one kind
 _AFTER_TURN = frozenset({"new", "resume", "user", "why"})  # commands that wait for the end of the previous turn
 
 
-class Loop:
+class ChatLoop:
     """The conversation of one process with a person at a terminal, after `conversation/welcome.py`."""
 
-    def __init__(self, settings: Settings, options: Options, notices: Notices) -> None:
+    def __init__(self, settings: Settings, options: Options, messages: Messages) -> None:
         self._settings = settings
         self._options = options
-        self._notices = notices
-        self._screen = notices.screen
+        self._messages = messages
+        self._screen = messages.screen
         self._prompt = self._make_prompt()
-        self._opening: asyncio.Task[Conversation | None] | None = None
-        self._turn: Turn | None = None
+        self._open_task: asyncio.Task[Conversation | None] | None = None
+        self._turn: TurnTask | None = None
         self._stop: Callable[[], object] | None = None
         self._waiting_view: View | None = None
         self._saving_view: View | None = None
@@ -69,12 +69,12 @@ class Loop:
         """Read and answer until the person leaves. Raises Terminated when the terminal is closed."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
         self._prompt.belongs_to(self._settings.user)
-        self._opening = asyncio.create_task(self._open())
+        self._open_task = asyncio.create_task(self._open())
         try:
-            while (line := await self._read()) is not None and await self._obey(line):
+            while (line := await self._read()) is not None and await self._execute(line):
                 pass
             await self._memories_made("Ctrl-C to quit now")
-            self._say_goodbye()
+            self._show_how_to_continue()
         finally:
             await self._close()
 
@@ -85,7 +85,7 @@ class Loop:
         loop = asyncio.get_running_loop()
 
         def report(message: str) -> None:  # may be called from a thread
-            loop.call_soon_threadsafe(self._prompt.above, lambda: self._notices.note(message))
+            loop.call_soon_threadsafe(self._prompt.above, lambda: self._messages.note(message))
 
         set_reporter(report)
         drawing = asyncio.create_task(asyncio.to_thread(_load_drawing))
@@ -97,9 +97,9 @@ class Loop:
                 ask=self._ask,
                 progress=Progress(step=report),
             )
-            await self._tell_opened(conversation)
+            await self._show_status(conversation)
         except JunkieError as error:
-            self._prompt.above(partial(self._notices.error, error))
+            self._prompt.above(partial(self._messages.error, error))
             return None
         finally:
             await drawing
@@ -110,7 +110,7 @@ class Loop:
             self._waiting_view.settle()
         return await self._prompt.ask(question)
 
-    async def _tell_opened(self, conversation: Conversation) -> None:
+    async def _show_status(self, conversation: Conversation) -> None:
         status = await conversation.status()
         continued = self._options.session is not None or self._options.continue_latest
         last = await self._actions(conversation).last_exchange() if continued else []
@@ -120,37 +120,37 @@ class Loop:
         if not status.memory:
             remembered = "memory is off"
         session = f"{'session' if continued else 'new session'} {short(conversation.session_id)}"
-        facts = f" {sign(self._screen.look, 'separator')} ".join([remembered, session])
+        facts = f" {symbol(self._screen.look, 'separator')} ".join([remembered, session])
 
         def tell() -> None:
             if status.database:
-                self._notices.note(facts)
-                self._notices.note(status.database)
+                self._messages.note(facts)
+                self._messages.note(status.database)
             for note in conversation.notes:
-                self._notices.announce(note)
+                self._messages.announce(note)
             self._screen.print(*last)
 
         self._prompt.above(tell)
 
     def _retry(self, conversation: Conversation) -> None:
         """Retry pending extractions in the background, and show the results above the prompt."""
-        conversation.retry_behind(lambda event: self._prompt.above(lambda: self._notices.memory(event)))
+        conversation.retry_behind(lambda event: self._prompt.above(lambda: self._messages.memory(event)))
 
     async def _ready(self) -> Conversation | None:
         """Return the conversation once it is open; retry if opening failed before."""
-        if self._opening is None or (self._opening.done() and self._opening.result() is None):
-            self._opening = asyncio.create_task(self._open())
+        if self._open_task is None or (self._open_task.done() and self._open_task.result() is None):
+            self._open_task = asyncio.create_task(self._open())
         view = self._waiting_view = self._view()
-        with self._stoppable(self._opening.cancel):
-            if not self._opening.done():
+        with self._stoppable(self._open_task.cancel):
+            if not self._open_task.done():
                 view.busy("starting")
-            await asyncio.wait({self._opening})
+            await asyncio.wait({self._open_task})
         view.settle()
         self._waiting_view = None
-        if self._opening.cancelled():
-            self._opening = None
+        if self._open_task.cancelled():
+            self._open_task = None
             return None
-        return self._opening.result()
+        return self._open_task.result()
 
     # A line
 
@@ -167,31 +167,31 @@ class Loop:
             return None
         finally:
             self._screen.blank = self._screen.after_text = False
-            self._tell_trouble()
+            self._report_unsaved_lines()
 
-    def _tell_trouble(self) -> None:
+    def _report_unsaved_lines(self) -> None:
         """Report once if typed lines cannot be saved."""
         if self._prompt.trouble and not self._trouble_told:
             self._trouble_told = True
-            self._notices.note(f"typed lines are not saved: {self._prompt.trouble}")
+            self._messages.note(f"typed lines are not saved: {self._prompt.trouble}")
 
-    async def _obey(self, line: str) -> bool:
+    async def _execute(self, line: str) -> bool:
         """Execute `line`; return False if it asks to leave."""
         asked = parse(line.encode("utf-8", "replace").decode().replace("\x00", ""))
-        if isinstance(asked, Run) and asked.command.name == "exit":
+        if isinstance(asked, CommandCall) and asked.command.name == "exit":
             return False
         if asked is not None:
             self._screen.separate()
         match asked:
-            case Say(text):
-                await self._say(text, line)
-            case Misspelt(advice):
-                self._notices.warn(advice)
-            case Run(command, argument):
+            case ChatMessage(text):
+                await self._send(text, line)
+            case InvalidCommand(advice):
+                self._messages.warn(advice)
+            case CommandCall(command, argument):
                 await self._act(command.name, argument)
         return True
 
-    async def _say(self, text: str, line: str) -> None:
+    async def _send(self, text: str, line: str) -> None:
         conversation = await self._ready()
         if conversation is None:
             self._draft = line
@@ -200,31 +200,31 @@ class Loop:
         view = self._view()
         view.busy("thinking")
         self._memory_model = None
-        turn = self._turn = Turn(conversation, text, view, self._after_answer)
+        turn = self._turn = TurnTask(conversation, text, view, self._after_answer)
         with self._stoppable(turn.stop):
             await turn.answered()
         view.settle()
         if turn.stopped:
-            self._notices.note("stopped; the partial answer was saved" if self._options.database else "stopped")
+            self._messages.note("stopped; the partial answer was saved" if self._options.database else "stopped")
         elif turn.done and turn.done.error:
-            self._notices.error(turn.done.error)
+            self._messages.error(turn.done.error)
 
     async def _after_answer(self, event: ChatEvent) -> None:
         """Show the results of an extraction above the next prompt."""
         match event:
             case Memory(action="pending"):
                 waiting = await self._pending()
-                self._prompt.above(lambda: self._notices.memory(event, waiting))
+                self._prompt.above(lambda: self._messages.memory(event, waiting))
             case Memory():
-                self._prompt.above(lambda: self._notices.memory(event))
+                self._prompt.above(lambda: self._messages.memory(event))
             case Waiting():
                 self._memory_model = event
                 if self._saving_view is not None:
                     self._saving_view.show(event)
             case Warning(message):
-                self._prompt.above(lambda: self._notices.warn(message))
+                self._prompt.above(lambda: self._messages.warn(message))
             case Done(error=JunkieError() as error):
-                self._prompt.above(lambda: self._notices.error(error))
+                self._prompt.above(lambda: self._messages.error(error))
         if isinstance(event, Done) and (conversation := self._opened()) is not None:
             self._retry(conversation)
 
@@ -255,7 +255,7 @@ class Loop:
                 self._saving_view = None
         view.settle()
         if turn.stopped:
-            self._notices.memory(Memory("pending", None, None))
+            self._messages.memory(Memory("pending", None, None))
 
     async def _act(self, name: str, argument: str) -> None:
         if name == "help":
@@ -271,12 +271,12 @@ class Loop:
         with self._stoppable(work.cancel):
             await asyncio.wait({work})
         if work.cancelled():
-            self._notices.note("stopped")
+            self._messages.note("stopped")
             return
         try:
             self._screen.print(*work.result())
         except JunkieError as error:
-            self._notices.error(error)
+            self._messages.error(error)
         if conversation.user_id != before:
             self._prompt.belongs_to(conversation.user_id)
 
@@ -299,8 +299,8 @@ class Loop:
 
     def _view(self) -> View:
         if self._screen.look.motion and self._screen.stream is sys.stdout:
-            return TerminalView(self._screen, self._notices)
-        return PlainView(sys.stdout, self._notices)
+            return TerminalView(self._screen, self._messages)
+        return PlainView(sys.stdout, self._messages)
 
     @contextmanager
     def _stoppable(self, stop: Callable[[], object]) -> Iterator[None]:
@@ -317,7 +317,7 @@ class Loop:
         elif self._prompt.waiting:
             self._prompt.interrupt()
 
-    def _say_goodbye(self) -> None:
+    def _show_how_to_continue(self) -> None:
         """Show how to continue this session, if anything of it was stored."""
         conversation = self._opened()
         if self._turn is None or conversation is None or not self._options.database:
@@ -326,13 +326,13 @@ class Loop:
         again = "junkie chat -c" + (" --offline" if self._options.offline else "")
         again += f" -u {shlex.quote(conversation.user_id)}" if other else ""
         self._screen.separate()
-        self._notices.note(f"to continue session {short(conversation.session_id)}: {again}")
+        self._messages.note(f"to continue session {short(conversation.session_id)}: {again}")
 
     def _opened(self) -> Conversation | None:
         """Return the conversation if it is open."""
-        if self._opening is None or not self._opening.done() or self._opening.cancelled():
+        if self._open_task is None or not self._open_task.done() or self._open_task.cancelled():
             return None
-        return self._opening.result()
+        return self._open_task.result()
 
     async def _close(self) -> None:
         """Close everything, even while a turn is running; Ctrl-C interrupts that."""
@@ -341,9 +341,9 @@ class Loop:
         if self._turn is not None and self._turn.running:
             self._turn.stop()
             await self._turn.over()
-        if self._opening is not None and not self._opening.done():
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
+        if self._open_task is not None and not self._open_task.done():
+            self._open_task.cancel()
+            await asyncio.wait({self._open_task})
         conversation = self._opened()
         if conversation is not None:
             await conversation.close()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from junkie_cli.conversation.screen import Screen
-from junkie_cli.conversation.signals import sign, write
+from junkie_cli.conversation.symbols import symbol, write
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.sanitize import shown, wrap
 from junkie_cli.terminal.style import Look, is_terminal
@@ -18,7 +18,7 @@ _VERBS = {"added": "remembered", "updated": "changed", "deleted": "forgot"}
 _COLOURS = {"added": "green", "updated": "yellow", "deleted": "red"}
 
 
-class Notices:
+class Messages:
     """Writes messages to stderr; on a terminal, without disturbing what is drawn there."""
 
     def __init__(self, screen: Screen, errors: TextIO | None = None, *, quiet: bool = False) -> None:
@@ -74,8 +74,8 @@ def memory_lines(event: "Memory", look: Look, columns: int, *, pending: int = 0)
     """Format an added, updated or deleted memory, or an extraction that will be retried."""
     if event.action not in _VERBS:
         count = f" ({pending})" if pending > 1 else ""
-        return [look.styled(f"{sign(look, 'pending')} memory not saved yet{count}; will retry", "dim")]
-    mark = look.styled(sign(look, event.action), _COLOURS[event.action])
+        return [look.styled(f"{symbol(look, 'pending')} memory not saved yet{count}; will retry", "dim")]
+    mark = look.styled(symbol(look, event.action), _COLOURS[event.action])
     lines = folded(f"{_VERBS[event.action]}: {event.memory or ''}", columns - 2)
     return [f"{mark} {look.styled(lines[0], 'dim')}", *(f"  {look.styled(line, 'dim')}" for line in lines[1:])]
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from junkie_cli.conversation.json_lines import JsonView
-from junkie_cli.conversation.messages import Notices
+from junkie_cli.conversation.messages import Messages
 from junkie_cli.conversation.options import Options, announcements
 from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
@@ -102,18 +102,18 @@ def _asking(view: View) -> Callable[[str], Awaitable[bool]]:
 def _from_any_thread(tell: Callable[[str], None]) -> Callable[[str], None]:
     loop = asyncio.get_running_loop()
 
-    def tell_soon(message: str) -> None:
+    def report_later(message: str) -> None:
         loop.call_soon_threadsafe(tell, message)
 
-    return tell_soon
+    return report_later
 
 
 def make_view(invocation: Invocation) -> View:
     """Choose the view for stdout: JSON Lines, Markdown on a terminal, or plain text."""
     screen = main_screen()
-    notices = Notices(screen, quiet=invocation.quiet)
+    messages = Messages(screen, quiet=invocation.quiet)
     if invocation.json:
-        return JsonView(notices)
+        return JsonView(messages)
     if screen.stream is sys.stdout and screen.look.motion:
-        return TerminalView(screen, notices)
-    return PlainView(sys.stdout, notices)
+        return TerminalView(screen, messages)
+    return PlainView(sys.stdout, messages)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from junkie_cli.conversation.signals import sign, write
+from junkie_cli.conversation.symbols import symbol, write
 from junkie_cli.core.sanitize import shown
 from junkie_cli.terminal.style import Look
 
@@ -17,7 +17,7 @@ class PlainPrompt:
 
     def __init__(self, stream: TextIO, look: Look) -> None:
         self._stream = stream
-        self._sign = sign(look, "prompt") + " "
+        self._sign = symbol(look, "prompt") + " "
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._typed = ""
         self._line: asyncio.Future[str] | None = None

@@ -26,8 +26,8 @@ from prompt_toolkit.output import ColorDepth, Output  # noqa: TID253
 from prompt_toolkit.output.vt100 import Vt100_Output  # noqa: TID253
 from prompt_toolkit.styles import Style  # noqa: TID253
 
-from junkie_cli.conversation.signals import sign
 from junkie_cli.conversation.slash import COMMANDS
+from junkie_cli.conversation.symbols import symbol
 from junkie_cli.core.files import FileError, OutputError, append_line, complete_file
 from junkie_cli.core.prompt_history import history_file
 from junkie_cli.core.sanitize import one_line
@@ -195,7 +195,7 @@ class Prompt:
 
     def _message(self) -> StyleAndTextTuples:
         hint = "" if self._session.default_buffer.text else self._hint
-        return [("class:hint", hint), ("", "\n"), ("class:sign", sign(self._look, "prompt") + " ")]
+        return [("class:hint", hint), ("", "\n"), ("class:sign", symbol(self._look, "prompt") + " ")]
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()

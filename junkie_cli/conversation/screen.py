@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from junkie_cli.conversation.signals import write
+from junkie_cli.conversation.symbols import write
 from junkie_cli.core.sanitize import width
 from junkie_cli.terminal.style import SMALLEST, Look, columns_of, plain, rows_of
 

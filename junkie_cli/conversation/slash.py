@@ -45,14 +45,14 @@ _COMMAND = re.compile(r"/([A-Za-z-]+|\?)(?=\s|$)")
 
 
 @frozen
-class Say:
+class ChatMessage:
     """A message for the team."""
 
     text: str
 
 
 @frozen
-class Run:
+class CommandCall:
     """A command and its argument, or an empty string."""
 
     command: Command
@@ -60,13 +60,13 @@ class Run:
 
 
 @frozen
-class Misspelt:
+class InvalidCommand:
     """An unknown command, or one without its required argument; `advice` suggests what to type."""
 
     advice: str
 
 
-def parse(line: str) -> Say | Run | Misspelt | None:
+def parse(line: str) -> ChatMessage | CommandCall | InvalidCommand | None:
     """Parse `line`; return None for an empty line.
 
     A line that begins with `//` is a message that begins with a slash; so is a line whose first word cannot be a
@@ -76,22 +76,22 @@ def parse(line: str) -> Say | Run | Misspelt | None:
     if not text:
         return None
     if not text.startswith("/") and text not in {"exit", "quit"}:
-        return Say(line.strip("\r\n").rstrip())  # the indentation of pasted code stays
+        return ChatMessage(line.strip("\r\n").rstrip())  # the indentation of pasted code stays
     if text in {"exit", "quit"}:
-        return Run(BY_NAME["exit"], "")
+        return CommandCall(BY_NAME["exit"], "")
     if text.startswith("//"):
-        return Say(text[1:])
+        return ChatMessage(text[1:])
     match = _COMMAND.match(text)
     if match is None:
-        return Say(text)
+        return ChatMessage(text)
     name = match[1].lower()
     command = BY_NAME.get(_ALIASES.get(name, name))
     argument = text[match.end() :].strip()
     if command is None:
-        return Misspelt(_advice(name))
+        return InvalidCommand(_advice(name))
     if command.needs_argument and not argument:
-        return Misspelt(f"usage: {command.usage}")
-    return Run(command, argument)
+        return InvalidCommand(f"usage: {command.usage}")
+    return CommandCall(command, argument)
 
 
 def _advice(name: str) -> str:

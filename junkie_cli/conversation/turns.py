@@ -7,7 +7,7 @@ from junkie_cli.conversation.view import View
 from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done
 
 
-class Turn:
+class TurnTask:
     """A running turn: `view` shows its answer, `after` gets the events that follow the complete answer."""
 
     def __init__(

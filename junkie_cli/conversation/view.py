@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from junkie_cli.conversation.messages import Notices, folded
+from junkie_cli.conversation.messages import Messages, folded
 from junkie_cli.conversation.screen import Screen
-from junkie_cli.conversation.signals import sign, write
+from junkie_cli.conversation.symbols import symbol, write
 from junkie_cli.core.chat import (
     AnswerComplete,
     ChatEvent,
@@ -26,7 +26,7 @@ from junkie_cli.core.chat import (
     Waiting,
     Warning,
 )
-from junkie_cli.core.sanitize import Gate, cut, one_line
+from junkie_cli.core.sanitize import Sanitizer, cut, one_line
 from junkie_cli.terminal.style import is_terminal
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class View(Protocol):
 class TerminalView:
     """Streams Markdown to a screen, with an animated line while there is no text yet."""
 
-    def __init__(self, screen: Screen, notices: Notices) -> None:
+    def __init__(self, screen: Screen, messages: Messages) -> None:
         self._screen = screen
-        self._notices = notices
-        self._gate, self._thought_gate = Gate(), Gate()
+        self._messages = messages
+        self._gate, self._thought_gate = Sanitizer(), Sanitizer()
         self._markdown: MarkdownStream | None = None
         self._thought = ""
         self._busy = self._hint = ""
@@ -104,7 +104,7 @@ class TerminalView:
             case Warning(message):
                 self.warn(message)
             case Memory():
-                self._tell(lambda: self._notices.memory(event))
+                self._print_above(lambda: self._messages.memory(event))
             case Failed():
                 self.broken("the answer is incomplete")
             case AnswerComplete() | Done():
@@ -112,15 +112,15 @@ class TerminalView:
 
     def announce(self, message: str) -> None:
         """Print a message even with --quiet."""
-        self._tell(lambda: self._notices.announce(message))
+        self._print_above(lambda: self._messages.announce(message))
 
     def note(self, message: str) -> None:
         """Print a note."""
-        self._tell(lambda: self._notices.note(message))
+        self._print_above(lambda: self._messages.note(message))
 
     def warn(self, message: str) -> None:
         """Print a warning."""
-        self._tell(lambda: self._notices.warn(message))
+        self._print_above(lambda: self._messages.warn(message))
 
     def settle(self) -> None:
         """Finish drawing."""
@@ -134,7 +134,7 @@ class TerminalView:
         began = self._markdown is not None or self._screen.after_text
         self.settle()
         if began:
-            self._notices.note(why)
+            self._messages.note(why)
 
     def _add(self, text: str) -> None:
         if not text:
@@ -169,9 +169,9 @@ class TerminalView:
             return
         failed = " failed" if status == "failed" else ""
         self._busy = "thinking"
-        self.note(f"{sign(self._notices.look, 'separator')} {name}{failed}")
+        self.note(f"{symbol(self._messages.look, 'separator')} {name}{failed}")
 
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def _print_above(self, tell: Callable[[], None]) -> None:
         self._finish_text()
         tell()
 
@@ -214,7 +214,7 @@ class TerminalView:
     def _busy_lines(self) -> list[str]:
         look, columns = self._screen.look, self._screen.columns
         waited = int(time.monotonic() - self._since)
-        frames = sign(look, "frames")
+        frames = symbol(look, "frames")
         frame = frames[int(time.monotonic() / _SPIN_SECONDS) % len(frames)]
         patient = waited >= _PATIENCE_SECONDS
         if patient and self._waits_for:
@@ -222,7 +222,7 @@ class TerminalView:
         else:
             words = f"{frame} {self._busy}" + (f" {waited} s" if patient else "")
         hint = self._hint or ("Ctrl-C stops" if patient else "")
-        words += f" {sign(look, 'separator')} {hint}" if hint else ""
+        words += f" {symbol(look, 'separator')} {hint}" if hint else ""
         thought = folded(self._thought, columns - 2)[-_THOUGHT_LINES:] if self._thought.strip() else []
         return [look.styled(cut(line, columns), "dim") for line in (words, *(f"  {line}" for line in thought))]
 
@@ -235,13 +235,13 @@ class TerminalView:
 class PlainView:
     """Writes the answer as it arrives to a stream that is not a terminal; animates a line on stderr if it is one."""
 
-    def __init__(self, answer: TextIO, notices: Notices) -> None:
+    def __init__(self, answer: TextIO, messages: Messages) -> None:
         self._answer = answer
-        self._notices = notices
-        self._gate = Gate()
+        self._messages = messages
+        self._gate = Sanitizer()
         self._ends_with_newline = self._writable = True
         self._began = False
-        self._wait = TerminalView(notices.screen, notices)
+        self._wait = TerminalView(messages.screen, messages)
 
     def busy(self, what: str, hint: str = "") -> None:
         """Show that work is in progress."""
@@ -285,7 +285,7 @@ class PlainView:
         """Report that the answer is incomplete."""
         self.settle()
         if self._began:
-            self._notices.note(why)
+            self._messages.note(why)
 
     def _write(self, text: str) -> None:
         if not text:

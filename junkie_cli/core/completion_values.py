@@ -38,7 +38,7 @@ def harmless(ids: Iterable[str | None], prefix: str) -> list[str]:
 
 async def user_ids(settings: Settings, prefix: str, timeout: float) -> list[str]:  # noqa: ASYNC109
     """Return user ids that begin with `prefix`, in order; `timeout` in seconds. Raises DatabaseError."""
-    async with _looking(settings, timeout) as (connection, state):
+    async with _transaction(settings, timeout) as (connection, state):
         tables = [table for table in (MEMORIES, RUNS, SESSIONS) if state.may("SELECT", table)]
         if not tables:
             return []
@@ -51,19 +51,19 @@ async def user_ids(settings: Settings, prefix: str, timeout: float) -> list[str]
 
 async def memory_ids(settings: Settings, prefix: str, timeout: float, user_id: str | None = None) -> list[str]:  # noqa: ASYNC109
     """Return ids of memories (of one user) that begin with `prefix`. Raises DatabaseError."""
-    async with _looking(settings, timeout) as (connection, state):
+    async with _transaction(settings, timeout) as (connection, state):
         return await _ids(connection, state, MEMORIES, "memory_id", prefix, user_id)
 
 
 async def session_ids(settings: Settings, prefix: str, timeout: float, user_id: str | None = None) -> list[str]:  # noqa: ASYNC109
     """Return ids of sessions (of one user) that begin with `prefix`. Raises DatabaseError."""
-    async with _looking(settings, timeout) as (connection, state):
+    async with _transaction(settings, timeout) as (connection, state):
         return await _ids(connection, state, SESSIONS, "session_id", prefix, user_id)
 
 
 async def batch_ids(settings: Settings, prefix: str, timeout: float) -> list[str]:  # noqa: ASYNC109
     """Return the latest changes that can be undone, newest first. Raises DatabaseError."""
-    async with _looking(settings, timeout) as (connection, state):
+    async with _transaction(settings, timeout) as (connection, state):
         if not state.may("SELECT", HISTORY):
             return []
         rows = await connection.fetch(
@@ -83,7 +83,7 @@ def backup_names(folder: Path, prefix: str) -> list[str]:
 
 
 @asynccontextmanager
-async def _looking(
+async def _transaction(
     settings: Settings,
     timeout: float,  # noqa: ASYNC109  it limits each statement, not the call
 ) -> "AsyncIterator[tuple[asyncpg.Connection[Any], SchemaState]]":

@@ -136,7 +136,7 @@ def complete_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     owner. Devices, FIFOs and descriptors of this process are written to directly; a FIFO waits for its reader. Raises
     FileError if the file cannot be created, written or renamed; immediately if the folder is not writable.
     """
-    with told(path), ExitStack() as stack:
+    with converting_errors(path), ExitStack() as stack:
         descriptor = _open_existing(path)
         before = None if descriptor is None else os.fstat(descriptor)
         if descriptor is None or before is None or _is_replaced(path, before):
@@ -163,7 +163,7 @@ async def awaited_file(path: Path) -> AsyncIterator[BinaryIO]:
 
 def check_writable(path: Path) -> None:
     """Raise FileError if `complete_file` could not write to `path`; write nothing, open no FIFO."""
-    with told(path):
+    with converting_errors(path):
         if _is_fifo(path):
             return
         descriptor = _open_existing(path)
@@ -291,7 +291,7 @@ async def open_to_read(path: Path) -> BinaryIO:
     """Open a user's file; `-` is stdin. Waiting for the writer of a FIFO can be cancelled."""
     import asyncio
 
-    with told(path):
+    with converting_errors(path):
         if path == STANDARD_STREAM:
             return os.fdopen(os.dup(0), "rb")
         if _is_fifo(path):
@@ -334,7 +334,7 @@ def append_line(path: Path, line: bytes) -> None:
 
     An incomplete last line (a full disk, a crash) is terminated first, so that it does not damage the new one.
     """
-    with told(path):
+    with converting_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = _opened_to_append(path)
         with os.fdopen(descriptor, "wb", buffering=_BUFFER) as file:
@@ -361,7 +361,7 @@ def _opened_to_append(path: Path) -> int:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def converting_errors(path: Path) -> Iterator[None]:
     """Convert system errors with `path` to FileError; closed pipes and lost connections are not errors of a file."""
     try:
         yield

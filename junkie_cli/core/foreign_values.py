@@ -121,7 +121,7 @@ def seconds_of(value: Any) -> int | None:
         return None
 
 
-def moment(value: Any) -> datetime | None:
+def as_time(value: Any) -> datetime | None:
     """Convert a value to a time in UTC; None if it is missing or not a time."""
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

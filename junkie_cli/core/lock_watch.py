@@ -67,9 +67,9 @@ class LockWatch:
                 self._task = None
 
     def _begin(self, query: str) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._look(query))
+        self._task = asyncio.get_running_loop().create_task(self._find_blockers(query))
 
-    async def _look(self, query: str) -> None:
+    async def _find_blockers(self, query: str) -> None:
         connection, reported = None, set[int]()
         try:
             connection = await self._connect()
@@ -101,5 +101,5 @@ def _session(row: Any) -> str:
     facts = [f"{row['program'] or 'unnamed'} of {row['role']}" if row["role"] else "", row["state"] or ""]
     if row["seconds"] is not None:
         facts.append(f"for {row['seconds']} s")
-    told = ", ".join(fact for fact in facts if fact)
-    return f"process {row['pid']}" + (f" ({told})" if told else "")
+    details = ", ".join(fact for fact in facts if fact)
+    return f"process {row['pid']}" + (f" ({details})" if details else "")

@@ -2,7 +2,7 @@
 
 Imports nothing heavy. Three forms:
 
-- `shown`, and `Gate` for text that arrives in pieces: for a terminal. Control characters become visible (`\\x1b`)
+- `shown`, and `Sanitizer` for text that arrives in pieces: for a terminal. Control characters become visible (`\\x1b`)
   instead of being removed silently; without the escape character no sequence can act, complete or split.
   - `one_line`: for a table cell, whose width must be equal on every terminal.
   - `field` and `json_safe`: for pipes and JSON, lossless.
@@ -56,7 +56,7 @@ def _lies_in(character: str, ranges: tuple[str, ...]) -> bool:
     return any(pair[0] <= character <= pair[1] for pair in ranges)
 
 
-class Gate:
+class Sanitizer:
     """Sanitizes a stream of text for a terminal; the result does not depend on how the text is split.
 
     Newlines and tabs stay, `\\r\\n` becomes a newline, other control characters become visible. At most one character
@@ -177,8 +177,8 @@ class Gate:
         self._take_harmless(character)
 
 
-class _FieldGate(Gate):
-    """As `Gate`, but lossless: control characters become COPY's escapes."""
+class _FieldSanitizer(Sanitizer):
+    """As `Sanitizer`, but lossless: control characters become COPY's escapes."""
 
     def _visible(self, character: str) -> str:
         return _copy_escape(character)
@@ -197,7 +197,7 @@ def shown(text: str) -> str:
     """Sanitize `text` for a terminal; newlines and tabs stay, other control characters become visible."""
     if text.isascii() and text.isprintable():
         return text
-    gate = Gate()
+    gate = Sanitizer()
     return gate.feed(text) + gate.flush()
 
 
@@ -216,7 +216,7 @@ def field(text: str) -> str:
     """
     if not _NEEDS_ESCAPE.search(text):
         return text
-    gate = _FieldGate()
+    gate = _FieldSanitizer()
     return gate.feed(re.sub(r"[\t\n\\]", lambda match: _NAMED_ESCAPES[match[0]], text)) + gate.flush()
 
 

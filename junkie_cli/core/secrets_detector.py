@@ -230,7 +230,7 @@ def _value(text: str, start: int, end: int, *, sure: bool) -> tuple[int, int] | 
     if quoted is not None:
         return quoted.span(1)
     first = _stripped(text, word.start(), word.end())
-    if first is None or _looks_made(text[slice(*first)]):
+    if first is None or _looks_generated(text[slice(*first)]):
         return first
     if not sure or _is_about(text[word.start() : end].lower().split()):
         return None
@@ -241,7 +241,9 @@ def _value_before(text: str, end: int) -> tuple[int, int] | None:
     """Return the span of the value in "VALUE is my password"."""
     words = list(_WORD.finditer(text, max(0, end - 200), end))[-6:]
     for value, verb in pairwise(words):
-        if verb[0].lower() in _IS | {"as", "als", "comme", "como", "come"} and _looks_made(value[0].strip(_QUOTES)):
+        if verb[0].lower() in _IS | {"as", "als", "comme", "como", "come"} and _looks_generated(
+            value[0].strip(_QUOTES)
+        ):
             return _stripped(text, value.start(), value.end())
     return None
 
@@ -265,7 +267,7 @@ def _is_about(words: list[str]) -> bool:
     return plain[0] in _ABOUT or (len(plain) > 1 and plain[0].endswith(("ed", "ing", "en", "rt")))
 
 
-def _looks_made(word: str) -> bool:
+def _looks_generated(word: str) -> bool:
     """Return whether `word` looks generated: at least four characters with a digit, a symbol or an inner capital."""
     plain = word.rstrip(".,;:!?。)]")
     if len(plain) < 4:

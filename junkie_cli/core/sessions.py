@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign_values import as_text, document, is_text, moment, scaled
+from junkie_cli.core.foreign_values import as_text, as_time, document, is_text, scaled
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.postgres import paging
-from junkie_cli.core.postgres.paging import Place
+from junkie_cli.core.postgres.paging import Position
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
@@ -112,7 +112,7 @@ async def list_sessions(
         if not state.has(SESSIONS):
             return SessionPage((), None, table_missing=state.name(SESSIONS))
 
-        async def rows(place: Place, count: int) -> list[Any]:
+        async def rows(place: Position, count: int) -> list[Any]:
             progress.step(f"searching {_about(state)}{' for recent changes' if place.since else ''}")
             return await _rows(connection, state, user_id, place, count)
 
@@ -131,7 +131,7 @@ def _about(state: SchemaState) -> str:
 
 
 async def _rows(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, place: Place, count: int
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None, place: Position, count: int
 ) -> list[Any]:
     at = f"coalesce({scaled('s.updated_at')}, {scaled('s.created_at')}, 0)"
     where = paging.written(Where(), place, "s")
@@ -177,7 +177,7 @@ async def _spoken(
 
 def _session(row: Mapping[str, Any], speakers: list[str], count: int) -> Session:
     users = tuple(sorted({*speakers, *([row["user_id"]] if row["user_id"] else [])}))
-    return Session(row["session_id"], row["name"], users, count, moment(row["created_at"]), moment(row["updated_at"]))
+    return Session(row["session_id"], row["name"], users, count, as_time(row["created_at"]), as_time(row["updated_at"]))
 
 
 async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
@@ -192,7 +192,7 @@ async def get_runs(settings: Settings, session_id: str) -> SessionRuns:
             session_id,
         )
     said = tuple(
-        Run(row["run_id"], row["user_id"], row["status"], moment(row["created_at"]), _messages(document(row["data"])))
+        Run(row["run_id"], row["user_id"], row["status"], as_time(row["created_at"]), _messages(document(row["data"])))
         for row in rows
     )
     # Only a database without an encoding holds bytes that cannot be read, which it gives as half characters.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign_values import FIRST_BEYOND, moment, scaled
+from junkie_cli.core.foreign_values import FIRST_BEYOND, as_time, scaled
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import Where
 from junkie_cli.core.progress import SILENT, Progress
@@ -176,7 +176,7 @@ async def _with_times(
             older,
         )
         times |= {row["user_id"]: row["at"] for row in rest}
-    return tuple(TopUser(row["user_id"], row["n"], moment(times.get(row["user_id"]))) for row in largest)
+    return tuple(TopUser(row["user_id"], row["n"], as_time(times.get(row["user_id"]))) for row in largest)
 
 
 def _made_at(state: SchemaState) -> str:
@@ -195,11 +195,11 @@ async def _bounds(
     column = made if user_id is None else f"{made} + 0"
     oldest, newest = await _range(connection, state, user_id, column)
     if _are_seconds(oldest, newest):
-        return moment(oldest), moment(newest), made
+        return as_time(oldest), as_time(newest), made
     # Times in other units are not sorted chronologically among seconds, so all rows are read.
     made = scaled(made)
     oldest, newest = await _range(connection, state, user_id, made)
-    return moment(oldest), moment(newest), made
+    return as_time(oldest), as_time(newest), made
 
 
 async def _range(

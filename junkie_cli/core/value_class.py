@@ -151,8 +151,8 @@ class _DataclassFields:
 def _standard(each: _Field) -> Any:
     import dataclasses
 
-    told = {"default": each.default, "default_factory": each.default_factory}
-    defaults: dict[str, Any] = {name: what for name, what in told.items() if what is not _UNSET}
+    arguments = {"default": each.default, "default_factory": each.default_factory}
+    defaults: dict[str, Any] = {name: what for name, what in arguments.items() if what is not _UNSET}
     return dataclasses.field(**defaults, repr=each.repr, compare=each.compare)
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "print_error_document",
     "print_json",
     "print_line",
+    "print_next_page",
     "print_record",
     "print_rows",
     "print_styled",
@@ -43,7 +44,6 @@ __all__ = [
     "require_confirmation",
     "show_warnings",
     "sparkline",
-    "tell_next",
     "warn",
     "working",
 ]
@@ -374,7 +374,7 @@ def none_yet(what: str, table_missing: str) -> str:
     return f"no {what}: table {table_missing} does not exist{where} yet"
 
 
-def tell_next(cursor: str | None, late: int) -> None:
+def print_next_page(cursor: str | None, late: int) -> None:
     """Print the cursor of the next page, and how many of the last rows are newer than the first page."""
     if late:
         rows = "the last of these was" if late == 1 else f"the last {late} of these were"
@@ -430,9 +430,9 @@ def _folded(text: str) -> str:
 
 def print_error_document(error: JunkieError) -> None:
     """Print `{"error": {"code", "message", "hint"}}`, or the command's version of it, on stdout."""
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    fields = {"code": error.code, "message": error.message, "hint": error.hint}
     transform = invocation().error_document
-    document = transform(told) if transform else {"error": told}
+    document = transform(fields) if transform else {"error": fields}
     if document is None:
         return
     try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from junkie_cli.core import sanitize as gate
 from junkie_cli.core.sanitize import (
-    Gate,
+    Sanitizer,
     cut,
     field,
     json_safe,
@@ -98,7 +98,7 @@ def test_nothing_in_any_text_can_act(text: str) -> None:
 @example("👩‍🚀❤️", [1, 2, 3])
 @example("\ud83d\ude00", [1])
 def test_pieces_come_out_as_the_whole_would(text: str, splits: list[int]) -> None:
-    streaming = Gate()
+    streaming = Sanitizer()
     edges = [0, *sorted(min(split, len(text)) for split in splits), len(text)]
     pieces = [streaming.feed(text[start:end]) for start, end in itertools.pairwise(edges)]
     assert "".join([*pieces, streaming.flush()]) == shown(text)
@@ -106,7 +106,7 @@ def test_pieces_come_out_as_the_whole_would(text: str, splits: list[int]) -> Non
 
 
 def test_a_flushed_gate_is_new() -> None:
-    streaming = Gate()
+    streaming = Sanitizer()
     assert streaming.feed("a\r") == "a"
     assert streaming.flush() == "\\r"
     assert streaming.feed("\n") == "\n"

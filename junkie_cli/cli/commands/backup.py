@@ -27,7 +27,7 @@ from junkie_cli.terminal.output import (
 
 if TYPE_CHECKING:
     from junkie_cli.core import documents
-    from junkie_cli.core.backup.catalogue import Entry
+    from junkie_cli.core.backup.catalogue import CatalogueEntry
     from junkie_cli.core.backup.dump import BackupOptions, BackupResult
     from junkie_cli.core.backup.manifest import Manifest
     from junkie_cli.core.backup.prune import Verdict
@@ -152,7 +152,7 @@ def backup(
     _ask_to_close(options)
     with progress_of("backing up") as progress:
         result = invocation().run(_make(options, progress, embedded=embedded))
-    return print_json(_document(result)) if as_json else _tell(result)
+    return print_json(_document(result)) if as_json else _print_summary(result)
 
 
 def _ask_to_close(options: "BackupOptions") -> None:
@@ -222,7 +222,7 @@ def tables_of(manifest: "Manifest") -> "list[documents.Table]":
     return [{"name": table.name, "rows": table.rows, "hash": table.hash} for table in manifest.tables]
 
 
-def _tell(result: "BackupResult") -> None:
+def _print_summary(result: "BackupResult") -> None:
     """Print the summary on a terminal; logs and mails get nothing on success."""
     if not sys.stdout.isatty():
         return
@@ -268,7 +268,7 @@ def list_(output: DirOption = None, as_json: JsonOption = False) -> None:
     return print_rows(_LIST_COLUMNS, rows, empty=f"no backups in {_folder(output)}")
 
 
-def _listed(entry: "Entry") -> "documents.BackupEntry":
+def _listed(entry: "CatalogueEntry") -> "documents.BackupEntry":
     manifest = entry.manifest
     return {
         "path": str(entry.path),
@@ -282,21 +282,21 @@ def _listed(entry: "Entry") -> "documents.BackupEntry":
     }
 
 
-def _change(pair: "tuple[Entry, Entry | None]") -> str:
+def _change(pair: "tuple[CatalogueEntry, CatalogueEntry | None]") -> str:
     """Return the rows gained and lost in each table since the previous backup."""
     this, before = pair[0].manifest, pair[1].manifest if pair[1] else None
     if this is None or before is None or this.origin.job != before.origin.job:
         return ""
     old = {table.name: table for table in before.tables}
     new = {table.name: table for table in this.tables}
-    told = []
+    changes = []
     for name in dict.fromkeys([*new, *old]):
         difference = (new[name].rows if name in new else 0) - (old[name].rows if name in old else 0)
         if difference:
-            told.append(f"{name} {difference:+d}")
+            changes.append(f"{name} {difference:+d}")
         elif name not in old or name not in new or new[name].hash != old[name].hash:
-            told.append(f"{name} edited")
-    return ", ".join(told) or "none"
+            changes.append(f"{name} edited")
+    return ", ".join(changes) or "none"
 
 
 _LIST_COLUMNS = (

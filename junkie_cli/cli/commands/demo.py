@@ -27,7 +27,7 @@ def demo() -> None:
             code = _run(step, stage)
             if code != ExitCode.OK:
                 raise typer.Exit(code)
-    _say("\nThe tour is over; its temporary database was deleted. To start your own: junkie chat", bold=False)
+    _print_line("\nThe tour is over; its temporary database was deleted. To start your own: junkie chat", bold=False)
 
 
 def _run(step: Step, stage: Stage) -> int:
@@ -63,8 +63,8 @@ def _copy(terminal: int) -> None:
 
 
 def _announce(step: Step) -> None:
-    _say(f"\n# {step.says}", bold=False)
-    _say(f"$ junkie {_as_typed(step.arguments)}", bold=True)
+    _print_line(f"\n# {step.says}", bold=False)
+    _print_line(f"$ junkie {_as_typed(step.arguments)}", bold=True)
     if sys.stdout.isatty():
         time.sleep(_READING_SECONDS)
 
@@ -73,7 +73,7 @@ def _as_typed(arguments: tuple[str, ...]) -> str:
     return " ".join(f'"{argument}"' if " " in argument else argument for argument in arguments)
 
 
-def _say(line: str, *, bold: bool) -> None:
+def _print_line(line: str, *, bold: bool) -> None:
     if colour_wanted():
         line = f"\x1b[1m{line}\x1b[0m" if bold else f"\x1b[2m{line}\x1b[0m"
     sys.stdout.write(line + "\n")

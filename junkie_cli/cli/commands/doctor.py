@@ -99,11 +99,11 @@ def doctor(
         raise UsageError("--nagios excludes --fix and --json", hint="leave one of them out")
     wanted = [*(checks or ()), *(part.strip() for part in only.split(",") if part.strip())]
     silent = nagios or as_json or (fix and not is_terminal(sys.stdout))
-    asked = _asked(wanted, deep, timeout, max_backup_age, offline=offline, told=not silent, nagios=nagios)
+    asked = _request(wanted, deep, timeout, max_backup_age, offline=offline, show_results=not silent, nagios=nagios)
     report = asked.examine()
     if fix:
-        report = _mend(asked, report, _chosen(report, named=bool(wanted)), yes, confirm)
-        if not asked.told and not as_json:
+        report = _apply_fixes(asked, report, _chosen(report, named=bool(wanted)), yes, confirm)
+        if not asked.show_results and not as_json:
             print_rows(_COLUMNS, report.results)
     if nagios:
         raise typer.Exit(_print_for_nagios(report))
@@ -117,13 +117,13 @@ def doctor(
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Request:
     """The options of one run of `junkie doctor`."""
 
     context: "Context"
     checks: "tuple[Check, ...]"
     timeout: float
-    told: bool
+    show_results: bool
     began: float = field(default_factory=monotonic)
 
     @classmethod
@@ -135,8 +135,8 @@ class _Asked:
         max_backup_age: float | None,
         *,
         offline: bool,
-        told: bool,
-    ) -> "_Asked":
+        show_results: bool,
+    ) -> "_Request":
         environ = dict(os.environ)  # before core/agent/agno_environment.py removes variables
         from junkie_cli.core.doctor import runner
         from junkie_cli.core.doctor.checks import CHECKS
@@ -150,16 +150,16 @@ class _Asked:
             patience=max(1.0, (timeout or usual) / usual),
             offline=offline,
         )
-        return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, told)
+        return cls(context, runner.choose(CHECKS, wanted, deep=deep), timeout or usual, show_results)
 
     def examine(self, ids: frozenset[str] | None = None) -> "Report":
-        """Run the checks, or those with `ids`; print each result if `told`."""
+        """Run the checks, or those with `ids`; print each result if `show_results`."""
         from junkie_cli.core.doctor import runner
         from junkie_cli.core.doctor.checks import CHECKS
 
         began = monotonic()
         report = tuple(check for check in self.checks if ids is None or check.id in ids)
-        screen = _Screen(max((width(check.id) for check in report), default=0)) if self.told else None
+        screen = _ResultPrinter(max((width(check.id) for check in report), default=0)) if self.show_results else None
         with working("checking") as activity:
 
             def tell(running: Sequence[str]) -> None:
@@ -180,19 +180,19 @@ class _Asked:
         return found
 
 
-def _asked(
+def _request(
     wanted: list[str],
     deep: bool,
     timeout: float | None,
     max_backup_age: float | None,
     *,
     offline: bool,
-    told: bool,
+    show_results: bool,
     nagios: bool,
-) -> _Asked:
+) -> _Request:
     """Return the options; for a monitoring system an unknown check id is UNKNOWN, not CRITICAL."""
     try:
-        return _Asked.of(wanted, deep, timeout, max_backup_age, offline=offline, told=told)
+        return _Request.of(wanted, deep, timeout, max_backup_age, offline=offline, show_results=show_results)
     except UsageError as error:
         if not nagios:
             raise
@@ -214,7 +214,9 @@ def _chosen(report: "Report", *, named: bool) -> "tuple[Fix, ...]":
     return tuple(fix for fix in offered if not fix.severe)
 
 
-def _mend(asked: _Asked, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None) -> "Report":
+def _apply_fixes(
+    asked: _Request, report: "Report", fixes: "tuple[Fix, ...]", yes: bool, confirm: str | None
+) -> "Report":
     """Show the fixes, ask, apply them, check again, and return the updated report."""
     from dataclasses import replace
 
@@ -267,7 +269,7 @@ _COLUMNS = (
 )
 
 
-class _Screen:
+class _ResultPrinter:
     """Prints results as they arrive: on a terminal with the suggested fix below, in a pipe as one line of fields."""
 
     def __init__(self, ids: int) -> None:
@@ -360,7 +362,7 @@ def _print_for_nagios(report: "Report") -> int:
     worst = next((status for status in _NAGIOS if report.count(status)), "ok") if judged else "unknown"
     word, code = _NAGIOS[worst]
     bad = [result for result in report.results if result.status == worst != "ok"]
-    told = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks ok"
+    summary = "; ".join(f"{result.id}: {result.detail}" for result in bad) or f"{report.count('ok')} checks ok"
     counts = " ".join(f"{status}={report.count(status)}" for status in _SYMBOLS)
-    _write(f"JUNKIE {word} - {one_line(told).replace('|', '/')} | {counts}\n")
+    _write(f"JUNKIE {word} - {one_line(summary).replace('|', '/')} | {counts}\n")
     return code

@@ -173,7 +173,7 @@ def _restore_whole(options: _Options, settings: "Settings", *, as_json: bool) ->
         result = invocation().run(whole.restore(planned, database, settings, progress=progress))
     for warning in result.warnings:
         warn(warning)
-    return print_json(_done(result) | {"code": _code(planned)}) if as_json else _tell(result)
+    return print_json(_done(result) | {"code": _code(planned)}) if as_json else _print_result(result)
 
 
 async def _plan_whole(
@@ -300,7 +300,7 @@ def _done(result: "WholeResult") -> dict[str, Any]:
     }
 
 
-def _tell(result: "WholeResult") -> None:
+def _print_result(result: "WholeResult") -> None:
     columns = (Column("TABLE", lambda row: row[0], "id"), Column("ROWS", lambda row: row[1], "number"))
     print_rows(columns, result.tables, title=f"restored {result.path.name}", database=result.label)
     if result.erased_again:
@@ -329,7 +329,7 @@ def _restore_person(options: _Options, settings: "Settings", *, as_json: bool) -
         progress.step(f"restoring {quoted_id(planned.user_id)}")
         work = person_write.carry_out(planned, database, settings, even_erased=options.even_erased, progress=progress)
         result = invocation().run(work)
-    return print_json(_person(planned, dry_run=False, result=result)) if as_json else _tell_person(result)
+    return print_json(_person(planned, dry_run=False, result=result)) if as_json else _print_person_result(result)
 
 
 async def _plan_person(options: _Options, settings: "Settings", progress: "Progress") -> "tuple[PersonPlan, Database]":
@@ -403,7 +403,7 @@ def _show_person(planned: "PersonPlan") -> None:
         note("nothing to restore: everything exists already, or is left unchanged")
 
 
-def _tell_person(result: "PersonResult") -> None:
+def _print_person_result(result: "PersonResult") -> None:
     pairs: list[tuple[Any, ...]] = [("User", result.plan.user_id, "id")]
     if result.safety_backup:
         pairs.append(("Backup before", str(result.safety_backup), "id"))

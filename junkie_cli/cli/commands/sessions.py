@@ -15,10 +15,10 @@ from junkie_cli.terminal.output import (
     note,
     print_json,
     print_line,
+    print_next_page,
     print_rows,
     require_confirmation,
     show_warnings,
-    tell_next,
     warn,
     working,
 )
@@ -75,7 +75,7 @@ def list_(
     show_warnings(page.warnings)
     empty = none_yet("sessions", page.table_missing)
     print_rows(_COLUMNS, page.sessions, empty=empty)
-    return tell_next(page.next, page.late)
+    return print_next_page(page.next, page.late)
 
 
 @app.command(epilog="Example: junkie sessions show channel-7")

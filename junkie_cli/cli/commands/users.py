@@ -17,11 +17,11 @@ from junkie_cli.terminal.output import (
     note,
     print_json,
     print_line,
+    print_next_page,
     print_rows,
     progress,
     require_confirmation,
     show_warnings,
-    tell_next,
     warn,
     working,
 )
@@ -66,7 +66,7 @@ def list_(
         return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     print_rows(_COLUMNS, page.users, empty=none_yet("users", page.tables_missing))
-    return tell_next(page.next, page.late)
+    return print_next_page(page.next, page.late)
 
 
 @app.command(epilog="Example: junkie users export ada -o ada.jsonl")
@@ -172,7 +172,7 @@ def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
         print_json(_document(done, backups, receipt))
     else:
         _print_counts(done.erased, _nothing(done))
-        _tell(done, backups)
+        _print_result(done, backups)
     for problem in done.problems:
         warn(problem)
     if done.remaining:
@@ -224,7 +224,7 @@ def _print_counts(counts: Mapping[str, int], empty: str) -> None:
     )
 
 
-def _tell(done: "Erased", backups: list[dict[str, Any]]) -> None:
+def _print_result(done: "Erased", backups: list[dict[str, Any]]) -> None:
     if not done.found:
         if done.nearest:
             note(f"did you mean {', '.join(map(quoted_id, done.nearest))}?")

@@ -183,8 +183,8 @@ async def give(connection: "asyncpg.Connection[Any]", schema: str, wanted: Acces
                 await connection.execute(statement)
         except asyncpg.InsufficientPrivilegeError:
             refused[statement] = None
-    told = [f"role {role} does not exist here: the restoring role owns its objects and grants" for role in missing]
-    return told + [f"missing privilege; ask an owner or superuser to run: {statement}" for statement in refused]
+    problems = [f"role {role} does not exist here: the restoring role owns its objects and grants" for role in missing]
+    return problems + [f"missing privilege; ask an owner or superuser to run: {statement}" for statement in refused]
 
 
 _SEQUENCES = """

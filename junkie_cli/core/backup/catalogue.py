@@ -27,7 +27,7 @@ _MAGIC = b"PGDMP"
 
 
 @frozen
-class Entry:
+class CatalogueEntry:
     """A dump in the folder. `status` is `verified`, `unverified`, `damaged` or `unknown` (no readable manifest).
 
     `problem` is why it is not verified; `bytes` is the current size, 0 for a missing file.
@@ -51,7 +51,7 @@ class Entry:
         return self.manifest is not None and self.manifest.reason == manifests.REGULAR
 
 
-async def scan(folder: Path) -> list[Entry]:
+async def scan(folder: Path) -> list[CatalogueEntry]:
     """List all dumps in `folder`, newest first; empty if it does not exist. Raises BackupError if it is unreadable.
 
     Dumps are files with a manifest, or named `*.dump`; unfinished runs are not listed.
@@ -82,7 +82,7 @@ def _names_dump(folder: Path, name: str) -> bool:
         return name.endswith(files.DUMP_SUFFIX + manifests.SUFFIX)
 
 
-async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SILENT) -> Entry:
+async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SILENT) -> CatalogueEntry:
     """Check one dump file; `thorough` reads all of it, whatever its mtime.
 
     Raises NotFoundError if neither the file nor its manifest exists.
@@ -90,24 +90,24 @@ async def inspect(path: Path, *, thorough: bool = False, progress: Progress = SI
     manifest, problem = _manifest_of(path)
     info = _stat(path)
     if info is None and manifest is not None:
-        return Entry(path, manifest.started_at, 0, DAMAGED, manifest, "the dump file is gone")
+        return CatalogueEntry(path, manifest.started_at, 0, DAMAGED, manifest, "the dump file is gone")
     if info is None or manifest is None:
         return _unknown(path, problem)
     unchanged = info.st_mtime_ns == manifest.modified_ns and not thorough
     problem = await _damage(path, manifest, info.st_size, unchanged, progress)
     status: Status = DAMAGED if problem else VERIFIED if manifest.verified_at else UNVERIFIED
     reason = problem or manifest.unverified_because
-    return Entry(path, manifest.started_at, info.st_size, status, manifest, reason)
+    return CatalogueEntry(path, manifest.started_at, info.st_size, status, manifest, reason)
 
 
-def _unknown(path: Path, problem: str) -> Entry:
+def _unknown(path: Path, problem: str) -> CatalogueEntry:
     """Return the entry of a dump without a readable manifest, or of an unreadable manifest without a dump."""
     for odd in (path, manifests.path_for(path)):
         with suppress(OSError):
             info = odd.lstat()
             size = info.st_size if odd == path else 0
             problem = _foreign(path) or problem
-            return Entry(path, _as_time(info.st_mtime), size, UNKNOWN, None, problem)
+            return CatalogueEntry(path, _as_time(info.st_mtime), size, UNKNOWN, None, problem)
     raise NotFoundError(f"no backup {path}", hint="to list backups: junkie backup list")
 
 
@@ -180,7 +180,7 @@ def _named(name: str, folder: Path) -> Path | None:
     return None
 
 
-async def require_good(path: Path, progress: Progress = SILENT) -> Entry:
+async def require_good(path: Path, progress: Progress = SILENT) -> CatalogueEntry:
     """Read the complete file and return its entry. Raises BackupError (exit 5) unless it is unaltered."""
     entry = await inspect(path, thorough=True, progress=progress)
     if entry.good:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from junkie_cli import __version__
 from junkie_cli.core import formatting
 from junkie_cli.core.backup import files
-from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.catalogue import CatalogueEntry
 from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
 from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.scratch import Scratch
@@ -42,7 +42,7 @@ _LOST = (
 )
 
 
-def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> None:
+def same_cluster(entries: Sequence[CatalogueEntry], origin: Origin, *, allowed: bool) -> None:
     """Raise BackupError if the newest backup in the folder is from another database cluster."""
     last = next((entry.manifest for entry in entries if entry.manifest and entry.regular), None)
     if allowed or last is None or not (last.origin.system_identifier and origin.system_identifier):
@@ -56,13 +56,13 @@ def same_cluster(entries: Sequence[Entry], origin: Origin, *, allowed: bool) -> 
         )
 
 
-def last_good(entries: Iterable[Entry], origin: Origin) -> Manifest | None:
+def last_good(entries: Iterable[CatalogueEntry], origin: Origin) -> Manifest | None:
     """Return the newest good backup of the same job, without those made by a restore."""
     good = (entry.manifest for entry in entries if entry.good and entry.regular and entry.manifest)
     return next((manifest for manifest in good if manifest.origin.job == origin.job), None)
 
 
-def shrunk(entries: Sequence[Entry], origin: Origin, tables: Sequence[TableContent], *, allowed: bool) -> None:
+def shrunk(entries: Sequence[CatalogueEntry], origin: Origin, tables: Sequence[TableContent], *, allowed: bool) -> None:
     """Raise BackupError if the database has lost more than half of its rows since the last backup.
 
     Checked for all tables together, and for memories, sessions and runs individually: junkie's own tables can shrink.
@@ -86,7 +86,7 @@ def _rows(tables: Sequence[TableContent]) -> dict[str, int]:
     return {table.name: table.rows for table in tables if table.table not in registry.own_tables()}
 
 
-def room(folder: Path, entries: Sequence[Entry], source: Source) -> None:
+def room(folder: Path, entries: Sequence[CatalogueEntry], source: BackupSource) -> None:
     """Raise BackupError if the dump will probably not fit: 1.25 times the last one, or half of the size of the tables.
 
     Measured: docs/decisions/0016-a-backup-is-named-when-it-is-proven.md.

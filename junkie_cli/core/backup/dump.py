@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli import __version__
 from junkie_cli.core import formatting
 from junkie_cli.core.backup import catalogue, checks, files, lock, names, process, proof, script, tools, trust
-from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.catalogue import CatalogueEntry
 from junkie_cli.core.backup.manifest import REGULAR, Manifest, TableContent
 from junkie_cli.core.backup.prune import prune_job
 from junkie_cli.core.backup.retention import Policy
 from junkie_cli.core.backup.scratch import Needs, Scratch, Unprovable, open_scratch
-from junkie_cli.core.backup.source import Source, count_and_hash, open_source
+from junkie_cli.core.backup.source import BackupSource, count_and_hash, open_source
 from junkie_cli.core.backup.tools import Compression, Tools
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.files import FileError
@@ -146,7 +146,7 @@ class _Plan:
 
 
 @frozen
-class _Run:
+class _BackupRun:
     database: "Database"
     layout: Layout
     options: BackupOptions
@@ -157,12 +157,12 @@ class _Run:
     entries: Sequence[Entry]
     preferred: Path | None
 
-    async def go(self, told_once: str) -> tuple[Path, Manifest]:
+    async def run(self, reported_once: str) -> tuple[Path, Manifest]:
         """Make the backup; return its path and manifest."""
         started_at, began = datetime.now(UTC), time.monotonic()
         self.progress.step(f"reading {self.database.label}")
         async with self._source() as (connection, source), self._plan(source) as plan:
-            self._tell(source, plan, told_once)
+            self._warn_before_dump(source, plan, reported_once)
             self._complete_ledger(source)
             final = (
                 self.folder / self.name
@@ -188,12 +188,12 @@ class _Run:
         return final, manifest
 
     async def check(self) -> None:
-        """Do the checks of `go` before it writes anything."""
+        """Do the checks of `run` before it writes anything."""
         async with self._source() as (_, source), self._plan(source) as plan:
-            self._tell(source, plan, "")
+            self._warn_before_dump(source, plan, "")
 
     @asynccontextmanager
-    async def _source(self) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
+    async def _source(self) -> "AsyncIterator[tuple[asyncpg.Connection[Any], BackupSource]]":
         async with open_source(
             self.database,
             self.layout,
@@ -229,7 +229,7 @@ class _Run:
         except Unprovable as unprovable:
             yield _Plan(chosen, compression, None, unprovable)
 
-    def _complete_ledger(self, source: Source) -> None:
+    def _complete_ledger(self, source: BackupSource) -> None:
         """Add erasures of the schema that are missing in the folder's list, because older backups lack them."""
         try:
             complete_ledger_file(self.folder, source.erasures)
@@ -239,15 +239,15 @@ class _Run:
                 f" {error.message}; {error.hint}, then run junkie backup again"
             )
 
-    def _tell(self, source: Source, plan: _Plan, told_once: str) -> None:
+    def _warn_before_dump(self, source: BackupSource, plan: _Plan, reported_once: str) -> None:
         """Print warnings before the dump. Raises BackupError if verification is required and impossible."""
-        if told_once:
-            self.progress.note(told_once)
+        if reported_once:
+            self.progress.note(reported_once)
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
             self.progress.warn(warning)
         old, told = checks.old_releases(self.entries, source, plan.tools, plan.scratch, embedded=self.database.embedded)
         for text in old:
-            (self.progress.note if told else self.progress.warn)(text)
+            (self.progress.note if already_reported else self.progress.warn)(text)
         if source.left_out:
             self.progress.note(
                 f"not in this backup: {_some(source.left_out)} (outside schema {self.layout.schema};"
@@ -270,7 +270,7 @@ class _Run:
         tell(f"this backup will be unverified: {plan.unprovable}")
 
     async def _dump(
-        self, connection: "asyncpg.Connection[Any]", source: Source, plan: _Plan, partial: Path
+        self, connection: "asyncpg.Connection[Any]", source: BackupSource, plan: _Plan, partial: Path
     ) -> tuple[TableContent, ...]:
         hashing = asyncio.create_task(self._hash(connection, source))
         dumping = asyncio.create_task(self._run_pg_dump(source, plan, partial))
@@ -285,13 +285,13 @@ class _Run:
                 raise failure
         return hashing.result()
 
-    async def _hash(self, connection: "asyncpg.Connection[Any]", source: Source) -> tuple[TableContent, ...]:
+    async def _hash(self, connection: "asyncpg.Connection[Any]", source: BackupSource) -> tuple[TableContent, ...]:
         """Count and hash in the snapshot; detect a dead connection."""
         with translate_errors(source.url):
             async with asyncio.timeout(self.options.stall_timeout + source.bytes / _FLOOR):
                 return await count_and_hash(connection, source, self.progress)
 
-    async def _run_pg_dump(self, source: Source, plan: _Plan, partial: Path) -> None:
+    async def _run_pg_dump(self, source: BackupSource, plan: _Plan, partial: Path) -> None:
         arguments: list[str | Path] = [plan.tools.pg_dump, "-Fc", "-Z", plan.compression.argument, "-f", partial, "-w"]
         arguments += ["--no-sync", f"--snapshot={source.snapshot}"]
         # A client_encoding set for the role or the database can lack characters of the rows.
@@ -319,7 +319,7 @@ class _Run:
             raise checks.dump_failure(ended, partial, source)
 
     async def _examine(
-        self, final: Path, source: Source, plan: _Plan, tables: tuple[TableContent, ...], started_at: datetime
+        self, final: Path, source: BackupSource, plan: _Plan, tables: tuple[TableContent, ...], started_at: datetime
     ) -> Manifest:
         partial = files.partial_of(final)
         files.sync_file(partial)
@@ -377,7 +377,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _needs(source: Source) -> Needs:
+def _needs(source: BackupSource) -> Needs:
     return Needs(source.origin, source.extensions, source.collations, source.roles, source.outside)
 
 

@@ -45,11 +45,11 @@ class Finished:
     def words(self) -> str:
         """Return the error of the child on one line."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
-        told = "; ".join(line for line in lines if "error" in line.lower() or "fatal" in line.lower()) or " ".join(
+        errors = "; ".join(line for line in lines if "error" in line.lower() or "fatal" in line.lower()) or " ".join(
             lines
         )
-        if told:
-            return told[:600]
+        if errors:
+            return errors[:600]
         return f"killed by signal {-self.exit_code}" if self.exit_code < 0 else f"exit code {self.exit_code}"
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from junkie_cli.core.backup import catalogue, files, lock, retention
-from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.catalogue import CatalogueEntry
 from junkie_cli.core.backup.retention import Candidate, Decision, Policy
 from junkie_cli.core.value_class import frozen
 
@@ -16,7 +16,7 @@ Job = tuple[str, str, str, bool]
 class Verdict:
     """A backup and the decision of retention about it."""
 
-    entry: Entry
+    entry: CatalogueEntry
     decision: Decision
 
 
@@ -25,7 +25,7 @@ async def plan(folder: Path, policy: Policy) -> list[Verdict]:
     return _judge(await catalogue.scan(folder), policy)
 
 
-def _judge(entries: Sequence[Entry], policy: Policy, *, protect: str | None = None) -> list[Verdict]:
+def _judge(entries: Sequence[CatalogueEntry], policy: Policy, *, protect: str | None = None) -> list[Verdict]:
     decisions: dict[str, Decision] = {}
     for group in _groups(entries):
         candidates = [_candidate(entry) for entry in group]
@@ -33,24 +33,24 @@ def _judge(entries: Sequence[Entry], policy: Policy, *, protect: str | None = No
     return [Verdict(entry, decisions.get(entry.path.name) or _left(entry)) for entry in entries]
 
 
-def _groups(entries: Sequence[Entry]) -> Iterable[list[Entry]]:
+def _groups(entries: Sequence[CatalogueEntry]) -> Iterable[list[CatalogueEntry]]:
     """Group the backups that retention judges together, newest first: those of one job; safety backups separately."""
-    by_job: dict[tuple[Job, bool], list[Entry]] = {}
+    by_job: dict[tuple[Job, bool], list[CatalogueEntry]] = {}
     for entry in entries:  # a safety backup must not count as a nightly backup
         if entry.good and entry.manifest:
             by_job.setdefault((entry.manifest.origin.job, entry.regular), []).append(entry)
     return by_job.values()
 
 
-def _candidate(entry: Entry) -> Candidate:
+def _candidate(entry: CatalogueEntry) -> Candidate:
     return Candidate(entry.path.name, entry.made_at, entry.status == catalogue.VERIFIED)
 
 
-def _left(entry: Entry) -> Decision:
+def _left(entry: CatalogueEntry) -> Decision:
     return Decision(entry.path.name, True, (f"{entry.status}: never removed",))
 
 
-async def expiries(folder: Path) -> list[tuple[Entry, datetime | None]]:
+async def expiries(folder: Path) -> list[tuple[CatalogueEntry, datetime | None]]:
     """List backups, newest first, with their expiry if their job continues daily with its last rules.
 
     The expiry is None if no rule deletes the backup.

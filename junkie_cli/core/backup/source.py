@@ -42,7 +42,7 @@ class SourceTable:
 
 
 @frozen
-class Source:
+class BackupSource:
     """The contents of the dump. `collations` are those of the operating system or ICU that its columns use."""
 
     url: "DatabaseUrl"
@@ -66,7 +66,7 @@ class Source:
 @asynccontextmanager
 async def open_source(
     database: "Database", layout: Layout, *, whole_database: bool, lock_timeout: float
-) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Source]]":
+) -> "AsyncIterator[tuple[asyncpg.Connection[Any], BackupSource]]":
     """Open a snapshot of `database` and read what a dump of a schema (or of everything) will contain.
 
     `lock_timeout` is in seconds. Raises DatabaseError, and BackupError if there is nothing to dump or a privilege is
@@ -188,7 +188,7 @@ _SIZES = "SELECT id, pg_table_size(id) FROM unnest($1::oid[]) id"
 
 async def _read(
     connection: "asyncpg.Connection[Any]", url: "DatabaseUrl", origin: Origin, layout: Layout, lock_timeout: float
-) -> Source:
+) -> BackupSource:
     scope = (origin.schema, origin.whole_database)
     found = await connection.fetch(_TABLES, *scope)
     wanted = [row for row in found if row["wanted"]]
@@ -208,7 +208,7 @@ async def _read(
     without_data = {(layout.schema, name) for name in registry.structure_only(state.layout)}
     sizes = {row[0]: row[1] for row in await connection.fetch(_SIZES, [row["oid"] for row in held])}
     extensions = [Extension(**dict(row)) for row in await connection.fetch(_EXTENSIONS, *scope)]
-    return Source(
+    return BackupSource(
         url,
         origin,
         await connection.fetchval("SELECT pg_export_snapshot()"),
@@ -258,9 +258,9 @@ async def _lock(tables: Sequence[tuple[str, str]], connection: "asyncpg.Connecti
             await connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
     except asyncpg.LockNotAvailableError:
         holders = await connection.fetch(_HOLDERS, [table for _, table in tables])
-        told = "; ".join(f"process {row['pid']} ({row['name'] or 'unnamed'}) on {row['table']}" for row in holders)
+        named = "; ".join(f"process {row['pid']} ({row['name'] or 'unnamed'}) on {row['table']}" for row in holders)
         raise BackupError(
-            f"a table was locked by another session for {lock_timeout:g} seconds" + (f": {told}" if told else ""),
+            f"a table was locked by another session for {lock_timeout:g} seconds" + (f": {named}" if named else ""),
             hint="wait for that session to end (a migration, a LOCK TABLE), and run the backup again",
             code="backup_table_locked",
         ) from None
@@ -275,7 +275,7 @@ WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid 
 
 
 async def count_and_hash(
-    connection: "asyncpg.Connection[Any]", source: Source, progress: Progress
+    connection: "asyncpg.Connection[Any]", source: BackupSource, progress: Progress
 ) -> tuple[TableContent, ...]:
     """Count and hash every table in the snapshot of the source; tables without data count as empty."""
     contents = []

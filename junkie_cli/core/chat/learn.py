@@ -23,7 +23,7 @@ from junkie_cli.core.agent.team_loader import open_team
 from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, MOST_FAILURES, is_outage
 from junkie_cli.core.chat.waits import Waits
 from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError, UsageError
-from junkie_cli.core.files import told
+from junkie_cli.core.files import converting_errors
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError
 from junkie_cli.core.progress import SILENT, Progress
@@ -145,7 +145,7 @@ async def learn_file(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    with told(path):
+    with converting_errors(path):
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is not a file", hint="a run that can go on later needs a file: save it first")
         file = path.open("rb")

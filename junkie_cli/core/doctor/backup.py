@@ -11,7 +11,7 @@ from pathlib import Path
 
 from junkie_cli.core import embedded, formatting
 from junkie_cli.core.backup import catalogue, tools, trust
-from junkie_cli.core.backup.catalogue import DAMAGED, Entry
+from junkie_cli.core.backup.catalogue import DAMAGED, CatalogueEntry
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import Check, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.errors import BackupError
@@ -88,7 +88,9 @@ def _too_old(detail: str, hint: str) -> Finding:
     return failed(detail, hint, blocks=False)
 
 
-def _newest(context: Context, entries: list[Entry], limit: float, tell: Callable[[str, str], Finding]) -> Finding:
+def _newest(
+    context: Context, entries: list[CatalogueEntry], limit: float, tell: Callable[[str, str], Finding]
+) -> Finding:
     """Compare the age of the newest verified backup with `limit` (hours)."""
     make = "junkie backup" if context.settings.postgres_url is not None else "junkie backup --embedded"
     proven = [entry for entry in entries if entry.status == catalogue.VERIFIED]
@@ -97,10 +99,10 @@ def _newest(context: Context, entries: list[Entry], limit: float, tell: Callable
         return tell(f"no verified backup in {context.settings.backup_dir}{unproven}", make)
     newest = proven[0]
     seconds = (datetime.fromtimestamp(context.clock(), UTC) - newest.made_at).total_seconds()
-    told = f"the newest verified backup is {duration(max(seconds, 0))} old ({newest.path.name})"
+    age = f"the newest verified backup is {duration(max(seconds, 0))} old ({newest.path.name})"
     if seconds > limit * 3600:
-        return tell(f"{told}, more than {limit:g} h", f"{make}; schedule it with cron")
-    return ok(told)
+        return tell(f"{age}, more than {limit:g} h", f"{make}; schedule it with cron")
+    return ok(age)
 
 
 def _is_readable(folder: Path) -> bool:

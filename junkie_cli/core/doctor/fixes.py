@@ -47,7 +47,7 @@ async def build_index(name: str, statement: str, context: Context, progress: Pro
             state = await inspect(connection, layout)
             if any(index.name == name and not index.valid for index in state.indexes):
                 await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {state.qualified(name)}")
-            async with _told(name, context, progress):
+            async with _reporting_progress(name, context, progress):
                 await connection.execute(statement)
     finally:
         await close_connection(connection)
@@ -55,7 +55,7 @@ async def build_index(name: str, statement: str, context: Context, progress: Pro
 
 
 @asynccontextmanager
-async def _told(name: str, context: Context, progress: Progress) -> AsyncIterator[None]:
+async def _reporting_progress(name: str, context: Context, progress: Progress) -> AsyncIterator[None]:
     """Report the progress of the index build inside the block."""
     watching = asyncio.ensure_future(_watch(name, context, progress))
     try:

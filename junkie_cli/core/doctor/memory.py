@@ -35,12 +35,12 @@ async def _enabled(context: Context) -> Finding:
         "manager present": facts.manager_present,
         "database present": facts.database_present,
     }
-    told = ", ".join(f"{what}: {'yes' if there else 'no'}" for what, there in answers.items())
+    summary = ", ".join(f"{what}: {'yes' if there else 'no'}" for what, there in answers.items())
     if not all(answers.values()):
-        return failed(told, "reinstall junkie-cli: the installed agno builds a different team than expected")
+        return failed(summary, "reinstall junkie-cli: the installed agno builds a different team than expected")
     runs = f"the last {plural(facts.history_runs, 'run', 'runs')}" if facts.history_runs else "no runs"
     history = f", {runs} in the context"
-    return ok(told + history)
+    return ok(summary + history)
 
 
 async def _pending(context: Context) -> Finding:
@@ -153,7 +153,7 @@ def _alike(state: SchemaState, *, utf8: bool) -> str:
 
 
 def _similar(groups: list[list[str]]) -> Finding:
-    shown = ", ".join(" / ".join(_told_apart(ids)[:_NAMED]) for ids in groups[:_NAMED])
+    shown = ", ".join(" / ".join(_distinguishable(ids)[:_NAMED]) for ids in groups[:_NAMED])
     more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
     return warning(
         f"ids that differ only in case, spaces or Unicode form are different users: {shown}{more}",
@@ -196,7 +196,7 @@ def _unusual(ids: list[str]) -> Finding:
     )
 
 
-def _told_apart(ids: list[str]) -> list[str]:
+def _distinguishable(ids: list[str]) -> list[str]:
     """Quote the ids, with escapes for non-ASCII characters if they would look the same."""
     looks = {normalize("NFKC", one) for one in ids}
     return list(map(repr, ids)) if len(looks) == len(ids) else list(map(ascii, ids))
@@ -220,14 +220,14 @@ async def _sharing(context: Context) -> Finding:
     assert row is not None
     if not row["shared"] and not row["others"]:
         return ok("every session has one speaker: its owner")
-    told = (
+    summary = (
         f"{plural(row['shared'], 'session', 'sessions')} with several users, "
         f"{plural(row['others'], 'run', 'runs')} of another user than the session's"
     )
     if is_bots_file(context):
-        return ok(f"{told}; this is expected, because the bot uses one session for each Discord channel")
+        return ok(f"{summary}; this is expected, because the bot uses one session for each Discord channel")
     return warning(
-        f"{told}; agno 2.5 to 2.9 drops the runs of the second user",
+        f"{summary}; agno 2.5 to 2.9 drops the runs of the second user",
         f"to see the speakers: junkie sessions show {row['example']};"
         f" to delete the session: junkie sessions delete {row['example']}",
     )
@@ -242,17 +242,17 @@ async def _size(context: Context) -> Finding:
         return ok("no memories yet")
     async with context.connection() as connection, connection.transaction():
         large = await connection.fetch(_large(state), PROMPT_TOKENS)
-        doubles = await connection.fetch(_doubles(state))
+        duplicates = await connection.fetch(_duplicates(state))
         secrets = await connection.fetch(_with_secrets(state), SQL_PATTERN)
-        several = await _of_several(connection, state, [*doubles, *secrets])
+        several = await _of_several(connection, state, [*duplicates, *secrets])
     findings = []
     if large:
         findings.append(_too_many(large))
-    if doubles:
+    if duplicates:
         findings.append(
             warning(
-                plural(len(doubles), "duplicate memory", "duplicate memories"),
-                _deletion(doubles, several),
+                plural(len(duplicates), "duplicate memory", "duplicate memories"),
+                _deletion(duplicates, several),
             )
         )
     if secrets:
@@ -315,7 +315,7 @@ def _too_many(rows: "list[asyncpg.Record]") -> Finding:
     )
 
 
-def _doubles(state: SchemaState) -> str:
+def _duplicates(state: SchemaState) -> str:
     """Return SQL for all duplicates except the newest of each."""
     return (
         f"SELECT memory_id FROM (SELECT m.memory_id, row_number() OVER (PARTITION BY m.user_id,"

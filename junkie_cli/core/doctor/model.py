@@ -80,7 +80,7 @@ def together(findings: Sequence[Finding], fine: Finding) -> Finding:
     )
 
 
-class Waits(Exception):
+class DependencyNotMet(Exception):
     """Raised by a check that depends on `check_id` being ok; `reason` has details."""
 
     def __init__(self, check_id: str, reason: str = "") -> None:

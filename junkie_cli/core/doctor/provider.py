@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.agent.endpoints import Choice, Choices, Endpoint, choose, window_of
 from junkie_cli.core.agent.network import NetworkSettingError, certificate_variables, client_arguments, proxy_for
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import OK, Check, Finding, Waits, failed, ok, together, warning
+from junkie_cli.core.doctor.model import OK, Check, DependencyNotMet, Finding, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
 from junkie_cli.core.errors import causes
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
@@ -243,7 +243,7 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
 
 def _choices(context: Context) -> Choices:
     if not context.settings.names_provider:
-        raise Waits("groq.key")
+        raise DependencyNotMet("groq.key")
     return choose(context.settings)
 
 
@@ -282,7 +282,7 @@ def _offered(context: Context, choice: Choice) -> Finding:
     endpoint = choice.endpoint
     ids = context.models.get(endpoint.url)
     if ids is None:
-        raise Waits("groq.accepts" if endpoint.is_groq else "provider.accepts")
+        raise DependencyNotMet("groq.accepts" if endpoint.is_groq else "provider.accepts")
     # Ollama lists llama3:latest and accepts llama3.
     if choice.model in ids or f"{choice.model}:latest" in ids:
         return ok(f"{choice.model} at {endpoint.label}")
@@ -308,15 +308,15 @@ async def _latency(context: Context) -> Finding:
     wanted = {(choice.endpoint.url, choice.model): choice for choice in (choices.memory, choices.main)}
     for choice in reversed(wanted.values()):
         if choice.endpoint.url not in context.models:
-            raise Waits("groq.accepts" if choice.endpoint.is_groq else "provider.accepts")
-    findings, told = [], []
+            raise DependencyNotMet("groq.accepts" if choice.endpoint.is_groq else "provider.accepts")
+    findings, summaries = [], []
     for choice in reversed(wanted.values()):
         measured = await _measured(context, choice)
         if isinstance(measured, Finding):
             findings.append(measured)
             continue
         said = f"{choice.model}: first token {measured.first:.1f} s, complete answer {measured.whole:.1f} s"
-        told.append(said)
+        summaries.append(said)
         if measured.first > FIRST_TOKEN or measured.whole > WHOLE_ANSWER:
             findings.append(
                 warning(
@@ -325,7 +325,7 @@ async def _latency(context: Context) -> Finding:
                     f"of {choice.endpoint.label}",
                 )
             )
-    return together(findings, ok("; ".join(told)))
+    return together(findings, ok("; ".join(summaries)))
 
 
 async def _measured(context: Context, choice: Choice) -> Latency | Finding:
@@ -357,7 +357,7 @@ async def _asked(client: "httpx2.AsyncClient", choice: Choice) -> "AsyncIterator
 async def _timed(response: "httpx2.Response", choice: Choice, began: float) -> Latency | Finding:
     first = None
     async for line in response.aiter_lines():
-        if first is None and line.startswith("data:") and _says_something(line[5:].strip()):
+        if first is None and line.startswith("data:") and _contains_text(line[5:].strip()):
             first = time.monotonic() - began
     if first is None:
         return failed(
@@ -368,7 +368,7 @@ async def _timed(response: "httpx2.Response", choice: Choice, began: float) -> L
     return Latency(first, time.monotonic() - began)
 
 
-def _says_something(event: str) -> bool:
+def _contains_text(event: str) -> bool:
     """Return whether an event of the stream contains text of the answer or of the reasoning."""
     try:
         delta: dict[str, Any] = json.loads(event)["choices"][0]["delta"]

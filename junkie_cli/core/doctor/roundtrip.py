@@ -55,7 +55,7 @@ async def roundtrip(context: Context) -> Finding:
     try:
         async with _alive(context, user):
             try:
-                told = await _remembered_and_recalled(context, state, user)
+                report = await _remembered_and_recalled(context, state, user)
             finally:
                 await _erase(context, state, user)
     except _Broken as broken:
@@ -67,7 +67,7 @@ async def roundtrip(context: Context) -> Finding:
             f"a trigger or another program writes them back; then: junkie users erase {user} --yes",
         )
     tidied = f"; deleted leftovers of {plural(swept, 'interrupted run', 'interrupted runs')}" if swept else ""
-    return ok(f"{told}stored, seen by a second connection, recalled by a second team, erased completely{tidied}")
+    return ok(f"{report}stored, seen by a second connection, recalled by a second team, erased completely{tidied}")
 
 
 @asynccontextmanager
@@ -140,11 +140,11 @@ def _extraction_told(context: Context, seconds: float, calls: "list[Any]") -> st
     in_text = ", written into its text" if known and known.method == "tools" and known.in_text else ""
     tokens = max((call.input_tokens for call in calls if call.part == "memory"), default=0)
     window = context.settings.context_window or context.windows.get((choice.endpoint.url, choice.model))
-    told = f"{choice.model} extracted the memory{way}{in_text} in {seconds:.1f} s"
-    told += f" (MEMORY_TIMEOUT: {limit:g} s)" if limit else " (no MEMORY_TIMEOUT)"
+    report = f"{choice.model} extracted the memory{way}{in_text} in {seconds:.1f} s"
+    report += f" (MEMORY_TIMEOUT: {limit:g} s)" if limit else " (no MEMORY_TIMEOUT)"
     if tokens:
-        told += f", {tokens:,} prompt tokens" + (f" of a window of {window:,}" if window else "")
-    return f"{told}; "
+        report += f", {tokens:,} prompt tokens" + (f" of a window of {window:,}" if window else "")
+    return f"{report}; "
 
 
 async def _said(context: Context, user: str, message: str, *, offline: "Offline") -> "tuple[list[Any], set[str]]":
@@ -181,9 +181,9 @@ def _is(event: object, kind: str) -> bool:
 
 def _why(events: "list[Any]") -> str:
     """Return the warnings of the turn."""
-    told = [event.message for event in events if _is(event, "Warning")]
-    told += [event.error.message for event in events if _is(event, "Done") and event.error is not None]
-    return f": {told[0]}" if told else ""
+    report = [event.message for event in events if _is(event, "Warning")]
+    report += [event.error.message for event in events if _is(event, "Done") and event.error is not None]
+    return f": {report[0]}" if report else ""
 
 
 async def _check_seen(context: Context, state: SchemaState, user: str, memory_id: str, memory: str) -> None:

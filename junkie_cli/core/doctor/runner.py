@@ -9,7 +9,18 @@ from difflib import get_close_matches
 from pathlib import PurePath
 
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import FAILED, OK, SKIPPED, Check, Finding, Report, Result, Waits, failed, unknown
+from junkie_cli.core.doctor.model import (
+    FAILED,
+    OK,
+    SKIPPED,
+    Check,
+    DependencyNotMet,
+    Finding,
+    Report,
+    Result,
+    failed,
+    unknown,
+)
 from junkie_cli.core.doctor.worker import Worker
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.settings import redact
@@ -62,7 +73,7 @@ async def examine(
     gets the ids of running checks on every change.
     """
     shown = tuple(checks if report is None else report)
-    run = _Run(_with_needs(checks, shown), context, timeout, on_running)
+    run = _CheckRun(_with_needs(checks, shown), context, timeout, on_running)
     results: dict[str, Result] = {}
     waiting = list(shown)
     async with aclosing(run.results()) as found:
@@ -92,7 +103,7 @@ class _Running:
     timer: asyncio.TimerHandle
 
 
-class _Run:
+class _CheckRun:
     """One run of checks."""
 
     def __init__(
@@ -135,7 +146,7 @@ class _Run:
                 yield self._ended_with(self._checks[check_id], outcome)
         finally:
             over.cancel()
-            await self._give_up()
+            await self._cancel_running()
 
     def _begin(self) -> list[Result]:
         """Start checks that can start; return results of those that never will."""
@@ -153,16 +164,16 @@ class _Run:
                     self._start(check)
         return skipped
 
-    def _waits_for(self, check: Check) -> Waits | None:
+    def _waits_for(self, check: Check) -> DependencyNotMet | None:
         blocking = next((other for other in check.needs if other in self._blocked), None)
         if blocking is not None:
-            return Waits(self._blocked[blocking])
+            return DependencyNotMet(self._blocked[blocking])
         if self._over:
             others = [other for other in (*check.needs, *check.after) if other not in self._results]
-            return Waits(others[0] if others else check.id, "no time left")
+            return DependencyNotMet(others[0] if others else check.id, "no time left")
         problem = self._context.problem(*check.variables)
         if problem is not None and "settings.values" in self._results:
-            return Waits("settings.values", f"{problem.name} cannot be used")
+            return DependencyNotMet("settings.values", f"{problem.name} cannot be used")
         return None
 
     def _start(self, check: Check) -> None:
@@ -209,7 +220,7 @@ class _Run:
             outcome = self._too_slow(check, f"timed out: {why}")
         result, blocks = _result(check, outcome)
         if blocks:
-            self._blocked[check.id] = outcome.check_id if isinstance(outcome, Waits) else check.id
+            self._blocked[check.id] = outcome.check_id if isinstance(outcome, DependencyNotMet) else check.id
         hide = self._hide
         parts = tuple((hide(detail), hide(hint)) for detail, hint in result.parts)
         result = replace(result, detail=hide(result.detail), hint=hide(result.hint), parts=parts)
@@ -224,7 +235,7 @@ class _Run:
     def _hide(self, text: str) -> str:
         return redact(text, self._context.settings_in_force, self._context.environ)
 
-    async def _give_up(self) -> None:
+    async def _cancel_running(self) -> None:
         """Cancel running checks, and wait a moment for them."""
         for running in self._running.values():
             running.timer.cancel()
@@ -242,9 +253,9 @@ async def _judged(check: Check, context: Context) -> Finding:
 def _result(check: Check, outcome: Finding | BaseException) -> tuple[Result, bool]:
     """Return the result, and whether it blocks dependent checks."""
     if isinstance(outcome, Finding):
-        told = (outcome.status, outcome.detail, outcome.hint, outcome.fixes, outcome.parts)
-        return Result(check.id, check.title, *told), outcome.blocks
-    if isinstance(outcome, Waits):
+        fields = (outcome.status, outcome.detail, outcome.hint, outcome.fixes, outcome.parts)
+        return Result(check.id, check.title, *fields), outcome.blocks
+    if isinstance(outcome, DependencyNotMet):
         reason = f": {outcome.reason}" if outcome.reason else ""
         return Result(check.id, check.title, SKIPPED, f"waits for {outcome.check_id}{reason}"), True
     if isinstance(outcome, JunkieError):

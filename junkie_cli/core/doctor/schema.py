@@ -7,7 +7,7 @@ from importlib.metadata import version as installed_version
 from junkie_cli.core.doctor.bot import is_bots_file
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
-from junkie_cli.core.doctor.model import OK, Check, Finding, Fix, Waits, failed, ok, together, warning
+from junkie_cli.core.doctor.model import OK, Check, DependencyNotMet, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.schema import migrations, own_tables, registry
 from junkie_cli.core.schema.registry import Feature
 from junkie_cli.core.schema.tables import (
@@ -378,9 +378,9 @@ async def _location(context: Context) -> Finding:
 def require_tables_of_today(state: SchemaState) -> None:
     """Raise Waits unless all tables exist that a chat needs."""
     if state.generation == "none" or any(not state.has(table) for table in _NEEDED):
-        raise Waits("schema.tables", "the first chat creates agno's tables")
+        raise DependencyNotMet("schema.tables", "the first chat creates agno's tables")
     if state.missing_own_tables() or not state.keeps(Feature.HISTORY):
-        raise Waits("schema.junkie", "junkie's own tables do not exist")
+        raise DependencyNotMet("schema.junkie", "junkie's own tables do not exist")
 
 
 _SCHEMA = ("JUNKIE_SCHEMA",)

@@ -97,8 +97,8 @@ async def _conflicts(context: Context) -> Finding:
     in_file = context.env_file.values if context.env_file else {}
     findings = []
     for name, (value, line) in in_file.items():
-        told = context.environ.get(name, "").strip()
-        if name in BY_NAME and told and told != value.strip():
+        in_environment = context.environ.get(name, "").strip()
+        if name in BY_NAME and in_environment and in_environment != value.strip():
             assert context.env_file is not None
             findings.append(
                 warning(

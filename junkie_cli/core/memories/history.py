@@ -17,7 +17,7 @@ from junkie_cli.core.memories import batches, change_log
 from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.locks import LOCK_MOVING
-from junkie_cli.core.postgres.paging import Place
+from junkie_cli.core.postgres.paging import Position
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import own_tables, row_security
@@ -124,7 +124,7 @@ async def list_history(
         if not state.has(HISTORY):
             return HistoryPage((), None, kept=False)
 
-        async def rows(place: Place, count: int) -> list[Any]:
+        async def rows(place: Position, count: int) -> list[Any]:
             where = paging.written(Where().owned_by("h.user_id", user_id), place, "h")
             if memory_id is not None:
                 where.add("h.memory_id = {}", memory_id)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.files import read_lines, told
+from junkie_cli.core.files import converting_errors, read_lines
 from junkie_cli.core.foreign_values import FIRST_BEYOND, seconds_of
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
@@ -65,7 +65,7 @@ class Lines:
     async def pieces(self) -> AsyncIterator[bytes]:
         """The lines in COPY's form, each with its number before it."""
         before = 0
-        with told(self._path):
+        with converting_errors(self._path):
             while lines := await read_lines(self._file, _PIECE):
                 piece = bytearray()
                 for number, line in enumerate(lines, before + 1):

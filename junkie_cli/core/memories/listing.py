@@ -15,7 +15,7 @@ from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.foreign_values import FIRST_BEYOND, scaled
 from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
 from junkie_cli.core.postgres import paging
-from junkie_cli.core.postgres.paging import Place
+from junkie_cli.core.postgres.paging import Position
 from junkie_cli.core.postgres.sql import Where, like
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
@@ -89,7 +89,7 @@ async def list_memories(
         if not state.has(MEMORIES):
             return MemoryPage((), None, table_missing=state.name(MEMORIES))
 
-        async def rows(place: Place, count: int) -> list[Any]:
+        async def rows(place: Position, count: int) -> list[Any]:
             progress.step(_looking(state, place))
             return await _rows(connection, state, wanted, times, place, count)
 
@@ -100,7 +100,7 @@ async def list_memories(
     return MemoryPage(memories, found.next, found.late, warnings=warnings)
 
 
-def _looking(state: SchemaState, place: Place) -> str:
+def _looking(state: SchemaState, place: Position) -> str:
     if place.since is not None:
         return f"looking through {all_memories(state)} for those written since the first page"
     return f"looking through {all_memories(state)}, newest first"
@@ -119,7 +119,7 @@ async def _rows(
     state: SchemaState,
     wanted: MemoryFilter,
     times: tuple[int | None, int | None],
-    place: Place,
+    place: Position,
     count: int,
 ) -> list[Any]:
     updated_at, memory_id = place.key or (None, None)
@@ -157,7 +157,7 @@ async def _dated(
     state: SchemaState,
     wanted: MemoryFilter,
     where: Where,
-    place: Place,
+    place: Position,
     count: int,
 ) -> list[Any]:
     table = state.versioned(MEMORIES)
@@ -184,7 +184,7 @@ async def _dated(
 
 
 async def _newest_first(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: MemoryFilter, place: Place, content: Where
+    connection: "asyncpg.Connection[Any]", state: SchemaState, wanted: MemoryFilter, place: Position, content: Where
 ) -> bool:
     """Whether the newest rows of all are worth a look: for a word, for what is new, for a user with very many rows.
 
@@ -200,7 +200,7 @@ async def _newest_first(
     return count == _MANY
 
 
-def _walks_index(state: SchemaState, wanted: MemoryFilter, place: Place) -> bool:
+def _walks_index(state: SchemaState, wanted: MemoryFilter, place: Position) -> bool:
     """Whether the order may come from an index on updated_at, rather than from sorting what the conditions leave."""
     if place.since is not None:
         return False
@@ -241,7 +241,7 @@ async def _undated(
     connection: "asyncpg.Connection[Any]",
     state: SchemaState,
     wanted: MemoryFilter,
-    place: Place,
+    place: Position,
     last: str | None,
     count: int,
 ) -> list[Any]:

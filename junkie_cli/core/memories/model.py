@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign_values import REPLACED, as_text, document, marked, moment
+from junkie_cli.core.foreign_values import REPLACED, as_text, as_time, document, marked
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.value_class import frozen
@@ -50,8 +50,8 @@ def memory_of(row: Mapping[str, Any]) -> Memory:
         None if row["input"] is None else marked(row["input"]),
         row["agent_id"],
         row["team_id"],
-        moment(row["created_at"]),
-        moment(row["updated_at"]),
+        as_time(row["created_at"]),
+        as_time(row["updated_at"]),
     )
 
 

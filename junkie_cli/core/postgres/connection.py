@@ -44,9 +44,9 @@ class Protocol(protocol.Protocol):  # type: ignore[misc]
         self._connected = connected
         self._head = b""
         self._recognised = False
-        self.data_received: Callable[[bytes], None] = self._look
+        self.data_received: Callable[[bytes], None] = self._check_first_message
 
-    def _look(self, data: bytes) -> None:
+    def _check_first_message(self, data: bytes) -> None:
         if self._recognised:  # uvloop caches the method
             super().data_received(data)
             return
@@ -120,13 +120,13 @@ def _in_bytes(query: str) -> Iterator[None]:
         ) from None
 
 
-class _Kept(threading.local):
+class _LastEncoded(threading.local):
     """The text that this thread encoded last."""
 
     encoded: Any = None
 
 
-_kept = _Kept()
+_kept = _LastEncoded()
 
 
 def _keep_what_is_encoded(codec: codecs.CodecInfo) -> None:

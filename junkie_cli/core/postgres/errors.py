@@ -85,8 +85,8 @@ def _translated(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return _client_error(error, url)
     if isinstance(error, TimeoutError):
-        return _told(_SENTENCES["57014"], url, None)
-    return _told(_LOST, url, None)
+        return _filled_in(_SENTENCES["57014"], url, None)
+    return _filled_in(_LOST, url, None)
 
 
 def _place(url: DatabaseUrl | None) -> str:
@@ -112,7 +112,7 @@ def _client_error(error: Exception, url: DatabaseUrl | None) -> DatabaseError:
         return DatabaseError("a value does not fit the type of its column", hint="nothing was changed")
     # asyncpg reports "cannot switch" for a connection that the server closed while it was idle.
     if "closed" in str(error) or "cannot switch" in str(error):
-        return _told(_LOST, url, None)
+        return _filled_in(_LOST, url, None)
     return DatabaseError(
         f"protocol error with {_place(url)} ({type(error).__name__})",
         hint="check poolers and proxies between junkie and the server (junkie doctor)",
@@ -255,7 +255,7 @@ def _refused(error: Any, url: DatabaseUrl | None, host: Host | None = None) -> D
             hint="to find the cause: junkie doctor",
             code="database_error",
         )
-    return _told(sentence, url, host)
+    return _filled_in(sentence, url, host)
 
 
 def _locked(blockers: str, url: DatabaseUrl | None) -> DatabaseError:
@@ -268,7 +268,7 @@ def _locked(blockers: str, url: DatabaseUrl | None) -> DatabaseError:
     )
 
 
-def _told(sentence: tuple[str, str, str], url: DatabaseUrl | None, host: Host | None) -> DatabaseError:
+def _filled_in(sentence: tuple[str, str, str], url: DatabaseUrl | None, host: Host | None) -> DatabaseError:
     code, text, hint = sentence
     message = text.format(
         place=_place(url),

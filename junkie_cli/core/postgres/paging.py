@@ -41,7 +41,7 @@ _COUNTED_UP = (
 
 
 @frozen
-class Moment:
+class Snapshot:
     """A snapshot: all transactions below `next` except those in `open` are committed. Ids modulo 2^32."""
 
     next: int
@@ -52,16 +52,16 @@ class Moment:
 
 
 @frozen
-class Place:
+class Position:
     """The position of a reader: after `key` (None: at the start) among rows written from `since` up to `until`.
 
     In the first round `since` is None; `now` is the snapshot of the page.
     """
 
     key: tuple[Any, ...] | None
-    now: Moment
-    until: Moment
-    since: Moment | None = None
+    now: Snapshot
+    until: Snapshot
+    since: Snapshot | None = None
 
 
 @frozen
@@ -82,7 +82,7 @@ async def page(
     after: str | None,
     kinds: Sequence[type],
     limit: int,
-    rows: "Callable[[Place, int], Awaitable[list[T]]]",
+    rows: "Callable[[Position, int], Awaitable[list[T]]]",
     key: Callable[[T], Sequence[Any]],
 ) -> Page[T]:
     """Return the page after the cursor `after`, whose sort values are of `kinds`.
@@ -90,63 +90,65 @@ async def page(
     `rows` returns, in order, at most a number of rows after a position, restricted to its round (`written`); `key`
     returns the sort values of a row. Call it inside a transaction. Raises UsageError for an invalid cursor.
     """
-    now = await _moment(connection)
-    place = Place(None, now, now) if after is None else _decode(after, kinds, now)
-    found = await rows(place, limit + 1)
-    late, begun = len(found) if place.since else 0, 0  # rows of later rounds; the start of the current round
-    if len(found) <= limit and place.until != now:
-        place, begun = Place(None, now, now, since=place.until), len(found)
-        found += await rows(place, limit + 1 - begun)
+    now = await _snapshot(connection)
+    position = Position(None, now, now) if after is None else _decode(after, kinds, now)
+    found = await rows(position, limit + 1)
+    late, begun = len(found) if position.since else 0, 0  # rows of later rounds; the start of the current round
+    if len(found) <= limit and position.until != now:
+        position, begun = Position(None, now, now, since=position.until), len(found)
+        found += await rows(position, limit + 1 - begun)
         late += len(found) - begun
     shown = found[:limit]
     if len(shown) > begun:
-        place = replace(place, key=tuple(key(shown[-1])))
-    here = _encode(place, len(kinds))
+        position = replace(position, key=tuple(key(shown[-1])))
+    here = _encode(position, len(kinds))
     return Page(shown, here if len(found) > limit else None, here, max(late - len(found) + len(shown), 0))
 
 
-def written(where: Where, place: Place, table: str) -> Where:
-    """Add the condition that a row of `table` (its alias) was written in the round of `place`."""
-    return late(committed(where, place, table), place, table)
+def written(where: Where, position: Position, table: str) -> Where:
+    """Add the condition that a row of `table` (its alias) was written in the round of `position`."""
+    return late(committed(where, position, table), position, table)
 
 
-def committed(where: Where, place: Place, table: str) -> Where:
+def committed(where: Where, position: Position, table: str) -> Where:
     """Add the half of `written` that is true for nearly every row."""
-    since, arguments = _since(table, place.until, place.now)
+    since, arguments = _since(table, position.until, position.now)
     return where.add(f"NOT {since}", *arguments)
 
 
-def late(where: Where, place: Place, table: str) -> Where:
+def late(where: Where, position: Position, table: str) -> Where:
     """Add the half of `written` that is true for few rows; none in the first round."""
-    if place.since is None:
+    if position.since is None:
         return where
-    since, arguments = _since(table, place.since, place.now)
+    since, arguments = _since(table, position.since, position.now)
     return where.add(since, *arguments)
 
 
-def settled(where: Where, moment: Moment, now: Moment, table: str) -> str:
-    """Return SQL that is true if a row of `table` was written before `moment`; add its arguments to `where`."""
-    since, arguments = _since(table, moment, now)
+def settled(where: Where, snapshot: Snapshot, now: Snapshot, table: str) -> str:
+    """Return SQL that is true if a row of `table` was written before `snapshot`; add its arguments to `where`."""
+    since, arguments = _since(table, snapshot, now)
     return f"NOT {since.format(*map(where.argument, arguments))}"
 
 
-def _since(table: str, moment: Moment, now: Moment) -> tuple[str, tuple[int, list[str]] | tuple[int, int, list[str]]]:
-    """Return SQL and arguments for rows whose transaction began after `moment` or was open then.
+def _since(
+    table: str, snapshot: Snapshot, now: Snapshot
+) -> tuple[str, tuple[int, list[str]] | tuple[int, int, list[str]]]:
+    """Return SQL and arguments for rows whose transaction began after `snapshot` or was open then.
 
     A transaction id in a row supports only equality without conversion to text, which takes longer than reading the
     row: so a few ids are listed. age() would prevent parallel scans.
     """
-    passed = (now.next - moment.next) % _XIDS
-    numbers = [str(number) for number in moment.open]
+    passed = (now.next - snapshot.next) % _XIDS
+    numbers = [str(number) for number in snapshot.open]
     if passed <= _FEW:
-        return f"({table}.xmin = ANY(ARRAY({_COUNTED_UP})))", (moment.next, numbers)
+        return f"({table}.xmin = ANY(ARRAY({_COUNTED_UP})))", (snapshot.next, numbers)
     # Rows frozen long ago still contain their id, which is reused; hence the upper bound.
     distance = f"({table}.xmin::text::bigint - {{}}::bigint) & {_XIDS - 1}"
     known = f"{table}.xmin = ANY({{}}::text[]::xid[])"
-    return f"({distance} BETWEEN 0 AND {{}}::bigint OR {known})", (moment.next, passed + _AHEAD, numbers)
+    return f"({distance} BETWEEN 0 AND {{}}::bigint OR {known})", (snapshot.next, passed + _AHEAD, numbers)
 
 
-async def _moment(connection: "asyncpg.Connection[Any]") -> Moment:
+async def _snapshot(connection: "asyncpg.Connection[Any]") -> Snapshot:
     """Return the current snapshot. Later reads see at least what is committed in it."""
     row = await connection.fetchrow(
         "SELECT pg_snapshot_xmax(s)::text AS next, ARRAY(SELECT x::text FROM pg_snapshot_xip(s) x UNION SELECT x::text"
@@ -155,32 +157,32 @@ async def _moment(connection: "asyncpg.Connection[Any]") -> Moment:
         " WHERE pg_xact_status(x::text::xid8) = 'in progress') AS open FROM pg_current_snapshot() s"
     )
     assert row is not None
-    return Moment(int(row["next"]) % _XIDS, tuple(sorted(int(number) % _XIDS for number in row["open"])))
+    return Snapshot(int(row["next"]) % _XIDS, tuple(sorted(int(number) % _XIDS for number in row["open"])))
 
 
 # --- cursors ----------------------------------------------------------------------------------------------------------
 
 
-def _encode(place: Place, width: int) -> str:
-    key = place.key or (None,) * width
-    return encode_cursor([*key, str(place.until), place.since and str(place.since)])
+def _encode(position: Position, width: int) -> str:
+    key = position.key or (None,) * width
+    return encode_cursor([*key, str(position.until), position.since and str(position.since)])
 
 
-def _decode(cursor: str, kinds: Sequence[type], now: Moment) -> Place:
+def _decode(cursor: str, kinds: Sequence[type], now: Snapshot) -> Position:
     """Decode a cursor. An old one with sort values only belongs to the first round, up to now."""
     try:
         key = decode_cursor(cursor, *kinds)
-        return Place(tuple(key), now, now)
+        return Position(tuple(key), now, now)
     except UsageError:
         *key, until, since = decode_cursor(cursor, *kinds, str, str)
     at_start = all(value is None for value in key)
     since_moment = None if since is None else _moment_of(since)
-    return Place(None if at_start else tuple(key), now, _moment_of(until), since_moment)
+    return Position(None if at_start else tuple(key), now, _moment_of(until), since_moment)
 
 
-def _moment_of(text: str | None) -> Moment:
+def _moment_of(text: str | None) -> Snapshot:
     numbers = (text or "").split(" ")
     if not all(re.fullmatch("[0-9]{1,10}", number) for number in numbers):
         raise UsageError("invalid cursor for this list", hint="use the `next` value of the previous page for --after")
     first, *others = map(int, numbers)
-    return Moment(first, tuple(others))
+    return Snapshot(first, tuple(others))

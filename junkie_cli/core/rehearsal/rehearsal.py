@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from junkie_cli.core.rehearsal.rehearsal_text import Known, ToolCall, converse, plan_memories
+from junkie_cli.core.rehearsal.rehearsal_text import KnownMemory, MemoryCall, converse, plan_memories
 from junkie_cli.core.value_class import frozen
 
 _MEMORY_TOOLS = frozenset({"add_memory", "update_memory", "delete_memory", "nothing_to_remember"})
@@ -32,7 +32,7 @@ class Answer:
     """The answer of the model: text, or tool calls."""
 
     text: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[MemoryCall, ...] = ()
 
 
 def answer(body: Mapping[str, Any]) -> Answer:
@@ -45,7 +45,7 @@ def answer(body: Mapping[str, Any]) -> Answer:
     if offered & _MEMORY_TOOLS:
         return _extract(said[-1], system, offered)
     if results:
-        return Answer(" ".join(_told_result(result) for result in results))
+        return Answer(" ".join(_tool_result(result) for result in results))
     calculation = _calculation(said[-1], offered)
     if calculation is not None:
         return Answer(tool_calls=(calculation,))
@@ -54,7 +54,7 @@ def answer(body: Mapping[str, Any]) -> Answer:
 
 def _extract(message: str, system: str, offered: set[str]) -> Answer:
     calls = tuple(call for call in plan_memories(message, _existing(system)) if call.name in offered)
-    return Answer(tool_calls=calls or (ToolCall("nothing_to_remember", {}),))
+    return Answer(tool_calls=calls or (MemoryCall("nothing_to_remember", {}),))
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -73,25 +73,27 @@ def _results_at_the_end(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     return results
 
 
-def _memories(system: str) -> list[Known]:
+def _memories(system: str) -> list[KnownMemory]:
     found = _MEMORIES.search(system)
-    return [Known(text) for text in re.split(r"^- ", found[1], flags=re.MULTILINE)[1:]] if found else []
+    return [KnownMemory(text) for text in re.split(r"^- ", found[1], flags=re.MULTILINE)[1:]] if found else []
 
 
-def _existing(system: str) -> list[Known]:
+def _existing(system: str) -> list[KnownMemory]:
     found = _EXISTING.search(system)
-    return [Known(text.strip(), memory_id) for memory_id, text in _EXISTING_ONE.findall(found[1])] if found else []
+    return (
+        [KnownMemory(text.strip(), memory_id) for memory_id, text in _EXISTING_ONE.findall(found[1])] if found else []
+    )
 
 
-def _calculation(message: str, offered: set[str]) -> ToolCall | None:
+def _calculation(message: str, offered: set[str]) -> MemoryCall | None:
     found = _SUM.search(message)
     if not found or "calculate" not in offered:
         return None
     operator = _OPERATORS.get(found[2].lower(), found[2])
-    return ToolCall("calculate", {"expression": f"{found[1]} {operator} {found[3]}"})
+    return MemoryCall("calculate", {"expression": f"{found[1]} {operator} {found[3]}"})
 
 
-def _told_result(result: str) -> str:
+def _tool_result(result: str) -> str:
     try:
         value = json.loads(result)["result"]
     except (ValueError, KeyError, TypeError):
@@ -126,8 +128,8 @@ def _tool_calls(said: Answer) -> list[dict[str, Any]]:
 def _usage(said: Answer, body: Mapping[str, Any]) -> dict[str, int]:
     """Count words as tokens."""
     asked = sum(len(_text(message).split()) for message in body.get("messages", ()))
-    told = len(said.text.split()) + len(said.tool_calls)
-    return {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told}
+    completion = len(said.text.split()) + len(said.tool_calls)
+    return {"prompt_tokens": asked, "completion_tokens": completion, "total_tokens": asked + completion}
 
 
 def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:

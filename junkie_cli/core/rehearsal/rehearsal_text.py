@@ -14,7 +14,7 @@ WHAT_IT_IS = "I am junkie's rehearsal model: a few text rules that work offline,
 
 
 @frozen
-class ToolCall:
+class MemoryCall:
     """A call of an offered tool."""
 
     name: str
@@ -31,7 +31,7 @@ class Fact:
 
 
 @frozen
-class Known:
+class KnownMemory:
     """A memory in a prompt; `memory_id` is its number there, empty in prompts of the chat model."""
 
     text: str
@@ -118,30 +118,30 @@ def _wish_to_forget(sentence: str) -> str | None:
 # Changes of memories
 
 
-def plan_memories(message: str, known: Sequence[Known]) -> list[ToolCall]:
+def plan_memories(message: str, known: Sequence[KnownMemory]) -> list[MemoryCall]:
     """Return the calls of memory tools that update `known` from `message`."""
     calls = []
     for sentence in sentences(message):
         wish = _wish_to_forget(sentence)
         if wish is not None:
-            calls += [ToolCall("delete_memory", {"number": _number(memory)}) for memory in _meant(wish, known)]
+            calls += [MemoryCall("delete_memory", {"number": _number(memory)}) for memory in _meant(wish, known)]
     for fact in facts_in(message):
         if any(fact.text.casefold() == memory.text.casefold() for memory in known):
             continue
         content = {"memory": fact.text, "topics": [fact.kind]}
         old = _superseded(fact, known)
         if old is None:
-            calls.append(ToolCall("add_memory", content))
+            calls.append(MemoryCall("add_memory", content))
         else:
-            calls.append(ToolCall("update_memory", {"number": _number(old), **content}))
+            calls.append(MemoryCall("update_memory", {"number": _number(old), **content}))
     return calls
 
 
-def _number(memory: Known) -> int | str:
+def _number(memory: KnownMemory) -> int | str:
     return int(memory.memory_id) if memory.memory_id.isdecimal() else memory.memory_id
 
 
-def _after(known: Sequence[Known], said: Iterable[str]) -> list[Known]:
+def _after(known: Sequence[KnownMemory], said: Iterable[str]) -> list[KnownMemory]:
     """Return the memories after the messages `said`, oldest first; the newest memory is first."""
     state = list(known)
     for message in said:
@@ -151,11 +151,14 @@ def _after(known: Sequence[Known], said: Iterable[str]) -> list[Known]:
             state = [memory for memory in state if memory not in gone]
         for fact in facts_in(message):
             old = _superseded(fact, state)
-            state = [Known(fact.text), *(memory for memory in state if memory != old and memory.text != fact.text)]
+            state = [
+                KnownMemory(fact.text),
+                *(memory for memory in state if memory != old and memory.text != fact.text),
+            ]
     return state
 
 
-def _meant(words: str, known: Sequence[Known]) -> list[Known]:
+def _meant(words: str, known: Sequence[KnownMemory]) -> list[KnownMemory]:
     """Return the memories that `words` mean: those with the most common words; all for "everything"."""
     if re.match(r"\W*(about )?(everything|all\b|me\W*$|what you (know|remember) about me)", words, re.IGNORECASE):
         return list(known)
@@ -166,7 +169,7 @@ def _meant(words: str, known: Sequence[Known]) -> list[Known]:
     return [memory for memory, score in zip(known, scores, strict=True) if best and score == best]
 
 
-def _superseded(fact: Fact, known: Sequence[Known]) -> Known | None:
+def _superseded(fact: Fact, known: Sequence[KnownMemory]) -> KnownMemory | None:
     """Return the memory that `fact` replaces."""
     same_kind = [memory for memory in known if _kind_of(memory.text) == fact.kind]
     if fact.kind == "note":
@@ -226,7 +229,7 @@ def _stems(text: str) -> set[str]:
 # Talk
 
 
-def converse(message: str, known: Sequence[Known], before: Sequence[str] = ()) -> str:
+def converse(message: str, known: Sequence[KnownMemory], before: Sequence[str] = ()) -> str:
     """Answer `message` from memories and from earlier messages of this session, oldest first."""
     asked = message.lower().strip()
     knowledge = _after(known, before)
@@ -257,7 +260,7 @@ def _said_before(before: Sequence[str], *, first: bool) -> str:
     )
 
 
-def _from_knowledge(asked: str, knowledge: Sequence[Known]) -> str:
+def _from_knowledge(asked: str, knowledge: Sequence[KnownMemory]) -> str:
     best = _meant(asked.replace("?", ""), knowledge)
     verb = re.search(rf"\bdo i ({'|'.join(_VERBS)})\b", asked)
     if verb:
@@ -267,7 +270,7 @@ def _from_knowledge(asked: str, knowledge: Sequence[Known]) -> str:
     return f"{_joined([second_person(memory.text) for memory in best[:1]])}." if best else "I do not know that yet."
 
 
-def _list_of(knowledge: Sequence[Known]) -> str:
+def _list_of(knowledge: Sequence[KnownMemory]) -> str:
     lines = list(dict.fromkeys(f"- {second_person(memory.text)}." for memory in knowledge))
     return "\n".join(["I remember this about you:", "", *lines]) if lines else "I remember nothing about you yet."
 

@@ -59,7 +59,7 @@ async def refuse_erased(
         )
 
 
-async def take_back(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> None:
+async def delete_tombstone(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> None:
     """Delete this person's tombstone, in the caller's transaction. The list of erasures keeps the entry."""
     if state.may("DELETE", TOMBSTONES) and state.may("SELECT", OWN_VERSIONS):
         await connection.execute(

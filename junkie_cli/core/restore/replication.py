@@ -71,26 +71,26 @@ def warnings(
     is_restored: Callable[[str], bool],
 ) -> list[str]:
     """Return warnings before `schema` is replaced; `is_restored` tells whether a table will exist afterwards."""
-    told = []
+    messages = []
     for name in dict.fromkeys(membership.publication for membership in published):
         those = [membership for membership in published if membership.publication == name]
         tables = [membership.table or f"all tables of schema {schema}" for membership in those]
-        told.append(
+        messages.append(
             f"publication {name} publishes {', '.join(tables)}: the restored tables replace them in it, but"
             " subscribers keep their old rows until the tables are copied again (empty the table there, then ALTER"
             " SUBSCRIPTION ... REFRESH PUBLICATION)"
         )
         gone = [membership.table for membership in those if membership.table and not is_restored(membership.table)]
         if gone:
-            told.append(f"not in the backup, so removed from publication {name}: {', '.join(gone)}")
+            messages.append(f"not in the backup, so removed from publication {name}: {', '.join(gone)}")
         if not those[0].owned:
-            told.append(f"this role cannot change publication {name}: its owner has to add the restored tables")
-    told += [
+            messages.append(f"this role cannot change publication {name}: its owner has to add the restored tables")
+    messages += [
         f"subscription {name} writes to {tables}: after the restore run ALTER SUBSCRIPTION {quoted(name)} REFRESH"
         " PUBLICATION"
         for name, tables in subscribed
     ]
-    return told
+    return messages
 
 
 async def give(connection: "asyncpg.Connection[Any]", found: Sequence[Membership], *, old: str, new: str) -> list[str]:
@@ -111,9 +111,9 @@ async def give(connection: "asyncpg.Connection[Any]", found: Sequence[Membership
                 for statement in statements:
                     await connection.execute(statement)
         except asyncpg.PostgresError as error:
-            told = str(error) if not isinstance(error, asyncpg.InsufficientPrivilegeError) else "missing privilege"
+            messages = str(error) if not isinstance(error, asyncpg.InsufficientPrivilegeError) else "missing privilege"
             refused.append(
-                f"publication {membership.publication} still contains the old table ({told}); have its owner or a"
+                f"publication {membership.publication} still contains the old table ({messages}); have its owner or a"
                 f" superuser run: {'; '.join(statements)}"
             )
     return refused

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core import embedded
 from junkie_cli.core.backup import access, catalogue, names, proof, script, tools, trust
-from junkie_cli.core.backup.catalogue import Entry
+from junkie_cli.core.backup.catalogue import CatalogueEntry
 from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.backup.manifest import GENERATIONS, Extension, Manifest, TableContent
 from junkie_cli.core.backup.scratch import Unprovable, folder_with
@@ -46,7 +46,7 @@ class WholePlan:
     of the backup made first. `code` is the code in the backup.
     """
 
-    entry: Entry
+    entry: CatalogueEntry
     manifest: Manifest
     target: Target
     schema: str
@@ -133,7 +133,7 @@ async def plan(
     own = tuple(table for table in manifest.tables if everything or table.schema == schema)
     left = () if everything else tuple(sorted({table.schema for table in manifest.tables} - {schema}))
     warnings = doubts + [
-        f"{name} keeps using what is in the old schema: create it anew before you drop that"
+        f"{name} will still use objects in the old schema: recreate it before you drop that schema"
         for name in target.outside_dependents
     ]
     warnings += replication.warnings(

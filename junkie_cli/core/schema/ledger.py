@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.files import append_line, told
+from junkie_cli.core.files import append_line, converting_errors
 from junkie_cli.core.postgres.sql import sha256_of
 from junkie_cli.core.regular_files import read_regular
 from junkie_cli.core.schema.registry import ERASURES, OWN_VERSIONS
@@ -82,7 +82,7 @@ def read_ledger_file(folder: Path) -> list[Erasure]:
     A last line that was cut by a crash is passed over. Raises FileError when the file cannot be read.
     """
     path = folder / FILE_NAME
-    with told(path):
+    with converting_errors(path):
         if not path.exists():
             return []
         lines = read_regular(path, limit=LARGEST).decode("utf-8", "replace").splitlines()
@@ -127,7 +127,7 @@ def complete_ledger_file(folder: Path, known: Iterable[Erasure]) -> int:
 
 def _is_cut(path: Path) -> bool:
     """Whether the last line has no end, as a crash or a full disk leaves it: the next one would be glued to it."""
-    with told(path):
+    with converting_errors(path):
         if not path.exists():
             return False
         content = read_regular(path, limit=LARGEST)

@@ -7,7 +7,7 @@ filled beside the new table; a run that is in both counts once.
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.foreign_values import moment, seconds
+from junkie_cli.core.foreign_values import as_time, seconds
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of
 from junkie_cli.core.schema.stored_text import LEASE
 from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState, plain_json, transaction
@@ -121,7 +121,7 @@ async def find_by_message(
         user_id,
         message,
     )
-    return None if row is None else RunKey(row["session_id"], row["run_id"], moment(row["created_at"]))
+    return None if row is None else RunKey(row["session_id"], row["run_id"], as_time(row["created_at"]))
 
 
 def _safe_data(state: SchemaState) -> str:

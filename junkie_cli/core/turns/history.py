@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from junkie_cli.core.foreign_values import as_text, moment
+from junkie_cli.core.foreign_values import as_text, as_time
 from junkie_cli.core.schema.runs import RUNNING
 from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.turns.types import Exchange
@@ -38,7 +38,7 @@ def last_answer(runs: Sequence[Mapping[str, Any]]) -> str:
 def exchange(run: Mapping[str, Any]) -> Exchange:
     """A stored run as an exchange."""
     return Exchange(
-        as_text(run.get("run_id")), moment(run.get("created_at")), as_text(run.get("status")), said(run), answered(run)
+        as_text(run.get("run_id")), as_time(run.get("created_at")), as_text(run.get("status")), said(run), answered(run)
     )
 
 

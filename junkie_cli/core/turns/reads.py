@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.errors import NotFoundError
-from junkie_cli.core.foreign_values import as_text, document, moment, objects
+from junkie_cli.core.foreign_values import as_text, as_time, document, objects
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema.runs import elements
@@ -123,7 +123,9 @@ class Reads:
         async with self._reading() as connection:
             rows = await connection.fetch(*bind(statement, user_id=user_id, most=limit))
         return [
-            SessionEntry(row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], moment(row["at"]))
+            SessionEntry(
+                row["session_id"], row["name"] or "", row["first_words"] or "", row["runs"], as_time(row["at"])
+            )
             for row in rows
         ]
 
@@ -162,7 +164,7 @@ class Reads:
         own = [
             Exchange(
                 row["run_id"],
-                moment(row["created_at"]),
+                as_time(row["created_at"]),
                 row["status"] or "",
                 row["said"] or "",
                 row["answered"] or "",
@@ -184,7 +186,7 @@ class Reads:
         async with self._reading() as connection:
             row = await connection.fetchrow(*bind(statement, user_id=user_id))
         assert row is not None
-        return Counts(row["memories"], row["sessions"], row["pending"], moment(row["first"]))
+        return Counts(row["memories"], row["sessions"], row["pending"], as_time(row["first"]))
 
 
 def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
@@ -196,7 +198,7 @@ def memory_entry(found: list[Any]) -> MemoryEntry:
     memory_id, memory, stored, updated_at = found
     topics = document(stored)
     named = tuple(map(as_text, topics)) if isinstance(topics, list) else ()
-    return MemoryEntry(memory_id, memory or "", named, moment(updated_at))
+    return MemoryEntry(memory_id, memory or "", named, as_time(updated_at))
 
 
 def check_owner(session_id: str | None, owner: str | None, kind: str | None, user_id: str) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.files import complete_file, told
+from junkie_cli.core.files import complete_file, converting_errors
 from junkie_cli.core.schema.tables import OWN_VERSIONS, SchemaState, transaction
 from junkie_cli.core.settings import state_dir
 from junkie_cli.core.turns.types import Pending
@@ -88,7 +88,7 @@ class Spool:
         """Keep `document`, a JSON object that names its `user_id`, synced under `name`. Raises FileError."""
         whole = {**json.loads(document), "at": datetime.now(UTC).isoformat(), "database": self._database}
         path = self.folder / f"{time.time_ns():020d}-{name}.json"
-        with told(self.folder):
+        with converting_errors(self.folder):
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with complete_file(path) as file:

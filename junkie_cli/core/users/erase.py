@@ -16,7 +16,7 @@ from uuid import uuid4
 from junkie_cli.core import prompt_history
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
-from junkie_cli.core.files import told
+from junkie_cli.core.files import converting_errors
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.postgres.locks import LOCK_ALONE
@@ -348,13 +348,13 @@ async def _after(
     """Do the steps after the commit: prompt history, spool, and the list of erasures next to the backups."""
     problems = []
     try:
-        with told(prompt_history.history_file(user_id)):
+        with converting_errors(prompt_history.history_file(user_id)):
             prompt_history.erase_history(user_id)
     except JunkieError as error:
         problems.append(f"the prompt history was not deleted: {error.message}")
     try:
         for path in await spooled(connection, state, user_id):
-            with told(path):
+            with converting_errors(path):
                 path.unlink(missing_ok=True)
     except JunkieError as error:
         problems.append(f"messages in the spool were not deleted: {error.message}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from junkie_cli.core import prompt_history
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning, UsageError
-from junkie_cli.core.files import awaited_file, told
+from junkie_cli.core.files import awaited_file, converting_errors
 from junkie_cli.core.foreign_values import is_text, marked, objects
 from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.progress import SILENT, Progress
@@ -88,7 +88,7 @@ async def export_user(
                 progress.step(f"exporting {table}")
                 await lines.write_rows(connection, table, query, user_id)
             for waiting in await spooled(connection, state, user_id):
-                with told(waiting):
+                with converting_errors(waiting):
                     lines.write(SPOOL, waiting.read_text(encoding="utf-8"))
         for line in _typed(user_id):
             lines.write(PROMPT_HISTORY, json.dumps({"line": line}))
@@ -173,5 +173,5 @@ def _of_views(state: SchemaState) -> tuple[ResultWarning, ...]:
 def _typed(user_id: str) -> list[str]:
     """Return the lines typed in chat on this machine."""
     path = prompt_history.history_file(user_id)
-    with told(path):
+    with converting_errors(path):
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning
-from junkie_cli.core.foreign_values import moment, scaled
+from junkie_cli.core.foreign_values import as_time, scaled
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres import paging
-from junkie_cli.core.postgres.paging import Moment, Place
+from junkie_cli.core.postgres.paging import Position, Snapshot
 from junkie_cli.core.postgres.sql import Where
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.schema import row_security, runs, user_ids
@@ -69,7 +69,7 @@ async def list_users(
         if not tables:
             return UserPage((), None, tables_missing=state.name(MEMORIES))
 
-        async def rows(place: Place, count: int) -> list[str]:
+        async def rows(place: Position, count: int) -> list[str]:
             progress.step(
                 "searching for user ids" if place.since is None else f"searching {all_memories(state)} for new users"
             )
@@ -86,7 +86,7 @@ async def list_users(
 
 
 async def _first(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Place, count: int
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Position, count: int
 ) -> list[str]:
     """Return the next ids of users that existed when the first page was read."""
     found: list[str] = []
@@ -103,21 +103,21 @@ async def _first(
         last = ids[-1]["user_id"]
 
 
-def _there(state: SchemaState, tables: list[Role], moment: Moment, now: Moment, where: Where) -> str:
-    """Return SQL that is true if user `u` had a row at `moment`; add its arguments to `where`."""
+def _there(state: SchemaState, tables: list[Role], snapshot: Snapshot, now: Snapshot, where: Where) -> str:
+    """Return SQL that is true if user `u` had a row at `snapshot`; add its arguments to `where`."""
     tests = [
         f"EXISTS (SELECT 1 FROM {state.versioned(table)} t WHERE t.user_id = u.user_id AND"
-        f" {paging.settled(where, moment, now, 't')})"
+        f" {paging.settled(where, snapshot, now, 't')})"
         for table in tables
     ]
     if state.has_runs_column:
-        table = runs.table(state, sessions=paging.settled(where, moment, now, "s"))
+        table = runs.table(state, sessions=paging.settled(where, snapshot, now, "s"))
         tests.append(f"u.user_id IN (SELECT r.user_id FROM {table} r)")
     return f"({' OR '.join(tests)})"
 
 
 async def _newcomers(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Place, count: int
+    connection: "asyncpg.Connection[Any]", state: SchemaState, tables: list[Role], place: Position, count: int
 ) -> list[str]:
     """Return the next ids of users that appeared since, by one scan of all rows."""
     assert place.since is not None
@@ -190,7 +190,7 @@ async def _nobody(connection: "asyncpg.Connection[Any]", state: SchemaState) -> 
 
 
 def _user(user_id: str | None, row: Any) -> User:
-    return User(user_id, row["memories"], row["sessions"], row["runs"], moment(row["last_active"]))
+    return User(user_id, row["memories"], row["sessions"], row["runs"], as_time(row["last_active"]))
 
 
 def _memories(state: SchemaState, condition: str, key: str) -> str:

@@ -28,14 +28,14 @@ GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname
 
 
 @frozen
-class Elsewhere:
+class OutsideRows:
     """A person's rows outside the schema, by table, and a sentence for each table that could not be searched."""
 
     rows: tuple[Going, ...]
     unreadable: tuple[str, ...]
 
 
-async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str, *, delete: bool) -> Elsewhere:
+async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str, *, delete: bool) -> OutsideRows:
     """Find this person's rows outside `schema` by the columns that name an owner.
 
     Raises DatabaseError if rows are to be deleted and row security can hide some of them.
@@ -54,7 +54,7 @@ async def find(connection: "asyncpg.Connection[Any]", schema: str, user_id: str,
         columns = zip(table["columns"], table["kinds"], strict=True)
         owned = " OR ".join(_holds(column, kind, user_id) for column, kind in columns)
         rows.append(Going(place, f"({owned})", [user_id], "$1::text"))
-    return Elsewhere(tuple(rows), tuple(unreadable))
+    return OutsideRows(tuple(rows), tuple(unreadable))
 
 
 async def count(connection: "asyncpg.Connection[Any]", rows: Sequence[Going]) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError, NotFoundError
-from junkie_cli.core.foreign_values import in_seconds, moment, seconds, seconds_of
+from junkie_cli.core.foreign_values import as_time, in_seconds, seconds, seconds_of
 from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, inspect
 from junkie_cli.core.settings import Settings
 from tests.support import odd_rows
@@ -173,8 +173,8 @@ async def test_times_that_no_calendar_holds(database: DatabaseUrl, admin: Admini
     statement = f"SELECT {seconds('d.x')} FROM (SELECT $1::text AS x) d"
     for text in ("2025-02-31", "0000-01-01", "9999-12-31T23:59:60+14:00"):
         await admin.value(database, statement, text)  # the day that was meant, or another; never an error
-    assert moment(10**11 - 1) is not None
-    assert moment("nonsense") is moment(float("nan")) is moment(float("inf")) is in_seconds(10**21) is None
+    assert as_time(10**11 - 1) is not None
+    assert as_time("nonsense") is as_time(float("nan")) is as_time(float("inf")) is in_seconds(10**21) is None
 
 
 async def test_times_in_other_units_are_in_their_range_and_in_the_figures(
@@ -205,10 +205,10 @@ async def test_times_in_other_units_are_in_their_range_and_in_the_figures(
             assert {memory.memory_id.split("-")[1] for memory in found} == ages
             assert len(found) == 4 * len(ages)
     figures = await stats.collect_stats(settings)
-    assert figures.newest == moment(_NOW)
-    assert figures.oldest == moment(_NOW - 400 * day)
+    assert figures.newest == as_time(_NOW)
+    assert figures.oldest == as_time(_NOW - 400 * day)
     active = {user.user_id: user.last_active for user in (await users.list_users(settings)).users}
-    assert active["eve"] == moment(_NOW)
+    assert active["eve"] == as_time(_NOW)
 
 
 # --- databases that are set in another way ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from prompt_toolkit.document import Document
 from junkie_cli.conversation.actions import short
 from junkie_cli.conversation.options import Options, announcements, require_user
 from junkie_cli.conversation.prompt import LineHistory, SlashCompleter
-from junkie_cli.conversation.slash import COMMANDS, Misspelt, Run, Say, parse
+from junkie_cli.conversation.slash import COMMANDS, ChatMessage, CommandCall, InvalidCommand, parse
 from junkie_cli.conversation.standard_input import read_message
 from junkie_cli.core.errors import SettingsError, UsageError
 from junkie_cli.core.prompt_history import erase_history, history_file
@@ -29,13 +29,13 @@ def test_any_line_is_something(line: str) -> None:
     asked = parse(line)
     assert (asked is None) == (not line.strip())
     if not line.strip().startswith("/") and line.strip() not in ("", "exit", "quit"):
-        assert isinstance(asked, Say) and asked.text.strip() == line.strip()
+        assert isinstance(asked, ChatMessage) and asked.text.strip() == line.strip()
 
 
 @given(st.sampled_from(COMMANDS), st.text(string.ascii_letters + " \n", min_size=1).filter(str.strip))
 def test_each_command_takes_its_argument_whole(command, argument: str) -> None:
     asked = parse(f" /{command.name.upper()} {argument}")
-    assert asked == Run(command, argument.strip())
+    assert asked == CommandCall(command, argument.strip())
 
 
 @pytest.mark.parametrize(
@@ -43,25 +43,25 @@ def test_each_command_takes_its_argument_whole(command, argument: str) -> None:
     [("//help is a word", "/help is a word"), ("/etc/passwd, what is it?", "/etc/passwd, what is it?"), ("/ 2", "/ 2")],
 )
 def test_words_may_begin_with_a_slash(line: str, words: str) -> None:
-    assert parse(line) == Say(words)
+    assert parse(line) == ChatMessage(words)
 
 
 def test_the_shape_of_pasted_code_stays() -> None:
-    assert parse("\n    if x:\n        y\n\n") == Say("    if x:\n        y")
+    assert parse("\n    if x:\n        y\n\n") == ChatMessage("    if x:\n        y")
 
 
 @pytest.mark.parametrize(("line", "meant"), [("/mem", "/memories"), ("/forgt x", "/forget"), ("/Memorys", "/memories")])
 def test_a_misspelt_command_is_not_sent_and_the_right_one_named(line: str, meant: str) -> None:
     asked = parse(line)
-    assert isinstance(asked, Misspelt)
+    assert isinstance(asked, InvalidCommand)
     assert f"did you mean {meant}?" in asked.advice
 
 
 def test_a_command_without_what_it_needs_says_so() -> None:
     asked = parse("/forget")
-    assert isinstance(asked, Misspelt) and "/forget ID" in asked.advice
-    assert isinstance(parse("/zzz"), Misspelt)
-    assert isinstance(parse("exit"), Run) and isinstance(parse("/quit"), Run) and isinstance(parse("/?"), Run)
+    assert isinstance(asked, InvalidCommand) and "/forget ID" in asked.advice
+    assert isinstance(parse("/zzz"), InvalidCommand)
+    assert all(isinstance(parse(line), CommandCall) for line in ("exit", "/quit", "/?"))
 
 
 async def completions(text: str) -> list[str]:

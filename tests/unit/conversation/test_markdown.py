@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.conversation.markdown import MarkdownStream
-from junkie_cli.core.sanitize import Gate, shown, width
+from junkie_cli.core.sanitize import Sanitizer, shown, width
 from junkie_cli.terminal.style import Look, plain
 from tests.support.texts import texts
 
@@ -126,7 +126,7 @@ MARKDOWN = st.lists(PIECES | texts(max_size=8), max_size=30).map("".join)
 
 def drawn(chunks: list[str], columns: int = 60, look: Look = COLOURED) -> list[str]:
     """What is on the screen in the end, having looked at the open part after each chunk."""
-    gate, stream = Gate(), MarkdownStream(columns, look)
+    gate, stream = Sanitizer(), MarkdownStream(columns, look)
     lines: list[str] = []
     for chunk in chunks:
         stream.feed(gate.feed(chunk))

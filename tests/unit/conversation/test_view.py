@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from junkie_cli.conversation.json_lines import JsonView
-from junkie_cli.conversation.messages import Notices
+from junkie_cli.conversation.messages import Messages
 from junkie_cli.conversation.screen import Screen
 from junkie_cli.conversation.view import PlainView, TerminalView
 from junkie_cli.core.chat import (
@@ -42,7 +42,7 @@ def terminal() -> Iterator[PseudoTerminal]:
 
 def on_terminal(terminal: PseudoTerminal) -> TerminalView:
     screen = Screen(terminal.stream, Look(colour=True, styles=True, motion=True))
-    return TerminalView(screen, Notices(screen, terminal.stream))
+    return TerminalView(screen, Messages(screen, terminal.stream))
 
 
 async def test_a_long_wait_names_what_is_waited_for(terminal: PseudoTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ async def test_no_sequence_gets_through_however_it_is_cut(cuts: list[int]) -> No
 
 def in_pipe() -> tuple[PlainView, io.StringIO, io.StringIO]:
     answer, errors = io.StringIO(), io.StringIO()
-    return PlainView(answer, Notices(Screen(errors, Look()), errors)), answer, errors
+    return PlainView(answer, Messages(Screen(errors, Look()), errors)), answer, errors
 
 
 async def test_in_a_pipe_the_answer_is_alone_and_as_the_model_wrote_it() -> None:
@@ -198,7 +198,7 @@ async def test_in_a_pipe_an_answer_that_breaks_off_ends_its_line_and_is_marked()
 
 async def test_quiet_leaves_warnings_and_announcements() -> None:
     answer, errors = io.StringIO(), io.StringIO()
-    view = PlainView(answer, Notices(Screen(errors, Look()), errors, quiet=True))
+    view = PlainView(answer, Messages(Screen(errors, Look()), errors, quiet=True))
     view.note("note")
     view.show(Memory("added", "1", "x"))
     view.announce("rehearsal")
@@ -208,7 +208,7 @@ async def test_quiet_leaves_warnings_and_announcements() -> None:
 
 def json_view() -> JsonView:
     errors = io.StringIO()
-    view = JsonView(Notices(Screen(errors, Look()), errors))
+    view = JsonView(Messages(Screen(errors, Look()), errors))
     view.user_id, view.session_id = "ada", "s"
     return view
 

@@ -12,7 +12,7 @@ import pytest
 from junkie_cli.core.doctor import runner
 from junkie_cli.core.doctor.checks import CHECKS
 from junkie_cli.core.doctor.context import Context
-from junkie_cli.core.doctor.model import Check, Finding, Report, Result, Waits, failed, ok, together, warning
+from junkie_cli.core.doctor.model import Check, DependencyNotMet, Finding, Report, Result, failed, ok, together, warning
 from junkie_cli.core.errors import DatabaseError, UsageError
 
 Run = Callable[[Context], Awaitable[Finding]]
@@ -131,7 +131,7 @@ async def test_a_failure_keeps_the_others_waiting_and_is_named() -> None:
         check("f", needs=("e",)),
         check("g", saying(warning("not there", "make it", blocks=True))),
         check("h", needs=("g",)),
-        check("i", raising(Waits("a", "because"))),
+        check("i", raising(DependencyNotMet("a", "because"))),
     ]
     found = by_id(await examined(checks))
     assert {key: result.status for key, result in found.items()} == {

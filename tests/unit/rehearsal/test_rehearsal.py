@@ -10,8 +10,8 @@ from junkie_cli.core.extraction.prompt import TOOLS, build_request
 from junkie_cli.core.rehearsal.rehearsal import Answer, answer
 from junkie_cli.core.rehearsal.rehearsal_text import (
     WHAT_IT_IS,
-    Known,
-    ToolCall,
+    KnownMemory,
+    MemoryCall,
     converse,
     facts_in,
     plan_memories,
@@ -20,11 +20,11 @@ from junkie_cli.core.rehearsal.rehearsal_text import (
 from tests.support.texts import texts
 
 ADA = (
-    Known("User's name is Ada", "1"),
-    Known("User prefers tea", "2"),
-    Known("User prefers window seats", "3"),
-    Known("User lives in Berlin", "4"),
-    Known("User likes jazz", "5"),
+    KnownMemory("User's name is Ada", "1"),
+    KnownMemory("User prefers tea", "2"),
+    KnownMemory("User prefers window seats", "3"),
+    KnownMemory("User lives in Berlin", "4"),
+    KnownMemory("User likes jazz", "5"),
 )
 
 
@@ -157,14 +157,14 @@ KNOWN = build_request(TOOLS, date(2026, 12, 1), ["User prefers tea", "User wants
 def test_the_memory_model_reads_the_list_of_memories() -> None:
     said = answer(_body("I prefer coffee now", tools=MEMORY_TOOLS, system=KNOWN))
     assert said.tool_calls == (
-        ToolCall("update_memory", {"number": 1, "memory": "User prefers coffee", "topics": ["preferences"]}),
+        MemoryCall("update_memory", {"number": 1, "memory": "User prefers coffee", "topics": ["preferences"]}),
     )
     gone = answer(_body("forget the milk", tools=MEMORY_TOOLS, system=KNOWN))
-    assert gone.tool_calls == (ToolCall("delete_memory", {"number": 2}),)
+    assert gone.tool_calls == (MemoryCall("delete_memory", {"number": 2}),)
 
 
 def test_the_memory_model_calls_only_what_it_is_offered_and_always_something() -> None:
-    nothing = (ToolCall("nothing_to_remember", {}),)
+    nothing = (MemoryCall("nothing_to_remember", {}),)
     assert answer(_body("forget tea", tools=("add_memory", "nothing_to_remember"), system=KNOWN)).tool_calls == nothing
     assert answer(_body("Hello", tools=MEMORY_TOOLS)) == Answer(tool_calls=nothing)
 
@@ -172,7 +172,7 @@ def test_the_memory_model_calls_only_what_it_is_offered_and_always_something() -
 def test_sums_go_to_the_calculator() -> None:
     for asked in ("What is 12 * 7?", "What is 12 times 7?"):
         assert answer(_body(asked, tools=("calculate",))).tool_calls == (
-            ToolCall("calculate", {"expression": "12 * 7"}),
+            MemoryCall("calculate", {"expression": "12 * 7"}),
         )
     result = {"role": "tool", "content": '{"expression": "12 * 7", "result": 84}'}
     assert answer(_body("What is 12 * 7?", tools=("calculate",), more=(result,))).text == "The calculator says 84."
@@ -187,7 +187,7 @@ def test_the_chat_model_reads_agnos_block_of_memories() -> None:
 
 @given(texts(), st.lists(texts(), max_size=3))
 def test_it_never_fails_and_never_changes_its_mind(message: str, memories: list[str]) -> None:
-    known = [Known(text, str(number)) for number, text in enumerate(memories)]
+    known = [KnownMemory(text, str(number)) for number, text in enumerate(memories)]
     assert plan_memories(message, known) == plan_memories(message, known)
     assert converse(message, known, [message]) == converse(message, known, [message])
     for call in plan_memories(message, known):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from junkie_cli.core.chat.pending_retry import Retried
 
 
-def tell_refused(count: int) -> None:
+def warn_refused(count: int) -> None:
     """Warn if the memory model tried to change memories of other users."""
     if count:
         warn(f"refused {count} changes by the memory model to memories of other users; -v shows details")
@@ -22,7 +22,7 @@ def left_out(done: "Retried | Learned") -> dict[str, int]:
     return {kind: done.left_out[kind] for kind in LEFT_OUT}
 
 
-def tell_left_out(done: "Retried | Learned") -> None:
+def warn_left_out(done: "Retried | Learned") -> None:
     """Warn of what was left out."""
     from junkie_cli.core.chat.pending_retry import LEFT_OUT
 

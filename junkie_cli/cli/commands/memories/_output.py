@@ -27,10 +27,10 @@ def print_changed(memory: "Memory", undo: str | None, *, as_json: bool) -> None:
         answer: documents.MemoryChanged = {"memory": memory, "undo": undo}
         return print_json(answer)
     print_rows(COLUMNS, [memory])
-    return tell_undo(undo)
+    return print_undo_hint(undo)
 
 
-def tell_undo(batch: str | None) -> None:
+def print_undo_hint(batch: str | None) -> None:
     """Note how to undo a change."""
     note(f"to undo: junkie memories undo {batch}" if batch else "this cannot be undone: no history is kept")
 

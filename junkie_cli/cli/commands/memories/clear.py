@@ -12,7 +12,7 @@ from junkie_cli.cli.commands.memories._options import (
     NoUndoOption,
     owner_of,
 )
-from junkie_cli.cli.commands.memories._output import print_would_go, tell_undo
+from junkie_cli.cli.commands.memories._output import print_undo_hint, print_would_go
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.sanitize import quoted_id
@@ -103,7 +103,7 @@ def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
             if cursor is None:
                 break
     if not found and not as_json:
-        return _tell_nothing_to_clear(preview)
+        return _note_nothing_to_clear(preview)
     return print_would_go(tuple(found.values()), preview.cascaded, as_json=as_json)
 
 
@@ -126,16 +126,16 @@ def _confirm_clear(preview: "ClearPreview", *, keeps: bool, confirm: str | None,
 
 def _print_cleared(preview: "ClearPreview", deleted: int, undo: str | None) -> None:
     if not preview.before and not deleted:
-        return _tell_nothing_to_clear(preview)
+        return _note_nothing_to_clear(preview)
     print_line(f"deleted {plural(deleted, 'memory', 'memories')}")
     if not deleted:
         return note("another program deleted them in the meantime")
     if undo:
         note(f"undo is possible for {plural(preview.undo_days, 'day')}")
-    return tell_undo(undo)
+    return print_undo_hint(undo)
 
 
-def _tell_nothing_to_clear(preview: "ClearPreview") -> None:
+def _note_nothing_to_clear(preview: "ClearPreview") -> None:
     note(none_yet("memories", preview.table_missing) if preview.table_missing else "nothing to clear")
     if preview.nearest:
         note(f"did you mean {', '.join(map(quoted_id, preview.nearest))}?")

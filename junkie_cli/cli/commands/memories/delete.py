@@ -6,7 +6,7 @@ import typer
 
 from junkie_cli.cli import cascaded
 from junkie_cli.cli.commands.memories._options import DryRunOption, NoUndoOption
-from junkie_cli.cli.commands.memories._output import print_would_go, tell_undo
+from junkie_cli.cli.commands.memories._output import print_undo_hint, print_would_go
 from junkie_cli.core.formatting import plural
 from junkie_cli.terminal import completion
 from junkie_cli.terminal.invocation import JsonOption, YesOption, invocation
@@ -42,4 +42,4 @@ def delete(
         document = {"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo}
         return print_json(document | cascaded.document(done.cascaded))
     print_line(f"deleted {plural(len(done.memories), 'memory', 'memories')}")
-    return tell_undo(done.undo)
+    return print_undo_hint(done.undo)

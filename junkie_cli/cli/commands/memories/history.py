@@ -7,7 +7,15 @@ import typer
 from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption
 from junkie_cli.terminal import completion
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
-from junkie_cli.terminal.output import Column, print_json, print_line, print_rows, show_warnings, tell_next, working
+from junkie_cli.terminal.output import (
+    Column,
+    print_json,
+    print_line,
+    print_next_page,
+    print_rows,
+    show_warnings,
+    working,
+)
 
 if TYPE_CHECKING:
     from junkie_cli.core import documents
@@ -45,7 +53,7 @@ def history(
         return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     print_rows(_HISTORY, page.changes, empty="no changes" if page.kept else "no history exists yet")
-    return tell_next(page.next, page.late)
+    return print_next_page(page.next, page.late)
 
 
 def _text(side: str) -> Any:

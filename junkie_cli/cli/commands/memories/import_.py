@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from junkie_cli.cli.commands.memories._options import DryRunOption, NoUndoOption
-from junkie_cli.cli.commands.memories._output import tell_undo
+from junkie_cli.cli.commands.memories._output import print_undo_hint
 from junkie_cli.core.value_class import as_document
 from junkie_cli.terminal.invocation import JsonOption, invocation
 from junkie_cli.terminal.output import print_json, print_line, progress
@@ -44,4 +44,4 @@ def import_(
         return print_json(as_document(done))
     would = "would be " if dry_run else ""
     print_line(f"{done.added} {would}added, {done.updated} {would}updated, {done.unchanged} unchanged")
-    return tell_undo(done.undo) if done.added + done.updated and not dry_run else None
+    return print_undo_hint(done.undo) if done.added + done.updated and not dry_run else None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from junkie_cli.cli.commands.memories._extraction import left_out, tell_left_out, tell_refused
+from junkie_cli.cli.commands.memories._extraction import left_out, warn_left_out, warn_refused
 from junkie_cli.cli.commands.memories._options import OfflineOption
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.core.formatting import plural
@@ -48,7 +48,7 @@ def learn(
         )
     if as_json:
         print_json(_learned_document(done))
-    _tell_learned(done, as_json=as_json)
+    _print_learned(done, as_json=as_json)
     if code := _learned_code(done):
         raise typer.Exit(code)
 
@@ -64,7 +64,7 @@ def _learned_document(done: "Learned") -> dict[str, Any]:
     }
 
 
-def _tell_learned(done: "Learned", *, as_json: bool) -> None:
+def _print_learned(done: "Learned", *, as_json: bool) -> None:
     if not as_json:
         made = ", ".join(f"{done.memories[action]} {action}" for action in ("added", "updated", "deleted"))
         print_line(
@@ -77,8 +77,8 @@ def _tell_learned(done: "Learned", *, as_json: bool) -> None:
         warn(f"{plural(done.failed - 20, 'more line', 'more lines')} failed")
     if done.set_aside:
         note(f"failed lines were written to {done.set_aside}")
-    tell_refused(done.refused)
-    tell_left_out(done)
+    warn_refused(done.refused)
+    warn_left_out(done)
     if done.pending:
         note("to retry pending lines: junkie memories retry")
     if done.error is not None:

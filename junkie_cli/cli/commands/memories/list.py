@@ -7,7 +7,7 @@ import typer
 from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption, NoOwnerOption, owner_of
 from junkie_cli.cli.commands.memories._output import COLUMNS
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
-from junkie_cli.terminal.output import none_yet, print_json, print_rows, show_warnings, tell_next, working
+from junkie_cli.terminal.output import none_yet, print_json, print_next_page, print_rows, show_warnings, working
 
 if TYPE_CHECKING:
     from junkie_cli.core import documents
@@ -50,4 +50,4 @@ def list_(
         return print_json(answer, page.warnings)
     show_warnings(page.warnings)
     print_rows(COLUMNS, page.memories, empty=none_yet("memories", page.table_missing))
-    return tell_next(page.next, page.late)
+    return print_next_page(page.next, page.late)

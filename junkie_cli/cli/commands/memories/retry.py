@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from junkie_cli.cli.commands.memories._extraction import left_out, tell_left_out, tell_refused
+from junkie_cli.cli.commands.memories._extraction import left_out, warn_left_out, warn_refused
 from junkie_cli.cli.commands.memories._options import OfflineOption
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import note, print_json, print_line, progress, warn
@@ -37,8 +37,8 @@ def retry(
         print_json({**{name: getattr(done, name) for name in counts}, "left_out": left_out(done)})
     else:
         _print_retried(done)
-    tell_refused(done.refused)
-    tell_left_out(done)
+    warn_refused(done.refused)
+    warn_left_out(done)
     if done.error is not None:
         warn(done.error.message)
         raise typer.Exit(done.error.exit_code)

@@ -21,7 +21,7 @@ SIGNS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def sign(look: Look, name: str) -> str:
+def symbol(look: Look, name: str) -> str:
     """Return the symbol called `name`, in ASCII if the encoding lacks it."""
     return SIGNS[name][0 if look.unicode else 1]
 
