@@ -135,7 +135,7 @@ class Activity:
         return pieces
 
     def _speed(self, rate: float) -> str:
-        """`rate` a second; what a model takes its time for is told by the minute."""
+        """Format `rate` for each second, or for each minute if it is slow."""
         if self._unit == "bytes":
             return f"{formatting.size(round(rate))}/s"
         return f"{formatting.number(round(rate))}/s" if rate >= 2 else f"{formatting.number(round(rate * 60))}/min"

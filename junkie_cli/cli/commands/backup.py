@@ -156,7 +156,7 @@ def backup(
 
 
 def _ask_to_close(options: "BackupOptions") -> None:
-    """Offer to make the backup folder private; raise an error if nobody can be asked."""
+    """Offer to make the backup folder private; raise an error without a terminal."""
     from junkie_cli.core.backup import files, trust
 
     folder, _ = files.resolve_target(options.target, invocation().settings().backup_dir)

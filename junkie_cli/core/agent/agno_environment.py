@@ -70,7 +70,7 @@ def _is_foreign(name: str) -> bool:
 def quiet_loop(loop: asyncio.AbstractEventLoop | None = None) -> None:
     """Keep asyncio's own reports ("Task exception was never retrieved") off the terminal; with -v they are logged.
 
-    Agno leaves the extraction's task unread when the answer failed as well; both failures have been told by then.
+    Agno leaves the extraction's task unread when the answer failed as well; both failures have been reported by then.
     """
 
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ class Extraction:
 
 
 class TeamMemoryManager(MemoryManager):
-    """Reads the turn's memories for agno, and extracts new ones when it is told to; every other way is closed."""
+    """Reads the turn's memories for agno, and extracts new ones on request; all other methods are disabled."""
 
     def __init__(self, model: ProviderModel, database: TeamDatabase, bounds: Bounds) -> None:
         super().__init__(model=model, db=database, delete_memories=True, clear_memories=False)
@@ -167,7 +167,7 @@ class TeamMemoryManager(MemoryManager):
                 return understood
             assert failure is not None
             if failure.code not in _ABOUT_THE_METHOD and failure.code != UNUSABLE:
-                raise failure  # nobody can be asked now: nothing was learned about the method
+                raise failure  # the provider is unreachable: this says nothing about the method
             first_failure = first_failure or failure
         assert first_failure is not None
         if not self._is_rehearsal:

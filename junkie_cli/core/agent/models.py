@@ -175,7 +175,7 @@ class ProviderModel(OpenAILike):
         return self.chosen.endpoint.url, self.id
 
     def _thought_splitter(self) -> ThoughtSplitter:
-        """Of an extraction nothing is held: nobody reads along, and `calling.ask` takes back what was thought."""
+        """Do not hold text of an extraction: nobody reads it, and `calling.ask` removes reasoning."""
         return ThoughtSplitter(holds=self.part != "memory" and self._habits.has_unmarked_thoughts(*self._server))
 
     async def _open(self, call: Call, messages: list[Message], parameters: Mapping[str, Any], compressed: bool) -> Any:

@@ -83,7 +83,7 @@ def _port(url: str) -> int:
     parts = urlsplit(url)
     try:
         return parts.port or {"https": 443}.get(parts.scheme, 80)
-    except ValueError:  # the client reports an address that is none
+    except ValueError:  # the client reports an invalid address
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Thoughts that a model writes into its answer, told apart from the answer while it streams.
+"""Separates reasoning that a model writes into its answer from the answer while it streams.
 
 Servers that know their model's format send thoughts in a field of their own; others leave the marks in the text:
 

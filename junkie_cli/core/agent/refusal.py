@@ -41,7 +41,7 @@ class Refusal:
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """The refusal in an HTTP answer, or in the middle of one; None for an error that is none."""
+    """The refusal in an HTTP answer, or in the middle of one; None for other errors."""
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
         found = _read(error.body)

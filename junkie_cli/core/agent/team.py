@@ -104,7 +104,7 @@ def build_team(
     *,
     memory: bool = True,
 ) -> HeroTeam:
-    """The team that talks with `user_id`; without `memory` it is told none and asked for none."""
+    """Build the team for `user_id`; without `memory` it neither reads nor extracts memories."""
     manager = TeamMemoryManager(models.memory, database, Bounds.of(settings)) if memory else None
     team = Team(
         name=TEAM_NAME,

@@ -39,7 +39,7 @@ async def open_team(
     from junkie_cli.core.turns.connections import connect_first
 
     agno_environment.protect()
-    choose(settings, offline=offline)  # that there is no provider is told before a database is made
+    choose(settings, offline=offline)  # a missing provider is reported before a database is created
     connecting = asyncio.create_task(connect_first(settings, progress)) if database else None
     try:
         await _in_thread(partial(_load, also))

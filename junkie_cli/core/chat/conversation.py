@@ -35,7 +35,7 @@ NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not 
 """The note of `--no-database`, word for word the Junkie bot's."""
 
 NO_JOURNAL = (
-    "this database user may not use junkie's own tables: memories cannot be taken back, and those that the memory "
+    "this role cannot use junkie's own tables: changes of memories cannot be undone, and those that the memory "
     "model fails to find are not looked for again"
 )
 
@@ -111,7 +111,7 @@ class Conversation:
                 latest = await engine.turns.sessions(user_id, limit=1)
                 session_id = latest[0].session_id if latest else None
                 if session_id is None:
-                    notes.append("there is no earlier session to go on with: this is a new one")
+                    notes.append("there is no earlier session to continue; this is a new one")
         except BaseException:
             await engine.close()
             raise
@@ -287,7 +287,7 @@ class Conversation:
         return await self._usable().turns.sessions(self.user_id, limit=limit)
 
     async def resume(self, session_id: str) -> None:
-        """Go on with a session of this user; a unique prefix of its id is enough. Raises NotFoundError, UsageError."""
+        """Continue a session of this user; a unique prefix of its id is enough. Raises NotFoundError, UsageError."""
         self._check_idle()
         turns = self._usable().turns
         found = await turns.session_ids(self.user_id, session_id) if session_id else []
@@ -302,7 +302,7 @@ class Conversation:
         return self.session_id
 
     async def switch_user(self, user_id: str) -> None:
-        """Go on as another person, in a new session. Raises UsageError for an id that is none."""
+        """Switch to another user, in a new session. Raises UsageError for an invalid id."""
         self._check_idle()
         check_id("user", user_id)
         self.user_id = user_id

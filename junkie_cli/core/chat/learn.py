@@ -412,7 +412,7 @@ class _Learner:
         return True
 
     async def _give_up(self, line: Line, error: JunkieError) -> None:
-        """Leave the line pending when it is to blame; else end the run, which goes on with this line next time."""
+        """Leave the line pending if it caused the error; else end the run, which continues with this line next time."""
         self._failures += 1
         if is_outage(error) or self._failures >= MOST_FAILURES:
             return self._end(error)

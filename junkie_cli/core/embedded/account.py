@@ -355,7 +355,7 @@ def unusable(folder: str, error: OSError) -> DatabaseError:
         )
     return DatabaseError(
         f"{folder} cannot be used for the embedded database: {error.strerror or error}",
-        hint="mend it, or name another folder with JUNKIE_DATA_DIR",
+        hint="repair it, or use another folder: JUNKIE_DATA_DIR",
         code="embedded_folder",
     )
 

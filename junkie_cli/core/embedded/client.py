@@ -155,7 +155,7 @@ def _linger(seconds: float) -> float:
     try:
         return max(0.0, float(text))
     except ValueError:
-        raise SettingsError(f"{LINGER_VARIABLE} must be a number of seconds", hint="mend or unset it") from None
+        raise SettingsError(f"{LINGER_VARIABLE} must be a number of seconds", hint="correct or unset it") from None
 
 
 class _Keeper:
@@ -177,7 +177,7 @@ class _Keeper:
         self._transport.close()
 
     async def result(self, progress: Progress) -> dict[str, Any]:
-        """What it made ready. Raises DatabaseError as told by it, EOFError when it was killed."""
+        """Return what the keeper started. Raises DatabaseError as it reports, EOFError if it was killed."""
         async for line in self._reader:
             told = json.loads(line)
             if "progress" in told:

@@ -43,7 +43,7 @@ LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 LOG_LINES = 3
 LOCK_WAIT = 60.0  # seconds for another process to start or stop the server
 START_WAIT = 60.0  # seconds after which a starter is sent away; the server goes on
-PATIENT_WAIT = 2.0  # seconds after which people are told what takes long
+PATIENT_WAIT = 2.0  # seconds after which a long step is reported
 POLITE_WAIT = 10.0  # seconds for clients that came in the very moment of a stop
 STOP_WAIT = 60.0  # seconds for the last checkpoint
 PAUSE = 0.005
@@ -65,7 +65,7 @@ TUNING: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "1h",
     "lock_timeout": "2min",
 }
-# What people told the team must not end up in the log: no statements, no values, no details of a violated key.
+# Messages of people must not be in the log: no statements, no values, no details of a violated key.
 QUIET_LOG: Mapping[str, str] = {
     "logging_collector": "off",
     "log_destination": "stderr",
@@ -100,7 +100,7 @@ def read_pid_file(path: str) -> PidFile | None:
 
 
 def open_lock(path: str, *, create: bool = True) -> int:
-    """Open a lock file, and make it when it is missing unless told not to. Raises OSError."""
+    """Open a lock file, and create it if it is missing, unless `create` is off. Raises OSError."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     return os.open(path, flags, 0o600)
 

@@ -1,7 +1,7 @@
 """The process beside a scratch server: runs it as long as its starter lives, and leaves nothing behind.
 
 The starter holds the other end of our stdin. The kernel closes that end when the starter dies, by whatever signal, so
-reading the end of stdin is being told to go. The order comes there too, on a first line: it may hold a password.
+the end of stdin is the request to stop. The order comes there too, on a first line: it may hold a password.
 """
 
 import contextlib

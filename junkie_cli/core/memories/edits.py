@@ -94,7 +94,7 @@ async def _prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> Sch
 
 
 async def add_memory(settings: Settings, user_id: str, text: str, topics: tuple[str, ...] = ()) -> Changed:
-    """Store a new memory of a user. Raises UsageError for an empty text, and for an id that is none."""
+    """Store a new memory of a user. Raises UsageError for an empty text, and for an invalid id."""
     _require_text(text, *topics, hint='for example: junkie memories add "Ada prefers tea" -u ada')
     if not user_id:
         raise UsageError("a new memory needs an owner", hint="name one with --user")

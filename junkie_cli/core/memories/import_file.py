@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Imported:
-    """What an import did, or with `dry_run` would do. `undo` is the batch that takes it back."""
+    """The result of an import, or of its `dry_run`. `undo` is the batch to undo it."""
 
     read: int
     added: int
@@ -143,7 +143,7 @@ async def _refuse_doubles(connection: "asyncpg.Connection[Any]") -> None:
     different = [double["lines"] for double in doubles if double["contents"] > 1][:NAMED_LINES]
     if different:
         named = "; ".join(f"{named_line(lines[1])} has the memory_id of {named_line(lines[0])}" for lines in different)
-        raise UsageError(named, hint="mend the file; nothing was imported", code="import_bad_line")
+        raise UsageError(named, hint="correct the file; nothing was imported", code="import_bad_line")
     again = [line for double in doubles for line in double["lines"][1:]]
     await connection.execute("DELETE FROM pg_temp.junkie_import WHERE line = ANY($1::bigint[])", again)
 

@@ -169,7 +169,7 @@ class Lines:
         if self._bad_count:
             more = f"; and {self._bad_count - NAMED_LINES} more" if self._bad_count > NAMED_LINES else ""
             raise UsageError(
-                f"{'; '.join(self._bad)}{more}", hint="mend the file; nothing was imported", code="import_bad_line"
+                f"{'; '.join(self._bad)}{more}", hint="correct the file; nothing was imported", code="import_bad_line"
             )
 
 

@@ -63,8 +63,8 @@ _TABLES = """
 SELECT c.relname, greatest(c.reltuples, 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
 """
-# Objects outside that use something in the schema (views, foreign keys, defaults, columns of a row type, functions and
-# others) follow it when it is renamed. Objects that belong to a table (a rule, a default, a trigger) are named by that table.
+# Objects outside that use something in the schema (views, foreign keys, defaults, functions, ...) follow it when it is
+# renamed. Objects that belong to a table (a rule, a default, a trigger) are named by that table.
 _DEPENDENTS = """
 SELECT DISTINCT coalesce(holder.identity, self.identity) FROM pg_depend d
 CROSS JOIN LATERAL pg_identify_object(d.refclassid, d.refobjid, 0) used

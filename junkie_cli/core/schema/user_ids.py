@@ -20,7 +20,7 @@ _CANDIDATES = 200
 
 
 def check_id(what: str, value: str) -> None:
-    """Refuse the id of a `what` that could not be told apart from another one on a screen or in a row. UsageError.
+    """Refuse the id of a `what` that could look like another one on a screen or in a row. Raises UsageError.
 
     For ids that begin to exist. What other programs wrote is listed, exported and erased under any id that it has.
     """
