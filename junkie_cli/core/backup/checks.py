@@ -14,7 +14,7 @@ from junkie_cli.core.backup.catalogue import CatalogueEntry
 from junkie_cli.core.backup.manifest import Manifest, Origin, TableContent
 from junkie_cli.core.backup.process import Finished
 from junkie_cli.core.backup.scratch import Scratch
-from junkie_cli.core.backup.source import Source
+from junkie_cli.core.backup.source import BackupSource
 from junkie_cli.core.backup.tools import Tools
 from junkie_cli.core.embedded.installations import WHEELS
 from junkie_cli.core.errors import BackupError, DatabaseError, JunkieError
@@ -123,7 +123,7 @@ def own_disk(folder: Path, settings: "Settings", database: "Database", target: P
 
 
 def old_releases(
-    entries: Sequence[Entry], source: Source, tools: Tools, scratch: Scratch | None, *, embedded: bool
+    entries: Sequence[CatalogueEntry], source: BackupSource, tools: Tools, scratch: Scratch | None, *, embedded: bool
 ) -> tuple[list[str], bool]:
     """Return messages about outdated PostgreSQL versions, and whether the newest backup was made with the same ones.
 
@@ -149,7 +149,7 @@ def old_programs(
     )
 
 
-def dump_failure(ended: Finished, partial: Path, source: Source) -> JunkieError:
+def dump_failure(ended: Finished, partial: Path, source: BackupSource) -> JunkieError:
     """Describe why pg_dump failed."""
     said = ended.stderr.lower()
     if _is_full(said, partial, ended.exit_code):

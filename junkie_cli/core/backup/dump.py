@@ -93,7 +93,7 @@ async def make_backup(
     _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie backup") as descriptor:
         files.sweep(folder)
-        run = _Run(
+        run = _BackupRun(
             database,
             settings.layout,
             options,
@@ -104,7 +104,7 @@ async def make_backup(
             await catalogue.scan(folder),
             settings.pg_bin,
         )
-        path, manifest = await run.go(checks.own_disk(folder, settings, database, options.target))
+        path, manifest = await run.run(checks.own_disk(folder, settings, database, options.target))
         pruned = await prune_job(folder, manifest.origin.job, options.keep, protect=path.name)
     return BackupResult(path, manifest, tuple(pruned))
 
@@ -124,13 +124,13 @@ async def check_backup(
     folder, name = files.resolve_target(options.target, settings.backup_dir)
     if not folder.exists():
         files.check_creatable(folder)
-        await _Run(database, settings.layout, options, progress, folder, name, -1, (), settings.pg_bin).check()
+        await _BackupRun(database, settings.layout, options, progress, folder, name, -1, (), settings.pg_bin).check()
         return
     files.prepare_folder(folder)
     _require_closed(folder, options)
     async with lock.hold(folder, wait=options.wait_lock, purpose="junkie restore --dry-run") as descriptor:
         entries = await catalogue.scan(folder)
-        await _Run(
+        await _BackupRun(
             database, settings.layout, options, progress, folder, name, descriptor, entries, settings.pg_bin
         ).check()
 
@@ -154,7 +154,7 @@ class _BackupRun:
     folder: Path
     name: str | None
     lock: int
-    entries: Sequence[Entry]
+    entries: Sequence[CatalogueEntry]
     preferred: Path | None
 
     async def run(self, reported_once: str) -> tuple[Path, Manifest]:
@@ -204,7 +204,7 @@ class _BackupRun:
             yield connection, source
 
     @asynccontextmanager
-    async def _plan(self, source: Source) -> AsyncIterator[_Plan]:
+    async def _plan(self, source: BackupSource) -> AsyncIterator[_Plan]:
         available = await tools.discover(self.options.pg_bin, self.preferred)
         chosen = await tools.choose(available, source.origin.server_version, source.url)
         compression = await tools.compression(chosen, self.options.compress)
@@ -245,7 +245,9 @@ class _BackupRun:
             self.progress.note(reported_once)
         if warning := tools.mismatch(plan.tools, source.origin.server_version):
             self.progress.warn(warning)
-        old, told = checks.old_releases(self.entries, source, plan.tools, plan.scratch, embedded=self.database.embedded)
+        old, already_reported = checks.old_releases(
+            self.entries, source, plan.tools, plan.scratch, embedded=self.database.embedded
+        )
         for text in old:
             (self.progress.note if already_reported else self.progress.warn)(text)
         if source.left_out:

@@ -26,7 +26,7 @@ class Fix:
     what: tuple[str, ...]
     run: Callable[["Context", Progress], Awaitable[str]]
     severe: bool = False
-    caution: str = "This cannot be undone but by restoring the backup."
+    caution: str = "This can be undone only by restoring the backup."
 
 
 @frozen

