@@ -139,7 +139,7 @@ class Installation:
         return faults_of(self.version)
 
     def order(self) -> dict[str, Any]:
-        """What a keeper is told of it."""
+        """Return the order to a keeper for this installation."""
         name = self.source if self.source in WHEELS else sha256(os.fsencode(self.path)).hexdigest()[:12]
         cache = f"{PROGRAMS_CACHE}/postgresql-{self.version}-{name}"
         parts = list(self.folder.parts)

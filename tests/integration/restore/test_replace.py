@@ -150,7 +150,7 @@ async def test_all_that_uses_the_old_schema_from_outside_is_named(database: Data
     sql(database, USERS)
     made = await back_up(database, folder)
     planned = await planning(made.path, database, folder)
-    found = [warning.partition(" keeps using ")[0] for warning in planned.warnings if " keeps using " in warning]
+    found = [warning.partition(" will still use ")[0] for warning in planned.warnings if " will still use " in warning]
     assert found == [
         'public."my defaults"',
         "public.counted()",
