@@ -110,7 +110,7 @@ class Spool:
                 assert entry.pending is None or entry.pending.pending_id
             except OSError:
                 continue  # another process has just stored it
-            except (ValueError, KeyError, TypeError, AssertionError):
+            except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
                 self.put_aside(path)
             else:
                 found.append(entry)

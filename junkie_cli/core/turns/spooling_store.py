@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.files import FileError
@@ -28,7 +29,7 @@ STORE_SECONDS = 15.0
 # A write that was refused may have gone to a server that has just become a standby; the next connection shows.
 _WORTH_ONE_MORE = "database_readonly"
 # Whatever is wrong here is wrong with this turn alone; every other failure is the database's.
-_ABOUT_THIS_ONE = frozenset({"database_error"})
+_ABOUT_THIS_ONE = frozenset({"database_error", "database_constraint", "database_text", "database_trigger"})
 
 
 class SpoolingTurnStore:
@@ -161,7 +162,7 @@ class SpoolingTurnStore:
             for entry in self._spool.entries() if mine else ():
                 try:
                     record = thaw(entry.document)
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     self._spool.put_aside(entry.path)
                     continue
                 try:
@@ -209,21 +210,35 @@ def freeze(record: TurnRecord) -> str:
 
 def thaw(document: Mapping[str, Any]) -> TurnRecord:
     """The turn of a document that `freeze` made, of any version. Others raise ValueError, KeyError or TypeError."""
-    began = datetime.fromisoformat(document["began"]) if document["began"] else None
+    began = _moment(document["began"]) if document["began"] else None
     found = document["pending"]
     members = [_run(member["run"], "team" if member["team"] else "agent") for member in document["member_runs"]]
     return TurnRecord(
         user_id=_text(document["user_id"]),
         session_id=_text(document["session_id"]),
-        run_id=_text(document["run_id"]),
+        run_id=str(UUID(_text(document["run_id"]))),
         message=_text(document["message"]),
         began=began,
         timeline=_text(document.get("timeline", "")),
         session_exists=bool(document["session_begun"]),
         team_data=to_json(_object(document["session_row"]).get("team_data")),
         runs=(_run(document["run"], "team"), *members),
-        pending=Pending(**found, created_at=began) if found else None,
+        pending=_pending(_object(found), began) if found else None,
     )
+
+
+def _pending(document: Mapping[str, Any], said: datetime | None) -> Pending:
+    """The pending extraction of a turn that was `said` then."""
+    texts = {name: _text_or_none(value) for name, value in document.items()}
+    pending_id = str(UUID(_text(texts.pop("pending_id"))))
+    return Pending(pending_id, **texts, created_at=said)  # type: ignore[arg-type]  # the database checks what is missing
+
+
+def _moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time has an offset")
+    return moment
 
 
 def _run(document: Any, run_type: str) -> RunRow:
@@ -231,14 +246,17 @@ def _run(document: Any, run_type: str) -> RunRow:
     status = _text(_object(document)["status"])
     if not status.isidentifier():
         raise ValueError("the status of a run is a word")
+    created_at = document["created_at"]
+    if not isinstance(created_at, int) or not 0 <= created_at < 2**63:
+        raise ValueError("a run has a time in seconds")
     return RunRow(
         _text(document["run_id"]),
         run_type,
-        document.get("agent_id"),
-        document.get("team_id"),
-        document.get("parent_run_id"),
+        _text_or_none(document.get("agent_id")),
+        _text_or_none(document.get("team_id")),
+        _text_or_none(document.get("parent_run_id")),
         status,
-        int(document["created_at"]),
+        created_at,
         to_json(document) or "",
     )
 
@@ -247,6 +265,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a text is expected")
     return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -147,7 +147,7 @@ async def test_a_file_of_an_older_version_is_stored_as_what_it_was(
         del document["timeline"]  # files did not always have it
     settings = settings_for(database, model)
     async with talking(settings, "bob") as conversation:
-        (await say(conversation, "Hello.")).ok()
+        (await say(conversation, "I like tea.")).ok()
     connection = await asyncpg.connect(**database.asyncpg_arguments())
     known = await identity(connection, await tables.inspect(connection, Layout("ai")))
     await connection.close()
@@ -170,7 +170,7 @@ async def test_a_file_of_an_older_version_is_stored_as_what_it_was(
     assert session["team"] == "Hero Team"
     tokens = json.loads(session["data"]).get("session_metrics", {}).get("total_tokens")
     assert tokens == (None if is_running else document["run"]["metrics"]["total_tokens"])
-    assert await memories(database) == [("ada", "User said: Add 1 and 2."), ("bob", "User said: Hello.")]
+    assert await memories(database) == [("ada", "User said: Add 1 and 2."), ("bob", "User said: I like tea.")]
 
 
 async def test_memories_retry_moves_it_over_too(database: DatabaseUrl, model: ModelServer) -> None:
