@@ -13,6 +13,7 @@ from junkie_cli.core.embedded import account
 from junkie_cli.core.embedded.installations import Installation, installations
 from junkie_cli.core.embedded.migration import Migration, data_major
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.postgres.releases import newer_than
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.restore import major as moving
 from junkie_cli.core.settings import Settings, load_settings
@@ -195,3 +196,17 @@ def test_doctor_offers_the_move_and_does_it_when_it_is_named(junkie: Junkie) -> 
     assert (check["status"], "the data are of PostgreSQL 18" in check["detail"]) == ("ok", True)
     assert "Lisbon" in junkie.run("memories", "list", "--json", env=old).stdout
     assert junkie.run("backup", "--embedded", env=old, timeout=200).exit_code == 0, "the folder knows the new server"
+
+
+def test_doctor_is_content_with_programs_without_known_faults(junkie: Junkie) -> None:
+    """With Debian's PostgreSQL for everything: whether its minor release has faults depends on the machine."""
+    debian = programs(15)
+    assert debian is not None
+    env = {"JUNKIE_PG_BIN": str(debian)}
+    assert junkie.run("chat", "--offline", "I live in Lisbon", env=env).exit_code == 0
+    (check,) = junkie.run("doctor", "database.release", "--json", env=env).json()["checks"]
+    installed = installation(15)
+    assert installed.path == debian
+    old = [*installed.faults, newer_than(installed.version)]
+    assert check["status"] == ("warning" if any(old) else "ok"), check
+    assert "17.10" not in check["detail"], "the wheel is not in use"
