@@ -86,7 +86,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     assert manual.endswith(".data/data/share/man/man1/junkie.1")
     names.remove(manual)
     assert {name.partition("/")[0] for name in names} == {"junkie_cli"}
-    assert {Path(name).suffix for name in names} == {".py", ".json", ".typed"}
+    assert {Path(name).suffix for name in names} == {".py", ".json", ".sql", ".typed"}
     assert bill["metadata"]["component"]["version"] == __version__
     assert "License-Expression: MIT" in told
     assert wheel.stat().st_size < 2_000_000
