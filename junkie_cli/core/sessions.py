@@ -15,7 +15,7 @@ from junkie_cli.core.postgres.paging import Position
 from junkie_cli.core.postgres.sql import Where, count_of, require_all_changed
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import foreign_keys, own_tables, registry, row_security, runs, tables, user_ids
+from junkie_cli.core.schema import foreign_keys, own_tables, registry, row_security, runs, spellings, tables
 from junkie_cli.core.schema.foreign_keys import Going
 from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
@@ -119,9 +119,9 @@ async def list_sessions(
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("at", "session_id"))
         progress.step(f"counting speakers of {plural(len(found.rows), 'session', 'sessions')}")
         spoken = await _spoken(connection, state, [row["session_id"] for row in found.rows])
-        spellings = await user_ids.spelling_warnings(connection, state, user_id)
+        spelled = await spellings.spelling_warnings(connection, state, user_id)
     listed = tuple(_session(row, *spoken.get(row["session_id"], ([], 0))) for row in found.rows)
-    warnings = row_security.warnings(state, SESSIONS, RUNS) + spellings
+    warnings = row_security.warnings(state, SESSIONS, RUNS) + spelled
     return SessionPage(listed, found.next, found.late, warnings=warnings)
 
 

@@ -14,7 +14,7 @@ from junkie_cli.core.foreign_values import FIRST_BEYOND, as_time, scaled
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.postgres.sql import Where
 from junkie_cli.core.progress import SILENT, Progress
-from junkie_cli.core.schema import row_security, runs, user_ids
+from junkie_cli.core.schema import row_security, runs, spellings
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
 from junkie_cli.core.schema.registry import PENDING
@@ -128,7 +128,7 @@ async def _counted(
         top_users=await _with_times(connection, state, largest),
         per_day=await _per_day(connection, state, user_id, made),
         approximate=False,
-        warnings=row_security.warnings(state) + await user_ids.spelling_warnings(connection, state, user_id),
+        warnings=row_security.warnings(state) + await spellings.spelling_warnings(connection, state, user_id),
     )
 
 

@@ -22,8 +22,9 @@ from junkie_cli.core.chat.turn_events import RunningTurn, TurnEvents
 from junkie_cli.core.errors import DatabaseError, JunkieError, NotFoundError, UsageError
 from junkie_cli.core.memories.change_log import MemoryChange
 from junkie_cli.core.progress import SILENT, Progress
+from junkie_cli.core.schema.spellings import spelling_warnings
 from junkie_cli.core.schema.stored_text import storable
-from junkie_cli.core.schema.user_ids import check_id, spelling_warnings
+from junkie_cli.core.schema.user_ids import check_id
 from junkie_cli.core.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from junkie_cli.core.errors import DatabaseError, JunkieError
-from junkie_cli.core.schema.stored_text import LEASE
+from junkie_cli.core.schema.runs import LEASE
 from junkie_cli.core.turns.store import TurnStore
 from junkie_cli.core.turns.types import RunRow, TurnRecord
 

@@ -17,7 +17,7 @@ from junkie_cli.core.chat.waits import Waits
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.memories.change_log import AppliedChange, ErasedError
 from junkie_cli.core.progress import SILENT, Progress
-from junkie_cli.core.schema.stored_text import LEASE
+from junkie_cli.core.schema.runs import LEASE
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.pending_list import count_due
 from junkie_cli.core.turns.types import Pending

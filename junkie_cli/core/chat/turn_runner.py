@@ -41,7 +41,8 @@ from junkie_cli.core.chat.heartbeat import Heartbeat
 from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, leased, note_failure
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.memories.change_log import ErasedError
-from junkie_cli.core.schema.stored_text import LEASE, storable
+from junkie_cli.core.schema.runs import LEASE
+from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.turns.history import TEAM_ID
 from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
 from junkie_cli.core.turns.types import Pending, Reading, Turn, TurnRecord

@@ -20,7 +20,7 @@ from junkie_cli.core.memory_ids import not_unique
 from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import Where, kept_from_changing
 from junkie_cli.core.progress import SILENT, Progress
-from junkie_cli.core.schema import memories_table, own_tables, row_security, stored_text, user_ids
+from junkie_cli.core.schema import memories_table, own_tables, row_security, spellings, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.estimates import all_memories
 from junkie_cli.core.schema.registry import HISTORY, Feature
@@ -275,7 +275,7 @@ async def clear_memories(
         if not state.has(MEMORIES):
             _require_count(0, expect)
             return Cleared(user_id, 0, 0, 0, None)
-        await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was changed")
+        await spellings.require_one_spelling(connection, state, user_id, undone="nothing was changed")
         keeps = undo and change_log.records_history(state, settings.history_days)
         batch = str(uuid4()) if keeps else None
         where = Where().owned_by("m.user_id", user_id)

@@ -19,7 +19,7 @@ from junkie_cli.core.postgres.paging import Position
 from junkie_cli.core.postgres.sql import Where, like
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import row_security, runs, tables, user_ids
+from junkie_cli.core.schema import row_security, runs, tables
 from junkie_cli.core.schema.estimates import all_memories
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState, quoted
 from junkie_cli.core.settings import Settings
@@ -94,10 +94,20 @@ async def list_memories(
             return await _rows(connection, state, wanted, times, place, count)
 
         found = await paging.page(connection, after, (int, str), limit, rows, itemgetter("updated_at", "memory_id"))
-        spellings = await user_ids.spelling_warnings(connection, state, wanted.user_id)
+        spelled = await _spelled(connection, state, wanted.user_id)
     memories = tuple(memory_of(row) for row in found.rows)
-    warnings = row_security.warnings(state, MEMORIES) + spellings + damaged(connection, memories)
+    warnings = row_security.warnings(state, MEMORIES) + spelled + damaged(connection, memories)
     return MemoryPage(memories, found.next, found.late, warnings=warnings)
+
+
+async def _spelled(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str | None
+) -> tuple[ResultWarning, ...]:
+    if not user_id:
+        return ()
+    from junkie_cli.core.schema import spellings  # few lists are of one user, and each module costs all of them
+
+    return await spellings.spelling_warnings(connection, state, user_id)
 
 
 def _looking(state: SchemaState, place: Position) -> str:

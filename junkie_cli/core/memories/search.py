@@ -15,7 +15,7 @@ from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
 from junkie_cli.core.postgres.sql import Where, like
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.sanitize import quoted_id
-from junkie_cli.core.schema import row_security, tables, user_ids
+from junkie_cli.core.schema import row_security, spellings, tables
 from junkie_cli.core.schema.estimates import all_memories
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.settings import Settings
@@ -67,9 +67,9 @@ async def search_memories(
             return Found((), more=False, table_missing=state.name(MEMORIES))
         by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
         rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, progress)
-        spellings = await user_ids.spelling_warnings(connection, state, user_id)
+        spelled = await spellings.spelling_warnings(connection, state, user_id)
     memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
-    warnings = row_security.warnings(state, MEMORIES) + spellings + damaged(connection, memories[:limit])
+    warnings = row_security.warnings(state, MEMORIES) + spelled + damaged(connection, memories[:limit])
     return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index, warnings=warnings)
 
 

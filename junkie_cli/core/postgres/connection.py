@@ -96,13 +96,13 @@ def _literal_of_bytes(value: Any) -> str:
     return f"convert_from('\\x{value.encode('utf-8', 'surrogateescape').hex()}'::bytea, 'SQL_ASCII')"
 
 
-_BYTES_IN_NAME = re.compile("[^\\s\"'(),.]*[\udc80-\udcff][^\\s\"'(),.]*")
+_BYTES_IN_NAME = "[^\\s\"'(),.]*[\udc80-\udcff][^\\s\"'(),.]*"
 
 
 @contextmanager
 def _in_bytes(query: str) -> Iterator[None]:
     """Raise DatabaseError for names in a statement, or messages of the server, that are not UTF-8."""
-    if not query.isascii() and (name := _BYTES_IN_NAME.search(query)):
+    if not query.isascii() and (name := re.search(_BYTES_IN_NAME, query)):
         shown = name[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         raise DatabaseError(
             f"the name of a table or column is not UTF-8, so no statement can name it: {shown}",

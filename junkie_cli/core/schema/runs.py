@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.foreign_values import as_time, seconds
 from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of
-from junkie_cli.core.schema.stored_text import LEASE
 from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState, plain_json, transaction
 from junkie_cli.core.value_class import frozen
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 RUNNING = "RUNNING"
 """Agno's status of a run that has not ended."""
+
+LEASE = 120.0
+"""Seconds that whoever answers or extracts has for itself before others take it for dead, and may try."""
 
 AHEAD = {"junkie": "ahead"}
 """Metadata of a run that was written down before its answer was there: ours alone are settled, not a bot's."""

@@ -57,10 +57,3 @@ async def erased_at(connection: "Connection", state: SchemaState, user_id: str) 
 def storable(text: str) -> str:
     """`text` as PostgreSQL can hold it: without NUL, which no text column takes, and without lone surrogates."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
-
-
-# -- pending extractions -----------------------------------------------------------------------------------------------
-
-
-LEASE = 120.0
-"""Seconds that whoever answers or extracts has for itself before others take it for dead, and may try."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.memories.change_log import guard_user
 from junkie_cli.core.postgres.sql import bind
-from junkie_cli.core.schema.stored_text import LEASE, storable
+from junkie_cli.core.schema.runs import LEASE
+from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.schema.tables import PENDING, RUNS, SchemaState, transaction
 from junkie_cli.core.turns.types import Pending
 

@@ -22,7 +22,7 @@ from junkie_cli.core.memories import change_log
 from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import count_of, sha256_of
 from junkie_cli.core.progress import SILENT, Progress
-from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, stored_text, user_ids
+from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs, spellings, stored_text, user_ids
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.foreign_keys import Consequences, Going, label
 from junkie_cli.core.schema.ledger import Earlier, Erasure, complete_ledger_file, last_erasure, read_ledger, user_hash
@@ -189,7 +189,7 @@ async def erase_user(
     async with connect(settings) as connection:
         state = await own_tables.prepare(connection, settings.layout)
         row_security.require_all_rows(state, *user_data.searched(state))
-        await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was changed")
+        await spellings.require_one_spelling(connection, state, user_id, undone="nothing was changed")
         transaction = connection.transaction()
         await transaction.start()
         try:
@@ -248,7 +248,7 @@ async def _erase(
         for name in sorted({each.table[0] for each in outside.rows}):
             other = await schema.inspect(connection, state.layout.within(name))
             row_security.require_all_rows(other, *user_data.searched(other))
-            await user_ids.require_one_spelling(connection, other, user_id, undone="nothing was changed")
+            await spellings.require_one_spelling(connection, other, user_id, undone="nothing was changed")
             work.others.append(other)
     await work.run()
     if not whole_database:

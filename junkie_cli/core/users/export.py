@@ -16,7 +16,7 @@ from junkie_cli.core.files import awaited_file, converting_errors
 from junkie_cli.core.foreign_values import is_text, marked, objects
 from junkie_cli.core.memories.model import replaced_in
 from junkie_cli.core.progress import SILENT, Progress
-from junkie_cli.core.schema import foreign_keys, row_security, runs, tables, user_ids
+from junkie_cli.core.schema import foreign_keys, row_security, runs, spellings, tables
 from junkie_cli.core.schema.foreign_keys import ForeignKey
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
@@ -83,7 +83,7 @@ async def export_user(
         ):
             state = await tables.inspect(connection, settings.layout)
             row_security.require_all_rows(state, *user_data.searched(state), undone="nothing was exported")
-            await user_ids.require_one_spelling(connection, state, user_id, undone="nothing was exported")
+            await spellings.require_one_spelling(connection, state, user_id, undone="nothing was exported")
             for table, query in _queries(state, await foreign_keys.read(connection)):
                 progress.step(f"exporting {table}")
                 await lines.write_rows(connection, table, query, user_id)

@@ -9,7 +9,7 @@ from junkie_cli.conversation.actions import Actions
 from junkie_cli.core.chat import AnswerComplete, Conversation, Memory
 from junkie_cli.core.chat.pending_retry import MOST_IN_CHAT, Retried, retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.schema.stored_text import LEASE
+from junkie_cli.core.schema.runs import LEASE
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
 from junkie_cli.core.users import erase_user
