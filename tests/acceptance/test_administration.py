@@ -304,7 +304,7 @@ def test_a_replica_answers_what_only_reads(bot: Junkie, written_by: Make) -> Non
     assert bot.run("memories", "list", "-u", "bob", env=env).ok().stdout != ""
 
 
-def test_a_read_only_role_is_told_in_a_sentence(bot: Junkie, written_by: Make, admin: Administration) -> None:
+def test_a_read_only_role_is_reported_in_a_sentence(bot: Junkie, written_by: Make, admin: Administration) -> None:
     import asyncio
 
     url = written_by("3.1")

@@ -216,7 +216,7 @@ def test_unattended_it_says_why_not(junkie: Junkie) -> None:
     assert str(junkie.cwd / ".env") in told.stderr
 
 
-def test_root_is_told_of_a_file_that_it_does_not_read(junkie: Junkie) -> None:
+def test_root_is_reported_of_a_file_that_it_does_not_read(junkie: Junkie) -> None:
     foreign = junkie.cwd / ".env"
     foreign.write_text("MAX_AGENTS=3\n")
     if os.geteuid() == 0:

@@ -117,7 +117,7 @@ def test_a_new_healthy_place_is_green(junkie: Junkie) -> None:
     assert set(wrong) == OLD_WHEEL, wrong
     assert result.exit_code == bool(OLD_WHEEL)
     assert all("CVE-2026-15741" in check["detail"] for check in wrong.values())
-    # With nothing wrong nothing is mended unasked; who names it gets it.
+    # With nothing wrong nothing is fixed by default; naming a check fixes it.
     result = junkie.run("doctor", "--fix", "--yes", "--only", "database.reachable", env=env)
     assert "nothing to fix" in result.ok().stderr
     result = junkie.run("doctor", "--fix", "schema.indexes", "--yes", env=env)
@@ -228,10 +228,10 @@ def test_a_signal_ends_it(junkie: Junkie, database: DatabaseUrl, number: signal.
         assert running.wait(60).exit_code == code
 
 
-# --- mending ----------------------------------------------------------------------------------------------------------
+# --- fixing -----------------------------------------------------------------------------------------------------------
 
 
-def test_unattended_nothing_is_mended_without_yes(junkie: Junkie, written_by: Make) -> None:
+def test_unattended_nothing_is_fixed_without_yes(junkie: Junkie, written_by: Make) -> None:
     url = written_by("3.1")
     env = environment(url)
     result = junkie.run("doctor", "--fix", "schema.indexes", env=env)

@@ -17,7 +17,7 @@ BEST_STATS = (
     " GROUP BY user_id) u ORDER BY n DESC, user_id LIMIT 10"
 )
 
-# What stats tells beside that: the same figures, each asked for in the fastest way known.
+# What stats reports in addition: the same figures, each asked for in the fastest way known.
 SAME_STATS = (
     f"BEGIN; {BEST_STATS}; SELECT count(*) FROM ai.agent_sessions; SELECT count(*) FROM ai.agent_sessions_runs;"
     " SELECT min(created_at), max(created_at) FROM ai.user_memories; SELECT count(*) FROM ai.junkie_pending;"
@@ -26,7 +26,7 @@ SAME_STATS = (
     " WHERE relkind = 'r' AND relnamespace = 'ai'::regnamespace; COMMIT"
 )
 
-# What `users list` tells of its first page, each figure asked for in the fastest way known.
+# What `users list` shows on its first page, each figure asked for in the fastest way known.
 _PAGE = "ANY(ARRAY(SELECT id FROM page))"
 SAME_USERS = (
     "BEGIN; CREATE TEMP TABLE page ON COMMIT DROP AS WITH RECURSIVE p AS ((SELECT min(user_id) AS id FROM"

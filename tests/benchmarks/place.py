@@ -141,7 +141,7 @@ class Place:
         return Case(name, lambda _: command)
 
     def peers(self) -> list[Case]:
-        """Programs of others, installed into a throw-away environment; told and left out where that fails."""
+        """Programs of others, installed into a throw-away environment; reported and left out where that fails."""
         if self._peers is None:
             return []
         if not (self._peers / "bin" / "pgcli").exists():

@@ -84,7 +84,7 @@ def test_a_small_run_measures_everything_and_reports_it(junkie: Junkie, tmp_path
     assert not list(junkie.root.glob("junkie-bench-*")), "the run left its folder behind"
 
 
-def test_a_command_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
+def test_a_command_that_fails_is_reported_with_its_words(tmp_path: Path) -> None:
     with Starter(tmp_path, {}) as starter:
         case = Case("broken", lambda _: Command((sys.executable, "-c", "raise SystemExit('no luck')")))
         with pytest.raises(CaseFailed, match=r"broken: .*ended with 1: no luck"):

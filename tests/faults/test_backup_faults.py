@@ -216,7 +216,7 @@ def on_small_disk(folder: Path, commands: str) -> list[str]:
     return ["unshare", "--mount", *as_root, "sh", "-c", f"{mount} && {commands}"]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(junkie: Junkie, big: DatabaseUrl, folder: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(junkie: Junkie, big: DatabaseUrl, folder: Path) -> None:
     folder.mkdir()
     command = f"{SCRIPT} backup --no-verify --no-space-check --json; echo exit $?; ls -A"
     done = subprocess.run(
@@ -244,7 +244,7 @@ def test_room_is_looked_for_first(junkie: Junkie, big: DatabaseUrl, folder: Path
     assert "not enough space" in done.stderr
 
 
-def test_a_limit_on_file_size_is_told_as_what_it_is(junkie: Junkie, big: DatabaseUrl, folder: Path) -> None:
+def test_a_limit_on_file_size_is_reported_as_what_it_is(junkie: Junkie, big: DatabaseUrl, folder: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", f"ulimit -f 1000; exec {SCRIPT} backup --no-verify"],
         env=junkie.environment(dict(environment(big, folder))),

@@ -57,7 +57,7 @@ async def audit(server: ScratchServer, told: dict[str, Said]) -> None:
     ended = [run["said"] for run in stored if run["status"] == "COMPLETED"]
     said = [run["said"] for run in stored]
     remembered = [memory.removeprefix("User said: ") for _, memory in await memories(server.url)]
-    owed = [row["message"] for row in await pending(server.url)]
+    still_pending = [row["message"] for row in await pending(server.url)]
     for message, turn in told.items():
         assert said.count(message) <= 1, message
         if AnswerComplete() in turn.events:
@@ -66,7 +66,7 @@ async def audit(server: ScratchServer, told: dict[str, Said]) -> None:
         else:
             assert turn.done.error is not None, message
         if message in said:
-            assert (remembered + owed).count(message) == 1, message
+            assert (remembered + still_pending).count(message) == 1, message
         else:  # nobody was asked
             assert turn.answer == ""
     assert [run["run_index"] for run in stored] == list(range(len(stored)))

@@ -1,4 +1,4 @@
-"""A conversation whose database has no room left: an answer that is not stored is told, kept here, and stored later."""
+"""A conversation whose database has no room left: an answer that is not stored is reported, and stored later."""
 
 import random
 import shutil
@@ -12,7 +12,7 @@ from tests.support.conversations import runs, say, settings_for, talking
 from tests.support.model_server import ModelServer
 
 
-async def test_answers_without_room_are_told_and_stored_when_there_is_room_again(
+async def test_answers_without_room_are_reported_and_stored_when_there_is_room_again(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -122,7 +122,7 @@ except (Terminated, KeyboardInterrupt):
 
 
 class Talkers:
-    """The processes that talk, begun again whenever one is ended, and what they told."""
+    """The processes that talk, started again whenever one is ended, and what they reported."""
 
     def __init__(self, env: dict[str, str], stop: Path) -> None:
         self._env, self._stop = env, stop
@@ -275,7 +275,7 @@ class Chaos:
 
 # Connections that are cut while a process is killed may leave a transport of this process behind unclosed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_nothing_is_lost_doubled_or_mixed_up(tmp_path: Path, state: Path) -> None:
+def test_nothing_is_lost_duplicated_or_mixed_up(tmp_path: Path, state: Path) -> None:
     print(f"\nsoak: SOAK_SEED={SEED}, {SECONDS:.0f} s")
     with ScratchServer(settings=DURABLE) as server, ModelServer() as model, Proxy(server.url) as proxy:
         settings = settings_for(server.url, model)
@@ -317,7 +317,7 @@ async def make_tables(settings: Settings) -> None:
 
 
 async def settle(settings: Settings, server: ScratchServer) -> None:
-    """What an operator does afterwards: everything that is owed is made up for. All processes are dead, and long so."""
+    """What an operator does afterwards: everything pending is extracted. All processes are dead, and long so."""
     await rows(server.url, "UPDATE ai.agent_sessions_runs SET updated_at = updated_at - 3600 WHERE status = 'RUNNING'")
     for _ in range(20):
         done = await retry_memories(settings, everything=True)
@@ -326,7 +326,7 @@ async def settle(settings: Settings, server: ScratchServer) -> None:
 
 
 async def audit(server: ScratchServer, talkers: Talkers) -> None:
-    """Hold what was told against what is stored."""
+    """Compare what was reported with what is stored."""
     url = server.url
     stored = await runs(url)
     said = Counter(run["said"] for run in stored)

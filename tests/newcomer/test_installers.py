@@ -23,7 +23,7 @@ README = (SOURCES / "README.md").read_text()
 
 
 def _environment(home: Path, shelf: Path, python: str) -> dict[str, str]:
-    """What an installer is told: where its home is, and where packages come from."""
+    """What an installer gets: where its home is, and where packages come from."""
     return {
         "HOME": str(home),
         "PATH": f"{PROGRAMS}:/usr/bin:/bin",

@@ -71,7 +71,7 @@ def database_of(url: DatabaseUrl) -> Database:
 
 
 async def back_up(url: DatabaseUrl, folder: Path, *, progress: Progress = SILENT, **options: Any) -> BackupResult:
-    """Make a backup in this process; unless told otherwise it is proven on the server it comes from, which is quicker
+    """Make a backup in this process; by default it is proven on the server it comes from, which is quicker
     than starting another.
     """
     if options.get("verify", True):

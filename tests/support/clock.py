@@ -1,4 +1,4 @@
-"""A clock that a test sets, for real processes: libfaketime (Debian's `faketime`) tells them the time from a file."""
+"""A clock that a test sets, for real processes: libfaketime (Debian's `faketime`) reads the time from a file."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -135,7 +135,7 @@ async def runs(database: DatabaseUrl) -> list[dict[str, Any]]:
     )
 
 
-async def written_ahead(database: DatabaseUrl, *said: str) -> None:
+async def stored_unanswered(database: DatabaseUrl, *said: str) -> None:
     """Wait until these messages are stored without an answer, and no others."""
     async with asyncio.timeout(30):
         while {run["said"] for run in await runs(database) if run["status"] == "RUNNING"} != set(said):
@@ -161,7 +161,7 @@ async def memories(database: DatabaseUrl) -> list[tuple[str, str]]:
 
 
 async def pending(database: DatabaseUrl) -> list[dict[str, Any]]:
-    """Extractions that are owed."""
+    """Extractions that are pending."""
     return await rows(database, "SELECT * FROM ai.junkie_pending ORDER BY created_at")
 
 

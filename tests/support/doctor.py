@@ -62,7 +62,7 @@ class Doctor:
         """The status of one check."""
         return self.one(check_id, **options).status
 
-    def mend(self, check_id: str, **options: Any) -> list[str]:
+    def fix(self, check_id: str, **options: Any) -> list[str]:
         """Do what the check offers; what was said afterwards."""
 
         async def work() -> list[str]:
@@ -83,7 +83,7 @@ def doctor(tmp_path: Path) -> Doctor:
     return Doctor(tmp_path)
 
 
-def is_told(result: Result, status: str, *words: str) -> None:
+def assert_result(result: Result, status: str, *words: str) -> None:
     """The result has this status, and its sentence and remedy hold these words."""
     assert result.status == status, result
     for word in words:

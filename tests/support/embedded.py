@@ -27,7 +27,7 @@ ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 30.0  # seconds until a test gives up waiting for an event
 
-# A client of its own: makes sure of the server, tells what it got, and with SQL runs that, again as long as it is told.
+# A client of its own: makes sure of the server, prints what it got, and with SQL runs that, again as often as wanted.
 CHILD = """
 import asyncio, json, sys
 sys.path[:0] = json.loads(sys.argv[1])
@@ -74,7 +74,7 @@ def child(
 
 
 def identity(user: str | int) -> dict[str, Any]:
-    """How subprocess is told to be `user`, by name or by a number that may have no name."""
+    """The arguments with which subprocess runs as `user`, by name or by a number that may have no name."""
     entry = pwd.getpwnam(user) if isinstance(user, str) else None
     uid, gid = (entry.pw_uid, entry.pw_gid) if entry else (user, user)
     return {"user": uid, "group": gid, "extra_groups": []}

@@ -25,7 +25,7 @@ _SECONDS = 30.0  # a connection that is silent for longer than any test lasts
 
 
 class _Refused(Exception):
-    """The client is refused and was told so."""
+    """The client is refused and was sent the refusal."""
 
 
 class _ForwardProxy:

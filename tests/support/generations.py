@@ -100,7 +100,7 @@ class Administration:
             return await connection.fetchval(sql, *arguments)
 
     async def counted(self, url: DatabaseUrl, sql: str) -> Any:
-        """A value of the server's statistics, when all that others have done is in them: a session tells as it ends."""
+        """A value of the server's statistics, with all that others have done: a session reports as it ends."""
         others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         async with self.connection(url) as connection, asyncio.timeout(30):
             while await connection.fetchval(others):

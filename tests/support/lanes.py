@@ -68,10 +68,10 @@ async def in_all_lanes(url: DatabaseUrl, server: ScratchServer) -> dict[str, Any
 
 
 async def agreed(url: DatabaseUrl, server: ScratchServer) -> Any:
-    """What all lanes are told alike."""
+    """What all lanes get alike."""
     told = await in_all_lanes(url, server)
     assert not [told for told in told.values() if isinstance(told, BaseException)], told
-    # Each client names itself unless the URL does; the port and database tell where it is.
+    # Each client names itself unless the URL does; the port and database show where it is.
     kinds = {json.dumps({k: v for k, v in one.items() if k != "name"}) for one in told.values()}
     assert len(kinds) == 1, told
     return {**told["asyncpg"], "names": {one["name"] for one in told.values()}}

@@ -416,7 +416,7 @@ class ModelServer:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_route("*", "/{rest:.*}", self._unknown)
-        # Handlers end when their client leaves, so that a reply that hangs tells the test that it was left.
+        # Handlers end when their client leaves, so that a reply that hangs shows the test that it was left.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._ssl_context)

@@ -1,4 +1,4 @@
-"""A real PgBouncer in front of a scratch server, in transaction mode unless told otherwise.
+"""A real PgBouncer in front of a scratch server, in transaction mode by default.
 
 The program is Debian's package `pgbouncer`. It must be there: a test that needs it fails without it.
 """

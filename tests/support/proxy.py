@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves on demand: it delays, goes silent, refuses, and cuts connections where it is told to.
+"""A TCP proxy that misbehaves on demand: it delays, goes silent, refuses, and cuts connections where a test wants it.
 
 It runs in a thread of its own, so that synchronous tests, asynchronous ones and started processes can all use it:
 
@@ -52,7 +52,7 @@ class _Pipe:
         self.task: asyncio.Task[None] | None = None
 
     def reset(self) -> None:
-        """Have both sides told by a reset when they are closed."""
+        """Close both sides with a reset."""
         for sock in self.sockets:
             with contextlib.suppress(OSError):
                 if sock.family != socket.AF_UNIX:

@@ -23,7 +23,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def validate(document: Any, name: str) -> None:
-    """Check `document` against the schema called `name`; an AssertionError tells every difference."""
+    """Check `document` against the schema called `name`; an AssertionError lists every difference."""
     errors = sorted(Draft202012Validator(schema(name)).iter_errors(document), key=lambda error: list(error.path))
     told = "\n".join(f"  {'/'.join(map(str, error.path)) or '(all)'}: {error.message[:500]}" for error in errors)
     assert not errors, f"this is not {name}:\n{told}"

@@ -1,4 +1,4 @@
-"""How a benchmark's figures are judged and told."""
+"""How a benchmark's figures are judged and reported."""
 
 from tests.benchmarks import report
 from tests.benchmarks.goals import Goal, judge

@@ -78,7 +78,7 @@ def test_password_is_in_nothing_that_people_see(noise, url):
 
 @settings(max_examples=50)
 @given(urls())
-def test_all_lanes_are_told_the_same(url):
+def test_all_lanes_are_reported_the_same(url):
     asyncpg, libpq, alchemy = url.asyncpg_arguments(), url.libpq_environment(), make_url(url.sqlalchemy())
     assert asyncpg["host"] == libpq["PGHOST"].split(",") == [host.name for host in url.hosts]
     assert [str(port) for port in asyncpg["port"]] == libpq["PGPORT"].split(",")

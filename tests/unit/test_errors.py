@@ -161,7 +161,7 @@ def test_a_bug_shows_its_place_when_asked_but_no_secret(
     assert err.count("local-secret") == err.count('password = "local-secret"')  # source lines, never values
 
 
-def test_of_errors_together_the_expected_one_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_of_errors_together_the_expected_one_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(capfd, "boom", "group") == (4, "", "error: gone\n")
 
 

@@ -101,7 +101,7 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
             yield from objects(value)
 
 
-def test_documents_are_told_apart() -> None:
+def test_documents_are_distinguished() -> None:
     validate({"memories": [MEMORY], "next": None}, "memories.list")
     validate({"error": {"code": "usage", "message": "no", "hint": ""}}, "error")
     for wrong in (

@@ -71,7 +71,7 @@ def test_a_good_key_opens_the_list_of_models(models: str) -> None:
         (400, "provider_address"),
     ],
 )
-def test_a_refusal_is_told(models: str, status: int, code: str) -> None:
+def test_a_refusal_is_reported(models: str, status: int, code: str) -> None:
     with pytest.raises(ProviderError) as caught:
         check_key(f"{models}/{status}", "gsk_secret")
     assert caught.value.code == code
@@ -156,7 +156,7 @@ def test_the_owner_stays_the_owner(tmp_path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == owner
 
 
-def test_what_cannot_be_written_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported_and_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not UTF-8"):

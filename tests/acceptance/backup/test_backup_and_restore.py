@@ -142,7 +142,7 @@ def test_nothing_there_is_not_an_error_but_a_missing_file_is(junkie: Junkie) -> 
     assert not junkie.data_dir.exists(), "no database is made for a file that is not there"
 
 
-def test_a_damaged_backup_is_told_by_list_verify_and_restore(junkie: Junkie, env: dict[str, str]) -> None:
+def test_a_damaged_backup_is_reported_by_list_verify_and_restore(junkie: Junkie, env: dict[str, str]) -> None:
     path = Path(junkie.run("backup", "--json", env=env).ok().json()["path"])
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
@@ -174,7 +174,7 @@ def test_a_backup_restores_on_another_machine_without_any_server(junkie: Junkie,
     junkie.run("backup", "--embedded", "-o", str(junkie.root / "new")).ok()
 
 
-def test_into_another_database_and_over_data_only_when_told(
+def test_into_another_database_and_over_data_only_when_asked_to(
     junkie: Junkie, env: dict[str, str], bot: DatabaseUrl, postgres_server: ScratchServer
 ) -> None:
     junkie.run("backup", "--no-verify", env=env).ok()

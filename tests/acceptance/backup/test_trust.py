@@ -40,7 +40,7 @@ def test_a_person_is_asked_whether_the_folder_is_to_be_closed(junkie: Junkie, en
         assert len(dumps(junkie.backup_dir)) == (answer == "y")
 
 
-def test_root_restores_what_another_user_owns_only_when_told(
+def test_root_restores_what_another_user_owns_only_when_asked_to(
     junkie: Junkie, env: dict[str, str], database: DatabaseUrl
 ) -> None:
     need_root()

@@ -134,7 +134,7 @@ def test_the_prompt_is_there_before_what_reads_it_and_takes_keys_that_are_not_sh
     assert who.leaves() == 0
 
 
-def test_ctrl_c_before_the_prompt_can_be_used_leaves_and_mends_the_terminal(
+def test_ctrl_c_before_the_prompt_can_be_used_leaves_and_restores_the_terminal(
     home: Home, held_back: Callable[[str], dict[str, str]]
 ) -> None:
     who = home.chat(env=held_back("asyncio prompt_toolkit"))
@@ -145,7 +145,7 @@ def test_ctrl_c_before_the_prompt_can_be_used_leaves_and_mends_the_terminal(
     assert termios.tcgetattr(who.child.child_fd)[3] & termios.ECHO
 
 
-def test_what_cannot_be_opened_is_told_after_the_prompt_and_the_message_is_not_lost(home: Home) -> None:
+def test_what_cannot_be_opened_is_reported_after_the_prompt_and_the_message_is_not_lost(home: Home) -> None:
     who = home.chat(env={"POSTGRES_URL": "postgresql://u@127.0.0.1:9/none"})
     who.sees("error: ")
     who.prompted()
@@ -171,7 +171,7 @@ def test_ctrl_c_stops_the_answer_keeps_what_was_said_and_the_chat(home: Home) ->
     shown = who.says("/history")
     assert shown[:5] == ["", "› count", "", "alpha beta", "(stopped)"]
 
-    who.types("half a thou", key="")  # and at the prompt it clears the line, then tells how to leave
+    who.types("half a thou", key="")  # and at the prompt it clears the line, then shows how to leave
     who.sees("half a thou")
     who.presses("ctrl-c")
     who.prompted()
@@ -272,7 +272,7 @@ def test_two_people_at_one_terminal_share_nothing(home: Home) -> None:
     assert not any("ada" in path.name or "bob" in path.name for path in files)
 
 
-def test_a_provider_that_fails_is_told_in_a_sentence_and_the_chat_goes_on(home: Home) -> None:
+def test_a_provider_that_fails_is_reported_in_a_sentence_and_the_chat_goes_on(home: Home) -> None:
     home.provider.queue(HttpError(401, "bad key"), CutStream(), Text("back again"))
     who = home.opened("--no-memory")
     shown = " ".join(who.says("one"))
@@ -392,7 +392,7 @@ def test_a_terminal_that_is_closed_in_mid_answer_keeps_what_was_said(home: Home)
     [run] = shown["runs"]
     assert (run["status"], [message["role"] for message in run["messages"]]) == ("CANCELLED", ["user", "assistant"])
     waiting = home.junkie.run("memories", "pending", "--json", env=home.env).ok().json()
-    assert [owed["message"] for owed in waiting["pending"]] == ["I like tea."]
+    assert [entry["message"] for entry in waiting["pending"]] == ["I like tea."]
 
 
 def test_markdown_is_drawn_to_the_width_and_after_a_resize_to_the_new_one(home: Home) -> None:

@@ -310,7 +310,7 @@ def test_ctrl_c_at_a_terminal_ends_it_with_130(junkie: Junkie, env: dict[str, st
 # A schema of an older agno
 
 
-def test_an_older_schema_is_not_added_to_unasked(
+def test_an_older_schema_is_not_added_to_without_a_yes(
     junkie: Junkie, env: dict[str, str], written_by: Make, provider: ModelServer
 ) -> None:
     old = env | {"POSTGRES_URL": written_by("2.9").libpq()}
@@ -350,7 +350,7 @@ def test_what_agno_does_is_logged_to_stderr_when_asked_for(junkie: Junkie, env: 
 @pytest.mark.parametrize(
     ("headers", "told"), [({}, "trying again\n"), ({"Retry-After": "1.2"}, "trying again in 2 s\n")]
 )
-def test_a_wait_is_told_in_whole_seconds_and_never_as_none(
+def test_a_wait_is_reported_in_whole_seconds_and_never_as_none(
     junkie: Junkie, env: dict[str, str], provider: ModelServer, headers: dict[str, str], told: str
 ) -> None:
     provider.queue(HttpError(500, headers=headers), Text("Here I am."))

@@ -51,7 +51,7 @@ def memories(junkie: Junkie, user: str) -> list[str]:
     return [entry["memory"] for entry in found["memories"]]
 
 
-def test_a_fact_told_in_one_process_is_in_the_prompt_of_the_next_for_this_user_alone(
+def test_a_fact_given_in_one_process_is_in_the_prompt_of_the_next_for_this_user_alone(
     junkie: Junkie, provider: ModelServer
 ) -> None:
     events = chat(junkie, provider, "-u", "ada", "My name is Ada and I prefer tea.")
@@ -122,7 +122,7 @@ ERRORS: list[tuple[str, Reply, str]] = [
 
 
 @pytest.mark.parametrize(("reply", "code"), [row[1:] for row in ERRORS], ids=[row[0] for row in ERRORS])
-def test_a_provider_error_is_told_with_exit_6_and_the_turn_is_not_lost(
+def test_a_provider_error_is_reported_with_exit_6_and_the_turn_is_not_lost(
     junkie: Junkie, provider: ModelServer, reply: Reply, code: str
 ) -> None:
     environment = provider.environment() | {"AGENT_RETRIES": "0"}
@@ -140,7 +140,7 @@ def test_a_provider_error_is_told_with_exit_6_and_the_turn_is_not_lost(
     assert [entry["message"] for entry in waiting] or any("Ada" in text for text in memories(junkie, "ada"))
 
 
-def test_an_answer_at_the_token_limit_is_kept_and_told(junkie: Junkie, provider: ModelServer) -> None:
+def test_an_answer_at_the_token_limit_is_kept_and_reported(junkie: Junkie, provider: ModelServer) -> None:
     provider.queue(Length("this answer is too"))
     result = junkie.run("chat", "-u", "ada", "tell me", env=provider.environment())
     assert (result.exit_code, result.stdout) == (6, "this answer is too\n")
@@ -148,7 +148,7 @@ def test_an_answer_at_the_token_limit_is_kept_and_told(junkie: Junkie, provider:
     assert "ask for a shorter answer, or for the rest" in result.stderr
 
 
-def test_a_refused_connection_is_told(junkie: Junkie) -> None:
+def test_a_refused_connection_is_reported(junkie: Junkie) -> None:
     environment = {"CUSTOM_PROVIDER": "http://127.0.0.1:9/v1", "AGENT_RETRIES": "0"}
     result = junkie.run("chat", "-u", "ada", "hello", env=environment)
     assert result.exit_code == 6

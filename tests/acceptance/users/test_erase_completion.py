@@ -118,6 +118,6 @@ def test_doctor_finds_and_completes_it(erased: Path, database: DatabaseUrl, tmp_
     found = doctor.one("backup.ledger")
     assert found.status == "failed"
     assert "lacks 2 erasures" in found.detail
-    doctor.mend("backup.ledger")
+    doctor.fix("backup.ledger")
     assert doctor.status("backup.ledger") == "ok"
     assert len(ledger.read_ledger_file(erased.parent)) == 2

@@ -103,7 +103,9 @@ async def test_an_overflow_of_an_unknown_window_is_recognised_and_repaired(
     assert len(model.main_requests) < 20
 
 
-async def test_a_window_that_is_told_wrong_is_not_believed_for_ever(database: DatabaseUrl, model: ModelServer) -> None:
+async def test_a_window_that_is_reported_wrong_is_not_believed_for_ever(
+    database: DatabaseUrl, model: ModelServer
+) -> None:
     def refuse(request: Request) -> Reply | None:
         # It names more than it takes: as a server whose slots share one window.
         words = "exceeds the available context size (100000 tokens)"

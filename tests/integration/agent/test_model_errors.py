@@ -230,7 +230,7 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_redirect_is_told_and_not_followed(tmp_path: Path) -> None:
+async def test_a_redirect_is_reported_and_not_followed(tmp_path: Path) -> None:
     async with ModelServer() as other:
         moved = HttpError(307, headers={"Location": f"{other.url}/chat/completions"})
         async with ModelServer(moved) as server, team_models(tmp_path, server.environment()) as models:
@@ -285,7 +285,7 @@ async def test_a_wait_longer_than_patience_is_not_begun(tmp_path: Path) -> None:
     assert "300 s" in failure.message
 
 
-async def test_a_wait_is_told_before_it_begins(tmp_path: Path) -> None:
+async def test_a_wait_is_reported_before_it_begins(tmp_path: Path) -> None:
     told: list[CallEvent] = []
     replies = [HttpError(429, headers={"Retry-After": "0.1"}), Text("Hello")]
     async with (

@@ -246,7 +246,7 @@ async def test_a_server_without_a_key_gets_no_other_vendors(tmp_path: Path, monk
         assert "foreign" not in str(request.headers)
 
 
-async def test_nothing_of_this_machine_is_told(tmp_path: Path) -> None:
+async def test_nothing_of_this_machine_is_reported(tmp_path: Path) -> None:
     async with ModelServer() as server, team_models(tmp_path, server.environment()) as models:
         await take_turn(models)
     assert [name for name in server.requests[0].headers if name.startswith("x-stainless")] == []
@@ -260,7 +260,7 @@ def test_no_provider_is_three_ways_out(tmp_path: Path) -> None:
         assert way in caught.value.hint
 
 
-def test_a_provider_url_with_a_password_is_told_without_it(tmp_path: Path) -> None:
+def test_a_provider_url_with_a_password_is_reported_without_it(tmp_path: Path) -> None:
     models = build_models(make_settings(tmp_path, CUSTOM_PROVIDER="http://ada:hunter2@host:8080/v1"))
     assert models.provider == "host:8080"
     assert "hunter2" not in repr(models.main)

@@ -76,13 +76,13 @@ async def assert_invariants(database: DatabaseUrl, model: ModelServer, said: Sai
     stands = said.done.error is None or (said.done.error.code == "provider_length" and bool(said.answer))
     assert stored[0]["status"] == ("COMPLETED" if stands else "ERROR")
     own = [text for owner, text in await memories(database) if owner == user]
-    owed = [entry["message"] for entry in await pending(database) if entry["user_id"] == user]
+    still_pending = [entry["message"] for entry in await pending(database) if entry["user_id"] == user]
     actions = {action for action, _ in said.memories}
     assert bool(own) == bool(actions & {"added", "updated"})
-    assert owed in ([], [MESSAGE])
-    assert owed or "pending" not in actions
+    assert still_pending in ([], [MESSAGE])
+    assert still_pending or "pending" not in actions
     # A pending entry, or else the memory model was asked, and answered with a memory or an explicit nothing.
-    assert owed or model.memory_requests
+    assert still_pending or model.memory_requests
 
 
 @pytest.mark.parametrize("name", ZOO)

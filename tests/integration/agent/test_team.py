@@ -21,7 +21,7 @@ def built(models: TeamModels, user: str, folder: Path, **options: bool) -> HeroT
     return build_team(make_settings(folder), models, TeamDatabase(Layout("ai")), InMemoryTurnStore(), user, **options)
 
 
-async def test_the_team_is_what_agno_needs_to_be_told(tmp_path: Path) -> None:
+async def test_the_team_is_what_agno_needs(tmp_path: Path) -> None:
     async with team_models(tmp_path, {"CUSTOM_PROVIDER": "http://127.0.0.1:9/v1"}) as models:
         hero = built(models, "ada", tmp_path)
     team = hero.team

@@ -326,7 +326,7 @@ async def test_without_proof_it_is_unverified_and_verify_makes_up_for_it(bot: Da
     assert (await catalogue.inspect(made.path)).status == "verified"
 
 
-async def test_how_far_the_file_is_read_is_told(bot: DatabaseUrl, folder: Path) -> None:
+async def test_how_far_the_file_is_read_is_reported(bot: DatabaseUrl, folder: Path) -> None:
     made = await back_up(bot, folder, verify=False)
     heard = Heard()
     await verify(made.path, progress=heard.reported)
@@ -334,7 +334,7 @@ async def test_how_far_the_file_is_read_is_told(bot: DatabaseUrl, folder: Path) 
     assert all(done <= total == made.manifest.bytes for done, total in heard.reached)
 
 
-async def test_how_far_a_child_has_read_is_told(tmp_path: Path) -> None:
+async def test_how_far_a_child_has_read_is_reported(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.write_bytes(b"x" * 10_000)
     reached: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
@@ -354,7 +354,7 @@ async def test_a_child_that_writes_without_an_end_is_ended() -> None:
         await process.run([sys.executable, "-c", endless], env=process.environment(), capture=True)
 
 
-async def test_what_no_scratch_server_can_take_is_told_before_the_dump(
+async def test_what_no_scratch_server_can_take_is_reported_before_the_dump(
     debian_server: DebianServer, folder: Path
 ) -> None:
     name = debian_server.new_database()

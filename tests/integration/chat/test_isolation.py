@@ -1,4 +1,4 @@
-"""Attacks on another person's data, one a test: each is refused, told, logged, and changes nothing of theirs."""
+"""Attacks on another person's data, one a test: each is refused, reported, logged, and changes nothing of theirs."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.memories.change_log import MemoryChange, OwnershipError
 from junkie_cli.core.settings import Settings
-from tests.support.conversations import memories, rows, runs, say, settings_for, talking, written_ahead
+from tests.support.conversations import memories, rows, runs, say, settings_for, stored_unanswered, talking
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Text, calls
 
@@ -141,7 +141,7 @@ async def test_a_session_taken_over_while_the_answer_streams_is_not_written_to(
         model.queue(slow)
         stream = conversation.send("Hello.")
         await anext(stream)
-        await written_ahead(database, "Hello.")
+        await stored_unanswered(database, "Hello.")
         await rows(database, "UPDATE ai.agent_sessions SET user_id = 'ada' WHERE session_id = 'raced'")
         slow.go_on.set()
         events = [event async for event in stream]

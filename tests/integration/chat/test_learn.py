@@ -156,7 +156,7 @@ async def test_what_fails_for_its_own_sake_is_pending_and_learned_once(
     settings = settings_for(database, model)
     assert counts(await learn_file(settings, path)) == (3, 2, 0, 0, 1)
     assert first_asked(model).count("poison") == 3
-    assert [(owed.message, owed.session_id, owed.attempts) for owed in (await list_pending(settings)).pending] == [
+    assert [(entry.message, entry.session_id, entry.attempts) for entry in (await list_pending(settings)).pending] == [
         ("poison", "s1", 1)
     ]
     model.script = echo
@@ -214,7 +214,7 @@ async def test_a_provider_that_cannot_be_asked_ends_the_run_which_goes_on_later(
 
 @pytest.mark.parametrize("passed", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("statement", [b'INSERT INTO "ai"."junkie_learned"', b"COMMIT"], ids=["mark", "commit"])
-async def test_a_connection_cut_in_the_middle_doubles_nothing(
+async def test_a_connection_cut_in_the_middle_duplicates_nothing(
     database: DatabaseUrl, model: ModelServer, tmp_path: Path, statement: bytes, passed: bool
 ) -> None:
     path = write(tmp_path / "talk.jsonl", [line("ada", f"fact {n}") for n in range(3)])

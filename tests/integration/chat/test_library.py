@@ -272,7 +272,7 @@ async def test_leaving_and_closing_at_once_stores(database: DatabaseUrl, model: 
 # --- pending extractions and the next message -------------------------------------------------------------------------
 
 
-async def owe(settings: Settings, model: ModelServer, database: DatabaseUrl) -> None:
+async def leave_pending(settings: Settings, model: ModelServer, database: DatabaseUrl) -> None:
     model.queue_memory(HttpError(500))
     async with talking(settings) as conversation:
         await say(conversation, "My name is Ada.")
@@ -281,7 +281,7 @@ async def owe(settings: Settings, model: ModelServer, database: DatabaseUrl) -> 
 
 async def test_a_message_stops_the_retry_of_earlier_ones(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, database)
+    await leave_pending(settings, model, database)
     hanging = Hang()
     model.queue_memory(hanging)
     async with talking(settings) as conversation:
@@ -302,7 +302,7 @@ async def test_a_retry_that_is_asked_for_during_a_turn_begins_after_it(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, database)
+    await leave_pending(settings, model, database)
     slow = Text("one two", pause_after=1)
     model.queue(slow)
     asked = len(model.memory_requests)

@@ -26,7 +26,7 @@ def remembered(text: str) -> Reply:
     return calls(("add_memory", {"memory": text}))
 
 
-async def owe(settings: Settings, model: ModelServer, *messages: str, user: str = "ada") -> None:
+async def leave_pending(settings: Settings, model: ModelServer, *messages: str, user: str = "ada") -> None:
     """Say these while the memory model fails."""
     async with talking(settings, user) as conversation:
         for message in messages:
@@ -63,7 +63,7 @@ async def test_what_failed_is_made_up_for_with_the_words_it_answered(database: D
 async def test_before_its_time_nothing_is_tried_and_no_provider_is_needed(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
-    await owe(settings_for(database, model), model, "I like tea.")
+    await leave_pending(settings_for(database, model), model, "I like tea.")
     nobody = settings_for(database, CUSTOM_PROVIDER="groq")
     assert outcome(await retry_memories(nobody)) == (0, 0, 0, 0, 1)
     assert outcome(await retry_memories(nobody, "bob")) == (0, 0, 0, 0, 0)
@@ -85,13 +85,13 @@ async def test_each_failure_waits_longer_and_the_poison_is_set_aside_with_its_re
         await come_due(database)
         done = await retry_memories(settings)
         assert outcome(done) == (1, 0, 1, int(attempt == MAX_ATTEMPTS), 1)
-        [owed] = await rows(
+        [entry] = await rows(
             database, "SELECT extract(epoch FROM next_try - now())::int AS wait, * FROM ai.junkie_pending"
         )
-        waits.append(owed["wait"])
+        waits.append(entry["wait"])
     assert all(later > earlier * 1.5 for earlier, later in itertools.pairwise(waits))
-    assert (owed["attempts"], owed["set_aside"]) == (MAX_ATTEMPTS, True)
-    assert "tool" in owed["last_error"]
+    assert (entry["attempts"], entry["set_aside"]) == (MAX_ATTEMPTS, True)
+    assert "tool" in entry["last_error"]
 
     await come_due(database)
     assert outcome(await retry_memories(settings)) == (0, 0, 0, 0, 1)  # it is left alone
@@ -107,7 +107,7 @@ async def test_a_provider_that_nobody_can_ask_sets_nothing_aside_and_ends_the_pa
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, "one", "two")
+    await leave_pending(settings, model, "one", "two")
     model.script = lambda request: HttpError(429, headers={"Retry-After": "3600"})
     for _ in range(MAX_ATTEMPTS + 2):
         before = len(model.requests)
@@ -126,8 +126,8 @@ async def test_a_provider_that_nobody_can_ask_sets_nothing_aside_and_ends_the_pa
 async def test_processes_at_once_share_the_work_and_double_nothing(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
     said = [f"fact {number}" for number in range(6)]
-    await owe(settings, model, *said[:3])
-    await owe(settings, model, *said[3:], user="bob")
+    await leave_pending(settings, model, *said[:3])
+    await leave_pending(settings, model, *said[3:], user="bob")
     model.script = echo
     before = len(model.memory_requests)
     await come_due(database)
@@ -150,14 +150,14 @@ async def test_an_extraction_under_way_is_nobody_elses(database: DatabaseUrl, mo
         await slow.paused.wait()
         assert outcome(await retry_memories(settings)) == (0, 0, 0, 0, 1)
         # The lease began with the turn, and anew when the answer was whole.
-        [owed] = await rows(
+        [entry] = await rows(
             database,
             "SELECT extract(epoch FROM next_try - created_at)::float8 AS lease, next_try - interval '1 s' * $1"
             " BETWEEN created_at AND now() AS renewed FROM ai.junkie_pending",
             LEASE,
         )
-        assert owed["lease"] > LEASE
-        assert owed["renewed"]
+        assert entry["lease"] > LEASE
+        assert entry["renewed"]
         # Somebody insists: both ask the model, and one of them writes.
         model.queue_memory(remembered("User likes tea"))
         assert outcome(await retry_memories(settings, everything=True)) == (1, 1, 0, 0, 0)
@@ -170,7 +170,7 @@ async def test_the_lease_is_renewed_while_a_slow_model_is_at_it(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, "I like tea.")
+    await leave_pending(settings, model, "I like tea.")
     monkeypatch.setattr(
         "junkie_cli.core.chat.pending_retry.LEASE", 0.3
     )  # of what is renewed here; the claim's own is longer
@@ -198,7 +198,7 @@ async def test_the_lease_is_renewed_while_a_slow_model_is_at_it(
 async def test_a_slow_model_sets_nothing_aside(
     database: DatabaseUrl, model: ModelServer, variables: dict[str, str]
 ) -> None:
-    await owe(settings_for(database, model), model, "I like tea.")
+    await leave_pending(settings_for(database, model), model, "I like tea.")
     settings = settings_for(database, model, **variables)
     model.script = lambda _: Hang()
     for _ in range(MAX_ATTEMPTS + 1):
@@ -213,7 +213,7 @@ async def test_a_slow_model_sets_nothing_aside(
 async def test_a_connection_cut_at_the_commit_is_made_up_for_once(
     database: DatabaseUrl, model: ModelServer, passed: bool
 ) -> None:
-    await owe(settings_for(database, model), model, "I like tea.")
+    await leave_pending(settings_for(database, model), model, "I like tea.")
     model.script = echo
     with Proxy(database) as proxy:
         settings = settings_for(proxy.url(database), model)
@@ -228,7 +228,7 @@ async def test_a_connection_cut_at_the_commit_is_made_up_for_once(
 
 async def test_stopped_it_gives_back_what_it_had_claimed(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, "I like tea.")
+    await leave_pending(settings, model, "I like tea.")
     await come_due(database)
     silent = Hang()
     model.queue_memory(silent)
@@ -243,14 +243,14 @@ async def test_stopped_it_gives_back_what_it_had_claimed(database: DatabaseUrl, 
 
 async def test_nothing_is_made_up_for_whom_was_erased(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, "I like tea.")
-    [owed] = await pending(database)
+    await leave_pending(settings, model, "I like tea.")
+    [entry] = await pending(database)
     await erase_user(settings, "ada")
     await rows(  # a restore, or a bot's trigger, brought it back
         database,
         "INSERT INTO ai.junkie_pending (pending_id, user_id, message, created_at) VALUES ($1, 'ada', 'tea', $2)",
-        owed["pending_id"],
-        owed["created_at"],
+        entry["pending_id"],
+        entry["created_at"],
     )
     model.script = echo
     await retry_memories(settings, everything=True)
@@ -262,8 +262,8 @@ async def test_a_conversation_makes_up_for_its_own_users_behind_the_talk(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, *(f"fact {number}" for number in range(MOST_IN_CHAT + 1)))
-    await owe(settings, model, "Bob's", user="bob")
+    await leave_pending(settings, model, *(f"fact {number}" for number in range(MOST_IN_CHAT + 1)))
+    await leave_pending(settings, model, "Bob's", user="bob")
     await come_due(database)
     model.script = echo
     async with talking(settings) as conversation:
@@ -272,7 +272,7 @@ async def test_a_conversation_makes_up_for_its_own_users_behind_the_talk(
         assert (await conversation.status()).pending == 1
         (await say(conversation, "Well?")).ok()
         assert await behind(conversation) == [("added", f"User said: fact {MOST_IN_CHAT}")]
-    assert [(owed["user_id"], owed["message"]) for owed in await pending(database)] == [("bob", "Bob's")]
+    assert [(entry["user_id"], entry["message"]) for entry in await pending(database)] == [("bob", "Bob's")]
 
 
 async def behind(conversation: Conversation) -> list[tuple[str, str | None]]:
@@ -285,7 +285,7 @@ async def behind(conversation: Conversation) -> list[tuple[str, str | None]]:
 
 async def test_the_command_in_the_conversation(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, "I like tea.")
+    await leave_pending(settings, model, "I like tea.")
     async with talking(settings) as conversation:
         actions = Actions(conversation, Look(), 80)
         model.queue_memory(HttpError(500, "broken"))
@@ -299,15 +299,15 @@ async def test_the_command_in_the_conversation(database: DatabaseUrl, model: Mod
 
 async def test_closing_a_conversation_leaves_the_rest_pending(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
-    await owe(settings, model, "I like tea.")
+    await leave_pending(settings, model, "I like tea.")
     await come_due(database)
     silent = Hang()
     model.queue_memory(silent)
     async with talking(settings) as conversation:
         conversation.retry_behind()
         await silent.paused.wait()
-    [owed] = await pending(database)
-    assert owed["attempts"] == 1
+    [entry] = await pending(database)
+    assert entry["attempts"] == 1
 
 
 async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
@@ -319,7 +319,7 @@ async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
         with PgBouncer(server, user="pooled", password="secret", pool_size=2) as pooler:
             settings = settings_for(pooler.url(), model)
             said = [f"fact {number}" for number in range(4)]
-            await owe(settings, model, *said)
+            await leave_pending(settings, model, *said)
             model.script = echo
             await come_due(server.url)
             passes = await asyncio.gather(*(retry_memories(settings) for _ in range(3)))
@@ -332,7 +332,7 @@ def test_from_cron(junkie: Junkie, database: DatabaseUrl, model: ModelServer) ->
     document = junkie.run("memories", "retry", "--json", env=env).ok().json()
     validate(document, "memories.retry")
     assert document["tried"] == 0
-    asyncio.run(owe(settings_for(database, model), model, "I like tea."))
+    asyncio.run(leave_pending(settings_for(database, model), model, "I like tea."))
     assert junkie.run("memories", "retry", env=env).ok().stdout == "none due\n"
 
     model.queue_memory(HttpError(503))

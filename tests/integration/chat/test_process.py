@@ -85,10 +85,10 @@ async def test_ended_in_mid_answer_it_is_stored_and_marked(
     assert err == ""
     [run] = await runs(database)
     assert (run["status"], run["said"], run["answer"].split()[0]) == ("CANCELLED", "Count.", "one")
-    assert [owed["message"] for owed in await pending(database)] == ["Count."]
+    assert [entry["message"] for entry in await pending(database)] == ["Count."]
 
 
-async def test_killed_during_the_extraction_the_turn_is_there_and_the_rest_owed(
+async def test_killed_during_the_extraction_the_turn_is_there_and_the_rest_pending(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     slow = calls(("add_memory", {"memory": "User likes tea"}))
@@ -99,5 +99,5 @@ async def test_killed_during_the_extraction_the_turn_is_there_and_the_rest_owed(
         process.kill()
         process.communicate(timeout=60)
     assert [run["status"] for run in await runs(database)] == ["COMPLETED"]
-    assert [owed["message"] for owed in await pending(database)] == ["I like tea."]
+    assert [entry["message"] for entry in await pending(database)] == ["I like tea."]
     assert await memories(database) == []

@@ -128,7 +128,7 @@ async def test_the_assistants_words_cannot_close_their_block_either(database: Da
     assert model.memory_requests[-1].system.count("</said_before>") == 1
 
 
-async def test_what_does_not_fit_the_budget_is_left_out_and_told(database: DatabaseUrl, model: ModelServer) -> None:
+async def test_what_does_not_fit_the_budget_is_left_out_and_reported(database: DatabaseUrl, model: ModelServer) -> None:
     await rows(
         database,
         "INSERT INTO ai.user_memories (memory_id, user_id, memory, created_at, updated_at)"
@@ -264,7 +264,7 @@ async def test_the_commands_of_a_conversation(database: DatabaseUrl, model: Mode
         assert len(new.notes) == 1
 
 
-async def test_reasoning_and_tools_are_told(database: DatabaseUrl, model: ModelServer) -> None:
+async def test_reasoning_and_tools_are_reported(database: DatabaseUrl, model: ModelServer) -> None:
     model.queue(calls(("calculate", {"expression": "factorial(5)"})), Reasoning("let me think", "It is 120."))
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "What is 5 factorial?")).ok()
@@ -342,8 +342,8 @@ async def test_the_answer_is_complete_and_stored_before_the_extraction_ends(
         await slow.paused.wait()
         [run] = await runs(database)
         assert run["status"] == "COMPLETED"
-        [owed] = await pending(database)
-        assert (owed["message"], owed["run_id"], owed["user_id"]) == ("I like tea.", run["run_id"], "ada")
+        [entry] = await pending(database)
+        assert (entry["message"], entry["run_id"], entry["user_id"]) == ("I like tea.", run["run_id"], "ada")
         assert not [event for event in turn.events if isinstance(event, Memory)]
         assert (await conversation.status()).pending == 1
         with pytest.raises(UsageError, match="another turn"):

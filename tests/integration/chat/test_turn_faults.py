@@ -22,8 +22,8 @@ from tests.support.conversations import (
     runs,
     say,
     settings_for,
+    stored_unanswered,
     talking,
-    written_ahead,
 )
 from tests.support.embedded import folder
 from tests.support.model_server import (
@@ -67,7 +67,7 @@ async def test_cancelled_in_mid_answer_what_was_said_is_kept_and_heard(
         assert (run["status"], run["said"]) == ("CANCELLED", "Count.")
         assert run["answer"].startswith("one")
         assert "three" not in run["answer"]
-        assert [owed["message"] for owed in await pending(database)] == ["Count."]
+        assert [entry["message"] for entry in await pending(database)] == ["Count."]
         (await say(conversation, "Go on.")).ok()
         heard = model.main_requests[-1].history
         assert heard[0] == ("user", "Count.")
@@ -115,7 +115,7 @@ async def test_cancelled_before_the_first_byte(database: DatabaseUrl, model: Mod
         assert model.main_requests[-1].history[0] == ("user", "I like tea.")
 
 
-async def test_cancelled_during_the_extraction_the_turn_is_stored_and_the_rest_owed(
+async def test_cancelled_during_the_extraction_the_turn_is_stored_and_the_rest_pending(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     slow = likes_tea()
@@ -162,7 +162,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("reply", "code", "kept"), FAILURES, ids=lambda value: getattr(value, "code", None) and "")
-async def test_a_failing_provider_is_told_and_nothing_is_lost(
+async def test_a_failing_provider_is_reported_and_nothing_is_lost(
     database: DatabaseUrl, model: ModelServer, reply: Reply, code: str, kept: str
 ) -> None:
     model.queue(reply)
@@ -209,13 +209,13 @@ async def test_a_provider_that_asks_to_wait_is_minded(database: DatabaseUrl, mod
         said = (await say(conversation, "I like tea.")).ok()
     assert said.memories == [("pending", None)]
     assert any("pending" in warning for warning in said.warnings)
-    [owed] = await rows(
+    [entry] = await rows(
         database,
         "SELECT attempts, last_error, next_try > now() + interval '50 minutes' AS waits FROM ai.junkie_pending",
     )
-    assert owed["attempts"] == 1
-    assert owed["waits"]
-    assert "429" in owed["last_error"]
+    assert entry["attempts"] == 1
+    assert entry["waits"]
+    assert "429" in entry["last_error"]
 
 
 async def test_an_answer_cut_at_the_limit_is_not_called_complete(database: DatabaseUrl, model: ModelServer) -> None:
@@ -236,13 +236,13 @@ async def test_an_answer_cut_at_the_limit_is_not_called_complete(database: Datab
     [HttpError(500), HttpError(400, "tool_use_failed", code="tool_use_failed"), HangUp(), Garbage(), Length("half")],
     ids=["500", "tool_use_failed", "hang-up", "garbage", "length"],
 )
-async def test_an_extraction_that_fails_is_owed(database: DatabaseUrl, model: ModelServer, reply: Reply) -> None:
+async def test_an_extraction_that_fails_stays_pending(database: DatabaseUrl, model: ModelServer, reply: Reply) -> None:
     model.script = lambda request: reply if request.is_memory else None
     async with talking(settings_for(database, model)) as conversation:
         said = (await say(conversation, "I like tea.")).ok()
     assert said.memories == [("pending", None)]
-    [owed] = await pending(database)
-    assert (owed["message"], owed["attempts"]) == ("I like tea.", 1)
+    [entry] = await pending(database)
+    assert (entry["message"], entry["attempts"]) == ("I like tea.", 1)
     assert await memories(database) == []
 
 
@@ -261,8 +261,8 @@ async def test_of_tool_calls_that_cannot_be_carried_out_the_good_ones_are(
         said = (await say(conversation, "I like tea.")).ok()
     assert said.memories == [("added", "User likes tea"), ("pending", None)]
     assert await memories(database) == [("ada", "User likes tea")]
-    [owed] = await pending(database)
-    assert "no_such_tool" in owed["last_error"]
+    [entry] = await pending(database)
+    assert "no_such_tool" in entry["last_error"]
 
 
 async def test_an_endless_memory_model_is_bounded(database: DatabaseUrl, model: ModelServer) -> None:
@@ -324,7 +324,7 @@ STATEMENTS = [
 
 @pytest.mark.parametrize("passed", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("statement", STATEMENTS, ids=["pending", "session", "run", "commit", "verify"])
-async def test_a_connection_cut_at_any_statement_costs_nothing_and_doubles_nothing(
+async def test_a_connection_cut_at_any_statement_costs_nothing_and_duplicates_nothing(
     database: DatabaseUrl, model: ModelServer, statement: bytes, passed: bool
 ) -> None:
     answer = Text("All right.", pause_after=1)
@@ -334,7 +334,7 @@ async def test_a_connection_cut_at_any_statement_costs_nothing_and_doubles_nothi
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
             turn = Turn(conversation, "I like tea.")
             await answer.paused.wait()
-            await written_ahead(database, "I like tea.")
+            await stored_unanswered(database, "I like tea.")
             proxy.cut_when(statement, passed=passed)
             answer.go_on.set()
             (await turn.said()).ok()
@@ -362,7 +362,7 @@ async def test_a_connection_cut_while_a_turn_is_read_is_not_noticed(
 
 @pytest.mark.parametrize("passed", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("statement", [b'DELETE FROM "ai"."junkie_pending"', b'INSERT INTO "ai"."user_memories"'])
-async def test_cut_while_memories_are_written_they_are_owed_or_there_never_both(
+async def test_cut_while_memories_are_written_they_are_pending_or_there_never_both(
     database: DatabaseUrl, model: ModelServer, statement: bytes, passed: bool
 ) -> None:
     model.queue_memory(likes_tea())
@@ -391,7 +391,7 @@ async def test_the_database_away_in_mid_answer_and_back_in_time(database: Databa
     assert [run["status"] for run in await runs(database)] == ["COMPLETED"]
 
 
-async def test_the_database_away_to_the_end_of_a_turn_is_told_and_made_up_for(
+async def test_the_database_away_to_the_end_of_a_turn_is_reported_and_made_up_for(
     database: DatabaseUrl, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("junkie_cli.core.turns.spooling_store.STORE_PAUSES", (0.01,))
@@ -417,7 +417,7 @@ async def test_the_database_away_to_the_end_of_a_turn_is_told_and_made_up_for(
             assert any("stored now" in warning for warning in said.warnings)
             assert ("user", "Count.") in model.main_requests[-1].history
     assert [(run["run_index"], run["said"]) for run in await runs(database)] == [(0, "Count."), (1, "Hello again.")]
-    assert [owed["message"] for owed in await pending(database)] == ["Count."]
+    assert [entry["message"] for entry in await pending(database)] == ["Count."]
 
 
 async def test_stopped_while_the_database_is_waited_for_nothing_is_called_done(
@@ -457,7 +457,7 @@ async def test_the_database_restarted_between_turns_is_not_noticed(database: Dat
     assert [run["said"] for run in await runs(database)] == ["One.", "Two.", "Three.", "Four.", "Five.", "Six."]
 
 
-async def test_a_database_that_takes_no_writes_is_told_after_each_answer(
+async def test_a_database_that_takes_no_writes_is_reported_after_each_answer(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     await rows(database, f"ALTER DATABASE {database.database} SET default_transaction_read_only = on")
@@ -561,7 +561,7 @@ async def test_an_erasure_at_the_moment_of_an_extractions_commit_blocks_it_and_i
     assert await pending(database) == []
 
 
-async def test_without_rights_on_our_tables_a_lost_extraction_is_told(
+async def test_without_rights_on_our_tables_a_lost_extraction_is_reported(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     await rows(database, f"CREATE ROLE {database.database}_limited")

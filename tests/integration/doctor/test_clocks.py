@@ -1,4 +1,4 @@
-"""What doctor says when time itself is wrong or has gone by; libfaketime tells it to the real server or to `junkie`."""
+"""What doctor reports when clocks are wrong or time has passed; libfaketime sets the time of a server or `junkie`."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.postgres.connect import open_connection
 from tests.support.clock import Clock
 from tests.support.debian_postgres import DebianServer
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Make
 from tests.support.junkie import Junkie
 from tests.support.newer_postgres import newer_server
@@ -49,7 +49,7 @@ def doctor(tmp_path: Path, server: DebianServer) -> Doctor:
 def test_clocks_that_differ(doctor: Doctor, clock: Clock) -> None:
     for seconds, words in ((90, " s ahead of this"), (-90, " s behind this")):
         clock.be_ahead(seconds)
-        is_told(doctor.one("database.time"), "warning", words, "NTP")
+        assert_result(doctor.one("database.time"), "warning", words, "NTP")
     clock.be_ahead(0)  # as NTP does
     assert doctor.status("database.time") == "ok"
 
@@ -65,7 +65,7 @@ async def test_a_transaction_that_does_not_end(doctor: Doctor, server: DebianSer
         clock.be_ahead(660)
         found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
         result = found["database.activity"]
-        is_told(
+        assert_result(
             result, "warning", f"process {idler.get_server_pid()}", "(forgotten window)", "is open for long", "11 min"
         )
         assert "idle" in result.detail
@@ -110,7 +110,7 @@ def test_a_replica_that_lags(tmp_path: Path, clock: Clock) -> None:
         standby.receive()
         clock.be_ahead(300)
         behind = ("warning", "s behind: lists and exports lack the newest", "replication", "unset POSTGRES_READ_URL")
-        is_told(doctor.one("database.replica"), *behind)
+        assert_result(doctor.one("database.replica"), *behind)
         execute(standby, "SELECT pg_wal_replay_resume()")
         standby.catch_up()
         assert doctor.status("database.replica") == "ok"
@@ -119,7 +119,7 @@ def test_a_replica_that_lags(tmp_path: Path, clock: Clock) -> None:
         execute(standby, "ALTER SYSTEM SET primary_conninfo = 'host=/nowhere'")
         execute(standby, "SELECT pg_reload_conf()")
         until(standby, "NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
-        is_told(doctor.one("database.replica"), *behind)
+        assert_result(doctor.one("database.replica"), *behind)
         execute(standby, f"ALTER SYSTEM SET primary_conninfo = {where}")
         execute(standby, "SELECT pg_reload_conf()")
         until(standby, "EXISTS (SELECT FROM pg_stat_wal_receiver)")
@@ -127,7 +127,7 @@ def test_a_replica_that_lags(tmp_path: Path, clock: Clock) -> None:
 
 
 def until(standby: Standby, condition: str) -> None:
-    """A standby does what it is told in its own time."""
+    """A standby applies a setting after a while."""
     end = time.monotonic() + 60
     while execute(standby, f"SELECT {condition}") != [("t",)]:
         assert time.monotonic() < end, condition

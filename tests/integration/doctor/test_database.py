@@ -15,7 +15,7 @@ from junkie_cli.core.doctor import database as checks
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.connect import open_connection
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.model_server import ModelServer
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import execute, scratch_server
@@ -68,16 +68,16 @@ def test_a_server_that_answers(doctor: Doctor, guarded: DatabaseUrl) -> None:
     assert not [result for result in found.values() if SECRET in f"{result.detail} {result.hint}"]
 
 
-def test_the_form_of_the_url_is_told(doctor: Doctor, guarded: DatabaseUrl) -> None:
+def test_the_form_of_the_url_is_reported(doctor: Doctor, guarded: DatabaseUrl) -> None:
     doctor.use(guarded.libpq().replace("postgresql://", "postgresql+asyncpg://") + "?pgbouncer=true")
     found = doctor.examine("database.url", "database.async_url")
-    is_told(found["database.url"], "ok", "role guarded, database postgres", "pgbouncer")
+    assert_result(found["database.url"], "ok", "role guarded, database postgres", "pgbouncer")
     assert found["database.async_url"].status == "ok"
 
 
 def test_no_database_is_never_made(doctor: Doctor) -> None:
     found = doctor.examine("database", "backup", "schema")
-    is_told(found["database.reachable"], "warning", "no database yet", "create one: junkie chat")
+    assert_result(found["database.reachable"], "warning", "no database yet", "create one: junkie chat")
     assert found["schema.tables"].detail == "waits for database.reachable"
     assert found["backup.age"].status == "ok"
     assert not (doctor.folder / "data").exists()
@@ -88,7 +88,7 @@ def test_no_database_is_never_made(doctor: Doctor) -> None:
 
 def test_nothing_listens(doctor: Doctor, url: DatabaseUrl) -> None:
     found = doctor.use(replace(url, hosts=(Host("127.0.0.1", free_port()),))).examine("database", *DEPENDENT)
-    is_told(found["database.reachable"], "failed", "no server is listening", "start PostgreSQL", "its log:")
+    assert_result(found["database.reachable"], "failed", "no server is listening", "start PostgreSQL", "its log:")
     for check_id in DEPENDENT:
         assert (found[check_id].status, found[check_id].detail) == ("skipped", "waits for database.reachable")
     assert doctor.use(url).status("database.reachable") == "ok"
@@ -96,7 +96,7 @@ def test_nothing_listens(doctor: Doctor, url: DatabaseUrl) -> None:
 
 def test_a_name_that_nobody_knows(doctor: Doctor, url: DatabaseUrl) -> None:
     doctor.use(replace(url, hosts=(Host("db.invalid"),)))
-    is_told(doctor.one("database.reachable"), "failed", "db.invalid cannot be resolved", "its log: on db.invalid")
+    assert_result(doctor.one("database.reachable"), "failed", "db.invalid cannot be resolved", "its log: on db.invalid")
     assert doctor.use(url).status("database.reachable") == "ok"
 
 
@@ -105,7 +105,7 @@ def test_a_server_that_accepts_and_never_answers(doctor: Doctor, url: DatabaseUr
         proxy.stall()
         doctor.use(proxy.url(url))
         found = doctor.examine("database", *DEPENDENT, patience=0.2)
-        is_told(found["database.reachable"], "failed", "did not answer within 1 seconds", "firewall")
+        assert_result(found["database.reachable"], "failed", "did not answer within 1 seconds", "firewall")
         assert found["schema.tables"].detail == "waits for database.reachable"
         proxy.resume()
         assert doctor.status("database.reachable") == "ok"
@@ -117,7 +117,7 @@ def test_a_server_that_falls_silent_later(doctor: Doctor, url: DatabaseUrl) -> N
         doctor.use(proxy.url(url))
         found = doctor.examine("database", patience=0.3)
         assert found["database.reachable"].status == "ok"
-        is_told(found["database.server"], "unknown")
+        assert_result(found["database.server"], "unknown")
         proxy.resume()
         assert doctor.status("database.server") == "ok"
 
@@ -125,18 +125,20 @@ def test_a_server_that_falls_silent_later(doctor: Doctor, url: DatabaseUrl) -> N
 def test_a_wrong_password(doctor: Doctor, guarded: DatabaseUrl) -> None:
     doctor.use(replace(guarded, password="not " + SECRET))
     result = doctor.one("database.reachable")
-    is_told(result, "failed", "rejects the password of role guarded", "correct the password")
+    assert_result(result, "failed", "rejects the password of role guarded", "correct the password")
     assert SECRET not in result.detail + result.hint
     assert doctor.use(guarded).status("database.reachable") == "ok"
 
 
 def test_a_role_or_a_database_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, user="nobody_there"))
-    is_told(doctor.one("database.reachable"), "failed", "role nobody_there does not exist", "CREATE ROLE ... LOGIN")
+    assert_result(
+        doctor.one("database.reachable"), "failed", "role nobody_there does not exist", "CREATE ROLE ... LOGIN"
+    )
     execute(server, "CREATE ROLE nobody_there LOGIN")
     assert doctor.status("database.reachable") == "ok"
     doctor.use(replace(url, database="not_there"))
-    is_told(doctor.one("database.reachable"), "failed", "database not_there does not exist", "CREATE DATABASE")
+    assert_result(doctor.one("database.reachable"), "failed", "database not_there does not exist", "CREATE DATABASE")
     execute(server, "CREATE DATABASE not_there")
     assert doctor.status("database.reachable") == "ok"
 
@@ -149,7 +151,7 @@ def test_an_expired_certificate(doctor: Doctor, tmp_path: Path) -> None:
     hba = ("host all all 127.0.0.1/32 trust",)
     with scratch_server(settings=settings, hba=hba, files=server_files(old, authority)) as server:
         base = f"postgresql://junkie@127.0.0.1:{server.port}/postgres?sslrootcert={tmp_path}/ca.crt&sslmode="
-        is_told(doctor.use(base + "verify-full").one("database.reachable"), "failed", "has expired", "renew")
+        assert_result(doctor.use(base + "verify-full").one("database.reachable"), "failed", "has expired", "renew")
         new = authority.issue("127.0.0.1", "127.0.0.1")
         data = Path(execute(server, "SHOW data_directory")[0][0] or "")
         for name, content in server_files(new, authority).items():
@@ -167,7 +169,7 @@ def _until_ok(doctor: Doctor, check_id: str) -> None:
 
 def test_a_server_that_is_recovering(doctor: Doctor, server: ScratchServer) -> None:
     with Standby(server, hot=False) as standby:
-        is_told(doctor.use(standby.url).one("database.reachable"), "failed", "try again")
+        assert_result(doctor.use(standby.url).one("database.reachable"), "failed", "try again")
         standby.promote()
         assert doctor.status("database.reachable") == "ok"
 
@@ -179,7 +181,7 @@ def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> N
     with Standby(server) as standby:
         doctor.use(standby.url, POSTGRES_READ_URL=url.libpq())
         found = doctor.examine("database")
-        is_told(
+        assert_result(
             found["database.server"],
             "failed",
             "the server is a standby",
@@ -192,14 +194,14 @@ def test_a_standby(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> N
         doctor.use(url, POSTGRES_READ_URL=standby.url.libpq())
         found = doctor.examine("database")
         assert found["database.server"].status == "ok"
-        is_told(found["database.replica"], "ok", "0 s behind")
+        assert_result(found["database.replica"], "ok", "0 s behind")
 
 
 def test_a_replica_that_is_not_there(doctor: Doctor, url: DatabaseUrl) -> None:
     doctor.use(url, POSTGRES_READ_URL=f"postgresql://plain@127.0.0.1:{free_port()}/postgres")
-    is_told(doctor.one("database.replica"), "failed", "no server is listening", "POSTGRES_READ_URL")
+    assert_result(doctor.one("database.replica"), "failed", "no server is listening", "POSTGRES_READ_URL")
     doctor.environ["POSTGRES_READ_URL"] = "postgresql://plain@:port"
-    is_told(
+    assert_result(
         doctor.one("database.replica"),
         "failed",
         "POSTGRES_READ_URL has a port that is not a number",
@@ -215,7 +217,7 @@ def test_a_database_that_is_set_read_only(doctor: Doctor, server: ScratchServer,
     execute(server, "CREATE DATABASE frozen")
     execute(server, "ALTER DATABASE frozen SET default_transaction_read_only = on")
     doctor.use(replace(url, database="frozen"))
-    is_told(doctor.one("database.server"), "failed", "read-only", "RESET default_transaction_read_only")
+    assert_result(doctor.one("database.server"), "failed", "read-only", "RESET default_transaction_read_only")
     execute(server, "ALTER DATABASE frozen RESET default_transaction_read_only")
     assert doctor.status("database.server") == "ok"
 
@@ -240,7 +242,9 @@ def test_a_role_with_few_connections(doctor: Doctor, server: ScratchServer, url:
     execute(server, "ALTER ROLE few CONNECTION LIMIT 4")
     doctor.use(replace(url, user="few"))
     found = doctor.examine("database")
-    is_told(found["database.connections"], "warning", " of 4", "role few", 'ALTER ROLE "few" CONNECTION LIMIT 100')
+    assert_result(
+        found["database.connections"], "warning", " of 4", "role few", 'ALTER ROLE "few" CONNECTION LIMIT 100'
+    )
     assert found["database.rights"].status == "ok"
     execute(server, 'ALTER ROLE "few" CONNECTION LIMIT 100')
     assert doctor.status("database.connections") == "ok"
@@ -254,7 +258,7 @@ async def test_a_limit_that_is_reached(doctor: Doctor, server: ScratchServer, ur
         doctor.use(few)
         context = doctor.context()
         found = await doctor._examine(context, ("database.reachable",), False, 60)
-        is_told(
+        assert_result(
             found["database.reachable"],
             "failed",
             "accepts no more connections for role few",
@@ -270,14 +274,14 @@ async def test_a_limit_that_is_reached(doctor: Doctor, server: ScratchServer, ur
 def test_a_database_with_few_connections(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     execute(server, "CREATE DATABASE narrow CONNECTION LIMIT 4")
     result = doctor.use(replace(url, database="narrow")).one("database.connections")
-    is_told(result, "warning", "4 of 4 connections are free for database narrow")
+    assert_result(result, "warning", "4 of 4 connections are free for database narrow")
     execute(server, result.hint.partition(" (")[0])
     assert doctor.status("database.connections") == "ok"
 
 
 def test_the_bot_needs_more(doctor: Doctor, server: ScratchServer, guarded: DatabaseUrl) -> None:
     doctor.use(guarded, DISCORD_TOKEN="t")
-    is_told(doctor.one("database.connections"), "warning", "the bot opens up to 25", "use a pooler")
+    assert_result(doctor.one("database.connections"), "warning", "the bot opens up to 25", "use a pooler")
     with PgBouncer(server, user="guarded", password=SECRET) as pooler:
         assert doctor.use(pooler.url()).status("database.connections") == "ok"
 
@@ -289,7 +293,7 @@ async def test_a_server_that_is_full(doctor: Doctor, url: DatabaseUrl) -> None:
             while True:
                 taken.append(await open_connection(url))
         found = await doctor.use(url)._examine(doctor.context(), ("database.reachable",), False, 60)
-        is_told(
+        assert_result(
             found["database.reachable"], "failed", "accepts no more connections", "close connections of other programs"
         )
         assert len(taken) > 2
@@ -307,7 +311,7 @@ def test_agnos_own_connection_is_cut(doctor: Doctor, url: DatabaseUrl) -> None:
         doctor.use(proxy.url(url))
         proxy.cut_when(b"pg_catalog.version")  # SQLAlchemy's first question, and nobody else's
         found = doctor.examine("database.async_url", "database.server")
-        is_told(found["database.async_url"], "failed", "SQLAlchemy cannot connect with postgresql+asyncpg://")
+        assert_result(found["database.async_url"], "failed", "SQLAlchemy cannot connect with postgresql+asyncpg://")
         assert (found["database.server"].status, proxy.cuts) == ("ok", 1)
         assert doctor.status("database.async_url") == "ok"
 
@@ -317,7 +321,9 @@ def test_agnos_own_connection_is_cut(doctor: Doctor, url: DatabaseUrl) -> None:
 
 def test_rules_that_let_nobody_in(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, hosts=(Host(str(server.socket_dir), server.port),), user="guarded"))
-    is_told(doctor.one("database.reachable"), "failed", "does not accept connections of role guarded", "pg_hba.conf")
+    assert_result(
+        doctor.one("database.reachable"), "failed", "does not accept connections of role guarded", "pg_hba.conf"
+    )
     rules = Path(execute(server, "SHOW hba_file")[0][0] or "")
     before = rules.read_text()
     rules.write_text(f"local all guarded trust\n{before}")
@@ -329,13 +335,15 @@ def test_rules_that_let_nobody_in(doctor: Doctor, server: ScratchServer, url: Da
 
 def test_a_socket_that_is_not_there(doctor: Doctor, server: ScratchServer, url: DatabaseUrl) -> None:
     doctor.use(replace(url, hosts=(Host(str(doctor.folder), server.port),), user="few"))
-    is_told(doctor.one("database.reachable"), "failed", "no server is listening at the socket", "correct the folder")
+    assert_result(
+        doctor.one("database.reachable"), "failed", "no server is listening at the socket", "correct the folder"
+    )
     doctor.use(replace(url, hosts=(Host(str(server.socket_dir), server.port),), user="few"))
     assert doctor.status("database.reachable") == "ok"
 
 
 def test_tls_that_does_not_fit(doctor: Doctor, url: DatabaseUrl, tmp_path: Path) -> None:
-    is_told(
+    assert_result(
         doctor.use(f"{url.libpq()}?sslmode=require").one("database.reachable"), "failed", "offers no TLS", "sslmode"
     )
     assert doctor.use(f"{url.libpq()}?sslmode=prefer").status("database.reachable") == "ok"
@@ -348,10 +356,10 @@ def test_tls_that_does_not_fit(doctor: Doctor, url: DatabaseUrl, tmp_path: Path)
         other = f"&sslrootcert={tmp_path}/other.crt"
         (tmp_path / "other.crt").write_bytes(Authority().pem)
         result = doctor.use(f"{base}verify-ca{other}").one("database.reachable")
-        is_told(result, "failed", "not signed by a trusted authority", "sslrootcert=FILE")
+        assert_result(result, "failed", "not signed by a trusted authority", "sslrootcert=FILE")
         right = f"&sslrootcert={tmp_path}/ca.crt"
         result = doctor.use(f"{base}verify-full{right}").one("database.reachable")
-        is_told(result, "failed", "is not for 127.0.0.1", "or sslmode=verify-ca")
+        assert_result(result, "failed", "is not for 127.0.0.1", "or sslmode=verify-ca")
         assert doctor.use(f"{base}verify-ca{right}").status("database.reachable") == "ok"
 
 
@@ -359,7 +367,7 @@ def test_where_the_log_is(doctor: Doctor, url: DatabaseUrl) -> None:
     nowhere = replace(url, hosts=(Host("127.0.0.1", free_port()),))
     compose = doctor.folder / "compose.yaml"
     compose.write_text("services:\n  db:\n    image: postgres:17\n")
-    is_told(doctor.use(nowhere).one("database.reachable"), "failed", f"its log: docker compose -f {compose} logs")
+    assert_result(doctor.use(nowhere).one("database.reachable"), "failed", f"its log: docker compose -f {compose} logs")
 
 
 def test_an_embedded_server_that_cannot_start(doctor: Doctor) -> None:
@@ -367,16 +375,16 @@ def test_an_embedded_server_that_cannot_start(doctor: Doctor) -> None:
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("9.6\n")
     result = doctor.one("database.reachable")
-    is_told(result, "failed", f"its log: {doctor.folder}/data/server.log")
+    assert_result(result, "failed", f"its log: {doctor.folder}/data/server.log")
 
 
 def test_the_port_of_something_else(doctor: Doctor, url: DatabaseUrl) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         doctor.use(f"postgresql://u:{SECRET}@127.0.0.1:{port}/d")
-        is_told(doctor.one("database.reachable", patience=0.1), "failed", "did not answer")
+        assert_result(doctor.one("database.reachable", patience=0.1), "failed", "did not answer")
     with ModelServer() as server:
         doctor.use(f"postgresql://u:{SECRET}@{server.url.split('/')[2]}/d?sslmode=disable")
         result = doctor.one("database.reachable")
-        is_told(result, "failed", "does not use the PostgreSQL protocol", "correct host and port")
+        assert_result(result, "failed", "does not use the PostgreSQL protocol", "correct host and port")
     assert doctor.use(url).status("database.reachable") == "ok"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.doctor.provider import FIRST_TOKEN
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.model_server import CutStream, Empty, Garbage, Hang, HangUp, HttpError, ModelServer, Text
 from tests.support.tls import Authority
 
@@ -54,12 +54,12 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("reply", "status", "words"), REFUSALS, ids=lambda value: str(value)[:30])
-def test_refusals_are_told_apart(doctor: Doctor, reply: HttpError | Garbage, status: str, words: str) -> None:
+def test_refusals_are_distinguished(doctor: Doctor, reply: HttpError | Garbage, status: str, words: str) -> None:
     with ModelServer() as server:
         doctor.environ |= server.groq_environment()
         server.models_reply = reply
         found = doctor.examine("groq", "model")
-        is_told(found["groq.accepts"], status, words)
+        assert_result(found["groq.accepts"], status, words)
         assert KEY not in found["groq.accepts"].detail + found["groq.accepts"].hint
         assert found["model.chat"].detail == "waits for groq.accepts"
         server.models_reply = None
@@ -70,10 +70,10 @@ def test_a_key_that_is_wanted_and_not_set(doctor: Doctor) -> None:
     with ModelServer() as server:
         doctor.environ |= server.environment(key="")
         server.models_reply = HttpError(401)
-        is_told(doctor.one("provider.accepts"), "failed", "requires a key", "set CUSTOM_PROVIDER_API_KEY")
+        assert_result(doctor.one("provider.accepts"), "failed", "requires a key", "set CUSTOM_PROVIDER_API_KEY")
         doctor.environ["CUSTOM_PROVIDER_API_KEY"] = "the-key"
         server.models_reply = None
-        is_told(doctor.one("provider.accepts"), "ok", "accepts the key")
+        assert_result(doctor.one("provider.accepts"), "ok", "accepts the key")
         assert server.other_requests[-1].key == "the-key"
 
 
@@ -82,7 +82,9 @@ def test_a_key_that_was_replaced(doctor: Doctor) -> None:
         server.key = "gsk_new"
         doctor.environ |= server.groq_environment(key="gsk_old")
         result = doctor.one("groq.accepts")
-        is_told(result, "failed", "rejects the key (401)", "correct GROQ_API_KEY, which is set by the environment")
+        assert_result(
+            result, "failed", "rejects the key (401)", "correct GROQ_API_KEY, which is set by the environment"
+        )
         doctor.environ |= server.groq_environment(key="gsk_new")
         assert doctor.status("groq.accepts") == "ok"
 
@@ -90,11 +92,11 @@ def test_a_key_that_was_replaced(doctor: Doctor) -> None:
 def test_addresses_that_are_nearly_right(doctor: Doctor) -> None:
     with ModelServer() as server:
         doctor.environ |= server.groq_environment() | {"GROQ_BASE_URL": server.url.removesuffix("/v1")}
-        is_told(
+        assert_result(
             doctor.one("groq.accepts"), "failed", "(404)", "GROQ_BASE_URL: the base URL of most servers ends with /v1"
         )
         doctor.environ["GROQ_BASE_URL"] = f"{server.url.replace('http:', 'https:')}"
-        is_told(doctor.one("groq.accepts"), "failed", "no TLS connection", "begins with the right http://")
+        assert_result(doctor.one("groq.accepts"), "failed", "no TLS connection", "begins with the right http://")
         doctor.environ["GROQ_BASE_URL"] = server.url
         assert doctor.status("groq.accepts") == "ok"
 
@@ -104,7 +106,7 @@ def test_a_server_that_moved(doctor: Doctor) -> None:
         doctor.environ |= old.groq_environment()
         old.models_reply = HttpError(308, headers={"location": f"{new.url}/models"}, body="go")
         result = doctor.one("groq.accepts")
-        is_told(result, "failed", "GROQ_BASE_URL")
+        assert_result(result, "failed", "GROQ_BASE_URL")
         doctor.environ["GROQ_BASE_URL"] = new.url
         assert doctor.status("groq.accepts") == "ok"
 
@@ -114,9 +116,9 @@ def test_a_refusal_to_wait_for(doctor: Doctor) -> None:
     with ModelServer() as server:
         doctor.environ |= server.groq_environment()
         server.models_reply = HttpError(429, "slow down", headers={"retry-after": "7"})
-        is_told(doctor.one("groq.accepts"), "warning", "has reached a rate limit (429)", "wait 7 s and try again")
+        assert_result(doctor.one("groq.accepts"), "warning", "has reached a rate limit (429)", "wait 7 s and try again")
         server.models_reply = HttpError(503, "overloaded")
-        is_told(doctor.one("groq.accepts"), "failed", "has a server error (503)", "try again later")
+        assert_result(doctor.one("groq.accepts"), "failed", "has a server error (503)", "try again later")
         server.models_reply = None
         assert {result.status for result in doctor.examine("groq", "model").values()} == {"ok"}
 
@@ -126,15 +128,15 @@ def test_no_server_no_name_no_answer(doctor: Doctor) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     doctor.environ |= {"GROQ_API_KEY": KEY, "GROQ_BASE_URL": f"http://127.0.0.1:{port}/v1"}
-    is_told(doctor.one("groq.accepts"), "failed", "no server is listening", "start the server", "GROQ_BASE_URL")
+    assert_result(doctor.one("groq.accepts"), "failed", "no server is listening", "start the server", "GROQ_BASE_URL")
     doctor.environ["GROQ_BASE_URL"] = "https://api.groq.invalid/v1"
-    is_told(doctor.one("groq.accepts"), "failed", "cannot be resolved", "GROQ_BASE_URL")
+    assert_result(doctor.one("groq.accepts"), "failed", "cannot be resolved", "GROQ_BASE_URL")
     with ModelServer() as server:
         doctor.environ["GROQ_BASE_URL"] = server.url
         server.models_reply = HangUp()
-        is_told(doctor.one("groq.accepts"), "failed", "cannot be reached", "GROQ_BASE_URL")
+        assert_result(doctor.one("groq.accepts"), "failed", "cannot be reached", "GROQ_BASE_URL")
         server.models_reply = Hang()
-        is_told(doctor.one("groq.accepts", patience=3), "failed", "in time", "firewall or a slow network")
+        assert_result(doctor.one("groq.accepts", patience=3), "failed", "in time", "firewall or a slow network")
         server.models_reply = None
         assert doctor.status("groq.accepts") == "ok"
 
@@ -145,7 +147,7 @@ def test_a_certificate_that_has_expired(doctor: Doctor, monkeypatch: pytest.Monk
     monkeypatch.setenv("SSL_CERT_FILE", str(doctor.folder / "ca"))
     with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-3, -1))) as server:
         doctor.environ |= server.groq_environment()
-        is_told(doctor.one("groq.accepts"), "failed", "no TLS connection", "expired")
+        assert_result(doctor.one("groq.accepts"), "failed", "no TLS connection", "expired")
     with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-1, 10))) as server:  # it was renewed
         doctor.environ |= server.groq_environment()
         assert doctor.status("groq.accepts") == "ok"
@@ -156,7 +158,7 @@ def test_a_private_authority(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) ->
     (doctor.folder / "ca").write_bytes(authority.pem)
     with ModelServer(ssl_context=_identity(doctor.folder, authority, days=(-1, 10))) as server:
         doctor.environ |= server.groq_environment()
-        is_told(
+        assert_result(
             doctor.one("groq.accepts"),
             "failed",
             "no TLS connection",
@@ -180,8 +182,8 @@ def test_models_that_are_not_offered(doctor: Doctor) -> None:
     with ModelServer(models=["openai/gpt-oss-120b", "openai/gpt-oss-20b", "whisper"]) as server:
         doctor.environ |= server.groq_environment() | {"CUSTOM_MODEL": "gpt-oss-120", "MEMORY_MODEL": "gpt-oss20b"}
         found = doctor.examine("model")
-        is_told(found["model.chat"], "failed", "no model gpt-oss-120", "set CUSTOM_MODEL", "openai/gpt-oss-120b")
-        is_told(found["model.memory"], "failed", "set MEMORY_MODEL", "openai/gpt-oss-20b")
+        assert_result(found["model.chat"], "failed", "no model gpt-oss-120", "set CUSTOM_MODEL", "openai/gpt-oss-120b")
+        assert_result(found["model.memory"], "failed", "set MEMORY_MODEL", "openai/gpt-oss-20b")
         doctor.environ |= {"CUSTOM_MODEL": "openai/gpt-oss-120b", "MEMORY_MODEL": "openai/gpt-oss-20b"}
         assert {result.status for result in doctor.examine("model").values()} == {"ok"}
 
@@ -200,7 +202,7 @@ def test_latency_of_both_models(doctor: Doctor) -> None:
     with ModelServer(models=["openai/gpt-oss-120b", "small"]) as server:
         doctor.environ |= server.groq_environment() | {"MEMORY_MODEL": "small"}
         result = doctor.one("model.latency", deep=True)
-        is_told(result, "ok", "openai/gpt-oss-120b: first token", "small: first token", "complete answer")
+        assert_result(result, "ok", "openai/gpt-oss-120b: first token", "small: first token", "complete answer")
         assert sorted(request.model for request in server.requests) == ["openai/gpt-oss-120b", "small"]
 
 
@@ -213,7 +215,9 @@ def test_a_slow_model(doctor: Doctor) -> None:
         answering.start()
         result = doctor.one("model.latency", deep=True)
         answering.join()
-        is_told(result, "warning", "slow: openai/gpt-oss-120b: first token ", "set CUSTOM_MODEL to a smaller model")
+        assert_result(
+            result, "warning", "slow: openai/gpt-oss-120b: first token ", "set CUSTOM_MODEL to a smaller model"
+        )
         assert "openai/gpt-oss-20b)" in result.hint
         doctor.environ["CUSTOM_MODEL"] = "openai/gpt-oss-20b"
         assert doctor.status("model.latency", deep=True) == "ok"
@@ -232,5 +236,5 @@ def _answer_too_late(reply: Text) -> None:
 def test_models_that_do_not_answer(doctor: Doctor, reply: Text | HttpError | Garbage) -> None:
     with ModelServer(reply) as server:
         doctor.environ |= server.groq_environment()
-        is_told(doctor.one("model.latency", deep=True), "failed")
+        assert_result(doctor.one("model.latency", deep=True), "failed")
         assert doctor.status("model.latency", deep=True) == "ok"

@@ -11,7 +11,7 @@ import pytest
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from tests.support.backups import sql
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import FOLDER, Make, as_role
 from tests.support.junkie import Junkie
 from tests.support.model_server import HttpError, ModelServer, Reply, Request, Text, calls
@@ -25,7 +25,7 @@ ROUNDTRIP = "memory.roundtrip"
 def ready(doctor: Doctor, written_by: Make) -> DatabaseUrl:
     """A database of agno 3 with our tables; `doctor` uses it."""
     url = written_by("3.1")
-    doctor.use(url).mend("schema.junkie")
+    doctor.use(url).fix("schema.junkie")
     return url
 
 
@@ -45,7 +45,7 @@ def scratch_rows(url: DatabaseUrl) -> int:
 
 def test_it_leaves_no_trace(doctor: Doctor, ready: DatabaseUrl) -> None:
     before = everything(ready)
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "second connection", "second team", "erased completely")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "ok", "second connection", "second team", "erased completely")
     assert everything(ready) == before
     assert not (doctor.folder / "data").exists()
 
@@ -76,7 +76,7 @@ def test_memories_that_the_database_drops(doctor: Doctor, ready: DatabaseUrl) ->
         "CREATE FUNCTION ai.drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER drop_it BEFORE INSERT ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.drop_it()",
     )
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "resulted in no memory")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "failed", "resulted in no memory")
     assert not scratch_rows(ready)
     sql(ready, "DROP TRIGGER drop_it ON ai.user_memories")
     assert doctor.status(ROUNDTRIP, deep=True) == "ok"
@@ -91,7 +91,9 @@ def test_memories_that_the_database_changes(doctor: Doctor, ready: DatabaseUrl) 
         "CREATE CONSTRAINT TRIGGER mask AFTER INSERT ON ai.user_memories DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION ai.mask()",
     )
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "a memory was stored, but a second connection does not see it")
+    assert_result(
+        doctor.one(ROUNDTRIP, deep=True), "failed", "a memory was stored, but a second connection does not see it"
+    )
     assert not scratch_rows(ready)
     sql(ready, "DROP TRIGGER mask ON ai.user_memories")
     assert doctor.status(ROUNDTRIP, deep=True) == "ok"
@@ -109,7 +111,7 @@ def test_memories_that_the_team_may_not_see(doctor: Doctor, ready: DatabaseUrl) 
     )
     doctor.use(as_role(ready, "hidden_from"))
     try:
-        is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "resulted in no memory", "row-level security of")
+        assert_result(doctor.one(ROUNDTRIP, deep=True), "failed", "resulted in no memory", "row-level security of")
         assert not scratch_rows(ready)
         sql(ready, "ALTER TABLE ai.user_memories DISABLE ROW LEVEL SECURITY")
         assert doctor.status(ROUNDTRIP, deep=True) == "ok"
@@ -123,9 +125,9 @@ def test_rows_that_come_back(doctor: Doctor, ready: DatabaseUrl) -> None:
         "CREATE FUNCTION ai.keep_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER keep_it BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.keep_it()",
     )
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", "exist after they were deleted", "trigger")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "failed", "exist after they were deleted", "trigger")
     sql(ready, "DROP TRIGGER keep_it ON ai.user_memories")
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers")
     assert not scratch_rows(ready)
 
 
@@ -141,7 +143,7 @@ def test_what_a_killed_one_left_is_swept_by_the_next(doctor: Doctor, ready: Data
     asyncio.run(_kill_while_it_waits(ready, junkie))
     assert scratch_rows(ready) > 0
     sql(ready, "DROP TRIGGER wait ON ai.user_memories; DROP FUNCTION ai.wait()")
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers of 1 interrupted run")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers of 1 interrupted run")
     assert everything(ready) == before
 
 
@@ -191,8 +193,8 @@ def pooled(doctor: Doctor) -> Iterator[DatabaseUrl]:
 
 
 def test_behind_a_pooler(doctor: Doctor, pooled: DatabaseUrl) -> None:
-    doctor.use(pooled).mend("schema.junkie")
-    doctor.mend("schema.indexes")
+    doctor.use(pooled).fix("schema.junkie")
+    doctor.fix("schema.indexes")
     found = doctor.examine("memory", "schema", deep=True)
     assert found[ROUNDTRIP].status == "ok", found[ROUNDTRIP]
     assert found["schema.indexes"].status == "ok"
@@ -215,7 +217,7 @@ def remembers(request: Request) -> Reply:
 
 def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUrl, remembering: ModelServer) -> None:
     doctor.use(ready, **remembering.environment(), JUNKIE_CONTEXT_WINDOW="8192", MEMORY_TIMEOUT="90")
-    is_told(
+    assert_result(
         doctor.one(ROUNDTRIP, deep=True),
         "ok",
         "scripted-model extracted the memory by tool calls in",
@@ -225,8 +227,8 @@ def test_the_configured_model_makes_the_memory(doctor: Doctor, ready: DatabaseUr
     assert len(remembering.memory_requests) == 1
     assert remembering.main_requests == []
     assert not scratch_rows(ready)
-    is_told(doctor.one("model.memory"), "ok", "extraction by tool calls")
-    is_told(doctor.one(ROUNDTRIP, deep=True, offline=True), "ok", "with the rehearsal model")
+    assert_result(doctor.one("model.memory"), "ok", "extraction by tool calls")
+    assert_result(doctor.one(ROUNDTRIP, deep=True, offline=True), "ok", "with the rehearsal model")
     assert len(remembering.memory_requests) == 1
 
 
@@ -241,8 +243,8 @@ def test_a_model_without_tools_is_reported_as_it_was_asked(
 
     remembering.script = script
     doctor.use(ready, **remembering.environment())
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "scripted-model extracted the memory by a JSON schema")
-    is_told(doctor.one("model.memory"), "ok", "extraction by a JSON schema")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "ok", "scripted-model extracted the memory by a JSON schema")
+    assert_result(doctor.one("model.memory"), "ok", "extraction by a JSON schema")
 
 
 def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
@@ -254,10 +256,10 @@ def test_a_model_that_writes_its_calls_into_the_text_should_talk_without_tools(
 
     remembering.script = script
     doctor.use(ready, **remembering.environment())
-    is_told(doctor.one(ROUNDTRIP, deep=True), "ok", "by tool calls, written into its text")
-    is_told(doctor.one("model.chat"), "warning", "writes tool calls into its text", "JUNKIE_TOOLS=off")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "ok", "by tool calls, written into its text")
+    assert_result(doctor.one("model.chat"), "warning", "writes tool calls into its text", "JUNKIE_TOOLS=off")
     doctor.use(ready, JUNKIE_TOOLS="off")
-    is_told(doctor.one("model.chat"), "ok")
+    assert_result(doctor.one("model.chat"), "ok")
 
 
 def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_tools(
@@ -269,7 +271,7 @@ def test_a_chat_model_that_writes_its_calls_into_an_answer_should_talk_without_t
     answer = junkie.run("chat", "--no-database", "6 * 7?", env=remembering.environment() | state).ok()
     assert "JUNKIE_TOOLS=off" in answer.stderr
     doctor.use(ready, **remembering.environment())
-    is_told(doctor.one("model.chat"), "warning", "writes tool calls into its text", "JUNKIE_TOOLS=off")
+    assert_result(doctor.one("model.chat"), "warning", "writes tool calls into its text", "JUNKIE_TOOLS=off")
 
 
 @pytest.mark.parametrize(
@@ -294,5 +296,5 @@ def test_why_the_configured_model_made_no_memory(
 ) -> None:
     remembering.script = lambda _: reply
     doctor.use(ready, **remembering.environment(), AGENT_RETRIES="0")
-    is_told(doctor.one(ROUNDTRIP, deep=True), "failed", words, "MEMORY_MODEL" if words != "Loading model" else "")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "failed", words, "MEMORY_MODEL" if words != "Loading model" else "")
     assert not scratch_rows(ready)

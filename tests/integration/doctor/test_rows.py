@@ -6,7 +6,7 @@ import pytest
 
 from junkie_cli.core.embedded import ScratchServer
 from tests.support import odd_rows
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import ALL, Make
 from tests.support.postgres import execute
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("plain_environment")
 @pytest.mark.parametrize("generation", ALL)
 def test_rows_of_agno_are_as_agno_writes_them(doctor: Doctor, written_by: Make, generation: str) -> None:
     url = written_by(generation)
-    is_told(doctor.use(url).one("memory.rows"), "ok")
-    is_told(doctor.one("schema.tables"), "ok")
+    assert_result(doctor.use(url).one("memory.rows"), "ok")
+    assert_result(doctor.one("schema.tables"), "ok")
 
 
 @pytest.mark.parametrize("generation", ["2.2", "2.9-then-3.1", "3.1"])
@@ -38,12 +38,16 @@ def test_odd_rows_are_counted_and_named(
 
     execute(postgres_server, ";".join(statements()), url.database or "")
     result = doctor.use(url).one("memory.rows")
-    is_told(result, "warning", "whose memory is not a text", "whose topics are not a list of texts", "session_data")
-    is_told(result, "warning", "updated_at that is not in seconds", "odd-updated_at-largest", "/ 1000")
+    assert_result(
+        result, "warning", "whose memory is not a text", "whose topics are not a list of texts", "session_data"
+    )
+    assert_result(result, "warning", "updated_at that is not in seconds", "odd-updated_at-largest", "/ 1000")
     if runs_kind:
-        is_told(result, "warning", "whose runs are not a list", "a run that is no object or is not dated in seconds")
+        assert_result(
+            result, "warning", "whose runs are not a list", "a run that is no object or is not dated in seconds"
+        )
     if generation != "2.2":
-        is_told(result, "warning", "whose run_data is not an object")
+        assert_result(result, "warning", "whose run_data is not an object")
     for check in ("memory.owners", "memory.sharing", "memory.size", "schema.tables"):
         assert doctor.status(check) in ("ok", "warning"), check
 
@@ -57,7 +61,7 @@ def test_a_column_of_another_type_is_named(doctor: Doctor, written_by: Make, pos
         url.database or "",
     )
     result = doctor.use(url).one("schema.tables")
-    is_told(result, "failed", "agent_sessions.created_at has type timestamp with time zone", "bigint")
+    assert_result(result, "failed", "agent_sessions.created_at has type timestamp with time zone", "bigint")
     assert "user_id" not in result.detail
 
 
@@ -71,7 +75,7 @@ def test_ids_that_look_the_same(doctor: Doctor, written_by: Make, postgres_serve
             url.database or "",
         )
     result = doctor.use(url).one("memory.owners")
-    is_told(result, "warning", r"'rene\u0301' / 'ren\xe9'", r"'zoe' / 'z\u200boe'", "'mia'", "'Mia '")
+    assert_result(result, "warning", r"'rene\u0301' / 'ren\xe9'", r"'zoe' / 'z\u200boe'", "'mia'", "'Mia '")
 
 
 def test_ids_that_chat_refuses(doctor: Doctor, written_by: Make, postgres_server: ScratchServer) -> None:
@@ -83,4 +87,4 @@ def test_ids_that_chat_refuses(doctor: Doctor, written_by: Make, postgres_server
         url.database or "",
     )
     result = doctor.use(url).one("memory.owners")
-    is_told(result, "warning", "ids that are not valid for new users", r"'a\nb'", "'zed '", "lll")
+    assert_result(result, "warning", "ids that are not valid for new users", r"'a\nb'", "'zed '", "lll")

@@ -22,7 +22,7 @@ from junkie_cli.core.progress import SILENT
 from junkie_cli.core.schema import migrations
 from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
 from tests.support.backups import back_up, fill, sql
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.embedded import public_packages, public_python, run_as
 from tests.support.generations import Make, as_role, new_role, reader
 from tests.support.junkie import SCRIPT
@@ -62,11 +62,11 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("generation", STATUSES)
-def test_generations_are_told_apart(doctor: Doctor, written_by: Make, generation: str) -> None:
+def test_generations_are_distinguished(doctor: Doctor, written_by: Make, generation: str) -> None:
     tables, version, words = STATUSES[generation]
     found = doctor.use(written_by(generation)).examine("schema.tables", "schema.version")
     assert found["schema.tables"].status == tables
-    is_told(found["schema.version"], version, words)
+    assert_result(found["schema.version"], version, words)
 
 
 def test_an_empty_database(doctor: Doctor, database: DatabaseUrl) -> None:
@@ -79,11 +79,11 @@ def test_agnos_migration_after_a_proven_backup(doctor: Doctor, written_by: Make)
     url = written_by("2.2")
     before = sql(url, "SELECT user_id, memory #>> '{}' FROM ai.user_memories ORDER BY memory_id")
     doctor.use(url)
-    doctor.mend("schema.indexes")  # one of them is on a column whose type the migration changes
+    doctor.fix("schema.indexes")  # one of them is on a column whose type the migration changes
     (fix,) = doctor.one("schema.version").fixes
     assert fix.severe
     assert "back up" in fix.what[0]
-    (told,) = doctor.mend("schema.version")
+    (told,) = doctor.fix("schema.version")
     assert {doctor.status(name) for name in ("schema.version", "schema.indexes")} == {"ok"}
     assert sql(url, "SELECT user_id, memory #>> '{}' FROM ai.user_memories ORDER BY memory_id") == before
     (manifest,) = (json.loads(path.read_text()) for path in (doctor.folder / "backups").glob("*.dump.json"))
@@ -97,7 +97,7 @@ def test_the_bot_keeps_its_tables(doctor: Doctor, written_by: Make) -> None:
     (fix,) = doctor.one("schema.version").fixes
     doctor.use(url, DISCORD_TOKEN="t")
     result = doctor.one("schema.version")
-    is_told(result, "failed", "the bot needs agno 2", "JUNKIE_SCHEMA=junkie")
+    assert_result(result, "failed", "the bot needs agno 2", "JUNKIE_SCHEMA=junkie")
     assert not result.fixes
     context = doctor.context()
 
@@ -117,14 +117,16 @@ def test_without_a_backup_nothing_is_migrated(doctor: Doctor, written_by: Make) 
     (doctor.folder / "backups").write_text("in the way")
     doctor.use(url)
     with pytest.raises(BackupError):
-        doctor.mend("schema.version")
+        doctor.fix("schema.version")
     assert doctor.status("schema.version") == "failed"
 
 
 def test_tables_of_a_newer_agno(doctor: Doctor, written_by: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     url = written_by("3.1")
     do(url, "UPDATE ai.agno_schema_versions SET version = '4.0.0' WHERE table_name = 'agent_sessions'")
-    is_told(doctor.use(url).one("schema.version"), "failed", "agent_sessions", "newer agno", "pip install --upgrade")
+    assert_result(
+        doctor.use(url).one("schema.version"), "failed", "agent_sessions", "newer agno", "pip install --upgrade"
+    )
     monkeypatch.setattr(schema, "AGNO_SCHEMA", "4.0.0")  # as in a junkie with that agno
     do(url, "UPDATE ai.agno_schema_versions SET version = '4.0.0'")
     assert doctor.status("schema.version") == "ok"
@@ -134,7 +136,7 @@ def test_columns_that_are_missing(doctor: Doctor, written_by: Make) -> None:
     url = written_by("3.1")
     do(url, "ALTER TABLE ai.user_memories DROP COLUMN topics, DROP COLUMN team_id")
     found = doctor.use(url).examine("schema", "memory.owners")
-    is_told(found["schema.tables"], "failed", "user_memories lacks topics, team_id")
+    assert_result(found["schema.tables"], "failed", "user_memories lacks topics, team_id")
     assert found["memory.owners"].detail == "waits for schema.tables"
     do(url, remedy(found["schema.tables"], "ALTER TABLE .*"))
     assert doctor.status("schema.tables") == "ok"
@@ -145,26 +147,26 @@ def test_columns_that_are_missing(doctor: Doctor, written_by: Make) -> None:
 
 def test_our_tables_are_made_and_brought_up(doctor: Doctor, written_by: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     url = written_by("3.1")
-    is_told(doctor.use(url).one("schema.junkie"), "warning", "not created yet", "--fix schema.junkie")
-    doctor.mend("schema.junkie")
+    assert_result(doctor.use(url).one("schema.junkie"), "warning", "not created yet", "--fix schema.junkie")
+    doctor.fix("schema.junkie")
     assert doctor.status("schema.junkie") == "ok"
     salt = sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'")
     do(url, "DROP TABLE ai.junkie_erasures", "UPDATE ai.junkie_versions SET value = '1' WHERE name = 'version'")
-    is_told(
+    assert_result(
         doctor.one("schema.junkie"),
         "warning",
         f"version 1 instead of {migrations.LATEST}",
         "junkie_erasures is missing (off: remembering who was erased)",
     )
-    doctor.mend("schema.junkie")
+    doctor.fix("schema.junkie")
     assert doctor.status("schema.junkie") == "ok"
     do(url, "DROP TABLE ai.junkie_history")
     assert doctor.status("schema.junkie") == "warning"
-    doctor.mend("schema.junkie")
+    doctor.fix("schema.junkie")
     assert doctor.status("schema.junkie") == "ok"
     assert sql(url, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'") == salt
     do(url, "UPDATE ai.junkie_versions SET value = '99' WHERE name = 'schema'")
-    is_told(doctor.one("schema.junkie"), "failed", "newer junkie", "pip install --upgrade junkie-cli")
+    assert_result(doctor.one("schema.junkie"), "failed", "newer junkie", "pip install --upgrade junkie-cli")
     monkeypatch.setattr(migrations, "LATEST", 99)  # as in that junkie
     do(url, "UPDATE ai.junkie_versions SET value = '99' WHERE name = 'version'")
     assert doctor.status("schema.junkie") == "ok"
@@ -184,32 +186,34 @@ MANY = {
 @pytest.mark.parametrize("generation", MANY)
 def test_indexes_are_made_while_others_write(doctor: Doctor, written_by: Make, generation: str) -> None:
     url = written_by(generation)
-    is_told(doctor.use(url).one("schema.indexes"), "ok", "not needed below 10,000 rows (now: ")
+    assert_result(doctor.use(url).one("schema.indexes"), "ok", "not needed below 10,000 rows (now: ")
     do(url, MANY[generation])
     result = doctor.one("schema.indexes")
-    is_told(result, "warning", "user_memories has 10,000 rows or more", "updated_at DESC, memory_id DESC", "search")
+    assert_result(
+        result, "warning", "user_memories has 10,000 rows or more", "updated_at DESC, memory_id DESC", "search"
+    )
     assert "agent_sessions" not in result.detail
     assert all("CREATE INDEX CONCURRENTLY" in fix.what[0] for fix in result.fixes)
-    doctor.mend("schema.indexes")
-    is_told(doctor.one("schema.indexes"), "ok", "not needed below 10,000 rows")
-    doctor.mend("schema.indexes")  # who asks for it gets those of small tables, too
-    is_told(doctor.one("schema.indexes"), "ok", "all indexes for lists, search and erasure exist")
+    doctor.fix("schema.indexes")
+    assert_result(doctor.one("schema.indexes"), "ok", "not needed below 10,000 rows")
+    doctor.fix("schema.indexes")  # who asks for it gets those of small tables, too
+    assert_result(doctor.one("schema.indexes"), "ok", "all indexes for lists, search and erasure exist")
     assert len(re.findall("junkie_", sql(url, "SELECT indexname FROM pg_indexes WHERE schemaname = 'ai'"))) == 3
 
 
 def test_an_index_that_was_not_made_to_its_end(doctor: Doctor, written_by: Make) -> None:
     url = written_by("3.1")
-    doctor.use(url).mend("schema.indexes")
+    doctor.use(url).fix("schema.indexes")
     do(url, "DROP INDEX ai.junkie_sessions_user_updated")
     # What a broken CREATE INDEX CONCURRENTLY leaves: made here by two rows that a unique one cannot hold.
     with pytest.raises(AssertionError):
         do(url, "CREATE UNIQUE INDEX CONCURRENTLY junkie_sessions_user_updated ON ai.agent_sessions (session_type)")
     result = doctor.one("schema.indexes")
-    is_told(result, "warning", "junkie_sessions_user_updated was interrupted")
+    assert_result(result, "warning", "junkie_sessions_user_updated was interrupted")
     assert result.fixes[0].what[0].startswith("DROP INDEX CONCURRENTLY")
     do(url, "DELETE FROM ai.agent_sessions WHERE session_id <> (SELECT min(session_id) FROM ai.agent_sessions)")
-    doctor.mend("schema.indexes")
-    doctor.mend("schema.indexes")
+    doctor.fix("schema.indexes")
+    doctor.fix("schema.indexes")
     assert "was interrupted" not in doctor.one("schema.indexes").detail
 
 
@@ -223,7 +227,7 @@ def test_dead_rows(doctor: Doctor, written_by: Make) -> None:
         "DELETE FROM ai.user_memories WHERE user_id = 'dead'",
     )
     result = doctor.use(url).one("schema.bloat")
-    is_told(result, "warning", "user_memories has 3,000 dead rows")
+    assert_result(result, "warning", "user_memories has 3,000 dead rows")
     do(url, remedy(result, 'VACUUM .*?"user_memories"'))
     assert doctor.status("schema.bloat") == "ok"
 
@@ -237,7 +241,7 @@ def test_tables_that_were_never_vacuumed(doctor: Doctor, written_by: Make) -> No
         " FROM generate_series(1, 11000) n",
     )
     result = doctor.use(url).one("schema.bloat")
-    is_told(result, "warning", "was never vacuumed")
+    assert_result(result, "warning", "was never vacuumed")
     do(url, remedy(result, 'VACUUM .*?"user_memories"'))
     assert doctor.status("schema.bloat") == "ok"
 
@@ -246,7 +250,7 @@ def test_tables_of_the_same_name_in_public(doctor: Doctor, written_by: Make) -> 
     url = written_by("3.1")
     do(url, "CREATE TABLE public.user_memories (id int)")
     result = doctor.use(url).one("schema.location")
-    is_told(result, "warning", "public.user_memories")
+    assert_result(result, "warning", "public.user_memories")
     do(url, remedy(result, "ALTER TABLE .*"))
     assert doctor.status("schema.location") == "ok"
 
@@ -254,7 +258,7 @@ def test_tables_of_the_same_name_in_public(doctor: Doctor, written_by: Make) -> 
 def test_tables_in_another_schema_than_named(doctor: Doctor, written_by: Make) -> None:
     doctor.use(written_by("3.1", schema="bot"))
     result = doctor.one("schema.location")
-    is_told(result, "warning", "bot.user_memories")
+    assert_result(result, "warning", "bot.user_memories")
     doctor.environ["JUNKIE_SCHEMA"] = remedy(result, "(?<=JUNKIE_SCHEMA=)[a-z]+")
     assert doctor.status("schema.location") == "ok"
     assert doctor.one("schema.tables").detail.startswith("user_memories")
@@ -268,7 +272,7 @@ def test_a_role_that_may_only_read(doctor: Doctor, written_by: Make) -> None:
     do(url, *reader("doctor_reader"))
     doctor.use(as_role(url, "doctor_reader"))
     found = doctor.examine("database.rights", "memory.owners")
-    is_told(found["database.rights"], "failed", "missing privilege on user_memories: INSERT, UPDATE, DELETE")
+    assert_result(found["database.rights"], "failed", "missing privilege on user_memories: INSERT, UPDATE, DELETE")
     assert found["memory.owners"].status == "warning"
     for statement in found["database.rights"].hint.split("; "):
         do(url, statement)
@@ -280,7 +284,7 @@ def test_a_role_that_may_nothing(doctor: Doctor, written_by: Make) -> None:
     do(url, *new_role("doctor_stranger"))
     doctor.use(as_role(url, "doctor_stranger"))
     result = doctor.one("database.rights")
-    is_told(result, "failed", "no USAGE privilege on schema ai")
+    assert_result(result, "failed", "no USAGE privilege on schema ai")
     for statement in result.hint.split("; "):
         do(url, statement)
     assert doctor.status("database.rights") == "ok"
@@ -290,7 +294,7 @@ def test_a_role_that_may_not_make_the_schema(doctor: Doctor, database: DatabaseU
     do(database, *new_role("doctor_stranger"))
     doctor.use(as_role(database, "doctor_stranger"))
     result = doctor.one("database.rights")
-    is_told(result, "failed", "schema ai does not exist")
+    assert_result(result, "failed", "schema ai does not exist")
     do(database, result.hint)
     assert doctor.status("database.rights") == "ok"
 
@@ -298,7 +302,7 @@ def test_a_role_that_may_not_make_the_schema(doctor: Doctor, database: DatabaseU
 def test_a_role_that_may_make_no_tables(doctor: Doctor, written_by: Make, database: DatabaseUrl) -> None:
     do(database, "CREATE SCHEMA ai", *new_role("doctor_guest"), "GRANT USAGE ON SCHEMA ai TO doctor_guest")
     result = doctor.use(as_role(database, "doctor_guest")).one("database.rights")
-    is_told(result, "failed", "no privilege to create tables in schema ai: agno's tables cannot be created")
+    assert_result(result, "failed", "no privilege to create tables in schema ai: agno's tables cannot be created")
     do(database, result.hint)
     assert doctor.status("database.rights") == "ok"
 
@@ -306,7 +310,7 @@ def test_a_role_that_may_make_no_tables(doctor: Doctor, written_by: Make, databa
     do(url, "GRANT USAGE ON SCHEMA ai TO doctor_guest")
     do(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ai TO doctor_guest")
     result = doctor.use(as_role(url, "doctor_guest")).one("database.rights")
-    is_told(result, "warning", "junkie's own tables, needed for undo, cannot be created")
+    assert_result(result, "warning", "junkie's own tables, needed for undo, cannot be created")
     do(url, result.hint)
     assert doctor.status("database.rights") == "ok"
 
@@ -324,7 +328,7 @@ def test_owners_that_are_none(doctor: Doctor, written_by: Make) -> None:
     )
     result = doctor.use(url).one("memory.owners")
     assert result.detail.count("'ada'") == 1
-    is_told(result, "warning", "1 memory has no owner", "user 'default'", "'Ada ' / 'ada'")
+    assert_result(result, "warning", "1 memory has no owner", "user 'default'", "'Ada ' / 'ada'")
     for words in ("memories clear --no-owner", "memories clear -u default", "users erase"):
         assert f"junkie {words}" in result.hint
         follow(doctor, *words.split(), *(["Ada "] if "erase" in words else []), "--yes")
@@ -349,7 +353,7 @@ def test_one_id_of_many_memories_is_one_user(doctor: Doctor, database: DatabaseU
 def test_sessions_of_several_users(doctor: Doctor, written_by: Make) -> None:
     url = written_by("3.1")
     result = doctor.use(url).one("memory.sharing")
-    is_told(result, "warning", "1 session with several users", "junkie sessions delete channel-7")
+    assert_result(result, "warning", "1 session with several users", "junkie sessions delete channel-7")
     assert doctor.use(url, DISCORD_TOKEN="t").status("memory.sharing") == "ok"
     del doctor.environ["DISCORD_TOKEN"]
     assert "channel-7" in follow(doctor, "sessions", "show", "channel-7", "--json")
@@ -359,22 +363,22 @@ def test_sessions_of_several_users(doctor: Doctor, written_by: Make) -> None:
 
 def test_extractions_left_undone(doctor: Doctor, written_by: Make) -> None:
     url = written_by("3.1")
-    doctor.use(url).mend("schema.junkie")
+    doctor.use(url).fix("schema.junkie")
     columns, values = "pending_id, user_id, message", "gen_random_uuid(), 'ada', 'x'"
     insert = f"INSERT INTO ai.junkie_pending ({columns}, {{}}) VALUES ({values}, {{}})"
     do(url, insert.format("attempts", "0"))
-    is_told(doctor.one("memory.pending"), "ok", "1 in progress")
+    assert_result(doctor.one("memory.pending"), "ok", "1 in progress")
     do(url, insert.format("attempts, set_aside", "8, true"), insert.format("created_at", "now() - interval '1 day'"))
     result = doctor.one("memory.pending")
-    is_told(result, "warning", "2 messages are", "1 of them set aside")
+    assert_result(result, "warning", "2 messages are", "1 of them set aside")
     with ModelServer(smart=True) as server:
         doctor.environ |= server.groq_environment()
         follow(doctor, *remedy(result, "(?<=junkie )memories retry --all").split())
-    is_told(doctor.one("memory.pending"), "ok", "no pending extractions")
+    assert_result(doctor.one("memory.pending"), "ok", "no pending extractions")
 
 
 @pytest.mark.parametrize("generation", ["2.2", "3.1"])
-def test_too_much_doubles_and_keys(doctor: Doctor, written_by: Make, generation: str) -> None:
+def test_too_much_duplicates_and_keys(doctor: Doctor, written_by: Make, generation: str) -> None:
     url = written_by(generation)
     assert doctor.use(url).status("memory.size") == "ok"
     kind = "json" if generation == "2.2" else "jsonb"
@@ -390,7 +394,9 @@ def test_too_much_doubles_and_keys(doctor: Doctor, written_by: Make, generation:
         insert.format(id="key", text="'my key is gsk_abcdefghijklmnopqrstuvwxyz'::text", n=1),
     )
     result = doctor.one("memory.size")
-    is_told(result, "warning", "zoe (12, about 2,", "2 duplicate memories", "1 memory seems to contain a key", "key1")
+    assert_result(
+        result, "warning", "zoe (12, about 2,", "2 duplicate memories", "1 memory seems to contain a key", "key1"
+    )
     assert "abcdefghijkl" not in result.detail + result.hint
     for found in re.findall(r"junkie (memories delete (?!ID)[^;,]+)", result.hint):
         follow(doctor, *found.split(), "--yes")
@@ -409,7 +415,9 @@ def test_ids_of_several_people_are_not_given_to_a_command(doctor: Doctor, writte
         " ('key', 'zoe', '\"my key is gsk_abcdefghijklmnopqrstuvwxyz\"', 1), ('key', 'ada', '\"another\"', 1)",
     )
     result = doctor.use(url).one("memory.size")
-    is_told(result, "warning", "1 memory repeats", "1 memory holds", "1 memory shares its id with another: give each")
+    assert_result(
+        result, "warning", "1 memory repeats", "1 memory holds", "1 memory shares its id with another: give each"
+    )
     assert "junkie memories delete" not in result.hint
 
 
@@ -419,14 +427,14 @@ def test_ids_of_several_people_are_not_given_to_a_command(doctor: Doctor, writte
 def test_no_backup_and_a_damaged_one(doctor: Doctor, written_by: Make) -> None:
     url = written_by("3.1")
     doctor.use(url)
-    is_told(doctor.one("backup.age"), "warning", "no verified backup", "junkie backup")
-    is_told(doctor.one("backup.age", max_backup_age=26), "failed", "no verified backup")
+    assert_result(doctor.one("backup.age"), "warning", "no verified backup", "junkie backup")
+    assert_result(doctor.one("backup.age", max_backup_age=26), "failed", "no verified backup")
     asyncio.run(back_up(url, doctor.folder / "backups"))
     assert doctor.status("backup.age", max_backup_age=26) == "ok"
     (dump,) = (doctor.folder / "backups").glob("*.dump")
     dump.write_bytes(dump.read_bytes()[:-1])
     result = doctor.one("backup.age")
-    is_told(result, "warning", "is damaged", "no verified backup")
+    assert_result(result, "warning", "is damaged", "no verified backup")
     subprocess.run(["sh", "-c", remedy(result, r"rm \S+")], check=True)
     assert not any((doctor.folder / "backups").glob("*.dump*"))
     follow(doctor, "backup")
@@ -452,8 +460,8 @@ def test_backups_that_others_can_read(doctor: Doctor, written_by: Make) -> None:
     (folder / "a.dump").write_text("x")
     (folder / "a.dump").chmod(0o644)
     result = doctor.one("backup.permissions")
-    is_told(result, "warning", f"other users can access {folder}", "other users can read", f"chmod 700 {folder}")
-    doctor.mend("backup.permissions")
+    assert_result(result, "warning", f"other users can access {folder}", "other users can read", f"chmod 700 {folder}")
+    doctor.fix("backup.permissions")
     assert doctor.status("backup.permissions") == "ok"
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -463,7 +471,7 @@ def test_a_disk_that_is_too_small(doctor: Doctor, written_by: Make, small_disk: 
     with ballast.open("wb") as file:
         file.write(b"x" * shutil.disk_usage(small_disk).free)
     doctor.use(written_by("3.1"), JUNKIE_BACKUP_DIR=str(small_disk))
-    is_told(doctor.one("backup.space"), "failed", "are free", "are needed", "JUNKIE_BACKUP_DIR")
+    assert_result(doctor.one("backup.space"), "failed", "are free", "are needed", "JUNKIE_BACKUP_DIR")
     doctor.environ["JUNKIE_BACKUP_DIR"] = str(doctor.folder / "backups")
     assert doctor.status("backup.space") == "ok"
     doctor.environ["JUNKIE_BACKUP_DIR"] = str(small_disk)
@@ -503,7 +511,7 @@ def test_what_cannot_be_read_in_time_is_unknown(doctor: Doctor, written_by: Make
         proxy.stall_when(b"row_number")
         doctor.use(proxy.url(url))
         result = doctor.one("memory.size", patience=0.3)
-        is_told(result, "unknown", "timed out", "--only memory.size --timeout 240")
+        assert_result(result, "unknown", "timed out", "--only memory.size --timeout 240")
         proxy.resume()
         assert doctor.status("memory.size") == "ok"
 
@@ -518,9 +526,11 @@ async def test_who_holds_a_table(doctor: Doctor, written_by: Make) -> None:
         await holder.execute("LOCK TABLE ai.user_memories IN ACCESS EXCLUSIVE MODE")
         pid = holder.get_server_pid()
         found = await doctor._examine(doctor.context(patience=0.5), ("schema.tables",), False, 60)
-        is_told(found["schema.tables"], "unknown", "a lock")  # whose it is where that was known in time
+        assert_result(found["schema.tables"], "unknown", "a lock")  # whose it is where that was known in time
         found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
-        is_told(found["database.activity"], "warning", f"process {pid}", "(migration by hand)", "holds a table", "idle")
+        assert_result(
+            found["database.activity"], "warning", f"process {pid}", "(migration by hand)", "holds a table", "idle"
+        )
         await asyncio.to_thread(do, url, remedy(found["database.activity"], "SELECT .*"))
     finally:
         holder.terminate()
@@ -541,7 +551,9 @@ async def test_who_keeps_others_waiting(doctor: Doctor, written_by: Make) -> Non
             while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 await asyncio.sleep(0.01)
         found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
-        is_told(found["database.activity"], "warning", f"process {holder.get_server_pid()}", "blocks 1 other session")
+        assert_result(
+            found["database.activity"], "warning", f"process {holder.get_server_pid()}", "blocks 1 other session"
+        )
         holder.terminate()
         await waiting
     finally:

@@ -124,7 +124,7 @@ async def test_root_hands_an_empty_folder_to_the_servers_user(folder: Path) -> N
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-async def test_data_that_belongs_to_somebody_else_is_told(folder: Path) -> None:
+async def test_data_that_belongs_to_somebody_else_is_reported(folder: Path) -> None:
     need_root()
     await embedded.ensure_running(folder, create=True)
     await embedded.stop(folder)
@@ -136,20 +136,20 @@ async def test_data_that_belongs_to_somebody_else_is_told(folder: Path) -> None:
     await embedded.ensure_running(folder, create=False)
 
 
-def test_a_user_without_a_name_is_told(public: Path) -> None:
+def test_a_user_without_a_name_is_reported(public: Path) -> None:
     need_root()
     os.chown(public, 54321, 54321)
     said = answer_of(child(public / "junkie", user=54321))
     assert (said["code"], "54321" in said["message"]) == ("embedded_account", True)
 
 
-def test_a_root_that_cannot_become_somebody_else_is_told(folder: Path) -> None:
+def test_a_root_that_cannot_become_somebody_else_is_reported(folder: Path) -> None:
     need_root()
     said = answer_of(child(folder, prefix=["unshare", "--user", "--map-root-user"]))
     assert (said["code"], "root cannot become" in str(said["message"])) == ("embedded_account", True)
 
 
-def test_a_home_that_is_not_there_is_told() -> None:
+def test_a_home_that_is_not_there_is_reported() -> None:
     need_root()
     said = answer_of(child(Path("/nonexistent/.local/share/junkie"), user=ordinary_user()))
     assert (said["code"], "Permission denied" in said["message"]) == ("embedded_folder", True)

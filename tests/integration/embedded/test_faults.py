@@ -264,13 +264,13 @@ async def test_data_of_another_major_version_are_left_alone(prepared: Path) -> N
         assert f"postgresql-{version}" in error.hint
 
 
-async def test_a_half_made_data_folder_is_told(prepared: Path) -> None:
+async def test_a_half_made_data_folder_is_reported(prepared: Path) -> None:
     (prepared / "data/PG_VERSION").unlink()
     error = await refusal(prepared)
     assert (error.code, "PG_VERSION is missing" in error.message) == ("embedded_damaged", True)
 
 
-async def test_a_server_that_does_not_start_is_told_with_the_logs_last_lines(prepared: Path) -> None:
+async def test_a_server_that_does_not_start_is_reported_with_the_logs_last_lines(prepared: Path) -> None:
     (prepared / "data/global/pg_control").unlink()
     error = await refusal(prepared)
     assert error.code == "embedded_start"
@@ -330,7 +330,7 @@ async def test_a_short_socket_folder_that_somebody_else_made_is_not_used(tmp_pat
         support.end(folder)
 
 
-async def test_a_path_that_the_system_cannot_take_is_told(tmp_path: Path) -> None:
+async def test_a_path_that_the_system_cannot_take_is_reported(tmp_path: Path) -> None:
     assert (await refusal(tmp_path / ("x" * 300))).code == "embedded_path"
     assert (await refusal(tmp_path.joinpath(*["x" * 200] * 25))).code == "embedded_path"
 
@@ -352,7 +352,7 @@ async def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) ->
     assert (tmp_path.stat().st_mode, tmp_path.stat().st_uid) == (before.st_mode, before.st_uid)
 
 
-async def test_a_file_in_the_folders_place_is_told(folder: Path) -> None:
+async def test_a_file_in_the_folders_place_is_reported(folder: Path) -> None:
     folder.write_text("")
     assert (await refusal(folder)).code == "embedded_folder"
 
@@ -375,7 +375,7 @@ def resize(disk: Path, megabytes: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={megabytes}m", disk], check=True)
 
 
-async def test_a_full_disk_is_told_and_leaves_nothing_half_made(disk: Path) -> None:
+async def test_a_full_disk_is_reported_and_leaves_nothing_half_made(disk: Path) -> None:
     folder = disk / "junkie"
     error = await refusal(folder)
     assert (error.code, str(folder) in error.message) == ("embedded_disk_full", True)
@@ -385,7 +385,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing_half_made(disk: Path) -> N
     assert ask(folder, "select 1") == "1"
 
 
-async def test_a_disk_that_is_full_at_a_later_start_is_told_and_nothing_is_lost(disk: Path) -> None:
+async def test_a_disk_that_is_full_at_a_later_start_is_reported_and_nothing_is_lost(disk: Path) -> None:
     resize(disk, 200)
     folder = disk / "junkie"
     prepare(folder)
@@ -398,7 +398,7 @@ async def test_a_disk_that_is_full_at_a_later_start_is_told_and_nothing_is_lost(
     assert ask(folder, "select word from kept") == "safe"
 
 
-async def test_a_read_only_disk_is_told(disk: Path) -> None:
+async def test_a_read_only_disk_is_reported(disk: Path) -> None:
     resize(disk, 200)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     error = await refusal(disk / "junkie")
@@ -408,7 +408,7 @@ async def test_a_read_only_disk_is_told(disk: Path) -> None:
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
-async def test_missing_programs_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_missing_programs_are_reported(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(installations, "PROVIDERS", (installations.System((str(tmp_path / "nothing"),)),))
     with pytest.raises(DatabaseError) as caught:
         embedded.bin_dir()
@@ -417,7 +417,7 @@ async def test_missing_programs_are_told(folder: Path, monkeypatch: pytest.Monke
     assert not folder.exists()
 
 
-async def test_programs_that_do_not_run_here_are_told(
+async def test_programs_that_do_not_run_here_are_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, public: Path
 ) -> None:
     for name in ("postgres", "initdb"):
@@ -432,6 +432,6 @@ async def test_programs_that_do_not_run_here_are_told(
     assert (error.code, "libz.so.1" in error.message) == ("embedded_programs", True)
 
 
-async def test_a_keeper_that_is_killed_at_once_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_keeper_that_is_killed_at_once_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "BOOT", "import os; os.fork() and os._exit(0); os.kill(os.getpid(), 9)  # {0}")
     assert (await refusal(folder)).code == "embedded_keeper"

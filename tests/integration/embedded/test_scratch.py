@@ -35,7 +35,7 @@ async def test_it_comes_and_goes() -> None:
     server.stop()
 
 
-async def test_it_lies_where_it_is_told_and_leaves_nothing_there(tmp_path: Path) -> None:
+async def test_it_lies_where_it_should_and_leaves_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "beside").write_text("mine")
     before = tmp_path.stat()
     with ScratchServer(tmp_path) as server:
@@ -72,7 +72,7 @@ async def test_it_takes_settings_rules_a_password_and_a_port(password: str) -> N
     assert gone(server)
 
 
-async def test_a_port_that_is_taken_is_told() -> None:
+async def test_a_port_that_is_taken_is_reported() -> None:
     with ScratchServer(settings={"listen_addresses": "127.0.0.1"}) as first:
         with pytest.raises(DatabaseError) as caught:
             ScratchServer(settings={"listen_addresses": "127.0.0.1"}, port=first.port).start()

@@ -207,7 +207,7 @@ async def test_coming_and_going_never_cuts_off_a_client(prepared: Path) -> None:
     assert len(starts) > 1, "the server never stopped: nothing was tested"
 
 
-async def test_who_waits_for_another_is_told(prepared: Path) -> None:
+async def test_who_waits_for_another_is_reported(prepared: Path) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     with (prepared / "start.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

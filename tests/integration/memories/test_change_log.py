@@ -143,7 +143,7 @@ def pending(user_id: str) -> Pending:
     return Pending(str(uuid4()), user_id, "s1", "r1", "yes, exactly\x00", "Do you like tea?")
 
 
-async def test_pending_is_written_once_fails_and_is_struck_off(written_by: Make, admin: Administration) -> None:
+async def test_pending_is_written_once_fails_and_is_completed(written_by: Make, admin: Administration) -> None:
     async with admin.connection(written_by("2.2")) as connection:
         state = await tables.inspect(connection, Layout("ai"))
         assert await pending_rows.list_pending(connection, state) == []

@@ -149,7 +149,7 @@ async def test_no_table_an_empty_one_and_no_server_differ(
 # --- rights -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_reader_reads_and_is_told_that_it_may_not_write(written_by: Make, admin: Administration) -> None:
+async def test_a_reader_reads_and_is_reported_that_it_may_not_write(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     await admin.do(url, *reader("plain"))
     settings = admin.settings(as_role(url, "plain"))

@@ -50,7 +50,7 @@ async def test_every_word_must_be_there_and_the_phrase_comes_first(settings: Set
         await found(settings, "  ")
 
 
-async def test_more_than_asked_for_is_told(settings: Settings) -> None:
+async def test_more_than_asked_for_is_reported(settings: Settings) -> None:
     result = await memories.search_memories(settings, "tea", limit=2)
     assert ([memory.memory_id for memory in result.memories], result.more) == (["m4", "m2"], True)
 

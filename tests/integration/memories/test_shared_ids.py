@@ -9,7 +9,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.memories import MemoryFilter
 from tests.support.backups import sql
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Administration, Make
 
 WHOLE = "SELECT string_agg(m::text, '|' ORDER BY m::text) FROM ai.user_memories m"
@@ -89,12 +89,12 @@ async def test_undo_is_not_promised_for_two_that_nothing_tells_apart(url: Databa
 def test_doctor_names_them_and_its_hint_helps(written_by: Make, tmp_path: Path) -> None:
     url = written_by("3.1")
     doctor = Doctor(tmp_path).use(url)
-    is_told(doctor.one("memory.ids"), "ok")
+    assert_result(doctor.one("memory.ids"), "ok")
     sql(url, "; ".join(NO_KEY))
     found = doctor.one("memory.ids")
-    is_told(found, "failed", BOTHS, "2 of 'ada', 'bob'", "ADD PRIMARY KEY")
+    assert_result(found, "failed", BOTHS, "2 of 'ada', 'bob'", "ADD PRIMARY KEY")
     _, update, key = found.hint.replace(": UPDATE", "; UPDATE").split("; ")
     sql(url, update.replace("'ID'", f"'{BOTHS}'").replace("'USER'", "'bob'"))
-    is_told(doctor.one("memory.ids"), "warning", "has no unique key")
+    assert_result(doctor.one("memory.ids"), "warning", "has no unique key")
     sql(url, key)
-    is_told(doctor.one("memory.ids"), "ok")
+    assert_result(doctor.one("memory.ids"), "ok")

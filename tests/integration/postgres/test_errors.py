@@ -1,4 +1,4 @@
-"""Each way in which PostgreSQL fails has its own code and one plain sentence, and none tells a secret.
+"""Each way in which PostgreSQL fails has its own code and one plain sentence, and none shows a secret.
 
 All of them are made for real: by servers, proxies, signals, limits.
 """
@@ -212,7 +212,7 @@ async def test_giving_up_early_leaves_nothing_open(url: DatabaseUrl) -> None:
 
 @contextmanager
 def impostor(answer: bytes) -> Iterator[int]:
-    """A server that sends `answer` to whatever it is told, and closes."""
+    """A server that sends `answer` to every request, and closes."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def serve() -> None:
@@ -405,7 +405,7 @@ async def test_whoever_interrupts_does_not_wait_for_a_silent_server(
     assert task.cancelled()
 
 
-async def test_whoever_works_on_after_an_interruption_is_told_of_errors(url: DatabaseUrl) -> None:
+async def test_whoever_works_on_after_an_interruption_is_reported_of_errors(url: DatabaseUrl) -> None:
     async def work() -> str:
         try:
             await asyncio.sleep(600)
@@ -513,7 +513,7 @@ async def test_two_who_change_the_same(server: ScratchServer, url: DatabaseUrl) 
     execute(server, "DELETE FROM seen")
 
 
-# --- nothing is told that is nobody's business ------------------------------------------------------------------------
+# --- no message shows personal data or secrets ------------------------------------------------------------------------
 
 QUOTING = [
     ("INSERT INTO seen VALUES (7, 'hunter2'), (7, 'hunter2')", ()),

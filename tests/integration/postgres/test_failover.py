@@ -13,7 +13,7 @@ from junkie_cli.core.database_url import DatabaseUrl, Host
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.turns.spool import spool_folder
-from tests.support.conversations import Turn, memories, runs, say, settings_for, talking, written_ahead
+from tests.support.conversations import Turn, memories, runs, say, settings_for, stored_unanswered, talking
 from tests.support.junkie import Junkie
 from tests.support.model_server import ModelServer, Text
 from tests.support.postgres import scratch_server
@@ -106,7 +106,7 @@ async def test_what_had_not_reached_the_standby_is_not_taken_for_deleted(
         settings = settings_for(either(primary, standby), model)
         async with talking(settings, session_id="talk") as conversation:
             turn, slow = await in_mid_answer(conversation, model)
-            await written_ahead(by_tcp(primary), "I like tea.")  # there, and there alone
+            await stored_unanswered(by_tcp(primary), "I like tea.")  # there, and there alone
             await asyncio.to_thread(primary.stop)
             slow.go_on.set()
             assert any("it is kept in" in warning for warning in (await turn.said()).warnings)
@@ -122,7 +122,7 @@ async def test_a_turn_goes_on_where_its_beginning_had_not_arrived(primary: Scrat
         async with talking(settings_for(either(primary, standby), model), session_id="talk") as conversation:
             (await say(conversation, "The first.")).ok()
             turn, slow = await in_mid_answer(conversation, model)
-            await written_ahead(by_tcp(primary), "I like tea.")
+            await stored_unanswered(by_tcp(primary), "I like tea.")
             await asyncio.to_thread(primary.stop)
             slow.go_on.set()
             while not list(spool_folder().rglob("*.json")):

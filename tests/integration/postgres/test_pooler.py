@@ -191,7 +191,7 @@ async def test_target_session_attrs_over_a_pooler(pooler: PgBouncer) -> None:
     assert caught.value.code == "database_readonly"
 
 
-async def test_what_the_pooler_refuses_is_told_apart(server: ScratchServer) -> None:
+async def test_what_the_pooler_refuses_is_distinguished(server: ScratchServer) -> None:
     settings = {"max_client_conn": "1", "query_wait_timeout": "1", "server_login_retry": "1"}
     with PgBouncer(server, user="pooled", password=PASSWORD, settings=settings) as pooler:
         assert (await failure(replace(pooler.url(), password="hunter2"))).code == "database_password"

@@ -227,7 +227,7 @@ async def test_restored_tables_take_the_place_of_the_old_ones_in_publications(
     assert [warning.split(" sends")[0] for warning in result.warnings] == ["publication named", "publication schemas"]
 
 
-async def test_tables_that_the_backup_lacks_leave_their_publication_and_that_is_told_first(
+async def test_tables_that_the_backup_lacks_leave_their_publication_and_that_is_reported_first(
     database: DatabaseUrl, folder: Path
 ) -> None:
     load(database)
@@ -242,7 +242,7 @@ async def test_tables_that_the_backup_lacks_leave_their_publication_and_that_is_
     assert sql(database, "SELECT schemaname, tablename FROM pg_publication_tables") == "ai|user_memories"
 
 
-async def test_who_may_not_change_a_publication_is_told_what_its_owner_has_to_do(
+async def test_who_may_not_change_a_publication_is_reported_what_its_owner_has_to_do(
     database: DatabaseUrl, folder: Path, postgres_server: ScratchServer
 ) -> None:
     load(database)

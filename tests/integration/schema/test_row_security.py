@@ -13,7 +13,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode, NotFoundError
 from junkie_cli.core.schema import row_security
 from junkie_cli.core.settings import Settings
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate
@@ -234,7 +234,7 @@ def test_doctor_finds_it(written_by: Make, admin: Administration) -> None:
     doctor, superuser = Doctor(admin.folder), written_by("3.1")
     url = asyncio.run(filter_rows(admin, superuser, "user_memories"))
     found = doctor.use(url).examine("schema", "memory.owners")
-    is_told(found["schema.row_security"], "failed", "row security can hide rows of user_memories from filtered")
+    assert_result(found["schema.row_security"], "failed", "row security can hide rows of user_memories from filtered")
     assert found["schema.row_security"].hint.startswith("as a superuser: ALTER ROLE filtered BYPASSRLS")
     assert found["memory.owners"].status == "skipped"
     assert doctor.use(superuser).status("schema.row_security") == "ok"

@@ -14,7 +14,7 @@ from junkie_cli.core.memories import MemoryFilter
 from junkie_cli.core.restore import person, person_write
 from junkie_cli.core.settings import Settings
 from tests.support.backups import back_up, database_of, settings_for, sql
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Administration, Make
 
 OWN = {"JUNKIE_MEMORY_TABLE": "facts", "JUNKIE_SESSION_TABLE": "talks", "JUNKIE_RUNS_TABLE": "turns of talks"}
@@ -66,7 +66,7 @@ async def test_names_that_were_configured(written_by: Make, admin: Administratio
     assert not reports
 
 
-async def test_both_at_once_are_told_apart(written_by: Make, admin: Administration, reports: list[str]) -> None:
+async def test_both_at_once_are_distinguished(written_by: Make, admin: Administration, reports: list[str]) -> None:
     url = written_by("3.1")
     await admin.do(url, "CREATE TABLE ai.agno_memories (LIKE ai.user_memories)")
     assert await listed(admin.settings(url)) == {TEA, CELLO}
@@ -238,11 +238,11 @@ def test_doctor_names_a_view_and_other_columns(written_by: Make, tmp_path: Path)
     ):
         url = written_by("3.1")
         sql(url, ";".join(statements))
-        is_told(doctor.use(url).one("schema.tables"), status, *words)
+        assert_result(doctor.use(url).one("schema.tables"), status, *words)
 
 
 def test_doctor_checks_and_writes_under_agnos_names(written_by: Make, tmp_path: Path) -> None:
     doctor = Doctor(tmp_path).use(written_by("os-3.1"))
-    doctor.mend("schema.junkie")
-    is_told(doctor.one("schema.tables"), "ok", "agno_memories, agno_sessions, agno_runs in schema ai")
-    is_told(doctor.one("memory.roundtrip", deep=True), "ok", "erased completely")
+    doctor.fix("schema.junkie")
+    assert_result(doctor.one("schema.tables"), "ok", "agno_memories, agno_sessions, agno_runs in schema ai")
+    assert_result(doctor.one("memory.roundtrip", deep=True), "ok", "erased completely")

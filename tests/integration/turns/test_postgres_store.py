@@ -22,7 +22,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns.types import Turn
-from tests.support.conversations import memories, pending, rows, runs, say, settings_for, talking, written_ahead
+from tests.support.conversations import memories, pending, rows, runs, say, settings_for, stored_unanswered, talking
 from tests.support.generations import FOLDER
 from tests.support.model_server import ModelServer, Text, calls
 from tests.support.postgres import scratch_server
@@ -101,7 +101,7 @@ async def test_a_schema_with_an_odd_name(database: DatabaseUrl, model: ModelServ
     assert "User likes tea" in model.main_requests[-1].system
 
 
-async def test_who_may_make_no_tables_is_told(database: DatabaseUrl, model: ModelServer) -> None:
+async def test_who_may_make_no_tables_is_reported(database: DatabaseUrl, model: ModelServer) -> None:
     role = f"{database.database}_poor"
     await rows(database, f"CREATE ROLE {role}")
     with pytest.raises(DatabaseError) as caught:
@@ -183,7 +183,7 @@ async def test_in_a_shared_session_each_hears_only_their_own_words(database: Dat
 # --- order and ownership ----------------------------------------------------------------------------------------------
 
 
-async def test_conversations_at_once_on_one_session_lose_no_run_and_double_no_index(
+async def test_conversations_at_once_on_one_session_lose_no_run_and_duplicate_no_index(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     settings = settings_for(database, model)
@@ -237,7 +237,7 @@ async def test_a_session_is_whose_turn_began_first(database: DatabaseUrl, model:
     async with talking(settings, session_id="talk") as first, talking(settings, "bob", session_id="talk") as second:
         turn = asyncio.create_task(say(first, "First."))
         await slow.paused.wait()
-        await written_ahead(database, "First.")
+        await stored_unanswered(database, "First.")
         assert (await say(second, "Second.")).failures == ["session_not_yours"]
         slow.go_on.set()
         (await turn).ok()
@@ -461,7 +461,7 @@ async def test_behind_pgbouncer_in_transaction_mode(model: ModelServer) -> None:
             async with talking(settings, "zoe") as conversation:
                 turn = asyncio.create_task(say(conversation, "Count."))
                 await slow.paused.wait()
-                await written_ahead(server.url, "Count.")
+                await stored_unanswered(server.url, "Count.")
                 slow.go_on.set()
                 (await turn).ok()
             await asyncio.gather(*(talk(name) for name in ("ada", "bob", "carol", "dave")))

@@ -1,4 +1,4 @@
-"""A turn is in the books while its answer is still coming: killed, refused, outlived or slow, nothing is lost by it."""
+"""A turn is stored before its answer exists: a kill, a refusal, an expired lease or a slow model loses nothing."""
 
 import asyncio
 import json
@@ -38,8 +38,8 @@ from tests.support.conversations import (
     runs,
     say,
     settings_for,
+    stored_unanswered,
     talking,
-    written_ahead,
 )
 from tests.support.model_server import ModelServer, Text
 from tests.support.proxy import Proxy
@@ -124,16 +124,16 @@ class Process:
         self._process.communicate(timeout=30)
 
 
-async def test_killed_in_mid_answer_the_message_is_there_unanswered_and_its_memory_owed(
+async def test_killed_in_mid_answer_the_message_is_there_unanswered_and_its_memory_pending(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
     settings = settings_for(database, model)
     process = Process(database, model, "I like tea.")
     await process.speaks()
-    await written_ahead(database, "I like tea.")
+    await stored_unanswered(database, "I like tea.")
     process.kill()
     assert await stored(database) == [("I like tea.", "RUNNING", "")]
-    assert [(owed["message"], owed["attempts"]) for owed in await pending(database)] == [("I like tea.", 0)]
+    assert [(entry["message"], entry["attempts"]) for entry in await pending(database)] == [("I like tea.", 0)]
     [shown] = (await sessions.get_runs(settings, "talk")).runs
     assert [(message.role, message.content) for message in shown.messages] == [("user", "I like tea.")]
 
@@ -146,7 +146,7 @@ async def test_killed_in_mid_answer_the_message_is_there_unanswered_and_its_memo
             ("user", "I like tea."),
             ("assistant", "(there is no answer to this yet)"),
         ]
-    # A process that is still alive keeps what it owes for itself; a dead one's lease ends.
+    # A process that is still alive keeps its pending extraction for itself; a dead one's lease ends.
     assert (await retry_memories(settings)).tried == 0
     await come_due(database)
     done = await retry_memories(settings)
@@ -162,7 +162,7 @@ async def test_killed_in_mid_answer_the_message_is_there_unanswered_and_its_memo
 async def test_without_memory_the_message_alone_is_kept(database: DatabaseUrl, model: ModelServer) -> None:
     process = Process(database, model, "I like tea.", "nothing")
     await process.speaks()
-    await written_ahead(database, "I like tea.")
+    await stored_unanswered(database, "I like tea.")
     process.kill()
     assert await pending(database) == []
     await come_due(database)
@@ -180,7 +180,7 @@ async def test_several_processes_of_one_user_killed_in_one_session(database: Dat
     processes = [Process(database, model, fact) for fact in facts]
     for process in processes:
         await process.speaks()
-    await written_ahead(database, *facts)
+    await stored_unanswered(database, *facts)
     for process in processes:
         process.kill()
     async with talking(settings, session_id="talk") as conversation:
@@ -292,7 +292,7 @@ async def test_a_connection_cut_at_any_statement_is_made_up_for(
         async with talking(settings_for(proxy.url(database), model), session_id="talk") as conversation:
             proxy.cut_when(statement, passed=passed)
             under_way = await answering(conversation, model, "I like tea.")
-            await written_ahead(database, "I like tea.")
+            await stored_unanswered(database, "I like tea.")
             assert proxy.cuts == 1
             under_way.go_on()
             (await under_way.turn.said()).ok()
@@ -300,7 +300,7 @@ async def test_a_connection_cut_at_any_statement_is_made_up_for(
 
 
 @pytest.mark.parametrize("passed", [False, True], ids=["before", "after"])
-async def test_a_connection_cut_at_the_commit_doubles_nothing(
+async def test_a_connection_cut_at_the_commit_duplicates_nothing(
     database: DatabaseUrl, model: ModelServer, passed: bool
 ) -> None:
     with Proxy(database) as proxy:
@@ -309,7 +309,7 @@ async def test_a_connection_cut_at_the_commit_doubles_nothing(
                 under_way = await answering(conversation, model, "I like tea.")
                 proxy.cut_when(b"COMMIT", passed=passed)
             await asyncio.to_thread(proxy.wait, lambda proxy: proxy.cuts == 1)
-            await written_ahead(database, "I like tea.")
+            await stored_unanswered(database, "I like tea.")
             under_way.go_on()
             (await under_way.turn.said()).ok()
     await whole(database)
@@ -333,7 +333,7 @@ async def test_one_that_is_held_up_is_given_up_and_does_no_harm_when_it_arrives_
 
 
 async def whole(database: DatabaseUrl) -> None:
-    """One turn, wholly told and remembered once."""
+    """One turn, shown in full and remembered once."""
     [run] = await runs(database)
     assert (run["said"], run["status"], run["run_index"]) == ("I like tea.", "COMPLETED", 0)
     assert "metadata" not in json.loads(run["data"])
@@ -355,7 +355,7 @@ async def test_stored_means_stored_as_it_ended(
 ) -> None:
     async with talking(settings_for(database, model), session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         kept: list[bool] = []
         is_stored = PostgresTurnStore.is_stored
 
@@ -381,7 +381,7 @@ async def test_a_session_begun_and_deleted_during_its_first_turn_does_not_come_b
     settings = settings_for(database, model)
     async with talking(settings, session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         assert (await sessions.delete_session(settings, "talk")).remaining == 0
         under_way.go_on()
         error = (await under_way.turn.said()).done.error
@@ -420,7 +420,7 @@ async def test_a_person_erased_during_an_answer_does_not_come_back(database: Dat
     settings = settings_for(database, model)
     async with talking(settings, session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         erased = await erase_user(settings, "ada")
         assert erased.erased == {"agent_sessions": 1, "agent_sessions_runs": 1, "junkie_pending": 1}
         under_way.go_on()
@@ -435,7 +435,7 @@ async def test_of_a_turn_in_a_session_that_passed_to_somebody_else_nothing_stays
 ) -> None:
     async with talking(settings_for(database, model), session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         await rows(database, "UPDATE ai.agent_sessions SET user_id = 'bob'")
         under_way.go_on()
         error = (await under_way.turn.said()).done.error
@@ -460,7 +460,7 @@ async def test_remembered_by_somebody_who_insists_it_is_not_remembered_again(
     settings = settings_for(database, model)
     async with talking(settings, session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         assert (await retry_memories(settings)).tried == 0
         assert (await retry_memories(settings, everything=True)).succeeded == 1
         under_way.go_on()
@@ -473,7 +473,7 @@ async def test_taken_for_dead_it_comes_to_its_end_all_the_same(database: Databas
     settings = settings_for(database, model)
     async with talking(settings, session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         await come_due(database)
         assert (await retry_memories(settings)).succeeded == 1
         assert await stored(database) == [("I like tea.", "CANCELLED", "")]
@@ -489,7 +489,7 @@ async def test_one_that_is_alive_says_so_and_is_left_alone(
     monkeypatch.setattr("junkie_cli.core.chat.heartbeat.SIGNS", 10_000)  # one every hundredth of a second
     async with talking(settings, session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         await come_due(database)
         late = (
             "SELECT 1 FROM ai.agent_sessions_runs r, ai.junkie_pending p"
@@ -524,7 +524,7 @@ async def test_a_second_window_hears_what_is_being_answered_in_the_first(
         model.queue(Text("Do you like tea?"))
         (await say(second, "Ask me something.")).ok()
         under_way = await answering(first, model, "Count.")
-        await written_ahead(database, "Count.")
+        await stored_unanswered(database, "Count.")
         (await say(second, "Yes, exactly.")).ok()
         heard = model.main_requests[-1].history
         assert heard[-2:] == [("user", "Count."), ("assistant", "(there is no answer to this yet)")]
@@ -543,7 +543,7 @@ async def test_a_second_window_hears_what_is_being_answered_in_the_first(
 async def test_agno_reads_it(database: DatabaseUrl, model: ModelServer) -> None:
     async with talking(settings_for(database, model), session_id="talk") as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         engine = create_async_engine(database.sqlalchemy(), poolclass=NullPool)
         agno = AsyncPostgresDb(
             db_engine=engine, db_schema="ai", session_table="agent_sessions", memory_table="user_memories"
@@ -565,7 +565,7 @@ async def test_without_rights_on_our_tables_the_message_is_kept(database: Databa
     url = DatabaseUrl.parse(f"{database.libpq()}&options=-crole%3D{role}")
     async with talking(settings_for(url, model)) as conversation:
         under_way = await answering(conversation, model, "I like tea.")
-        await written_ahead(database, "I like tea.")
+        await stored_unanswered(database, "I like tea.")
         under_way.go_on()
         said = (await under_way.turn.said()).ok()
         assert said.memories == [("added", "User said: I like tea.")]

@@ -1,4 +1,4 @@
-"""A person with thousands of memories: what goes into prompts is bounded, near to what was said, and told."""
+"""A person with thousands of memories: what goes into prompts is bounded, near to what was said, and reported."""
 
 import json
 

@@ -203,7 +203,7 @@ async def test_it_never_goes_into_another_database(
 async def test_stored_already_it_is_only_dropped_and_nothing_is_extracted_twice(
     database: DatabaseUrl, model: ModelServer
 ) -> None:
-    """Killed between the commit and the end of the file: the extraction may have been made and struck off since."""
+    """Killed between the commit and the end of the file: the extraction may have been made and completed since."""
     settings = settings_for(database, model)
     with Proxy(database) as proxy:
         async with talking(settings_for(proxy.url(database), model)) as conversation:
@@ -286,7 +286,7 @@ async def test_what_is_no_entry_is_put_aside_and_what_is_half_written_not_read(
     assert sorted(each.name for each in path.parent.iterdir()) == [".lock", *(f"0-{x}.unreadable" for x in "abc")]
 
 
-async def test_where_nothing_can_be_kept_it_is_told_and_waits_in_this_process(
+async def test_where_nothing_can_be_kept_it_is_reported_and_waits_in_this_process(
     database: DatabaseUrl, model: ModelServer, state: Path
 ) -> None:
     (state / "junkie").write_text("in the way")
@@ -380,7 +380,9 @@ def test_pending_tells_it_whether_the_database_is_there_or_not(
     assert (entry["message"], entry["spooled"], entry["attempts"]) == ("I like tea.", True, 0)
 
 
-async def test_without_our_tables_a_database_cannot_be_told_from_others(postgres_server: ScratchServer) -> None:
+async def test_without_our_tables_a_database_cannot_be_distinguished_from_others(
+    postgres_server: ScratchServer,
+) -> None:
     with clone(postgres_server) as bare:
         connection = await asyncpg.connect(**bare.asyncpg_arguments())
         try:

@@ -1,4 +1,4 @@
-"""Thoughts in an answer's text are told apart, however the stream is cut into pieces."""
+"""Reasoning in an answer's text is recognized, however the stream is cut into pieces."""
 
 import pytest
 from hypothesis import given

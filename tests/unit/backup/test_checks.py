@@ -27,7 +27,7 @@ def database(*, embedded: bool) -> Database:
     return Database(DatabaseUrl.parse("postgresql://localhost/x"), embedded=embedded, label="x")
 
 
-def test_the_default_folder_on_the_databases_disk_is_told_until_the_first_backup(
+def test_the_default_folder_on_the_databases_disk_is_reported_until_the_first_backup(
     settings: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "backups"

@@ -34,7 +34,7 @@ def test_weekly_and_monthly_keep_the_newest_of_their_period() -> None:
     assert kept(history, Policy(monthly=3)) == ["0", "15", "43"]  # 15 March, 28 February, 31 January
 
 
-def test_a_backup_that_any_rule_wants_is_kept_and_every_reason_is_told() -> None:
+def test_a_backup_that_any_rule_wants_is_kept_and_every_reason_is_reported() -> None:
     decisions = decide(days(0, 1, 40), Policy(last=1, daily=2, monthly=2))
     told = {decision.key: decision.reasons for decision in decisions}
     assert told == {
@@ -99,7 +99,7 @@ def test_when_backups_go_if_the_job_goes_on_daily() -> None:
 
 
 @given(st.lists(st.integers(0, 60), max_size=5, unique=True), st.builds(Policy, *[st.integers(0, 3)] * 4))
-def test_a_backup_is_kept_until_the_day_that_was_told_and_not_on_it(ages: list[int], policy: Policy) -> None:
+def test_a_backup_is_kept_until_the_day_that_was_given_and_not_on_it(ages: list[int], policy: Policy) -> None:
     now = datetime(2026, 3, 10, 3, tzinfo=UTC)
     backups = [Candidate(f"b{age}", now - timedelta(days=age), True) for age in ages]
     for key, goes in expiries(backups, policy, now=now).items():

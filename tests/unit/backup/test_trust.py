@@ -1,4 +1,4 @@
-"""Who else could have changed a backup, told from owners and permissions."""
+"""Who else could have changed a backup, by owners and permissions."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_an_ordinary_backup_is_beyond_doubt(backup: Path) -> None:
 
 
 def doubts_of(backup: Path) -> list[str]:
-    """What is told; root has to be told to go on."""
+    """What is reported; root has to confirm."""
     told = trust.check(backup, trust_owner=True)
     if told and os.geteuid() == 0:
         with pytest.raises(BackupError) as refused:
@@ -64,7 +64,7 @@ def test_what_a_group_can_write_to_is_doubted_unless_the_group_is_its_owners_alo
     assert f"group {SOMEBODY} can write to a.dump" in told
 
 
-def test_a_shared_folder_that_lets_nobody_rename_anothers_files_is_told_by_the_files(backup: Path) -> None:
+def test_a_shared_folder_that_lets_nobody_rename_anothers_files_is_reported_by_the_files(backup: Path) -> None:
     backup.parent.chmod(0o1777)
     assert doubts_of(backup) == []
     manifests.path_for(backup).chmod(0o666)

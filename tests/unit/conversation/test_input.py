@@ -203,7 +203,7 @@ def test_options_that_contradict_each_other_or_say_nothing_are_wrong_usage(optio
         options.check()
 
 
-def test_the_bot_that_forgets_is_told_of_but_not_guessed(tmp_path: Path) -> None:
+def test_the_bot_that_forgets_is_reported_of_but_not_guessed(tmp_path: Path) -> None:
     def told(**environ: str) -> list[str]:
         return announcements(load_settings(environ={"HOME": str(tmp_path), **environ}, cwd=tmp_path), Options())
 

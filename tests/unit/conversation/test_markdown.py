@@ -247,7 +247,7 @@ def test_lists_keep_their_numbers_and_their_shape() -> None:
     assert lines == ["3. c", "4. d", "", "   more", "5. e", "", "text", "", "• a", "  • b", "• c"]
 
 
-def test_a_table_is_aligned_and_where_it_cannot_fit_told_as_records() -> None:
+def test_a_table_is_aligned_and_where_it_cannot_fit_shown_as_records() -> None:
     table = "| Name | Number |\n|:--|--:|\n| Ada | 1 |\n| Bob | 1000 |\n"
     lines = texts(drawn([table], 60))
     assert lines[0].split() == ["Name", "Number"]

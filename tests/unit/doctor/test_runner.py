@@ -104,7 +104,7 @@ async def test_independent_checks_run_side_by_side() -> None:
     assert [result.detail for result in report.results] == ["met", "met"]
 
 
-async def test_results_are_told_in_order_as_soon_as_they_can_be() -> None:
+async def test_results_are_reported_in_order_as_soon_as_they_can_be() -> None:
     told: list[str] = []
     first = threading.Event()
 
@@ -149,7 +149,7 @@ async def test_a_failure_keeps_the_others_waiting_and_is_named() -> None:
     assert found["i"].detail == "waits for a: because"
 
 
-async def test_only_what_was_asked_is_told_but_what_it_needs_runs() -> None:
+async def test_only_what_was_asked_is_reported_but_what_it_needs_runs() -> None:
     ran: list[str] = []
 
     def noting(name: str) -> Run:

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.support.doctor import Doctor, is_told
+from tests.support.doctor import Doctor, assert_result
 
 SECRET = "gsk_" + "s3cret" * 6
 
@@ -26,7 +26,7 @@ def test_the_file_is_named(doctor: Doctor) -> None:
 def test_a_named_file_that_is_not_there(doctor: Doctor) -> None:
     missing = doctor.folder / "other.env"
     found = doctor.examine("settings", named_env_file=missing)
-    is_told(found["settings.file"], "failed", str(missing), "does not exist")
+    assert_result(found["settings.file"], "failed", str(missing), "does not exist")
     assert found["settings.values"].detail == "waits for settings.file"
     missing.write_text("")
     assert doctor.status("settings.file", named_env_file=missing) == "ok"
@@ -34,7 +34,7 @@ def test_a_named_file_that_is_not_there(doctor: Doctor) -> None:
 
 def test_a_file_that_is_no_text(doctor: Doctor) -> None:
     doctor.write().write_bytes(b"\xff\xfe")
-    is_told(doctor.one("settings.file"), "failed", "not UTF-8")
+    assert_result(doctor.one("settings.file"), "failed", "not UTF-8")
     doctor.write("MEMORY_MODEL=a")
     assert doctor.status("settings.file") == "ok"
 
@@ -42,7 +42,7 @@ def test_a_file_that_is_no_text(doctor: Doctor) -> None:
 def test_a_line_with_an_open_quote(doctor: Doctor) -> None:
     doctor.write(f'GROQ_API_KEY="{SECRET}')
     result = doctor.one("settings.file")
-    is_told(result, "failed", "GROQ_API_KEY", ".env:1", "missing closing quotes")
+    assert_result(result, "failed", "GROQ_API_KEY", ".env:1", "missing closing quotes")
     assert SECRET not in result.detail + result.hint
     doctor.write(f'GROQ_API_KEY="{SECRET}"')
     assert doctor.status("settings.file") == "ok"
@@ -54,8 +54,8 @@ def test_every_bad_value_is_named_and_the_rest_is_looked_at(doctor: Doctor) -> N
     )
     del doctor.environ["JUNKIE_BACKUP_DIR"]
     found = doctor.examine()
-    is_told(found["settings.values"], "failed", "MODEL_TEMPERATURE", "MAX_AGENTS", "POSTGRES_URL", f"{path}:3")
-    is_told(found["database.url"], "failed", "POSTGRES_URL", "postgresql://")
+    assert_result(found["settings.values"], "failed", "MODEL_TEMPERATURE", "MAX_AGENTS", "POSTGRES_URL", f"{path}:3")
+    assert_result(found["database.url"], "failed", "POSTGRES_URL", "postgresql://")
     assert found["database.rights"].detail == "waits for database.url"
     assert found["backup.age"].detail == "waits for settings.values: JUNKIE_BACKUP_DIR cannot be used"
     assert found["memory.enabled"].status == "ok"
@@ -67,7 +67,7 @@ def test_every_bad_value_is_named_and_the_rest_is_looked_at(doctor: Doctor) -> N
 def test_a_reference_to_nothing(doctor: Doctor) -> None:
     doctor.write("MEMORY_MODEL=${THE_MODEL}")
     found = doctor.examine("settings.values", "model.memory", "groq.key")
-    is_told(found["settings.values"], "failed", "MEMORY_MODEL refers to ${THE_MODEL}")
+    assert_result(found["settings.values"], "failed", "MEMORY_MODEL refers to ${THE_MODEL}")
     assert found["model.memory"].detail == "waits for settings.values: MEMORY_MODEL cannot be used"
     doctor.environ["THE_MODEL"] = "a"
     assert doctor.status("settings.values") == "ok"
@@ -75,7 +75,7 @@ def test_a_reference_to_nothing(doctor: Doctor) -> None:
 
 def test_backups_inside_the_database_folder(doctor: Doctor) -> None:
     doctor.environ["JUNKIE_BACKUP_DIR"] = doctor.environ["JUNKIE_DATA_DIR"] + "/backups"
-    is_told(doctor.one("settings.values"), "failed", "JUNKIE_BACKUP_DIR", "outside")
+    assert_result(doctor.one("settings.values"), "failed", "JUNKIE_BACKUP_DIR", "outside")
     doctor.environ["JUNKIE_BACKUP_DIR"] = str(doctor.folder / "backups")
     assert doctor.status("settings.values") == "ok"
 
@@ -95,7 +95,9 @@ def test_backups_inside_the_database_folder(doctor: Doctor) -> None:
 )
 def test_a_misspelt_name_in_the_file(doctor: Doctor, wrong: str, right: str) -> None:
     path = doctor.write("# mine", f"{wrong}=x")
-    is_told(doctor.one("settings.unknown"), "warning", f"{wrong} (in {path}:2)", f"write {right} instead of {wrong}")
+    assert_result(
+        doctor.one("settings.unknown"), "warning", f"{wrong} (in {path}:2)", f"write {right} instead of {wrong}"
+    )
     path.write_text(path.read_text().replace(wrong, right))
     assert doctor.status("settings.unknown") == "ok"
 
@@ -103,7 +105,7 @@ def test_a_misspelt_name_in_the_file(doctor: Doctor, wrong: str, right: str) -> 
 def test_a_misspelt_name_in_the_environment(doctor: Doctor) -> None:
     doctor.environ["GROQ_APIKEY"] = SECRET
     result = doctor.one("settings.unknown")
-    is_told(result, "warning", "GROQ_APIKEY (in the environment)", "write GROQ_API_KEY instead of GROQ_APIKEY")
+    assert_result(result, "warning", "GROQ_APIKEY (in the environment)", "write GROQ_API_KEY instead of GROQ_APIKEY")
     doctor.environ["GROQ_API_KEY"] = doctor.environ.pop("GROQ_APIKEY")
     assert doctor.status("settings.unknown") == "ok"
 
@@ -118,7 +120,7 @@ def test_the_environment_overrides_the_file(doctor: Doctor) -> None:
     path = doctor.write(f"GROQ_API_KEY={SECRET}", "MEMORY_MODEL=a")
     doctor.environ |= {"GROQ_API_KEY": "gsk_another", "MEMORY_MODEL": "a"}
     result = doctor.one("settings.conflicts")
-    is_told(result, "warning", "GROQ_API_KEY", f"{path}:1")
+    assert_result(result, "warning", "GROQ_API_KEY", f"{path}:1")
     assert "MEMORY_MODEL" not in result.detail
     assert "gsk_" not in result.detail + result.hint
     del doctor.environ["GROQ_API_KEY"]
@@ -131,9 +133,9 @@ def test_the_environment_overrides_the_file(doctor: Doctor) -> None:
 def test_a_file_that_others_can_read(doctor: Doctor) -> None:
     path = doctor.write("MEMORY_MODEL=a", mode=0o644)
     result = doctor.one("settings.permissions")
-    is_told(result, "warning", "0644", f"chmod 600 {path}")
+    assert_result(result, "warning", "0644", f"chmod 600 {path}")
     assert path.stat().st_mode & 0o777 == 0o644
-    doctor.mend("settings.permissions")
+    doctor.fix("settings.permissions")
     assert path.stat().st_mode & 0o777 == 0o600
     assert doctor.status("settings.permissions") == "ok"
 
@@ -148,7 +150,7 @@ def test_a_file_that_git_keeps(doctor: Doctor) -> None:
     assert doctor.status("settings.permissions") == "ok"
     git("add", ".env")
     result = doctor.one("settings.permissions")
-    is_told(result, "failed", f"git tracks {path}", "git rm --cached .env")
+    assert_result(result, "failed", f"git tracks {path}", "git rm --cached .env")
     git("rm", "--cached", ".env")
     assert doctor.status("settings.permissions") == "ok"
 
@@ -158,7 +160,9 @@ def test_a_file_that_git_keeps(doctor: Doctor) -> None:
 
 def test_no_key_and_no_other_server(doctor: Doctor) -> None:
     found = doctor.examine("groq", "provider", "model")
-    is_told(found["groq.key"], "failed", "neither GROQ_API_KEY nor CUSTOM_PROVIDER", "https://console.groq.com/keys")
+    assert_result(
+        found["groq.key"], "failed", "neither GROQ_API_KEY nor CUSTOM_PROVIDER", "https://console.groq.com/keys"
+    )
     assert found["groq.accepts"].detail == "waits for groq.key"
     assert found["model.chat"].detail == "waits for groq.key"
     doctor.environ["GROQ_API_KEY"] = SECRET
@@ -174,7 +178,7 @@ def test_no_key_is_needed_beside_another_server(doctor: Doctor) -> None:
 def test_quotes_and_spaces_around_the_key(doctor: Doctor, key: str) -> None:
     doctor.environ["GROQ_API_KEY"] = key
     result = doctor.one("groq.key")
-    is_told(result, "failed", "GROQ_API_KEY has spaces or quotes")
+    assert_result(result, "failed", "GROQ_API_KEY has spaces or quotes")
     assert SECRET not in result.detail + result.hint
     doctor.environ["GROQ_API_KEY"] = SECRET
     assert doctor.status("groq.key") == "ok"
@@ -182,10 +186,10 @@ def test_quotes_and_spaces_around_the_key(doctor: Doctor, key: str) -> None:
 
 def test_keys_that_look_like_none(doctor: Doctor) -> None:
     doctor.environ["GROQ_API_KEY"] = "your_groq_api_key_here"
-    is_told(doctor.one("groq.key"), "failed", "placeholder")
+    assert_result(doctor.one("groq.key"), "failed", "placeholder")
     doctor.environ["GROQ_API_KEY"] = "sk-proj-0123456789"
     result = doctor.one("groq.key")
-    is_told(result, "warning", "begins with gsk_")
+    assert_result(result, "warning", "begins with gsk_")
     assert "0123456789" not in result.detail + result.hint
     doctor.environ["GROQ_API_KEY"] = SECRET
     assert doctor.status("groq.key") == "ok"
@@ -218,7 +222,7 @@ def test_without_the_bot_nothing_is_said_of_it(doctor: Doctor) -> None:
 
 
 def test_a_bot_that_can_work(beside_the_bot: Doctor) -> None:
-    is_told(beside_the_bot.one("bot.compatibility"), "ok", "the bot can work")
+    assert_result(beside_the_bot.one("bot.compatibility"), "ok", "the bot can work")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +248,7 @@ def test_a_bot_that_can_work(beside_the_bot: Doctor) -> None:
 def test_what_stops_the_bot(beside_the_bot: Doctor, name: str, value: str, words: str) -> None:
     values = BOT | {name: value}
     beside_the_bot.write(*(f"{key}={text}" for key, text in values.items()))
-    is_told(beside_the_bot.one("bot.compatibility"), "warning", words, name)
+    assert_result(beside_the_bot.one("bot.compatibility"), "warning", words, name)
     followed = {"MESSAGE_SYNC_LIMIT": "50", "TRACING": "false", "DEBUG_LEVEL": "1"}
     beside_the_bot.write(*(f"{key}={text}" for key, text in (values | BOT | followed).items()))
     assert beside_the_bot.status("bot.compatibility") == "ok"
@@ -254,7 +258,7 @@ def test_the_bot_must_keep_agno_2(beside_the_bot: Doctor) -> None:
     requirements = beside_the_bot.folder / "requirements.txt"
     for line in ("agno", "agno>=2.0", "agno==3.1.10"):
         requirements.write_text(f"{line}\n")
-        is_told(beside_the_bot.one("bot.compatibility"), "warning", "agno 2", str(requirements))
+        assert_result(beside_the_bot.one("bot.compatibility"), "warning", "agno 2", str(requirements))
     for line in ("agno<3", "agno==2.9.0", "agno~=2.2", "agno>=2.0,<3", "agno[postgres]<3"):
         requirements.write_text(f"{line}\n")
         assert beside_the_bot.status("bot.compatibility") == "ok", line
@@ -263,10 +267,10 @@ def test_the_bot_must_keep_agno_2(beside_the_bot: Doctor) -> None:
 # --- privacy ----------------------------------------------------------------------------------------------------------
 
 
-def test_telemetry_is_off_and_a_wish_for_it_is_told(doctor: Doctor) -> None:
+def test_telemetry_is_off_and_a_wish_for_it_is_reported(doctor: Doctor) -> None:
     assert doctor.status("privacy.telemetry") == "ok"
     doctor.environ["AGNO_TELEMETRY"] = "true"
-    is_told(doctor.one("privacy.telemetry"), "warning", "unset AGNO_TELEMETRY")
+    assert_result(doctor.one("privacy.telemetry"), "warning", "unset AGNO_TELEMETRY")
     doctor.environ["AGNO_TELEMETRY"] = "false"
     assert doctor.status("privacy.telemetry") == "ok"
 
@@ -274,7 +278,7 @@ def test_telemetry_is_off_and_a_wish_for_it_is_told(doctor: Doctor) -> None:
 def test_other_vendors_keys(doctor: Doctor) -> None:
     doctor.environ |= {"OPENAI_API_KEY": SECRET, "OPENAI_ORG_ID": "org"}
     result = doctor.one("privacy.keys")
-    is_told(result, "warning", "unset OPENAI_API_KEY OPENAI_ORG_ID")
+    assert_result(result, "warning", "unset OPENAI_API_KEY OPENAI_ORG_ID")
     assert SECRET not in result.detail + result.hint
     del doctor.environ["OPENAI_API_KEY"], doctor.environ["OPENAI_ORG_ID"]
     assert doctor.status("privacy.keys") == "ok"
@@ -286,4 +290,4 @@ def test_other_vendors_keys(doctor: Doctor) -> None:
 def test_the_team_remembers_as_built(doctor: Doctor) -> None:
     doctor.environ["AGENT_HISTORY_RUNS"] = "7"
     result = doctor.one("memory.enabled")
-    is_told(result, "ok", "memories enabled: yes", "manager present: yes", "database present: yes", "7 runs")
+    assert_result(result, "ok", "memories enabled: yes", "manager present: yes", "database present: yes", "7 runs")

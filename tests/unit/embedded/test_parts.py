@@ -136,7 +136,7 @@ def test_no_part_of_a_failure_is_lost_on_the_way_to_the_starter() -> None:
         report = keeper.Report()
         report.progress("a word")
         report.failed(error)
-        report.failed(error)  # nothing more is told
+        report.failed(error)  # nothing more is reported
     finally:
         os.dup2(keep, 1)
         os.dup2(err, 2)
@@ -167,7 +167,7 @@ def test_the_socket_lies_in_the_data_folder_when_its_path_is_short(public_folder
     assert Path(found).stat().st_mode & 0o777 == 0o700
 
 
-def test_no_socket_folder_is_told(tmp_path: Path) -> None:
+def test_no_socket_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError) as caught:
         keeper.make_socket_folder(place(tmp_path / ("x" * 100)), "/tmp/" + "y" * 100)
     assert caught.value.code == "embedded_path"
@@ -289,7 +289,7 @@ WELCOME = message(b"R", b"\0\0\0\0") + message(b"S", b"a\0b\0") + message(b"K", 
 
 @pytest.fixture
 def fake(public_folder: Path) -> Callable[[bytes], str]:
-    """A server that says what it is told to, in small pieces, and closes."""
+    """A server that sends given bytes in small pieces, and closes."""
 
     def serve(words: bytes) -> str:
         listener = socket.socket(socket.AF_UNIX)
@@ -327,7 +327,9 @@ def test_rows_are_read(fake: Callable[[bytes], str]) -> None:
         (b"", "", False),
     ],
 )
-def test_refusals_are_told_from_silence(fake: Callable[[bytes], str], words: bytes, sqlstate: str, takes: bool) -> None:
+def test_refusals_are_distinguished_from_silence(
+    fake: Callable[[bytes], str], words: bytes, sqlstate: str, takes: bool
+) -> None:
     folder = fake(words)
     with pytest.raises(wire.WireError) as caught:
         wire.ask(folder, "select 1", user="u", database="d")

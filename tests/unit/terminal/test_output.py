@@ -218,7 +218,7 @@ def test_json_is_one_line_without_colour_and_without_loss(monkeypatch: pytest.Mo
     assert json.loads(text) == {**document, "at": "2025-01-02T03:04:05Z"}
 
 
-def test_errors_are_told_twice_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_reported_twice_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
     streams = replace_streams(monkeypatch)
     invocation.invocation().json = True
     output.print_error(NotFoundError("no such memory: \x1b[2J", hint="see: junkie memories list"))
@@ -365,7 +365,7 @@ def test_a_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain(activity.line(Look(unicode=False), 50)) == "- exporting  50%  500 of 1,000 memories  250/s"
 
 
-def test_a_slow_rate_is_told_by_the_minute_and_counts_what_this_run_did() -> None:
+def test_a_slow_rate_is_reported_by_the_minute_and_counts_what_this_run_did() -> None:
     clock = ticks(0.0, 120.0)
     activity = progress.Activity("learning", unit="lines", clock=lambda: next(clock))
     activity.reach(100, 160, 40)  # forty of them were learned by an earlier run
