@@ -24,6 +24,7 @@ from typer._click.formatting import HelpFormatter, wrap_text
 
 from junkie_cli import __version__
 from junkie_cli.cli import commands
+from junkie_cli.core import actor
 from junkie_cli.core.errors import UsageError
 from junkie_cli.terminal.invocation import invocation
 from junkie_cli.terminal.style import Look, columns_of
@@ -53,9 +54,14 @@ typer._click.decorators.echo = _print  # type: ignore[attr-defined, assignment] 
 
 
 class TreeContext(Context):
-    """A context that formats help with `TreeFormatter`."""
+    """A context that formats help with `TreeFormatter`, and names its command to the history of changes."""
 
     formatter_class: type[HelpFormatter]
+
+    def invoke(self, callback: Any, /, *arguments: Any, **options: Any) -> Any:
+        """Run a command."""
+        actor.set_command(self.command_path.partition(" ")[2] or None)
+        return super().invoke(callback, *arguments, **options)
 
 
 class TreeFormatter(HelpFormatter):

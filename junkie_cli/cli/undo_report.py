@@ -8,13 +8,28 @@ from junkie_cli.core.formatting import plural
 from junkie_cli.terminal.output import note, print_json, print_line, warn
 
 if TYPE_CHECKING:
+    from junkie_cli.core.actor import Actor
     from junkie_cli.core.memories import Batch, Undone
 
 
 def describe(change: "Batch") -> str:
     """Describe a change in one line: action, users, actor, time, batch."""
     made = _joined((change.added, "added"), (change.updated, "changed"), (change.deleted, "deleted"))
-    return f"{made} of {_whose(change)}, by {change.by}, {formatting.ago(change.at)} (batch {change.batch})"
+    rows = ", ".join(f"{plural(count, 'row', 'rows')} of {table} changed" for table, count in change.rows.items())
+    done = ", ".join(filter(None, (made, rows)))
+    who = by(change.by, change.actor)
+    return f"{done} of {_whose(change)}, by {who}, {formatting.ago(change.at)} (batch {change.batch})"
+
+
+_BY = {"junkie": "junkie", "team": "the team", "other": "another program"}
+
+
+def by(kind: str, actor: "Actor | None") -> str:
+    """Who made a change, in words: `login ada (memories clear)`, `the team (chat)`, `MCP client NAME`."""
+    if actor is None:
+        return _BY.get(kind, kind)
+    name = {"login": f"login {actor.name or 'unknown'}", "mcp": f"MCP client {actor.name or 'unknown'}"}
+    return name.get(actor.kind, "the team") + (f" ({actor.command})" if actor.command else "")
 
 
 def _whose(change: "Batch") -> str:
@@ -26,7 +41,7 @@ def _whose(change: "Batch") -> str:
 
 def show(done: "Undone", *, as_json: bool) -> None:
     """Print the answer on stdout, and on stderr the change that was undone and the memories left unchanged."""
-    if done.undone:
+    if done.undone or done.rows.undone:
         note(f"undone: {describe(done.change)}")
     if as_json:
         print_json(_document(done))
@@ -34,6 +49,8 @@ def show(done: "Undone", *, as_json: bool) -> None:
         _print_counts(done)
     cascaded.warn_lost(done.lost)
     cascaded.note_cascaded(done.cascaded)
+    for table, count in done.rows.conflicts.items():
+        warn(f"{plural(count, 'row', 'rows')} of {table} changed again since, and left unchanged")
     for conflict in done.conflicts:
         warn(f"{conflict.memory_id} was changed again since, and stays as it is")
         note(f"  now:  {_said(conflict.now)}\n  then: {_said(conflict.then)}")
@@ -44,7 +61,8 @@ def show(done: "Undone", *, as_json: bool) -> None:
 
 def _print_counts(done: "Undone") -> None:
     parts = (done.restored, "restored"), (done.removed, "removed"), (done.reverted, "reverted")
-    print_line(_joined(*parts) if done.undone else "nothing was changed")
+    rows = [f"{plural(count, 'row', 'rows')} of {table} reverted" for table, count in done.rows.undone.items()]
+    print_line(", ".join(filter(None, (_joined(*parts), *rows))) or "nothing was changed")
     if done.already:
         note(f"{plural(done.already, 'memory was', 'memories were')} already in the earlier state")
     if done.batch:
@@ -63,6 +81,8 @@ def _document(done: "Undone") -> dict[str, Any]:
         "undone_batch": change.batch,
         "users": change.users,
         "user_ids": change.user_ids,
+        "rows": done.rows.undone,
+        "row_conflicts": done.rows.conflicts,
         **cascaded.document(done.cascaded, done.lost),
     }
 

@@ -198,6 +198,10 @@ class Undone(TypedDict):
     """how many users' memories it changed"""
     user_ids: tuple[str | None, ...]
     """the first five of them; null: nobody"""
+    rows: CountsByTable
+    """rows of other tables than memories that were changed back, by table"""
+    row_conflicts: CountsByTable
+    """rows of other tables that were changed again since and left alone, by table"""
     cascaded: NotRequired[CountsByTable]
     """rows of other tables, by table, that foreign keys delete with the memories; only when there are any, and no undo
     restores them"""

@@ -1,6 +1,8 @@
 """The administration commands as a person and a script meet them: table, lines, JSON, exit codes, questions."""
 
 import json
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -194,21 +196,21 @@ def test_export_import_undo_in_a_row(bot: Junkie) -> None:
     assert bot.run("memories", "import", "all.jsonl").ok().stdout == "2 added, 0 updated, 2 unchanged\n"
     undone = bot.run("memories", "undo").ok()
     assert undone.stdout == "2 memories removed\n"
-    assert "undone: 2 memories added of user 'ada', by junkie" in undone.stderr
+    assert "undone: 2 memories added of user 'ada', by login " in undone.stderr
     assert bot.run("memories", "list", "-u", "ada").ok().stderr == "no memories\n"
     again = bot.run("memories", "undo")
     assert (again.exit_code, again.stdout) == (1, "")
     cleared = re.search(r"of 'ada': junkie memories undo (\S+)", again.stderr)
     assert cleared, again.stderr
-    assert bot.run("memories", "undo", cleared[1]).ok().stdout == "2 memories put back\n"
+    assert bot.run("memories", "undo", cleared[1]).ok().stdout == "2 memories restored\n"
 
 
 def test_undo_at_a_terminal_names_the_change_and_asks(bot: Junkie) -> None:
     bot.run("memories", "add", "likes tea", "-u", "eve").ok()
     bot.run("memories", "clear", "-u", "ada", "--yes").ok()
-    for answer, code, said in (("n", 1, "nothing was changed"), ("y", 0, "2 memories put back")):
+    for answer, code, said in (("n", 1, "nothing was changed"), ("y", 0, "2 memories restored")):
         child = bot.terminal("memories", "undo", columns=200)
-        child.expect_exact("2 memories deleted of user 'ada', by junkie")
+        child.expect_exact("2 memories deleted of user 'ada', by login ")
         child.expect_exact("undo it? [y/N]")
         child.sendline(answer)
         child.expect_exact(said)
@@ -376,3 +378,16 @@ def test_administration_loads_nothing_heavy(bot: Junkie, command: str) -> None:
         check=False,
     )
     assert done.stderr.splitlines()[-1] == "0 []"
+
+
+def test_the_history_names_who_made_a_change_and_with_which_command(bot: Junkie) -> None:
+    bot.run("memories", "add", "I like chess.", "-u", "eve").ok()
+    [change, *_] = bot.run("memories", "history", "--json").ok().json()["changes"]
+    login = pwd.getpwuid(os.geteuid()).pw_name
+    assert change["actor"] == {"kind": "login", "name": login, "command": "memories add"}
+    assert f"login {login} (memories add)" in bot.run("memories", "history").ok().stdout
+    undone = bot.run("memories", "undo", "--yes").ok()
+    assert f"by login {login} (memories add)" in undone.stderr
+    document = bot.run("memories", "undo", change["batch"], "--json")
+    assert document.json()["error"]["code"] == "already_undone"
+    validate(bot.run("memories", "history", "--json").ok().json(), "memories.history")

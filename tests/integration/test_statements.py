@@ -115,7 +115,7 @@ COMMANDS: dict[str, tuple[int, Call]] = {
     "stats --approximate": (8, lambda s: stats.collect_stats(s, approximate=True)),
     "memories export": (5, lambda s: memories.export_memories(s, write=lambda _: None)),
     "memories clear": (17, lambda s: memories.clear_memories(s, data.user_id(0))),
-    "users erase": (52, lambda s: users.erase_user(s, data.user_id(0))),
+    "users erase": (54, lambda s: users.erase_user(s, data.user_id(0))),
 }
 
 

@@ -46,6 +46,7 @@ CHANGE = {
     "user_id": None,
     "before": {"memory": "likes tea"},
     "after": None,
+    "actor": {"kind": "team", "name": "hero-team", "command": "chat"},
 }
 
 

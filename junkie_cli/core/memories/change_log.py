@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from junkie_cli.core import memory_ids
+from junkie_cli.core.actor import Actor, current
 from junkie_cli.core.errors import JunkieError, LockedError
 from junkie_cli.core.foreign_values import objects
 from junkie_cli.core.postgres.locks import LOCK_SHARED
@@ -20,7 +21,7 @@ from junkie_cli.core.postgres.sql import EPOCH_NOW, count_of, kept_from_changing
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import foreign_keys, migrations, own_tables
 from junkie_cli.core.schema.foreign_keys import Going
-from junkie_cli.core.schema.registry import CASCADES, HISTORY, TOMBSTONES, Feature
+from junkie_cli.core.schema.registry import BATCHES, CASCADES, HISTORY, ROWS, TOMBSTONES, Feature
 from junkie_cli.core.schema.stored_text import lock_name, read_marks, storable
 from junkie_cli.core.schema.tables import MEMORIES, SchemaState
 from junkie_cli.core.value_class import field, frozen
@@ -169,7 +170,8 @@ async def apply_changes(
     if applied and history and records_history(state, keep_days):
         batch = await _record(connection, state, applied, by)
         await record_cascades(connection, state, batch, cascaded)
-        await prune_history(connection, state, keep_days)
+        team = next((change.team_id for change in changes if change.team_id), "") if by == "team" else None
+        await close_batch(connection, state, batch, keep_days, current(team))
     return AppliedChanges(batch, tuple(_parsed(change) for change in applied), missing, cascaded)
 
 
@@ -318,13 +320,35 @@ async def record_cascades(
     )
 
 
-async def prune_history(connection: "Connection", state: SchemaState, keep_days: int) -> None:
-    """Forget changes older than `keep_days` days, in the caller's transaction."""
+async def close_batch(
+    connection: "Connection",
+    state: SchemaState,
+    batch: str | None,
+    keep_days: int,
+    actor: Actor | None = None,
+    *,
+    undo_of: str | None = None,
+) -> None:
+    """End a batch in the transaction of its changes: store who made it, and forget changes older than `keep_days` days.
+
+    One statement. Without an `actor` it is the one of this process; with `batch` None nothing changed.
+    """
     old = "at < now() - make_interval(days => $1)"
-    cascades = f"DELETE FROM {state.qualified(CASCADES)} WHERE {old}" if state.may("DELETE", CASCADES) else "SELECT 1"
-    await connection.execute(
-        f"WITH cascades AS ({cascades}) DELETE FROM {state.qualified(HISTORY)} WHERE {old}", keep_days
-    )
+    parts = [
+        f"old_{number} AS (DELETE FROM {state.qualified(table)} WHERE {old})"
+        for number, table in enumerate((CASCADES, BATCHES, ROWS))
+        if state.may("DELETE", table)
+    ]
+    arguments: list[Any] = [keep_days]
+    if batch is not None and state.keeps(Feature.BATCHES):
+        actor = actor or current()
+        parts.append(
+            f"made AS (INSERT INTO {state.qualified(BATCHES)} (batch, actor_kind, actor_name, command, undo_of)"
+            " VALUES ($2::text::uuid, $3, $4, $5, $6::text::uuid) ON CONFLICT DO NOTHING)"
+        )
+        arguments += [batch, actor.kind, actor.name and storable(actor.name), actor.command, undo_of]
+    found = f"WITH {', '.join(parts)} " if parts else ""
+    await connection.execute(f"{found}DELETE FROM {state.qualified(HISTORY)} WHERE {old}", *arguments)
 
 
 async def delete_where(

@@ -296,7 +296,7 @@ async def clear_memories(
                 raise kept_from_changing(left)
             if keeps:
                 await change_log.record_cascades(connection, state, batch, cascaded)
-                await change_log.prune_history(connection, state, settings.history_days)
+                await change_log.close_batch(connection, state, batch, settings.history_days)
         progress.step(f"{plural(deleted, 'memory', 'memories')} deleted; counting the rest")
         async with connection.transaction():
             remaining = await _count(connection, state, user_id)

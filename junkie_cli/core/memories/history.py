@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
+from junkie_cli.core.actor import Actor
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, NotFoundError, ResultWarning
 from junkie_cli.core.foreign_values import as_text, objects
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import batches, change_log
+from junkie_cli.core.memories.batch_rows import UndoneRows, undo_rows
 from junkie_cli.core.memories.batches import Batch
 from junkie_cli.core.postgres import paging
 from junkie_cli.core.postgres.locks import LOCK_MOVING
@@ -39,7 +41,8 @@ _SHOWN_CONFLICTS = 100
 class Change:
     """One change as written down; `before` and `after` are whole rows as stored, None where there was or is none.
 
-    `by` is `junkie`, `team` or `other` (another program, seen by the trigger). `at` is UTC.
+    `by` is `junkie`, `team` or `other` (another program, seen by the trigger). `at` is UTC. `actor` is who made the
+    change, None where that was not recorded.
     """
 
     batch: str
@@ -51,6 +54,8 @@ class Change:
     before: Mapping[str, Any] | None
     """the whole row, as stored"""
     after: Mapping[str, Any] | None
+    actor: Actor | None = None
+    """who made the change; null: not recorded, as for other programs"""
 
 
 @frozen
@@ -85,7 +90,8 @@ class Undone:
     `restored`, `removed` and `reverted` are the parts of `undone`; `already` counts those that were as before anyway.
     `change` is the batch that was undone, `batch` the one that undoes the undo (None: nothing was changed). `lost`
     counts rows of other tables, by table, that foreign keys deleted with the memories of the batch: they cannot be
-    restored. `cascaded` counts those that went now, with memories which the undo deleted.
+    restored. `cascaded` counts those that went now, with memories which the undo deleted. `rows` are rows of other
+    tables than memories that the batch had changed too, and what became of them.
     """
 
     restored: int
@@ -98,6 +104,7 @@ class Undone:
     batch: str | None
     lost: Mapping[str, int] = field(default_factory=dict)
     cascaded: Mapping[str, int] = field(default_factory=dict)
+    rows: UndoneRows = field(default_factory=UndoneRows)
 
     @property
     def undone(self) -> int:
@@ -132,7 +139,8 @@ async def list_history(
                 where.add("h.change_id < {}", *place.key)
             query = (
                 "SELECT change_id, batch::text AS batch, at, by, action, memory_id, user_id, before::text AS before,"
-                f" after::text AS after FROM {state.qualified(HISTORY)} h WHERE {where.sql}"
+                f" after::text AS after, {batches.actor_sql(state, 'h.batch')} AS actor"
+                f" FROM {state.qualified(HISTORY)} h WHERE {where.sql}"
                 f" ORDER BY change_id DESC LIMIT {where.argument(count)}"
             )
             return list(await connection.fetch(query, *where.arguments))
@@ -149,7 +157,8 @@ def _stored(row: str | None) -> dict[str, Any] | None:
 
 def _change(row: Mapping[str, Any]) -> Change:
     before, after = _stored(row["before"]), _stored(row["after"])
-    return Change(row["batch"], row["at"], row["by"], row["action"], row["memory_id"], row["user_id"], before, after)
+    made = row["batch"], row["at"], row["by"], row["action"]
+    return Change(*made, row["memory_id"], row["user_id"], before, after, batches.actor_of(row["actor"]))
 
 
 # --- undo -------------------------------------------------------------------------------------------------------------
@@ -170,9 +179,10 @@ async def preview_undo(settings: Settings) -> Batch:
 async def undo(settings: Settings, batch: str | None = None, *, progress: Progress = SILENT) -> Undone:
     """Undo a batch: the named one, or the newest change of ours, which is undone once.
 
-    Each memory of the batch goes back to what it was before; one that was changed again since is left as it is and
-    reported. One transaction; two at once follow one another. Raises NotFoundError when there is nothing to undo or it
-    was undone already, UsageError for a malformed batch, LockedError when another program stored the same memories.
+    Each memory and each row of another table in the batch goes back to what it was before; one that was changed again
+    since is left as it is and reported. One transaction; two at once follow one another. Raises NotFoundError when
+    there is nothing to undo or it was undone already, UsageError for a malformed batch, LockedError when another
+    program stored the same memories.
     """
     async with connect(settings) as connection:
         state = await own_tables.prepare(connection, settings.layout)
@@ -233,15 +243,17 @@ async def _undo(
     cascaded = await change_log.cascades(connection, state, added, []) if "deleted" in counts else {}
     progress.step(f"putting back {plural(sum(counts.values()), 'memory', 'memories')}")
     require_all_changed(await _put_back(connection, state), sum(counts.values()))
+    rows = await undo_rows(connection, state, change.batch, new_batch)
     await change_log.record_cascades(connection, state, new_batch, cascaded)
-    await change_log.prune_history(connection, state, max(keep_days, 1))
+    own_batch = new_batch if counts or rows.undone else None
+    await change_log.close_batch(connection, state, own_batch, max(keep_days, 1), undo_of=change.batch)
     already = await connection.fetchval("SELECT count(*) FROM pg_temp.junkie_undo WHERE already")
     conflicts, count = await _conflicts(connection)
-    if already and not counts and not count:
+    already += rows.already
+    if already and not (own_batch or count or rows.conflicts):
         raise await batches.already_undone(connection, state, change.batch)
     restored, removed, reverted = (counts.get(action, 0) for action in ("added", "deleted", "updated"))
-    own_batch = new_batch if counts else None
-    return Undone(restored, removed, reverted, already, conflicts, count, change, own_batch, lost, cascaded)
+    return Undone(restored, removed, reverted, already, conflicts, count, change, own_batch, lost, cascaded, rows)
 
 
 async def _lost(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str) -> dict[str, int]:

@@ -82,7 +82,7 @@ async def import_memories(
                 with change_log.refusing_rows_that_are_there():
                     done = await _merge(connection, state, lines.read, batch, overwrite=overwrite)
                 if keeps:
-                    await change_log.prune_history(connection, state, settings.history_days)
+                    await change_log.close_batch(connection, state, done[3], settings.history_days)
             except BaseException:
                 await transaction.rollback()
                 raise

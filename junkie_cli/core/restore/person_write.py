@@ -1,4 +1,4 @@
-"""Executes the plan for one person: one transaction, read back before the commit; memories can be undone."""
+"""Executes the plan for one person: one transaction, read back before the commit; it can be undone."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from junkie_cli.core.errors import BackupError, DatabaseError
 from junkie_cli.core.formatting import plural
-from junkie_cli.core.memories import change_log
+from junkie_cli.core.memories import batch_rows, change_log
+from junkie_cli.core.memories.batch_rows import RowChange
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import erasures, safety
 from junkie_cli.core.restore.person import ADD, CHANGE, Item, PersonPlan, old_runs_column
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 @frozen
 class PersonResult:
-    """The result: (table, added, changed, left unchanged), the batch for undo, and the backup made before rows were
-    overwritten.
+    """The result: (table, added, changed, left unchanged), the batch for undo (with agno 2's tables, of the memories
+    alone), and the backup made before rows were overwritten.
     """
 
     plan: PersonPlan
@@ -62,15 +63,32 @@ async def carry_out(
             await change_log.guard_user(connection, state, planned.user_id, began=began if even_erased else None)
             await change_log.mark_writer(connection, "junkie")
             batch = str(uuid4()) if change_log.records_history(state, settings.history_days) else None
+            written = []
             for item in planned.to_do():
                 if item.role is RUNS and old_runs_column(state):
                     continue
-                await _write(connection, state, planned.user_id, item, batch)
+                written.append(await _write(connection, state, planned.user_id, item, batch))
             if old_runs_column(state):
                 await _append_runs(connection, state, planned)
             await _check(connection, state, planned)
-    touched_memories = any(item.role is MEMORIES for item in planned.to_do())
-    return PersonResult(planned, tuple(planned.counts()), batch if touched_memories else None, kept)
+            if batch:
+                batch = await _close(connection, state, written, batch, settings.history_days)
+    return PersonResult(planned, tuple(planned.counts()), batch, kept)
+
+
+async def _close(
+    connection: "asyncpg.Connection[Any]", state: SchemaState, written: Sequence[RowChange], batch: str, keep_days: int
+) -> str | None:
+    """Record the rows of sessions and runs next to the memories, and end the batch; None where it holds nothing.
+
+    Where runs lie inside their sessions, these rows hold other people's words, too, and only memories can be undone.
+    """
+    others = [] if old_runs_column(state) else [row for row in written if row.table is not MEMORIES]
+    recorded = await batch_rows.record_rows(connection, state, batch, others)
+    if not any(row.table is MEMORIES for row in written) and not (others and recorded):
+        return None
+    await change_log.close_batch(connection, state, batch, keep_days)
+    return batch
 
 
 def _overwrites(planned: PersonPlan) -> bool:
@@ -104,7 +122,7 @@ _PRIVILEGE = {ADD: "INSERT", CHANGE: "UPDATE"}
 
 async def _write(
     connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str, item: Item, batch: str | None
-) -> None:
+) -> RowChange:
     table, key = state.qualified(item.role), KEYS[item.role]
     columns = await _columns_in(connection, state, item)
     names = ", ".join(quoted(name) for name in columns)
@@ -125,6 +143,7 @@ async def _write(
         raise _changed_meanwhile(item)
     if item.role is MEMORIES and batch:
         await _record(connection, state, user_id, item, batch, before, after)
+    return RowChange(item.role, {key: item.id}, user_id, before, after)
 
 
 async def _columns_in(connection: "asyncpg.Connection[Any]", state: SchemaState, item: Item) -> Sequence[str]:

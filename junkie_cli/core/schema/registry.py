@@ -24,6 +24,8 @@ TOMBSTONES = "junkie_tombstones"
 ERASURES = "junkie_erasures"
 LEARNED = "junkie_learned"
 CASCADES = "junkie_cascades"
+BATCHES = "junkie_batches"
+ROWS = "junkie_rows"
 
 
 class Feature(Enum):
@@ -31,6 +33,7 @@ class Feature(Enum):
 
     HISTORY = "history and undo"
     CASCADES = "the report of rows that an undo cannot restore"
+    BATCHES = "the record of who made a change, and undo of other rows than memories"
     PENDING = "retrying extractions that failed"
     ERASURES = "remembering who was erased"
     LEARNED = "memories learn"
@@ -176,6 +179,19 @@ def _own() -> tuple[TableEntry, ...]:
             merge=Merge.OWNER,
         ),
         TableEntry(CASCADES, ("batch", "table_name"), None, (), Feature.CASCADES, frozenset({"SELECT", "INSERT"})),
+        # The login in it is that of whoever works with junkie; an erasure blanks one that is the person's id.
+        TableEntry(BATCHES, ("batch",), feature=Feature.BATCHES, rights=frozenset({"SELECT", "INSERT"})),
+        TableEntry(
+            ROWS,
+            ("change_id",),
+            "user_id",
+            ("user_id",),
+            Feature.BATCHES,
+            frozenset({"SELECT", "INSERT"}),
+            Erase.ROWS,
+            exported=True,
+            merge=Merge.OWNER,
+        ),
         TableEntry(
             LEARNED,
             ("line_id",),
@@ -189,6 +205,17 @@ def _own() -> tuple[TableEntry, ...]:
             undo=True,
         ),
     )
+
+
+def stored_name(table: TableRef) -> str:
+    """The name by which a table is kept in a batch: its role for one of agno's, whose names are configurable."""
+    return table.value if isinstance(table, Role) else table
+
+
+@cache
+def undoable() -> tuple[TableRef, ...]:
+    """The tables whose rows a batch can hold, those that others reference first."""
+    return tuple(entry.table for entry in entries() if entry.undo)
 
 
 @cache

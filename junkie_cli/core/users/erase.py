@@ -26,7 +26,7 @@ from junkie_cli.core.schema import foreign_keys, own_tables, row_security, runs,
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.foreign_keys import Consequences, Going, label
 from junkie_cli.core.schema.ledger import Earlier, Erasure, complete_ledger_file, last_erasure, read_ledger, user_hash
-from junkie_cli.core.schema.registry import ERASURES, OWN_VERSIONS, TOMBSTONES, Feature
+from junkie_cli.core.schema.registry import BATCHES, ERASURES, OWN_VERSIONS, TOMBSTONES, Feature
 from junkie_cli.core.schema.tables import RUNS, SESSIONS, SchemaState
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import Layout
@@ -265,6 +265,10 @@ async def _erase(
             f"{plural(remaining, 'row', 'rows')} of this person would remain after erasing; nothing was changed",
             hint="a trigger or a rule may write them back: look at the tables' triggers",
             code="erase_incomplete",
+        )
+    if state.may("UPDATE", BATCHES):  # who works with junkie under a login that is this person's id
+        await connection.execute(
+            f"UPDATE {state.qualified(BATCHES)} SET actor_name = NULL WHERE actor_name = $1::text", user_id
         )
     if state.keeps(Feature.ERASURES):
         await _write_ledger(connection, state, user_id, erased_at, counts)

@@ -214,3 +214,28 @@ async def test_a_row_that_appeared_after_the_plan_stops_it(database: DatabaseUrl
         await person_write.carry_out(planned, database_of(database), settings_for(database, folder))
     assert refused.value.code == "restore_conflict"
     assert sql(database, OF_USER.format(user="ada")) == before
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_a_restored_person_is_undone_with_sessions_and_runs(
+    database: DatabaseUrl, folder: Path, generation: str
+) -> None:
+    """In one batch; where agno 2 keeps runs inside sessions, of which others have a part, the memories alone."""
+    from junkie_cli.core.memories import undo
+
+    load(database, generation)
+    made = await back_up(database, folder, verify=False)
+    sql(database, "DELETE FROM ai.user_memories WHERE user_id = 'ada'")
+    new = generation in ("agno-2.9-migrated", "agno-3.1")
+    if new:
+        sql(database, "DELETE FROM ai.agent_sessions WHERE session_id = 'c1'")
+    tables = ("user_memories", *(("agent_sessions", "agent_sessions_runs") if new else ()))
+    whole = " || ".join(
+        f"coalesce((SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM ai.{table} t), '')" for table in tables
+    )
+    before = sql(database, f"SELECT {whole}")
+    result = await restore(made.path, "ada", database, folder)
+    assert sql(database, f"SELECT {whole}") != before
+    undone = await undo(settings_for(database, folder), result.batch)
+    assert sql(database, f"SELECT {whole}") == before
+    assert set(undone.rows.undone) == ({"agent_sessions", "agent_sessions_runs"} if new else set())

@@ -65,6 +65,12 @@ def _text(side: str) -> Any:
     return get
 
 
+def _who(change: "Change") -> str:
+    from junkie_cli.cli.undo_report import by
+
+    return by(change.by, change.actor)
+
+
 _HISTORY = (
     Column("AT", lambda change: change.at, "time"),
     Column("BY", lambda change: change.by),
@@ -74,6 +80,7 @@ _HISTORY = (
     Column("AFTER", _text("after")),
     Column("ID", lambda change: change.memory_id, "id"),
     Column("BATCH", lambda change: change.batch, "id"),
+    Column("WHO", _who),
 )
 
 

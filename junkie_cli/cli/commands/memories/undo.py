@@ -38,5 +38,5 @@ def undo(
     with working("restoring memories") as shown:
         done = invocation().run(memories.undo(settings, batch, progress=shown.progress))
     undo_report.show(done, as_json=as_json)
-    if done.conflict_count:
+    if done.conflict_count or done.rows.conflicts:
         raise typer.Exit(ExitCode.FAILED)

@@ -34,6 +34,7 @@ class Migration:
 MIGRATIONS = (
     Migration(1, "first_tables"),
     Migration(2, "learned_lines_and_cascades"),
+    Migration(3, "batches"),
 )
 LATEST = MIGRATIONS[-1].number
 """The version of our tables that this junkie makes and knows."""
