@@ -9,6 +9,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -179,17 +180,15 @@ class _Commands(Mapping[str, Command]):
 
 
 class _Folder(_Commands):
-    """The commands of a group that is a folder: one file each, imported when it is asked for.
+    """The commands of a group that is a folder, in the order of its COMMANDS: a file is imported when it is asked for.
 
-    The package names them in its ORDER; those that it does not name come last.
+    The file of a command whose name is a word of Python's has an underscore at its end.
     """
 
     def __init__(self, package: Any) -> None:
         super().__init__(())
-        files = [module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_"]
-        names = {name.rstrip("_"): f"{package.__name__}.{name}" for name in files}
-        order = [name for name in package.ORDER if name in names]
-        self._modules = {name: names[name] for name in dict.fromkeys((*order, *names))}
+        files = {name: f"{name}_" if iskeyword(name) else name for name in package.COMMANDS}
+        self._modules = {name: f"{package.__name__}.{file}" for name, file in files.items()}
 
     def _info(self, name: str) -> typer.models.CommandInfo:
         app: typer.Typer = importlib.import_module(self._modules[name]).app

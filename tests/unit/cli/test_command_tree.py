@@ -46,8 +46,8 @@ def test_the_tree_holds_what_the_folder_holds() -> None:
 def test_a_group_in_a_folder_lists_all_its_files_in_its_order() -> None:
     files = {path.stem.rstrip("_") for path in Path(memories.__path__[0]).glob("[a-z]*.py")}
     listed = [words.split()[2] for words in TREE if words.startswith("junkie memories ")]
-    assert set(listed) == files == set(memories.ORDER), "a command of this folder is missing in its ORDER"
-    assert listed == list(memories.ORDER)
+    assert set(listed) == files == set(memories.COMMANDS), "a command of this folder is missing in its COMMANDS"
+    assert listed == list(memories.COMMANDS)
 
 
 @pytest.mark.parametrize("words", TREE)

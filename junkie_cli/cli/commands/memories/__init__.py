@@ -4,8 +4,8 @@ import typer
 
 app = typer.Typer(name="memories", help="List, search, edit, import, export and delete memories.", no_args_is_help=True)
 
-ORDER = (
+COMMANDS = (
     *("list", "show", "search", "add", "edit", "delete", "clear", "undo", "history"),
     *("export", "import", "pending", "retry", "learn"),
 )
-"""The commands in the order in which the help lists them."""
+"""The files, each one command, in the order in which the help lists them."""
