@@ -35,7 +35,7 @@ _KINDS: dict[TableRef, str] = {
     schemas.SESSIONS: "sessions",
     schemas.RUNS: "runs",
     schemas.MEMORIES: "memories",
-    schemas.VERSIONS: "versions",
+    registry.VERSIONS: "versions",
 }
 
 

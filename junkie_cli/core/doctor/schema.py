@@ -9,18 +9,8 @@ from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.fixes import add_own_tables, build_index, migrate
 from junkie_cli.core.doctor.model import OK, Check, DependencyNotMet, Finding, Fix, failed, ok, together, warning
 from junkie_cli.core.schema import migrations, own_tables, registry
-from junkie_cli.core.schema.registry import Feature
-from junkie_cli.core.schema.tables import (
-    MEMORIES,
-    RUNS,
-    SESSIONS,
-    VERSIONS,
-    Index,
-    SchemaState,
-    inspect,
-    is_for_search,
-    quoted,
-)
+from junkie_cli.core.schema.registry import VERSIONS, Feature
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, Index, SchemaState, inspect, is_for_search, quoted
 from junkie_cli.core.table_layout import VARIABLES, Role, TableRef
 
 AGNO_SCHEMA = "3.0.0"

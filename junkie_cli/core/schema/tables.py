@@ -15,12 +15,9 @@ from junkie_cli.core.foreign_values import is_text
 from junkie_cli.core.reporting import report
 from junkie_cli.core.schema import registry
 from junkie_cli.core.schema.registry import MEMORIES as MEMORIES
-from junkie_cli.core.schema.registry import OWN_VERSIONS as OWN_VERSIONS
-from junkie_cli.core.schema.registry import PENDING as PENDING
+from junkie_cli.core.schema.registry import OWN_VERSIONS, Feature, TableEntry
 from junkie_cli.core.schema.registry import RUNS as RUNS
 from junkie_cli.core.schema.registry import SESSIONS as SESSIONS
-from junkie_cli.core.schema.registry import VERSIONS as VERSIONS
-from junkie_cli.core.schema.registry import Feature, TableEntry
 from junkie_cli.core.schema.views import ROWS_FILTERED
 from junkie_cli.core.table_layout import VARIABLES, Layout, Role, TableRef
 from junkie_cli.core.value_class import frozen

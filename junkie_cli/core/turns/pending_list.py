@@ -3,7 +3,7 @@
 from junkie_cli.core.database import connect, label
 from junkie_cli.core.errors import DatabaseError, ResultWarning
 from junkie_cli.core.schema import row_security, runs, stored_text, tables
-from junkie_cli.core.schema.tables import PENDING
+from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns import pending_rows
 from junkie_cli.core.turns.spool import Spool, identity, waiting

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.memories.change_log import guard_user
 from junkie_cli.core.postgres.sql import bind
+from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.schema.runs import LEASE
 from junkie_cli.core.schema.stored_text import storable
-from junkie_cli.core.schema.tables import PENDING, RUNS, SchemaState, transaction
+from junkie_cli.core.schema.tables import RUNS, SchemaState, transaction
 from junkie_cli.core.turns.types import Pending
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from junkie_cli.core.memories.duplicates import without_duplicates, without_outd
 from junkie_cli.core.postgres.locks import LOCK_SHARED
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.schema import runs, stored_text
-from junkie_cli.core.schema.tables import MEMORIES, PENDING, RUNS, SchemaState
+from junkie_cli.core.schema.registry import PENDING
+from junkie_cli.core.schema.tables import MEMORIES, RUNS, SchemaState
 from junkie_cli.core.turns import pending_rows, turn_rows
 from junkie_cli.core.turns.connections import Connections
 from junkie_cli.core.turns.ranking import shortened, within_budget

@@ -8,9 +8,10 @@ from junkie_cli.core.errors import NotFoundError
 from junkie_cli.core.foreign_values import as_text, as_time, document, objects
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.sanitize import quoted_id
+from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.schema.runs import elements
 from junkie_cli.core.schema.stored_text import storable
-from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, PENDING, RUNS, SESSIONS, SchemaState
+from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.turns.access_log import log_refusal
 from junkie_cli.core.turns.connections import Connections
 from junkie_cli.core.turns.history import HEARD, exchange

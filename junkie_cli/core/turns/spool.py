@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.files import complete_file, converting_errors
-from junkie_cli.core.schema.tables import OWN_VERSIONS, SchemaState, transaction
+from junkie_cli.core.schema.registry import OWN_VERSIONS
+from junkie_cli.core.schema.tables import SchemaState, transaction
 from junkie_cli.core.settings import state_dir
 from junkie_cli.core.turns.types import Pending
 from junkie_cli.core.value_class import frozen

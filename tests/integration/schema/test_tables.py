@@ -11,7 +11,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.schema import memories_table, own_tables
 from junkie_cli.core.schema import tables as schema
-from junkie_cli.core.schema.registry import Feature
+from junkie_cli.core.schema.registry import PENDING, Feature
 from junkie_cli.core.table_layout import Layout
 from tests.support.generations import Administration, Make, as_role, reader
 
@@ -97,7 +97,7 @@ async def test_row_security_counts_for_whom_it_filters(written_by: Make, admin: 
     async def filtered(who: DatabaseUrl) -> tuple[str, ...]:
         async with admin.connection(who) as connection:
             state = await schema.inspect(connection, Layout("ai"))
-        assert state.filtered(schema.SESSIONS, schema.PENDING) == ()
+        assert state.filtered(schema.SESSIONS, PENDING) == ()
         assert state.filtered() == state.filtered(schema.MEMORIES, schema.SESSIONS)
         return state.filtered()
 
