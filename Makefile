@@ -119,7 +119,6 @@ docs: $(VENV)/.dev ## Generate the JSON Schemas, the reference, the table of che
 	$(BIN)/python -m docs.schemas
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.troubleshooting
-	$(BIN)/python -m docs.manual
 	$(BIN)/python -m docs.pictures
 
 clean: ## Remove what was built here

@@ -1,7 +1,6 @@
-"""Generates docs/man/junkie.1, the manual page in the wheel, from the command tree and the settings: `make docs`."""
+"""Generates docs/man/junkie.1, the manual page in the wheel, from the commands and the settings; see reference.py."""
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,9 +88,3 @@ def page() -> str:
     for code, meaning in _EXIT.items():
         lines += [".TP", f".B {code}", _escaped(meaning)]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{TARGET}\n")
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(page())

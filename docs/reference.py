@@ -1,4 +1,4 @@
-"""Generates docs/reference.md, the command reference, from the output of `--help`: `make docs`."""
+"""Generates the command reference from the output of `--help`, and the manual page from the same tree: `make docs`."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docs import manual
 from junkie_cli.cli.command_tree import TreeContext, root_command
 
 TARGET = Path(__file__).parent / "reference.md"
@@ -41,5 +42,6 @@ def reference() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{TARGET}\n")
-    TARGET.write_text(reference())
+    for target, text in ((TARGET, reference()), (manual.TARGET, manual.page())):
+        sys.stdout.write(f"{target}\n")
+        target.write_text(text)

@@ -90,7 +90,8 @@ def test_the_crontab_and_the_unit_run_as_cron_and_systemd_start_them(
     settings.chmod(0o600)
     (table,) = blocks(OPERATIONS, "cron")
     commands = [line.split(maxsplit=5)[5] for line in table.splitlines()]
-    service, timer = blocks(OPERATIONS, "ini")
+    units = ROOT / "contrib/systemd"
+    service, timer = ((units / f"junkie-backup.{kind}").read_text() for kind in ("service", "timer"))
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str  # type: ignore[assignment]  systemd's names are case-sensitive
     unit.read_string(service)
