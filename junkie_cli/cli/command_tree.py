@@ -269,6 +269,16 @@ def _welcome() -> str:
     return "\n".join([*lines, "", "All commands: junkie --help"])
 
 
+_KINDS = {
+    "is not a valid int range": "is not a whole number",
+    "is not a valid integer range": "is not a whole number",
+    "is not a valid integer": "is not a whole number",
+    "is not a valid float range": "is not a number",
+    "is not a valid float": "is not a number",
+}
+"""How the parser names kinds of values, and plain words for them."""
+
+
 def usage_error(error: ClickException, arguments: Sequence[str]) -> UsageError:
     """Convert an error of the command-line parser, adding the next step."""
     message, _, suggestion = error.format_message().partition(" Did you mean ")
@@ -279,6 +289,8 @@ def usage_error(error: ClickException, arguments: Sequence[str]) -> UsageError:
     if isinstance(error, NoSuchOption):
         message = error.message
         hint = _option_hint(error, arguments, hint)
+    for kind, plain in _KINDS.items():
+        message = message.replace(kind, plain)
     message = message.strip().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=hint)
 

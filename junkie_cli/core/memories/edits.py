@@ -145,7 +145,7 @@ async def _again(connection: "asyncpg.Connection[Any]", state: SchemaState, memo
 def _require_all(done: change_log.AppliedChanges) -> None:
     if done.missing:
         raise NotFoundError(
-            f"no memory {', '.join(done.missing)}; nothing was changed", hint="see: junkie memories list"
+            f"no memory {', '.join(done.missing)}; nothing was changed", hint="to list memories: junkie memories list"
         )
 
 
@@ -201,7 +201,9 @@ async def _find_all(
         raise not_unique(twice, [row["user_id"] for row in rows if row["memory_id"] == twice])
     missing = [memory_id for memory_id in wanted if memory_id not in found]
     if missing:
-        raise NotFoundError(f"no memory {', '.join(missing)}; nothing was changed", hint="see: junkie memories list")
+        raise NotFoundError(
+            f"no memory {', '.join(missing)}; nothing was changed", hint="to list memories: junkie memories list"
+        )
     return tuple(found[memory_id] for memory_id in wanted)
 
 

@@ -201,7 +201,9 @@ async def undo(settings: Settings, batch: str | None = None, *, progress: Progre
 
 def _require_history(state: SchemaState) -> None:
     if not state.keeps(Feature.HISTORY):
-        raise NotFoundError("no history is kept here, so nothing can be undone", hint="see: junkie doctor")
+        raise NotFoundError(
+            "no history is kept here, so nothing can be undone", hint="to find the cause: junkie doctor"
+        )
     row_security.require_all_rows(state, *row_security.CHANGED_WITH_MEMORIES)
 
 

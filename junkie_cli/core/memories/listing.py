@@ -288,6 +288,6 @@ async def find_memory(connection: "asyncpg.Connection[Any]", state: SchemaState,
         raise memory_ids.not_unique(memory_id, [row["user_id"] for row in rows])
     if not rows:
         raise row_security.not_found(
-            state, MEMORIES, f"no memory {quoted_id(memory_id)}", hint="see: junkie memories list"
+            state, MEMORIES, f"no memory {quoted_id(memory_id)}", hint="to list memories: junkie memories list"
         )
     return memory_of(rows[0])

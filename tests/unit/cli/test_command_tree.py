@@ -124,3 +124,17 @@ def test_global_options_reach_the_command(capfd: pytest.CaptureFixture[str]) -> 
     options = invocation.invocation()
     assert (options.env_file, options.quiet, options.verbose) == (Path(os.devnull), True, True)
     assert capfd.readouterr().out == f"{os.devnull}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["memories", "list", "-n", "ten"], "'ten' is not a whole number"),
+        (["backup", "--timeout", "soon"], "'soon' is not a number"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_in_plain_words(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run_command_line(arguments) == 2
+    assert message in capfd.readouterr().err
