@@ -39,7 +39,7 @@ REFUSALS = [
     (HttpError(403, "Forbidden"), "failed", "(403)"),
     (HttpError(404, "no such page"), "failed", "ends with /v1"),
     (HttpError(429, "slow down", headers={"retry-after": "7"}), "warning", "wait 7 s"),
-    (HttpError(503, "overloaded"), "failed", "a failure of its own (503)"),
+    (HttpError(503, "overloaded"), "failed", "has a server error (503)"),
     (HttpError(400, "what?"), "failed", "does not accept the request (400): what?"),
     (HttpError(302, headers={"location": "http://login.hotel.example/"}, body="go"), "failed", "log-in on a web page"),
     (HttpError(511, body="<html>log in</html>"), "failed", "log-in on a web page"),
