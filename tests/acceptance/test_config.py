@@ -117,12 +117,12 @@ def test_groq_a_database_and_a_user(junkie: Junkie, provider: ModelServer, datab
     child.expect_exact("Connected to PostgreSQL ")
     answer(child, "User id for chats", "42")
     child.expect_exact("others can read")
-    answer(child, "Make it readable by its owner alone? yes or no", "")
+    answer(child, "Make it readable only by its owner? yes or no", "")
     code, told = end(child)
     assert code == 0
     assert "gsk_typed" not in told
     assert "  GROQ_API_KEY=********\n" in told
-    assert "readable by its owner alone:" in told
+    assert "readable only by its owner:" in told
     assert env_file.read_text() == (
         "# the bot's\nDISCORD_TOKEN=tok # keep\nGROQ_API_KEY=gsk_typed\n"
         f"POSTGRES_URL={database.libpq()}\nJUNKIE_USER=42\n"
@@ -242,7 +242,7 @@ def test_the_mode_of_a_file_stays_after_a_no(junkie: Junkie, provider: ModelServ
     answer(child, "Model", "little-model")
     answer(child, "PostgreSQL URL, or embedded", "")
     answer(child, "User id for chats", "")
-    answer(child, "Make it readable by its owner alone? yes or no", "no")
+    answer(child, "Make it readable only by its owner? yes or no", "no")
     code, told = end(child)
     assert (code, "also readable by others:" in told) == (0, True)
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o640
