@@ -65,7 +65,7 @@ def test_every_json_document(bot: Junkie) -> None:
     validate(bot.run("sessions", "delete", "c2", "--dry-run", "--json").ok().json(), "sessions.delete")
     validate(bot.run("sessions", "delete", "c2", "--yes", "--json").ok().json(), "sessions.delete")
     preview = bot.run("sessions", "delete", "channel-7", "--dry-run").ok().stderr
-    counts = "3 agent_sessions_runs, 1 agent_sessions; of ada, bob"
+    counts = "3 agent_sessions_runs, 1 agent_sessions; users: ada, bob"
     assert counts in preview
     assert counts in bot.run("sessions", "delete", "channel-7", "--yes").ok().stderr
     validate(bot.run("users", "export", "ada", "-o", "ada.jsonl", "--json").ok().json(), "users.export")
