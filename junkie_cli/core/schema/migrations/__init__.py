@@ -12,7 +12,7 @@ goes on writing. Any other change sets `oldest_writer` to its own number: an old
 Prefer a new table to a new column: it needs neither the ownership of a table nor a lock that waits for a backup.
 """
 
-from importlib.resources import files
+from pathlib import Path
 
 from junkie_cli.core.value_class import frozen
 
@@ -28,7 +28,7 @@ class Migration:
     @property
     def sql(self) -> str:
         """Its statements; `@schema` stands for the quoted name of the schema."""
-        return files(__name__).joinpath(f"{self.number:04}_{self.name}.sql").read_text("utf-8")
+        return Path(__file__).with_name(f"{self.number:04}_{self.name}.sql").read_text("utf-8")
 
 
 MIGRATIONS = (
