@@ -31,7 +31,7 @@ ROUNDS ?= 9
 BENCH_DIR ?= bench
 
 .DEFAULT_GOAL := help
-.PHONY: help chat demo test newcomer check lint lint-workflows fix coverage faults soak zoo bench bench-small bench-data lock \
+.PHONY: help chat demo test newcomer check lint lint-workflows fix coverage faults soak zoo bench bench-small bench-data recall lock \
 	audit release-check container real-model real servers docs clean
 
 help: ## Show what can be made
@@ -60,6 +60,9 @@ soak: $(VENV)/.dev ## People talk for MINUTES=10 while all around them fails; th
 
 zoo: $(VENV)/.dev ## Run every command on databases of every kind for MINUTES=10 (ZOO="--seed N" repeats one)
 	$(BIN)/python -m tests.zoo --minutes $(MINUTES) $(ZOO)
+
+recall: $(VENV)/.dev ## Print how often the memories that answer a question are found, for a data set: DATA=FILE
+	$(BIN)/python -m tests.benchmarks.recall $(DATA)
 
 bench-data: $(VENV)/.dev ## Fill an embedded server with ROWS memories (5 million, about 4 GB) in BENCH_DIR
 	$(BIN)/python -m tests.benchmarks.data $(BENCH_DIR) --rows $(ROWS)

@@ -49,6 +49,19 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def languages(value: str) -> tuple[str, ...]:
+    """Names of languages that have a stemmer, separated by spaces or commas."""
+    from junkie_cli.core.ranking.languages import LANGUAGES
+
+    names = tuple(dict.fromkeys(value.lower().replace(",", " ").split()))
+    unknown = [name for name in names if name not in LANGUAGES]
+    if unknown or not names:
+        raise ValueError(
+            f"has no stemmer for {_quoted(' '.join(unknown))}; english, german and others are in docs/settings.md"
+        )
+    return names
+
+
 def boolean(value: str) -> bool:
     """Parse true or false, in the usual spellings."""
     word = value.strip().lower()

@@ -109,6 +109,7 @@ class Settings:
     pg_bin: Path | None
     backup_dir: Path
     history_days: int
+    search_languages: tuple[str, ...]
     env_file: Path | None
     ignored_env_files: tuple[Path, ...]
     sources: Mapping[str, Source]
@@ -245,6 +246,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JUNKIE_BACKUP_DIR", "backup_dir", read.path, "", "folder of backups"),
     Variable(
         "JUNKIE_HISTORY_DAYS", "history_days", read.integer(0, 36_500), "30", "days that old texts are kept for undo"
+    ),
+    Variable(
+        "JUNKIE_SEARCH_LANGUAGES",
+        "search_languages",
+        read.languages,
+        "english",
+        "languages of Latin script whose word endings do not matter in a search",
     ),
     Variable(
         "POSTGRES_READ_URL",
@@ -482,6 +490,8 @@ def _seen(variable: Variable, value: Any) -> str:
         return ("off", "on")[value] if variable.parse is read.switch else ("false", "true")[value]
     if isinstance(value, float):
         return f"{value:.10g}"
+    if isinstance(value, tuple):
+        return " ".join(value)
     return _without_credentials(str(value))
 
 

@@ -22,8 +22,8 @@ SESSION = "SELECT 1 FROM ai.agent_sessions WHERE session_id = 'c1' FOR UPDATE"
 # what is typed, of which table each row takes a minute to be read, and what is said meanwhile
 READING = [
     ("memories list", "user_memories", "looking through about 5 memories, newest first"),
-    ("memories search cello", "user_memories", "looking at the newest 20,000 of about 5 memories, then at all"),
-    ("memories search cello -u ada", "user_memories", "looking through the memories of ada"),
+    ("memories search cello", "user_memories", "ranking the newest 20,000 of about 5 memories"),
+    ("memories search cello -u ada", "user_memories", "ranking the memories of ada"),
     ("memories show {id}", "user_memories", "searching for the memory"),
     ("memories history", "junkie_history", "reading the history"),
     ("users list", "user_memories", "searching for user ids"),

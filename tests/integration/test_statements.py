@@ -16,6 +16,7 @@ from junkie_cli.core import memories, sessions, stats, users
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.memories import search
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.postgres.sql import encode_cursor
 from junkie_cli.core.settings import Settings, load_settings
@@ -115,7 +116,7 @@ COMMANDS: dict[str, tuple[int, Call]] = {
     "stats --approximate": (8, lambda s: stats.collect_stats(s, approximate=True)),
     "memories export": (5, lambda s: memories.export_memories(s, write=lambda _: None)),
     "memories clear": (17, lambda s: memories.clear_memories(s, data.user_id(0))),
-    "users erase": (54, lambda s: users.erase_user(s, data.user_id(0))),
+    "users erase": (55, lambda s: users.erase_user(s, data.user_id(0))),
 }
 
 
@@ -231,15 +232,16 @@ async def test_large_tables_may_be_read_in_parallel(
 ) -> None:
     """Nothing that junkie sends or sets keeps the server from using several workers for a search through all."""
     url = sized[MANY]
+    monkeypatch.setattr(search, "NEWEST", 10)
     connection = await open_connection(url)
     for setting in ("min_parallel_table_scan_size", "parallel_setup_cost", "parallel_tuple_cost"):
         await connection.execute(f"ALTER DATABASE {url.database} SET {setting} = 0")
     await connection.close()
     wanted = memories.MemoryFilter(search=data.ABSENT)
-    for search in (
+    for reader in (
         lambda s: memories.search_memories(s, data.ABSENT),
         lambda s: memories.list_memories(s, wanted),
         lambda s: memories.list_memories(s, wanted, after=encode_cursor([1 << 40, "m", "3", None])),
     ):
-        found = await plans(url, tmp_path, search, monkeypatch)
+        found = await plans(url, tmp_path, reader, monkeypatch)
         assert any("Parallel Seq Scan" in plan for plan in found.values()), found

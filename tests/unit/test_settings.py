@@ -52,6 +52,7 @@ DEFAULTS = {
     "JUNKIE_RUNS_TABLE": "",
     "JUNKIE_HISTORY_DAYS": "30",
     "JUNKIE_PG_BIN": "",
+    "JUNKIE_SEARCH_LANGUAGES": "english",
     "POSTGRES_READ_URL": "",
 }
 
@@ -211,6 +212,7 @@ def test_good_values(home: Path, name: str, value: str, field: str, expected: ob
         ("JUNKIE_CONTEXT_WINDOW", "10", "must be between 256"),
         ("MAX_AGENTS", "0", "must be between 1 and 100000"),
         ("JUNKIE_HISTORY_DAYS", "-1", "must be between"),
+        ("JUNKIE_SEARCH_LANGUAGES", "english klingon", "has no stemmer for 'klingon'"),
         ("DEBUG_MODE", "maybe", "must be true or false"),
         ("JUNKIE_TOOLS", "some", "must be on or off"),
         ("GROQ_BASE_URL", "api.groq.com", "must be an address"),

@@ -88,7 +88,13 @@ async def open_engine(
     if connections is None:
         return _engine(settings, models, InMemoryTurnStore(), False, None, None)
     state = await ensure_tables(connections, settings.layout, may_add_tables=may_add_tables)
-    store = PostgresTurnStore(connections, state, history_days=settings.history_days, add_tokens=add_tokens)
+    store = PostgresTurnStore(
+        connections,
+        state,
+        history_days=settings.history_days,
+        languages=settings.search_languages,
+        add_tokens=add_tokens,
+    )
     async with connections.transaction(read_only=True) as connection:
         known = await identity(connection, state)
         await store.look_for_timeline(connection)

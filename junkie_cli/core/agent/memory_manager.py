@@ -28,11 +28,12 @@ from junkie_cli.core.extraction.methods import Known, MethodStore
 from junkie_cli.core.extraction.relevance import states_nothing
 from junkie_cli.core.extraction.reply import Change, Understood, understand
 from junkie_cli.core.memories.change_log import MemoryChange
+from junkie_cli.core.ranking.languages import DEFAULT_LANGUAGES
 from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.secrets_detector import holds_secret, without_secrets
 from junkie_cli.core.turns.access_log import log_refusal
 from junkie_cli.core.turns.history import TEAM_ID
-from junkie_cli.core.turns.ranking import NUMBER_TOKENS, choose, is_shortened
+from junkie_cli.core.turns.memory_choice import NUMBER_TOKENS, choose, is_shortened
 from junkie_cli.core.turns.types import MemoryEntry
 
 MOST_CHANGES = 20
@@ -100,10 +101,17 @@ class Extraction:
 class TeamMemoryManager(MemoryManager):
     """Reads the turn's memories for agno, and extracts new ones on request; all other methods are disabled."""
 
-    def __init__(self, model: ProviderModel, database: TeamDatabase, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        model: ProviderModel,
+        database: TeamDatabase,
+        bounds: Bounds,
+        languages: Sequence[str] = DEFAULT_LANGUAGES,
+    ) -> None:
         super().__init__(model=model, db=database, delete_memories=True, clear_memories=False)
         self._asked = model
         self._methods = MethodStore()
+        self._languages = tuple(languages)
         # More tool calls than changes: what is too many is left out, and the rest is good.
         self._bounds = replace(bounds, calls=1, tool_calls=4 * MOST_CHANGES, tokens=min(bounds.tokens, MOST_WRITTEN))
 
@@ -127,7 +135,7 @@ class TeamMemoryManager(MemoryManager):
         `said_at` is when it was said (None: now), which gives "tomorrow" its date. Writes nothing. Raises ModelError
         when nothing of the reply can be used.
         """
-        shown = choose(known, message, KNOWN_BUDGET, extra=NUMBER_TOKENS)
+        shown = choose(known, message, KNOWN_BUDGET, self._languages, extra=NUMBER_TOKENS)
         extraction = Extraction(user_id, message)
         today = (said_at or datetime.now().astimezone()).astimezone().date()
         asking = _Asking(

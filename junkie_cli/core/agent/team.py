@@ -105,7 +105,9 @@ def build_team(
     memory: bool = True,
 ) -> HeroTeam:
     """Build the team for `user_id`; without `memory` it neither reads nor extracts memories."""
-    manager = TeamMemoryManager(models.memory, database, Bounds.of(settings)) if memory else None
+    manager = (
+        TeamMemoryManager(models.memory, database, Bounds.of(settings), settings.search_languages) if memory else None
+    )
     team = Team(
         name=TEAM_NAME,
         id=TEAM_ID,  # as agno derives it from the name, and as the bot stores it

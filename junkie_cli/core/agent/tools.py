@@ -45,14 +45,12 @@ class Knowledge(Protocol):
         """How much is kept of this user."""
         ...
 
-    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
-        """The user's memories that contain `text`."""
+    async def search_memories(self, user_id: str, text: str, *, limit: int) -> list[MemoryEntry]:
+        """The user's memories that match `text`, best first."""
         ...
 
-    async def exchanges(
-        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
-    ) -> list[Exchange]:
-        """The user's exchanges that contain `text`."""
+    async def search_exchanges(self, user_id: str, text: str, *, limit: int) -> list[Exchange]:
+        """The user's exchanges that match `text`, best first."""
         ...
 
 
@@ -87,11 +85,11 @@ class BioTools(Toolkit):
         """Search everything that is remembered of the user, also what is not in your context.
 
         Args:
-            query (str): A word or part of a phrase that the memory contains.
+            query (str): Words or a question; the best matches come first.
         """
 
         async def read() -> dict[str, Any]:
-            found = await self._knowledge.memories(self._user_id, query, limit=FOUND_AT_MOST)
+            found = await self._knowledge.search_memories(self._user_id, query, limit=FOUND_AT_MOST)
             return {"memories": [entry.memory[:500] for entry in found]}
 
         return await _told(read)
@@ -100,11 +98,11 @@ class BioTools(Toolkit):
         """Search what the user and you said to each other in earlier conversations.
 
         Args:
-            query (str): A word or part of a phrase that was said.
+            query (str): Words or a question; the best matches come first.
         """
 
         async def read() -> dict[str, Any]:
-            found = await self._knowledge.exchanges(self._user_id, text=query, limit=FOUND_AT_MOST)
+            found = await self._knowledge.search_exchanges(self._user_id, query, limit=FOUND_AT_MOST)
             said = [
                 {
                     "at": entry.at.isoformat() if entry.at else None,

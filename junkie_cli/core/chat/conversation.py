@@ -45,6 +45,9 @@ _SEE = {"memory": "see /memories, or junkie memories list", "session": "see /ses
 LONGEST_MESSAGE = 8 * 2**20
 """Characters of one message: more than any model reads."""
 
+MOST_FOUND = 50
+"""Memories that a search gives."""
+
 MOST_ASKED = 1000
 """Extractions that one `/retry` makes; it reports how many are left."""
 
@@ -242,8 +245,11 @@ class Conversation:
     # -- memories ------------------------------------------------------------------------------------------------------
 
     async def memories(self, text: str | None = None) -> list[MemoryEntry]:
-        """The user's memories, newest first, at most 1,000; with `text` those that contain it, in any case."""
-        return await self._usable().turns.memories(self.user_id, text)
+        """The user's memories, newest first, at most 1,000; with `text` those that match it, best first."""
+        turns = self._usable().turns
+        if text is None:
+            return await turns.memories(self.user_id)
+        return await turns.search_memories(self.user_id, text, limit=MOST_FOUND)
 
     async def remember(self, text: str) -> MemoryEntry:
         """Write a memory in these words, without a model. Raises UsageError, ErasedError, DatabaseError."""
@@ -325,7 +331,7 @@ class Conversation:
 
     async def status(self) -> Status:
         """What this conversation stands on. Raises DatabaseError."""
-        from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
+        from junkie_cli.core.turns.memory_choice import MEMORY_BUDGET
 
         engine = self._usable()
         counts = await engine.turns.counts(self.user_id)

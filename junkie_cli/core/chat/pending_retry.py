@@ -206,6 +206,7 @@ async def _extract(engine: "TeamEngine", entry: Pending, done: Retried) -> None:
         done.refused += extraction.reached_out
         completed = entry.pending_id if extraction.error is None else None
         made = await engine.turns.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
+        await engine.turns.refresh_search(entry.user_id)
     done.changes += made or ()
     done.left_out.update(extraction.left_out)
     if extraction.error is not None:

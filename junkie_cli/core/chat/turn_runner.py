@@ -44,7 +44,7 @@ from junkie_cli.core.memories.change_log import ErasedError
 from junkie_cli.core.schema.runs import LEASE
 from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.turns.history import TEAM_ID
-from junkie_cli.core.turns.turn_start import MEMORY_BUDGET
+from junkie_cli.core.turns.memory_choice import MEMORY_BUDGET
 from junkie_cli.core.turns.types import Pending, Reading, Turn, TurnRecord
 
 _TOOL_STATUS = {
@@ -331,6 +331,7 @@ class TurnRunner:
                     )
             completed = pending_id if extraction.error is None else None
             made = await self._turns.commit_memories(extraction.changes, completed, by="team", began=turn.began)
+            await self._turns.refresh_search(turn.user_id)
         for change in made or ():
             self._emit(memory_event(change))
         for sentence in _reached_bounds(extraction):

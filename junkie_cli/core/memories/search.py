@@ -1,19 +1,24 @@
-"""Searching memories: every word of the text must be in a memory, in any case; the best match comes first.
+"""Searches memories: a question finds what it asks for, rows with every word first, best match first.
 
-Two phases beat any single statement (docs/decisions/0007-search-with-plain-postgresql.md): the newest rows first, where
-a frequent word is found in milliseconds, then the whole table: by the full-text index if there is one (words then match
-from their beginning), otherwise by a scan that does not use the index on updated_at.
+Two phases (docs/decisions/0007-search-with-plain-postgresql.md): the newest rows are ranked by all words of the text.
+Where that gives too few rows that have every word and there are older ones, these are searched for every word: by the
+full-text index if there is one (words then match from their beginning), otherwise by a scan that does not use the index
+on updated_at. Of one user, all memories are ranked.
 """
 
-import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning, UsageError
-from junkie_cli.core.memories.listing import NEWEST, contains
+from junkie_cli.core.memories.listing import NEWEST
+from junkie_cli.core.memories.matching import folded, found_of, matching_sql, ranked, values_of
 from junkie_cli.core.memories.model import Memory, columns, damaged, memory_of
-from junkie_cli.core.postgres.sql import Where, like
+from junkie_cli.core.memories.search_words import search_text, search_text_sql
+from junkie_cli.core.postgres.sql import bind, like
 from junkie_cli.core.progress import SILENT, Progress
+from junkie_cli.core.ranking.query import Query
+from junkie_cli.core.ranking.texts import rank_texts
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import row_security, spellings, tables
 from junkie_cli.core.schema.estimates import all_memories
@@ -22,11 +27,11 @@ from junkie_cli.core.settings import Settings
 from junkie_cli.core.value_class import frozen
 
 if TYPE_CHECKING:
-    import asyncpg
+    from junkie_cli.core.postgres.connection import Connection
 
-# More than the list shows are ranked, so that a good match is not lost to a newer poor one.
-_RANKED = 4
-_PROBED = 2_000  # newest rows that tell how frequent words are, before an index is asked: 2 ms
+_RANKED = 200  # matches that are ranked at least: many more than a list shows, so that no good match is lost
+_PROBED = 2_000  # newest rows that are ranked where an index finds the others: 2 ms
+_MOST_OF_USER = 50_000
 _WORD_MEM = "64MB"  # a frequent word's bitmap at 5 million rows: 1.0 s with it, 10 s with the default 4 MB
 
 
@@ -34,12 +39,14 @@ _WORD_MEM = "64MB"  # a frequent word's bitmap at 5 million rows: 1.0 s with it,
 class Found:
     """Memories that match, best first; `more` says that there are others.
 
-    `words_only` says that the full-text index answered: text inside a word was not looked for.
+    `words_only` says that the full-text index answered: text inside a word was not searched. `newest_only` is the
+    number of newest memories among which some words were enough, 0 for all.
     """
 
     memories: tuple[Memory, ...]
     more: bool
     words_only: bool = False
+    newest_only: int = 0
     table_missing: str = ""
     warnings: tuple[ResultWarning, ...] = ()
 
@@ -53,92 +60,148 @@ async def search_memories(
     anywhere: bool = False,
     progress: Progress = SILENT,
 ) -> Found:
-    """The memories in which each word of `text` occurs, whole phrases and whole words before others, then the newest.
+    """The memories that match `text`, those with every word first, then by rank.
 
     `%`, `_`, quotes and backslashes are just text. `anywhere` looks inside words even where an index could answer
     faster. Raises UsageError for an empty text.
     """
-    words = text.split()
-    if not words:
+    if not text.strip():
         raise UsageError("there is nothing to search for", hint="for example: junkie memories search tea")
+    query = Query.of(text, settings.search_languages, inside=True)
     async with connect(settings, read_only=True) as connection, connection.transaction():
         state = await tables.inspect(connection, settings.layout)
         if not state.has(MEMORIES):
             return Found((), more=False, table_missing=state.name(MEMORIES))
-        by_index = state.has_search_index and not anywhere and user_id is None and all(map(_is_word, words))
-        rows = await _candidates(connection, state, words, user_id, limit * _RANKED, by_index, progress)
+        search = _Search(connection, state, text, query, user_id, max(limit * 2, _RANKED), anywhere, progress)
+        found = await search.run()
         spelled = await spellings.spelling_warnings(connection, state, user_id)
-    memories = sorted((memory_of(row) for row in rows), key=lambda memory: _rank(memory, text, words))
-    warnings = row_security.warnings(state, MEMORIES) + spelled + damaged(connection, memories[:limit])
-    return Found(tuple(memories[:limit]), more=len(memories) > limit, words_only=by_index, warnings=warnings)
+    shown = found.memories[:limit]
+    warnings = row_security.warnings(state, MEMORIES) + spelled + damaged(connection, shown)
+    return Found(shown, len(found.memories) > limit, found.words_only, found.newest_only, warnings=warnings)
+
+
+@frozen
+class _Search:
+    connection: "Connection"
+    state: SchemaState
+    text: str
+    query: Query
+    user_id: str | None
+    most: int
+    anywhere: bool
+    progress: Progress
+
+    async def run(self) -> Found:
+        if not self.query.words:  # signs alone
+            return Found(await self._older(False), more=False)
+        newest, complete, older = await self._newest()
+        if not older or complete >= self.most:
+            return Found(newest, more=False)
+        by_index = self._by_index
+        rest = await self._older(by_index)
+        return Found(self._ranked_together(newest, rest, complete), False, by_index, self._newest_count)
+
+    @property
+    def _by_index(self) -> bool:
+        words = self.text.split()
+        return self.state.has_search_index and not self.anywhere and self.user_id is None and all(map(_is_word, words))
+
+    @property
+    def _newest_count(self) -> int:
+        if self.user_id is not None:
+            return _MOST_OF_USER
+        return _PROBED if self._by_index else NEWEST
+
+    async def _newest(self) -> tuple[tuple[Memory, ...], int, bool]:
+        """The newest memories that match, how many of them have every word, and whether there are older memories."""
+        count = self._newest_count
+        whose = self._whose
+        self.progress.step(f"ranking the newest {count:,} of {whose}" if self.user_id is None else f"ranking {whose}")
+        table, mine = self.state.qualified(MEMORIES), self._mine
+        # Two parts, so that the index on updated_at serves the first.
+        dated = (
+            f"SELECT * FROM {table} m WHERE {mine} AND m.updated_at IS NOT NULL ORDER BY {self._order} LIMIT {count}"
+        )
+        undated = f"SELECT * FROM {table} m WHERE {mine} AND m.updated_at IS NULL LIMIT {count}"
+        rows = f"(SELECT * FROM ({dated}) m UNION ALL (SELECT * FROM ({undated}) m) LIMIT {count}) m"
+        total = f"count(*) FROM (SELECT 1 FROM {table} m WHERE {mine} LIMIT {count + 1}) counted"
+        encoding = str(self.connection.get_settings().server_encoding)
+        matching = matching_sql(self.state, self.query, rows, total, self.most, encoding=encoding)
+        values = {"user_id": self.user_id, **values_of(self.query)}
+        found = found_of(await self.connection.fetchval(*bind(f"SELECT {matching}::text", **values)))
+        matches = ranked(found, self.query)
+        keys = [found.rows[match.place].key for match in matches]
+        memories = await self._by_keys(keys)
+        return memories, sum(match.complete for match in matches), found.total > count
+
+    async def _by_keys(self, keys: Sequence[tuple[str, str | None]]) -> tuple[Memory, ...]:
+        if not keys:
+            return ()
+        statement = f"""
+            SELECT {columns(self.state)} FROM {self.state.qualified(MEMORIES)} m
+            WHERE m.memory_id = ANY(:memory_ids::text[]) AND {self._mine}"""
+        values = {"memory_ids": [memory_id for memory_id, _ in keys], "user_id": self.user_id}
+        rows = await self.connection.fetch(*bind(statement, **values))
+        by_key = {(row["memory_id"], row["user_id"]): memory_of(row) for row in rows}
+        return tuple(by_key[key] for key in keys if key in by_key)
+
+    async def _older(self, by_index: bool) -> tuple[Memory, ...]:
+        """Memories that have every word, the newest first."""
+        self.progress.step(f"searching {'the index of' if by_index else 'through'} {self._whose}")
+        condition, values = self._every_word(by_index)
+        if by_index:
+            await self.connection.execute(f"SET LOCAL work_mem = '{_WORD_MEM}'")
+        order = "ORDER BY (m.updated_at + 0) DESC NULLS LAST"
+        # Made into text after they were chosen: before, all that have the words would be.
+        statement = f"""
+            SELECT {columns(self.state)} FROM (
+                SELECT m.* FROM {self.state.qualified(MEMORIES)} m WHERE {self._mine} AND {condition}
+                {order} LIMIT {self.most}
+            ) m {order}"""
+        rows = await self.connection.fetch(*bind(statement, user_id=self.user_id, **values))
+        return tuple(memory_of(row) for row in rows)
+
+    def _every_word(self, by_index: bool) -> tuple[str, Mapping[str, Any]]:
+        """SQL of the condition that a memory has every word, and its values."""
+        patterns = self.query.patterns() or [[like(word)] for word in self.text.split()]
+        if by_index:
+            terms = " & ".join(f"({' | '.join(f'{each[1:-1]}:*' for each in word)})" for word in patterns)
+            return "to_tsvector('simple', m.memory #>> ARRAY[]::text[]) @@ to_tsquery('simple', :terms)", {
+                "terms": terms
+            }
+        encoding = str(self.connection.get_settings().server_encoding)
+        text = folded(search_text_sql(self.state), encoding=encoding)
+        if not self.query.words:
+            text = f"lower({self.state.memory_text()})"
+        conditions = [f"{text} LIKE ANY(:word_{number}::text[])" for number in range(len(patterns))]
+        return " AND ".join(conditions), {f"word_{number}": each for number, each in enumerate(patterns)}
+
+    def _ranked_together(self, newest: Sequence[Memory], older: Sequence[Memory], complete: int) -> tuple[Memory, ...]:
+        """Memories with every word, then the newest ones with some."""
+        every = list({(each.memory_id, each.user_id): each for each in (*newest[:complete], *older)}.values())
+        texts = [
+            (search_text(each.memory, " ".join(each.topics)), each.updated_at.timestamp() if each.updated_at else 0.0)
+            for each in every
+        ]
+        best = [every[match.place] for match in rank_texts(texts, self.query) if match.complete]
+        known = {(each.memory_id, each.user_id) for each in best}
+        return (*best, *(each for each in newest if (each.memory_id, each.user_id) not in known))
+
+    @property
+    def _order(self) -> str:
+        return "m.updated_at DESC" if self.user_id is None else "(m.updated_at + 0) DESC"
+
+    @property
+    def _mine(self) -> str:
+        if self.user_id is None:
+            return "true"
+        return "(m.user_id IS NULL OR m.user_id = '')" if not self.user_id else "m.user_id = :user_id"
+
+    @property
+    def _whose(self) -> str:
+        return all_memories(self.state) if self.user_id is None else f"the memories of {quoted_id(self.user_id)}"
 
 
 def _is_word(word: str) -> bool:
     """Whether the full-text parser takes `word` as one plain word, so that its prefix can be asked for."""
     return word.isascii() and word.isalnum() and word[0].isalpha()
-
-
-async def _candidates(
-    connection: "asyncpg.Connection[Any]",
-    state: SchemaState,
-    words: list[str],
-    user_id: str | None,
-    count: int,
-    by_index: bool,
-    progress: Progress,
-) -> list[Any]:
-    table = state.qualified(MEMORIES)
-    if user_id is None:
-        progress.step(f"looking at the newest {NEWEST:,} of {all_memories(state)}, then at all")
-        for newest in (_PROBED, NEWEST) if by_index else (NEWEST,):
-            rows = await _among_newest(connection, state, words, newest, count)
-            if len(rows) == count:
-                return rows
-            if len(rows) * NEWEST < count * newest:
-                break  # too rare to be found often enough among so few
-    where = _holds_all(state, Where().owned_by("m.user_id", user_id), words)
-    progress.step(f"looking {'up the words in the index of' if by_index else 'through'} {_whose(state, user_id)}")
-    if by_index:
-        await connection.execute(f"SET LOCAL work_mem = '{_WORD_MEM}'")
-        query = " & ".join(f"{word}:*" for word in words)
-        where.add("to_tsvector('simple', m.memory #>> ARRAY[]::text[]) @@ to_tsquery('simple', {})", query)
-    order = "ORDER BY (m.updated_at + 0) DESC NULLS LAST"
-    # Made into text after they were chosen: before, all that hold the words would be.
-    rows = await connection.fetch(
-        f"SELECT {columns(state)} FROM (SELECT m.* FROM {table} m WHERE {where.sql} {order}"
-        f" LIMIT {where.argument(count)}) m {order}",
-        *where.arguments,
-    )
-    return list(rows)
-
-
-async def _among_newest(
-    connection: "asyncpg.Connection[Any]", state: SchemaState, words: list[str], newest: int, count: int
-) -> list[Any]:
-    where = _holds_all(state, Where(), words)
-    return list(
-        await connection.fetch(
-            f"SELECT {columns(state)} FROM (SELECT * FROM {state.qualified(MEMORIES)} m"
-            f" WHERE m.updated_at IS NOT NULL ORDER BY m.updated_at DESC LIMIT {newest}) m"
-            f" WHERE {where.sql} ORDER BY m.updated_at DESC LIMIT {where.argument(count)}",
-            *where.arguments,
-        )
-    )
-
-
-def _whose(state: SchemaState, user_id: str | None) -> str:
-    return all_memories(state) if user_id is None else f"the memories of {quoted_id(user_id)}"
-
-
-def _holds_all(state: SchemaState, where: Where, words: list[str]) -> Where:
-    for word in words:
-        where.add(contains(state, word), like(word))
-    return where
-
-
-def _rank(memory: Memory, text: str, words: list[str]) -> tuple[bool, int, float]:
-    """Smaller is better: the phrase as typed, then more whole words, then newer."""
-    said = memory.memory.casefold()
-    whole = sum(bool(re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", said)) for word in words)
-    newness = memory.updated_at.timestamp() if memory.updated_at else 0.0
-    return text.casefold() not in said, -whole, -newness

@@ -26,6 +26,7 @@ LEARNED = "junkie_learned"
 CASCADES = "junkie_cascades"
 BATCHES = "junkie_batches"
 ROWS = "junkie_rows"
+SEARCH_WORDS = "junkie_search_words"
 
 
 class Feature(Enum):
@@ -37,6 +38,7 @@ class Feature(Enum):
     PENDING = "retrying extractions that failed"
     ERASURES = "remembering who was erased"
     LEARNED = "memories learn"
+    SEARCH = "searching many memories by their stored words"
 
 
 class Erase(Enum):
@@ -203,6 +205,18 @@ def _own() -> tuple[TableEntry, ...]:
             exported=True,
             merge=Merge.OWNER,
             undo=True,
+        ),
+        # Derived from memories: never exported, and not worth the room in a backup.
+        TableEntry(
+            SEARCH_WORDS,
+            ("user_id", "memory_id"),
+            "user_id",
+            ("user_id", "memory_id"),
+            Feature.SEARCH,
+            _READ_AND_WRITE,
+            Erase.ROWS,
+            data_in_backups=False,
+            merge=Merge.OWNER,
         ),
     )
 

@@ -7,6 +7,8 @@ from uuid import uuid4
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.foreign_values import objects
 from junkie_cli.core.memories.change_log import AppliedChange, MemoryChange
+from junkie_cli.core.ranking.query import Query
+from junkie_cli.core.ranking.texts import rank_texts
 from junkie_cli.core.turns.history import exchange
 from junkie_cli.core.turns.reads import check_owner
 from junkie_cli.core.turns.types import (
@@ -71,9 +73,7 @@ class InMemoryTurnStore:
 
     # -- what is read --------------------------------------------------------------------------------------------------
 
-    async def exchanges(
-        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
-    ) -> list[Exchange]:
+    async def exchanges(self, user_id: str, *, session_id: str | None = None, limit: int = 200) -> list[Exchange]:
         """This user's exchanges in this process, oldest first: of one session or of all."""
         found = [
             exchange(run)
@@ -81,8 +81,13 @@ class InMemoryTurnStore:
             if self._owners[key] == user_id and session_id in (None, key)
             for run in runs
         ]
-        wanted = (text or "").lower()
-        return [entry for entry in found if wanted in f"{entry.message} {entry.answer}".lower()][-limit:]
+        return found[-limit:]
+
+    async def search_exchanges(self, user_id: str, text: str, *, limit: int) -> list[Exchange]:
+        """This user's exchanges in this process that match `text`, best first."""
+        found = await self.exchanges(user_id)
+        texts = [(f"{entry.message} {entry.answer}", 0.0) for entry in found]
+        return [found[match.place] for match in rank_texts(texts, Query.of(text, inside=True))[:limit]]
 
     async def sessions(self, user_id: str, *, limit: int) -> list[SessionEntry]:
         """The user's sessions in this process, newest first."""
@@ -104,7 +109,11 @@ class InMemoryTurnStore:
         """None."""
         return ()
 
-    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
+    async def memories(self, user_id: str, *, limit: int = 1000) -> list[MemoryEntry]:
+        """None."""
+        return []
+
+    async def search_memories(self, user_id: str, text: str, *, limit: int) -> list[MemoryEntry]:
         """None."""
         return []
 
@@ -125,6 +134,9 @@ class InMemoryTurnStore:
     ) -> tuple[AppliedChange, ...] | None:
         """Raises UsageError: nothing can be kept."""
         raise _keeps_nothing()
+
+    async def refresh_search(self, user_id: str) -> None:
+        """Nothing: there is nothing to find."""
 
     async def claim_pending(self, user_id: str | None, passed_over: Sequence[str]) -> Pending | None:
         """None."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from junkie_cli.core.errors import DatabaseError, NotFoundError
-from junkie_cli.core.memories import change_log
+from junkie_cli.core.memories import change_log, search_words
 from junkie_cli.core.memories.change_log import AppliedChange, ErasedError, MemoryChange
 from junkie_cli.core.memories.duplicates import without_duplicates, without_outdated
 from junkie_cli.core.postgres.locks import LOCK_SHARED
@@ -15,13 +15,13 @@ from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.schema import runs, stored_text
 from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SchemaState
-from junkie_cli.core.turns import pending_rows, turn_rows
+from junkie_cli.core.turns import pending_rows, search, turn_rows
 from junkie_cli.core.turns.connections import Connections
-from junkie_cli.core.turns.ranking import shortened, within_budget
+from junkie_cli.core.turns.memory_choice import MEMORY_BUDGET, MOST_MEMORIES, shortened, within_budget
 from junkie_cli.core.turns.reads import Reads
 from junkie_cli.core.turns.turn_rows import TIMELINE, AddTokens
-from junkie_cli.core.turns.turn_start import MEMORY_BUDGET, MOST_MEMORIES, read_candidates, read_turn
-from junkie_cli.core.turns.types import Flushed, MemoryEntry, Pending, Reading, Turn, TurnRecord
+from junkie_cli.core.turns.turn_start import read_candidates, read_turn
+from junkie_cli.core.turns.types import Exchange, Flushed, MemoryEntry, Pending, Reading, Turn, TurnRecord
 
 if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection
@@ -33,9 +33,16 @@ class PostgresTurnStore(Reads):
     """The turn store of one schema of one database."""
 
     def __init__(
-        self, connections: Connections, state: SchemaState, *, history_days: int, add_tokens: AddTokens
+        self,
+        connections: Connections,
+        state: SchemaState,
+        *,
+        history_days: int,
+        languages: Sequence[str],
+        add_tokens: AddTokens,
     ) -> None:
         super().__init__(connections, state)
+        self._languages = tuple(languages)
         self._history_days = history_days
         self._add_tokens = add_tokens
         self._timeline = "''"
@@ -64,7 +71,9 @@ class PostgresTurnStore(Reads):
 
         async def read() -> Turn:
             async with self._connections.statement() as connection:
-                return await read_turn(connection, self.state, user_id, session_id, message, reading, self._timeline)
+                return await read_turn(
+                    connection, self.state, user_id, session_id, message, reading, self._timeline, self._languages
+                )
 
         return await _again_when_lost(read)
 
@@ -133,12 +142,22 @@ class PostgresTurnStore(Reads):
     async def candidates(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
         """The memories that an extraction of `message` may be shown. Raises DatabaseError."""
         async with self._reading() as connection:
-            return await read_candidates(connection, self.state, user_id, message)
+            return await read_candidates(connection, self.state, user_id, message, self._languages)
+
+    async def search_memories(self, user_id: str, text: str, *, limit: int) -> list[MemoryEntry]:
+        """The user's memories that match `text`, best first. Raises DatabaseError."""
+        async with self._reading() as connection:
+            return await search.search_memories(connection, self.state, user_id, text, self._languages, limit)
+
+    async def search_exchanges(self, user_id: str, text: str, *, limit: int) -> list[Exchange]:
+        """The user's exchanges that match `text`, best first. Raises DatabaseError."""
+        async with self._reading() as connection:
+            return await search.search_exchanges(connection, self.state, user_id, text, self._languages, limit)
 
     async def memories_in_context(self, user_id: str) -> int:
         """How many of the user's memories go into a prompt now."""
         found = await self.memories(user_id, limit=MOST_MEMORIES)
-        return len(within_budget([shortened(entry) for entry in found], MEMORY_BUDGET))
+        return within_budget([shortened(entry) for entry in found], MEMORY_BUDGET)
 
     async def commit_memories(
         self,
@@ -168,6 +187,12 @@ class PostgresTurnStore(Reads):
             )
             await self._verify(connection, applied.changes)
         return applied.changes
+
+    async def refresh_search(self, user_id: str) -> None:
+        """Derive the words that the user's memories are found by; where that fails, their texts are searched."""
+        with suppress(DatabaseError, ErasedError):
+            async with self._connections.transaction() as connection:
+                await search_words.refresh(connection, self.state, user_id, self._languages, search_words.BATCH)
 
     async def _verify(self, connection: "Connection", changes: Sequence[AppliedChange]) -> None:
         """Read memories back where they are written: other programs change them as soon as they are committed.

@@ -1,6 +1,7 @@
 """What a person reads in a conversation: their own memories, sessions and exchanges, and how many there are."""
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection
 
 
-_SAID = "r.run_data #>> '{input,input_content}'"
-_ANSWERED = "r.run_data #>> '{content}'"
+SAID = "r.run_data #>> '{input,input_content}'"
+ANSWERED = "r.run_data #>> '{content}'"
 
 ENTRY = "json_build_array(m.memory_id, {text}, m.topics::text, m.updated_at)"
 """SQL of what `memory_entry` takes. Topics are a text of their own: no other memory is lost by what nobody can read."""
@@ -60,14 +61,11 @@ class Reads:
     def _reading(self) -> "AbstractAsyncContextManager[Connection]":
         return self._connections.transaction(read_only=True)
 
-    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
-        """The user's memories, newest first, at most `limit`; with `text` those that contain it in any case."""
-        wanted = "(:wanted::text IS NULL OR strpos(lower(m.memory #>> '{}'), lower(:wanted)) > 0)"
-        statement = f"""
-            SELECT {_ENTRY}::text AS found FROM {newest_memories(self.state, ":most", condition=wanted)} {NEWEST}"""
-        wanted_text = None if text is None else storable(text)
+    async def memories(self, user_id: str, *, limit: int = 1000) -> list[MemoryEntry]:
+        """The user's memories, newest first, at most `limit`."""
+        statement = f"SELECT {_ENTRY}::text AS found FROM {newest_memories(self.state, ':most')} {NEWEST}"
         async with self._reading() as connection:
-            rows = await connection.fetch(*bind(statement, user_id=user_id, wanted=wanted_text, most=limit))
+            rows = await connection.fetch(*bind(statement, user_id=user_id, most=limit))
         return [memory_entry(json.loads(row["found"])) for row in rows]
 
     async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
@@ -135,7 +133,7 @@ class Reads:
         runs = self.state.qualified(RUNS)
         mine = "r.session_id = o.session_id AND r.user_id = :user_id AND r.parent_run_id IS NULL"
         count = f"(SELECT count(*) FROM {runs} r WHERE {mine})"
-        first = f"(SELECT left({_SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1)"
+        first = f"(SELECT left({SAID}, 200) FROM {runs} r WHERE {mine} ORDER BY r.run_index LIMIT 1)"
         if not self.state.has_runs_column:
             return count, first
         old = f"{legacy(self.state)} AND s.session_id = o.session_id"
@@ -143,35 +141,20 @@ class Reads:
         old_first = f"(SELECT left({run} #>> '{{input,input_content}}', 200) FROM {old} ORDER BY e.position LIMIT 1)"
         return f"(SELECT count(*) FROM {old}) + {count}", f"coalesce({old_first}, {first})"
 
-    async def exchanges(
-        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
-    ) -> list[Exchange]:
-        """This user's last exchanges, oldest first: of one session or of all, with `text` those that contain it."""
+    async def exchanges(self, user_id: str, *, session_id: str | None = None, limit: int = 200) -> list[Exchange]:
+        """This user's last exchanges, oldest first: of one session or of all."""
         statement = f"""
-            SELECT r.run_id, r.created_at, r.status, {_SAID} AS said, {_ANSWERED} AS answered
+            SELECT r.run_id, r.created_at, r.status, {SAID} AS said, {ANSWERED} AS answered
             FROM {self.state.qualified(RUNS)} r
             WHERE r.user_id = :user_id AND r.parent_run_id IS NULL
                 AND (:session_id::text IS NULL OR r.session_id = :session_id)
-                AND (:wanted::text IS NULL OR strpos(lower(concat_ws(' ', {_SAID}, {_ANSWERED})), lower(:wanted)) > 0)
             ORDER BY {"r.run_index" if session_id else "r.created_at"} DESC LIMIT :most"""
-        wanted = None if text is None else storable(text)
         async with self._reading() as connection:
-            rows = await connection.fetch(
-                *bind(statement, user_id=user_id, session_id=session_id, wanted=wanted, most=limit)
-            )
+            rows = await connection.fetch(*bind(statement, user_id=user_id, session_id=session_id, most=limit))
             old: list[dict[str, Any]] = []
-            if session_id and text is None and self.state.has_runs_column and len(rows) < limit:
+            if session_id and self.state.has_runs_column and len(rows) < limit:
                 old = await legacy_runs(connection, self.state, user_id, session_id, limit - len(rows))
-        own = [
-            Exchange(
-                row["run_id"],
-                as_time(row["created_at"]),
-                row["status"] or "",
-                row["said"] or "",
-                row["answered"] or "",
-            )
-            for row in reversed(rows)
-        ]
+        own = [exchange_of(row) for row in reversed(rows)]
         return [exchange(run) for run in old] + own
 
     async def counts(self, user_id: str) -> Counts:
@@ -194,7 +177,14 @@ def _exact_or_all(ids: list[str], wanted: str) -> list[str]:
     return [wanted] if wanted in ids else ids
 
 
-def memory_entry(found: list[Any]) -> MemoryEntry:
+def exchange_of(row: Mapping[str, Any]) -> Exchange:
+    """The exchange in a row with the columns run_id, created_at, status, said and answered."""
+    return Exchange(
+        row["run_id"], as_time(row["created_at"]), row["status"] or "", row["said"] or "", row["answered"] or ""
+    )
+
+
+def memory_entry(found: Sequence[Any]) -> MemoryEntry:
     """A memory from its id, text, topics and time (seconds since 1970)."""
     memory_id, memory, stored, updated_at = found
     topics = document(stored)

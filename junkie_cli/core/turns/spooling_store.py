@@ -53,6 +53,8 @@ class SpoolingTurnStore:
         )
         self.memories, self.memory, self.memory_ids = inner.memories, inner.memory, inner.memory_ids
         self.memories_in_context = inner.memories_in_context
+        self.refresh_search = inner.refresh_search
+        self.search_memories, self.search_exchanges = inner.search_memories, inner.search_exchanges
         self.sessions, self.session_ids, self.exchanges = inner.sessions, inner.session_ids, inner.exchanges
 
     @property

@@ -121,14 +121,26 @@ class TurnStore(Protocol):
         """How many extractions are pending in the database, of one user or of all."""
         ...
 
+    async def refresh_search(self, user_id: str) -> None:
+        """Bring up to date what the user's memories are found by, in a bounded step. Never raises."""
+        ...
+
     # Reading one user's data
 
     async def candidates(self, user_id: str, message: str) -> tuple[MemoryEntry, ...]:
         """The memories that an extraction of `message` may be shown."""
         ...
 
-    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
-        """The user's memories, newest first; with `text` those that contain it in any case."""
+    async def memories(self, user_id: str, *, limit: int = 1000) -> list[MemoryEntry]:
+        """The user's memories, newest first."""
+        ...
+
+    async def search_memories(self, user_id: str, text: str, *, limit: int) -> list[MemoryEntry]:
+        """The user's memories that match `text`, best first."""
+        ...
+
+    async def search_exchanges(self, user_id: str, text: str, *, limit: int) -> list[Exchange]:
+        """The user's exchanges that match `text`, best first."""
         ...
 
     async def memory(self, user_id: str, memory_id: str) -> MemoryEntry | None:
@@ -154,10 +166,8 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def exchanges(
-        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
-    ) -> list[Exchange]:
-        """This user's last exchanges, oldest first: of one session or of all, with `text` those that contain it."""
+    async def exchanges(self, user_id: str, *, session_id: str | None = None, limit: int = 200) -> list[Exchange]:
+        """This user's last exchanges, oldest first: of one session or of all."""
         ...
 
     async def counts(self, user_id: str) -> Counts:

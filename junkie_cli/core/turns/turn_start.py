@@ -3,39 +3,26 @@
 What comes back does not grow with the number of turns or memories.
 """
 
-import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.foreign_values import objects
 from junkie_cli.core.postgres.sql import bind
+from junkie_cli.core.ranking.query import Query
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.turns.history import HEARD, last_answer
-from junkie_cli.core.turns.ranking import choose, patterns_of, shortened, stems_of
-from junkie_cli.core.turns.reads import ENTRY, NEWEST, check_owner, legacy_runs, memory_entry, newest_memories
+from junkie_cli.core.turns.memory_choice import MEMORY_BUDGET, MOST_MEMORIES, chosen, memories_sql, memory_values
+from junkie_cli.core.turns.reads import check_owner, legacy_runs
 from junkie_cli.core.turns.types import MemoryEntry, Reading, SessionRow, Turn
 
 if TYPE_CHECKING:
     from junkie_cli.core.postgres.connection import Connection
 
-MEMORY_BUDGET = 2000
-"""Tokens, about, that memories may take of a prompt: on 8,000 a minute (Groq's free tier) one can still talk."""
-
-MOST_MEMORIES = 300
-"""Newest memories considered for a prompt; more would not fit the budget however short they are."""
-
-MOST_NEAR = 60
-"""Older memories considered for a prompt because they share words with the message."""
-
-MOST_SEARCHED = 10_000
-"""Memories, behind the newest, that are searched for those words: a few milliseconds."""
-
 CONTEXT_LENGTH = 2000
 """Characters of the assistant's last words that an extraction gets, counted from their end."""
 
 _LATEST = "ORDER BY r.run_index DESC, r.created_at DESC, r.run_id DESC"
-_MEMORY = "left(m.memory #>> '{}', :longest)"
 
 
 async def read_turn(
@@ -46,17 +33,19 @@ async def read_turn(
     message: str,
     reading: Reading,
     clock: str,
+    languages: Sequence[str],
 ) -> Turn:
     """The turn as it begins. `clock` is SQL of the server's timeline. Raises NotFoundError for a foreign session."""
+    query = Query.of(message, languages)
     most_runs = max(1, reading.history_runs)  # one even for none: an extraction needs the words that were answered
     row = await connection.fetchrow(
         *bind(
-            _turn_statement(state, reading, clock),
+            _turn_statement(connection, state, reading, clock, query),
             user_id=user_id,
             session_id=session_id,
             heard=list(HEARD),
             most_runs=most_runs,
-            **_memory_values(message),
+            **memory_values(query),
         )
     )
     assert row is not None
@@ -64,8 +53,7 @@ async def read_turn(
     runs = [objects(run) for run in reversed(row["runs"])]
     if len(runs) < most_runs and row["has_legacy_runs"]:
         runs = await legacy_runs(connection, state, user_id, session_id, most_runs - len(runs)) + runs
-    found = _entries(row["memories"])
-    memories = choose(found, message, reading.memory_budget)
+    memories, newest = chosen(row["memories"], query, reading.memory_budget) if row["memories"] else ((), 0)
     return Turn(
         user_id=user_id,
         session_id=session_id,
@@ -77,21 +65,28 @@ async def read_turn(
         runs=tuple(runs[-reading.history_runs :] if reading.history_runs else ()),
         context=last_answer(runs)[-CONTEXT_LENGTH:],
         memories=memories,
-        memories_left_out=min(len(found), MOST_MEMORIES) + row["more_memories"] - len(memories),
+        memories_left_out=newest + row["more_memories"] - len(memories),
     )
 
 
 async def read_candidates(
-    connection: "Connection", state: SchemaState, user_id: str, message: str
+    connection: "Connection", state: SchemaState, user_id: str, message: str, languages: Sequence[str]
 ) -> tuple[MemoryEntry, ...]:
     """The memories that an extraction of `message` may be shown."""
-    statement = f"SELECT {_candidates(state)}"
-    found = await connection.fetchval(*bind(statement, user_id=user_id, **_memory_values(message)))
-    return choose(_entries(found), message, MEMORY_BUDGET)
+    query = Query.of(message, languages)
+    statement = f"SELECT {memories_sql(state, query, encoding=_encoding(connection))}"
+    stored = await connection.fetchval(*bind(statement, user_id=user_id, **memory_values(query)))
+    return chosen(stored, query, MEMORY_BUDGET)[0]
 
 
-def _turn_statement(state: SchemaState, reading: Reading, clock: str) -> str:
-    memories = _candidates(state) if reading.memory_budget else "'[]'"
+def _encoding(connection: "Connection") -> str:
+    return str(connection.get_settings().server_encoding)
+
+
+def _turn_statement(connection: "Connection", state: SchemaState, reading: Reading, clock: str, query: Query) -> str:
+    memories = "NULL::text"
+    if reading.memory_budget:
+        memories = memories_sql(state, query, encoding=_encoding(connection))
     more = _more_memories(state) if reading.memory_budget and reading.count_left_out else "0"
     # Runs are made into text after they were chosen: before, all of a long session's would be.
     return f"""
@@ -111,34 +106,10 @@ def _turn_statement(state: SchemaState, reading: Reading, clock: str) -> str:
         FROM (SELECT 1) one LEFT JOIN {state.qualified(SESSIONS)} s ON s.session_id = :session_id"""
 
 
-def _candidates(state: SchemaState) -> str:
-    """SQL of the memories of `:user_id` that may go into a prompt, a JSON array.
-
-    The newest; and of the next ones those that are LIKE any of `:patterns` (NULL: none), those like most of them first.
-    """
-    newest = newest_memories(state, MOST_MEMORIES)
-    older = newest_memories(state, MOST_SEARCHED, offset=MOST_MEMORIES, condition=":patterns::text[] IS NOT NULL")
-    entry = ENTRY.format(text=_MEMORY)  # made into JSON after they were chosen: before, all of the user's would be
-    likenesses = f"(SELECT count(*) FROM unnest(:patterns::text[]) stem WHERE lower({_MEMORY}) LIKE stem)"
-    return f"""array_to_json(
-            ARRAY(SELECT {entry} FROM {newest} {NEWEST})
-            || ARRAY(SELECT {entry} FROM {older} WHERE lower({_MEMORY}) LIKE ANY(:patterns::text[])
-                ORDER BY {likenesses} DESC LIMIT {MOST_NEAR})
-        )::text"""
-
-
 def _more_memories(state: SchemaState) -> str:
     """SQL of how many memories `:user_id` has beyond the newest."""
     table = state.qualified(MEMORIES)
     return f"(SELECT count(*) FROM (SELECT 1 FROM {table} m WHERE m.user_id = :user_id OFFSET {MOST_MEMORIES}) more)"
-
-
-def _memory_values(message: str) -> dict[str, Any]:
-    return {"longest": LONGEST_MEMORY + 1, "patterns": patterns_of(stems_of(message))}
-
-
-def _entries(found: str) -> list[MemoryEntry]:
-    return [shortened(memory_entry(entry)) for entry in json.loads(found)]
 
 
 def _session(row: Any) -> SessionRow | None:

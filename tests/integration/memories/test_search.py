@@ -1,4 +1,4 @@
-"""Searching: every word, the best match first, with and without the full-text index."""
+"""Searching: rows with every word first, the best match first, with and without the full-text index."""
 
 import pytest
 
@@ -39,25 +39,36 @@ async def found(settings: Settings, text: str, **options: object) -> list[str]:
     return [memory.memory_id for memory in result.memories]
 
 
-async def test_every_word_must_be_there_and_the_phrase_comes_first(settings: Settings) -> None:
-    assert await found(settings, "green tea") == ["m1", "m4"]
-    assert await found(settings, "tea") == ["m4", "m2", "m1", "m3"]
-    assert await found(settings, "TEA", user_id="u1") == ["m4", "m2"]
+async def test_rows_with_every_word_come_first_and_whole_words_before_parts(settings: Settings) -> None:
+    assert set((await found(settings, "green tea"))[:2]) == {"m1", "m4"}
+    assert set((await found(settings, "tea"))[:3]) == {"m1", "m2", "m4"}
+    assert (await found(settings, "tea"))[3:] == ["m3"]
+    assert set(await found(settings, "TEA", user_id="u1")) == {"m2", "m4"}
     assert await found(settings, "éclairs") == ["m5"]
-    assert await found(settings, "tea locomotive") == ["m3"]
+    assert (await found(settings, "tea locomotive"))[0] == "m3"
     assert await found(settings, "absent") == []
+    assert await found(settings, "%") == ["m6"]
+
+
+async def test_a_question_finds_its_answer(settings: Settings) -> None:
+    assert (await found(settings, "What does she drink in the mornings?"))[0] == "m1"
+    assert (await found(settings, "Who owns locomotives, and why?", user_id="u0"))[0] == "m3"
+    assert await found(settings, "eclair") == ["m5"]
+    assert await found(settings, "strasse") == ["m5"]
     with pytest.raises(UsageError):
         await found(settings, "  ")
 
 
 async def test_more_than_asked_for_is_reported(settings: Settings) -> None:
     result = await memories.search_memories(settings, "tea", limit=2)
-    assert ([memory.memory_id for memory in result.memories], result.more) == (["m4", "m2"], True)
+    assert (len(result.memories), result.more) == (2, True)
 
 
 async def test_old_rows_are_found_beyond_the_newest(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "NEWEST", 2)
-    assert await found(settings, "tea") == ["m4", "m2", "m1", "m3"]
+    result = await memories.search_memories(settings, "tea")
+    assert {memory.memory_id for memory in result.memories} == {"m1", "m2", "m3", "m4"}
+    assert result.newest_only == 2
 
 
 async def test_with_the_full_text_index(
@@ -72,11 +83,12 @@ async def test_with_the_full_text_index(
             " SELECT 'f' || n, to_jsonb('filler ' || n), 'f', n, n FROM generate_series(1000, 3000) n"
         )
         await connection.execute("VACUUM ANALYZE ai.user_memories")
+    monkeypatch.setattr(search, "_PROBED", 2)
     monkeypatch.setattr(search, "NEWEST", 2)
-    assert await found(settings, "gre te") == ["m4", "m1"]
-    assert await found(settings, "tea") == ["m4", "m2", "m1"]
-    assert await found(settings, "tea", anywhere=True) == ["m4", "m2", "m1", "m3"]
-    assert await found(settings, "100% sure_") == ["m6"]
+    assert set(await found(settings, "gre te")) == {"m4", "m1"}
+    assert set(await found(settings, "tea")) == {"m4", "m2", "m1"}
+    assert set(await found(settings, "tea", anywhere=True)) == {"m4", "m2", "m1", "m3"}
+    assert (await found(settings, "100% sure_"))[0] == "m6"
     result = await memories.search_memories(settings, "steam")
     assert result.words_only
     assert {memory.memory_id for memory in result.memories} == {"m2", "m3"}

@@ -13,7 +13,8 @@ from junkie_cli.core.agent.arithmetic import is_prime
 from junkie_cli.core.agent.memory_manager import plain_line, plain_text
 from junkie_cli.core.agent.tools import BioTools, EverydayTools
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.turns.ranking import tokens, within_budget
+from junkie_cli.core.ranking.selection import tokens
+from junkie_cli.core.turns.memory_choice import within_budget
 from junkie_cli.core.turns.types import Counts, Exchange, MemoryEntry
 from tests.support.texts import texts
 
@@ -128,8 +129,7 @@ def test_no_text_opens_or_closes_a_tag(text: str) -> None:
 @given(st.lists(texts(max_size=60), max_size=30), st.integers(0, 200))
 def test_the_budget_is_kept_and_used_newest_first(texts: list[str], budget: int) -> None:
     memories = [MemoryEntry(str(n), text.encode(errors="replace").decode(), (), None) for n, text in enumerate(texts)]
-    taken = within_budget(memories, budget)
-    assert list(taken) == memories[: len(taken)]
+    taken = memories[: within_budget(memories, budget)]
     assert sum(tokens(memory.memory) for memory in taken) <= budget
     if len(taken) < len(memories):
         assert sum(tokens(memory.memory) for memory in memories[: len(taken) + 1]) > budget
@@ -151,13 +151,11 @@ class Knows:
         self._ask(user_id)
         return Counts(2, 1, 0, datetime(2026, 1, 2, tzinfo=UTC))
 
-    async def memories(self, user_id: str, text: str | None = None, *, limit: int = 1000) -> list[MemoryEntry]:
+    async def search_memories(self, user_id: str, text: str, *, limit: int) -> list[MemoryEntry]:
         self._ask(user_id)
         return [MemoryEntry("m1", f"{text} {limit}", (), None)]
 
-    async def exchanges(
-        self, user_id: str, *, session_id: str | None = None, text: str | None = None, limit: int = 200
-    ) -> list[Exchange]:
+    async def search_exchanges(self, user_id: str, text: str, *, limit: int) -> list[Exchange]:
         self._ask(user_id)
         return [Exchange("r1", None, "COMPLETED", "x" * 1000, "yes")]
 

@@ -25,7 +25,7 @@ def search(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find memories that contain every word of TEXT, best match first."""
+    """Find the memories that match TEXT, words or a question; those with every word come first."""
     from junkie_cli.core import memories
 
     settings = invocation().settings()
@@ -36,7 +36,9 @@ def search(
             )
         )
     if found.words_only:
-        note("only the beginnings of words were searched; to search inside words: --anywhere")
+        note("in older memories, words were searched from their beginning; to search inside words, too: --anywhere")
+    if found.newest_only:
+        note(f"the newest {found.newest_only:,} memories may have some of the words, older ones have every word")
     if as_json:
         answer: documents.MemoriesFound = {"memories": found.memories, "next": None}
         return print_json(answer, found.warnings)

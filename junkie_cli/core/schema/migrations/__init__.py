@@ -35,6 +35,7 @@ MIGRATIONS = (
     Migration(1, "first_tables"),
     Migration(2, "learned_lines_and_cascades"),
     Migration(3, "batches"),
+    Migration(4, "search_words"),
 )
 LATEST = MIGRATIONS[-1].number
 """The version of our tables that this junkie makes and knows."""

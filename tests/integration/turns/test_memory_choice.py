@@ -1,4 +1,4 @@
-"""A person with thousands of memories: what goes into prompts is bounded, near to what was said, and reported."""
+"""A person with thousands of memories: what goes into prompts is bounded, matches the message, and is reported."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.memories import search_words
 from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER
-from junkie_cli.core.turns.ranking import choose, patterns_of, stems_of
+from junkie_cli.core.turns.memory_choice import choose
 from junkie_cli.core.turns.types import MemoryEntry
 from tests.support.conversations import memories, rows, say, settings_for, talking
 from tests.support.model_server import HttpError, ModelServer, Request, calls
@@ -58,6 +59,8 @@ async def test_a_turn_reads_as_much_with_ten_thousand_memories_as_with_one_thous
         await fill(database, count)
         with Proxy(database) as proxy:
             async with talking(settings_for(proxy.url(database), model)) as conversation:
+                for _ in range(0, 10_002, search_words.BATCH):
+                    await conversation._engine.turns.refresh_search("ada")
                 start = proxy.received
                 (await say(conversation, "Which town did I visit, and am I allergic to peanuts?")).ok()
                 received.append(proxy.received - start)
@@ -126,23 +129,14 @@ def entry(number: int, memory: str) -> MemoryEntry:
     return MemoryEntry(str(number), memory, (), None)
 
 
-def test_words_are_looked_for_by_their_beginnings_and_common_ones_not_at_all() -> None:
-    assert stems_of("What are the allergies of you?") == ["allerg"]
-    assert stems_of("") == []
-    assert patterns_of([]) is None
-    assert patterns_of(["allerg", "_x_"]) == ["%allerg%", r"%\_x\_%"]
-    assert stems_of("我喜欢绿茶") == ["喜欢", "我喜", "欢绿", "绿茶"]
-    assert len(stems_of(" ".join(f"{n}word{n}th" for n in range(100)))) == 24
-    assert all(stem.isalnum() for stem in stems_of("(a+)+$ f[oo|bar]* \\d{3,} .*.*"))
-
-
-def test_the_rarer_word_counts_more_and_the_newest_have_half_of_the_room() -> None:
+def test_what_matches_comes_before_what_is_new() -> None:
     known = [entry(n, f"User lives in street {n:03}, where the bus goes") for n in range(100)]
     known.append(entry(100, "User's violin is from Cremona"))
-    chosen = choose(known, "Does the bus go where I play the violin?", 200)
+    chosen = choose(known, "Does the bus go where I play the violin?", 200, ["english"])
     assert known[100] in chosen
     assert known[0] in chosen
     assert [known.index(each) for each in chosen] == sorted(known.index(each) for each in chosen)
-    assert choose(known[:3], "violin", 10_000) == tuple(known[:3])
-    assert choose(known, "violin", 0) == ()
-    assert len(choose(known, "no such word", 200, extra=22)) < len(choose(known, "no such word", 200))
+    assert choose(known[:3], "violin", 10_000, ["english"]) == tuple(known[:3])
+    assert choose(known, "violin", 0, ["english"]) == ()
+    few, more = (choose(known, "no such word", 200, ["english"], extra=extra) for extra in (22, 0))
+    assert len(few) < len(more)
