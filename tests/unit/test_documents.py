@@ -1,6 +1,7 @@
 """The documents: links and anchors exist, tables list what the program has, generated pages are up to date."""
 
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from docs import troubleshooting
 from junkie_cli.core.doctor.checks import CHECKS
 from junkie_cli.core.errors import ExitCode
+from junkie_cli.core.rehearsal.demo import STEPS
 from junkie_cli.core.settings import VARIABLES
 from tests.support import documents
 from tests.support.documents import GENERATED, README, ROOT
@@ -57,6 +59,16 @@ def test_the_readme_is_short_and_has_the_two_commands() -> None:
 def test_the_readme_counts_the_packages_that_are_needed() -> None:
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert f"depends directly on {len(needed)} packages" in README.read_text()
+
+
+def test_the_readme_shows_steps_of_the_tour() -> None:
+    (shown,) = (text for text in documents.blocks(README, "text") if "$ junkie" in text)
+    commands = {step.says: f"$ junkie {shlex.join(step.arguments)}" for step in STEPS}
+    lines = shown.splitlines()
+    steps = [(line[2:], lines[number + 1]) for number, line in enumerate(lines) if line.startswith("# ")]
+    assert len(steps) == 2
+    for sentence, command in steps:
+        assert shlex.split(command) == shlex.split(commands[sentence])
 
 
 def _names_in_rows(text: str, pattern: str) -> Iterator[str]:
