@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from junkie_cli.conversation.messages import folded, memory_lines, warning_lines
 from junkie_cli.conversation.slash import COMMANDS
 from junkie_cli.conversation.symbols import symbol
-from junkie_cli.core.chat import Conversation, Exchange, Memory, MemoryEntry, SessionEntry, memory_event
+from junkie_cli.core.chat import Conversation, Exchange, MemoryEntry, MemoryEvent, SessionEntry, memory_event
 from junkie_cli.core.chat.pending_retry import LEFT_OUT
 from junkie_cli.core.formatting import ago, plural
 from junkie_cli.core.sanitize import cut, one_line, pad, quoted_id, shown, width
@@ -47,12 +47,12 @@ class Actions:
     async def remember(self, text: str) -> list[str]:
         """Add a memory with the given text."""
         made = await self._conversation.remember(text)
-        return memory_lines(Memory("added", made.memory_id, made.memory), self._look, self._columns)
+        return memory_lines(MemoryEvent("added", made.memory_id, made.memory), self._look, self._columns)
 
     async def forget(self, identifier: str) -> list[str]:
         """Delete one memory."""
         gone = await self._conversation.forget(identifier)
-        lines = memory_lines(Memory("deleted", gone.memory_id, gone.memory), self._look, self._columns)
+        lines = memory_lines(MemoryEvent("deleted", gone.memory_id, gone.memory), self._look, self._columns)
         return lines + self._dim("  to undo: junkie memories undo")
 
     async def why(self, argument: str) -> list[str]:

@@ -11,7 +11,7 @@ from junkie_cli.core.chat import (
     Delta,
     Done,
     Failed,
-    Memory,
+    MemoryEvent,
     Provisional,
     Reasoning,
     Tool,
@@ -46,7 +46,7 @@ class JsonView:
                 print_json({"event": "reasoning", "text": text})
             case Tool(name, status):
                 print_json({"event": "tool", "name": name, "status": status})
-            case Memory(action, memory_id, memory):
+            case MemoryEvent(action, memory_id, memory):
                 print_json({"event": "memory", "action": action, "memory_id": memory_id, "memory": memory})
             case Warning(message):
                 self.warn(message)

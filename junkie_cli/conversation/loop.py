@@ -23,7 +23,7 @@ from junkie_cli.conversation.start_up import open_conversation
 from junkie_cli.conversation.symbols import symbol
 from junkie_cli.conversation.turns import TurnTask
 from junkie_cli.conversation.view import PlainView, TerminalView, View
-from junkie_cli.core.chat import ChatEvent, Conversation, Done, Memory, Waiting, Warning
+from junkie_cli.core.chat import ChatEvent, Conversation, Done, MemoryEvent, Waiting, Warning
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.progress import Progress
@@ -212,10 +212,10 @@ class ChatLoop:
     async def _after_answer(self, event: ChatEvent) -> None:
         """Show the results of an extraction above the next prompt."""
         match event:
-            case Memory(action="pending"):
+            case MemoryEvent(action="pending"):
                 waiting = await self._pending()
                 self._prompt.above(lambda: self._messages.memory(event, waiting))
-            case Memory():
+            case MemoryEvent():
                 self._prompt.above(lambda: self._messages.memory(event))
             case Waiting():
                 self._memory_model = event
@@ -255,7 +255,7 @@ class ChatLoop:
                 self._saving_view = None
         view.settle()
         if turn.stopped:
-            self._messages.memory(Memory("pending", None, None))
+            self._messages.memory(MemoryEvent("pending", None, None))
 
     async def _act(self, name: str, argument: str) -> None:
         if name == "help":

@@ -12,7 +12,7 @@ from junkie_cli.core.sanitize import shown, wrap
 from junkie_cli.terminal.style import Look, is_terminal
 
 if TYPE_CHECKING:
-    from junkie_cli.core.chat import Memory
+    from junkie_cli.core.chat import MemoryEvent
 
 _VERBS = {"added": "remembered", "updated": "changed", "deleted": "forgot"}
 _COLOURS = {"added": "green", "updated": "yellow", "deleted": "red"}
@@ -47,7 +47,7 @@ class Messages:
         with suppress(OSError):  # a missing reader of stderr must not end the conversation
             write(self._errors, "".join(f"{line}\n" for line in lines))
 
-    def memory(self, event: "Memory", pending: int = 0) -> None:
+    def memory(self, event: "MemoryEvent", pending: int = 0) -> None:
         """Report a change of a memory; `pending` is the number of pending extractions."""
         if not self.quiet:
             self.tell(memory_lines(event, self.look, self.columns, pending=pending))
@@ -70,7 +70,7 @@ class Messages:
             self.tell(note_lines(message, self.look, self.columns))
 
 
-def memory_lines(event: "Memory", look: Look, columns: int, *, pending: int = 0) -> list[str]:
+def memory_lines(event: "MemoryEvent", look: Look, columns: int, *, pending: int = 0) -> list[str]:
     """Format an added, updated or deleted memory, or an extraction that will be retried."""
     if event.action not in _VERBS:
         count = f" ({pending})" if pending > 1 else ""

@@ -11,7 +11,7 @@ from junkie_cli.conversation.plain_prompt import PlainPrompt
 from junkie_cli.conversation.screen import main_screen
 from junkie_cli.conversation.start_up import open_conversation
 from junkie_cli.conversation.view import PlainView, TerminalView, View
-from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done, Memory
+from junkie_cli.core.chat import AnswerComplete, ChatEvent, Conversation, Done, MemoryEvent
 from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings
@@ -55,7 +55,7 @@ async def _turn(conversation: Conversation, message: str, view: View) -> tuple[D
     try:
         async for event in conversation.send(message, hold=True):
             answered = answered or isinstance(event, AnswerComplete)
-            extracted = extracted and not (isinstance(event, Memory) and event.action == "pending")
+            extracted = extracted and not (isinstance(event, MemoryEvent) and event.action == "pending")
             ended = event if isinstance(event, Done) else None
             if lost is None:
                 lost = _show(view, event)

@@ -19,7 +19,7 @@ from junkie_cli.core.chat import (
     Delta,
     Done,
     Failed,
-    Memory,
+    MemoryEvent,
     Provisional,
     Reasoning,
     Tool,
@@ -103,7 +103,7 @@ class TerminalView:
                 self._wait(event)
             case Warning(message):
                 self.warn(message)
-            case Memory():
+            case MemoryEvent():
                 self._print_above(lambda: self._messages.memory(event))
             case Failed():
                 self.broken("the answer is incomplete")

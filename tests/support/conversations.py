@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, Memory, Waiting, Warning
+from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, MemoryEvent, Waiting, Warning
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.settings import Settings, load_settings
@@ -57,7 +57,7 @@ class Said:
 
     @property
     def memories(self) -> list[tuple[str, str | None]]:
-        return [(event.action, event.memory) for event in self.events if isinstance(event, Memory)]
+        return [(event.action, event.memory) for event in self.events if isinstance(event, MemoryEvent)]
 
     @property
     def warnings(self) -> list[str]:

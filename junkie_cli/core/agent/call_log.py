@@ -20,7 +20,7 @@ class Retry:
 
 
 @frozen
-class Waiting:
+class ModelWait:
     """A request was sent and its answer has not begun; `loading` when the server reports that it loads the model."""
 
     part: str
@@ -37,7 +37,7 @@ class HistoryCut:
     model: str
 
 
-CallEvent: TypeAlias = Retry | Waiting | HistoryCut
+CallEvent: TypeAlias = Retry | ModelWait | HistoryCut
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from junkie_cli.core.extraction import prompt
 from junkie_cli.core.extraction.dates import with_dates
 from junkie_cli.core.extraction.methods import Known, MethodStore
 from junkie_cli.core.extraction.relevance import states_nothing
-from junkie_cli.core.extraction.reply import Change, Understood, understand
+from junkie_cli.core.extraction.reply import ProposedChange, Understood, understand
 from junkie_cli.core.memories.change_log import MemoryChange
 from junkie_cli.core.ranking.languages import DEFAULT_LANGUAGES
 from junkie_cli.core.schema.stored_text import storable
@@ -285,7 +285,7 @@ class _Asking:
         )
 
 
-def _only_reorders(changes: Sequence[Change], texts: dict[str, str]) -> bool:
+def _only_reorders(changes: Sequence[ProposedChange], texts: dict[str, str]) -> bool:
     """Whether the changes give memories each other's texts: the same is known afterwards."""
     if {change.action for change in changes} != {"updated"}:
         return False
@@ -293,7 +293,7 @@ def _only_reorders(changes: Sequence[Change], texts: dict[str, str]) -> bool:
     return sorted(before.values()) == sorted(change.memory or "" for change in changes)
 
 
-def _says_nothing_new(change: Change, texts: dict[str, str]) -> bool:
+def _says_nothing_new(change: ProposedChange, texts: dict[str, str]) -> bool:
     """Whether an update leaves the memory as it is, or is a part of what was shown of a long one."""
     if change.action != "updated" or change.target is None or change.memory is None:
         return False
@@ -301,7 +301,7 @@ def _says_nothing_new(change: Change, texts: dict[str, str]) -> bool:
     return change.memory == shown or (is_shortened(shown) and shown.startswith(change.memory.rstrip("… .")))
 
 
-def _memory_change(extraction: Extraction, change: Change, texts: dict[str, str], today: date) -> MemoryChange:
+def _memory_change(extraction: Extraction, change: ProposedChange, texts: dict[str, str], today: date) -> MemoryChange:
     if change.action == "deleted":
         return MemoryChange("deleted", change.target or "", extraction.user_id, team_id=TEAM_ID)
     # Of a memory that was shown shortened the model does not know the end: its new text stands next to the old one.

@@ -22,7 +22,7 @@ from openai.types.chat import ChatCompletion
 
 from junkie_cli.core.agent import agno_environment, context_window, model_errors, wire
 from junkie_cli.core.agent.bounds import current_budget
-from junkie_cli.core.agent.call_log import Call, HistoryCut, Retry, Waiting, begin_call, report
+from junkie_cli.core.agent.call_log import Call, HistoryCut, ModelWait, Retry, begin_call, report
 from junkie_cli.core.agent.clients import ModelClients, was_closed_while_idle
 from junkie_cli.core.agent.context_window import ContextWindow
 from junkie_cli.core.agent.endpoints import COMPOUND, Choice, Offline, choose
@@ -146,7 +146,7 @@ class ProviderModel(OpenAILike):
         with self._told(call, messages), current_budget().call(call, sum(map(len, _said(messages)))) as charge:
             if metrics is not None:
                 metrics.start_timer()
-            report(Waiting(self.part, call.choice))
+            report(ModelWait(self.part, call.choice))
             reader = wire.Reader(call)
             try:
                 # Closed at once when the reader leaves (Ctrl-C): the provider stops writing, and billing.
@@ -234,7 +234,7 @@ class ProviderModel(OpenAILike):
             await asyncio.sleep(seconds)
 
     async def _loading(self, call: Call) -> None:
-        report(Waiting(self.part, call.choice, loading=True))
+        report(ModelWait(self.part, call.choice, loading=True))
         await asyncio.sleep(_LOADING_PAUSE)
 
     async def _send(self, request: Mapping[str, Any], waits: httpx2.Timeout) -> EventStream:

@@ -10,8 +10,8 @@ from junkie_cli.core.agent.team_loader import open_team
 from junkie_cli.core.chat.events import (
     ChatEvent,
     Exchange,
-    Memory,
     MemoryEntry,
+    MemoryEvent,
     SessionEntry,
     Status,
     Warning,
@@ -211,7 +211,7 @@ class Conversation:
         await self._retrying_over()
         return await retry_pending(engine, self.user_id, everything=True, most=MOST_ASKED)
 
-    def retry_behind(self, tell: Callable[[Memory], None] | None = None) -> None:
+    def retry_behind(self, tell: Callable[[MemoryEvent], None] | None = None) -> None:
         """Retry a few of this user's extractions that are due, in the background.
 
         It begins when no turn is under way and is stopped by the next one: a server is never asked for both at once.
@@ -227,7 +227,7 @@ class Conversation:
         self._usable()
         await self._retrying_over()
 
-    async def _retry_due(self, user_id: str, tell: Callable[[Memory], None] | None) -> None:
+    async def _retry_due(self, user_id: str, tell: Callable[[MemoryEvent], None] | None) -> None:
         if self._turn is not None:
             await asyncio.wait({self._turn.task})
         with suppress(JunkieError):

@@ -1,7 +1,7 @@
 """What a turn tells its caller, as plain values: nothing of agno, of a terminal or of JSON.
 
-The order within one turn is fixed: any number of `Delta`, `Reasoning`, `Tool` and `Warning`; `Failed` when the answer
-broke off; `AnswerComplete` once the answer is whole and stored and memories are about to be extracted; `Memory` for
+The order within one turn is fixed: any number of `Delta`, `Reasoning`, `Tool` and `Warning`; `Failed` if the answer
+broke off; `AnswerComplete` when the answer is complete and stored, before memories are extracted; a `MemoryEvent` for
 each change; and exactly one `Done`, always last. `Waiting` and `Provisional` may come anywhere before it.
 """
 
@@ -18,8 +18,8 @@ __all__ = [
     "Done",
     "Exchange",
     "Failed",
-    "Memory",
     "MemoryEntry",
+    "MemoryEvent",
     "Provisional",
     "Reasoning",
     "SessionEntry",
@@ -86,7 +86,7 @@ class Tool:
 
 
 @frozen
-class Memory:
+class MemoryEvent:
     """A memory was `added`, `updated` or `deleted` (committed), or the extraction is `pending` and is tried later.
 
     `memory` is the text as it now stands, of a deleted one the text that went; both None when pending.
@@ -97,11 +97,11 @@ class Memory:
     memory: str | None
 
 
-def memory_event(change: AppliedChange) -> Memory:
+def memory_event(change: AppliedChange) -> MemoryEvent:
     """A committed change as an event: the text as it now stands, of a deleted memory the text that went."""
     row = change.after or change.before or {}
     text = row.get("memory")
-    return Memory(change.action, change.memory_id, text if isinstance(text, str) else str(text))
+    return MemoryEvent(change.action, change.memory_id, text if isinstance(text, str) else str(text))
 
 
 @frozen
@@ -149,7 +149,7 @@ class Done:
     error: JunkieError | None
 
 
-ChatEvent = Delta | Reasoning | Provisional | Tool | Waiting | Memory | Warning | Failed | AnswerComplete | Done
+ChatEvent = Delta | Reasoning | Provisional | Tool | Waiting | MemoryEvent | Warning | Failed | AnswerComplete | Done
 
 
 @frozen

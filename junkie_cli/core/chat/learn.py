@@ -134,7 +134,7 @@ async def learn_file(
         total = await asyncio.to_thread(_count_lines, file)
         engine = await open_team(settings, offline=offline)
         try:
-            learner = _Learner(engine, _Reader(file, path), even_erased, progress)
+            learner = _Learner(engine, _LineReader(file, path), even_erased, progress)
             learner.done.total = total
             await learner.run(concurrency)
         finally:
@@ -166,7 +166,7 @@ def _count_lines(file: BinaryIO) -> int:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-class _Reader:
+class _LineReader:
     """Reads the file, and writes its bad lines beside it, as they are, into `FILE.bad`."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -243,7 +243,7 @@ class _Learner:
     def __init__(
         self,
         engine: "TeamEngine",
-        reader: _Reader,
+        reader: _LineReader,
         even_erased: bool,
         progress: Progress,
     ) -> None:

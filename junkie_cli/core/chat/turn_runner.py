@@ -28,7 +28,7 @@ from junkie_cli.core.chat.events import (
     Delta,
     Done,
     Failed,
-    Memory,
+    MemoryEvent,
     Provisional,
     Reasoning,
     Tool,
@@ -132,7 +132,7 @@ class TurnRunner:
         except asyncio.CancelledError:
             current.run = unended_run(turn, "".join(self._answer), status="CANCELLED", model=model)
             if await self._store(current, heartbeat) and pending is not None:
-                self._emit(Memory("pending", None, None))
+                self._emit(MemoryEvent("pending", None, None))
             raise
         if self._error is not None:
             current.run = unended_run(turn, "".join(self._answer), status="ERROR", model=model)
@@ -260,7 +260,7 @@ class TurnRunner:
         self.history_cut = True
 
     def _report_wait(self, event: CallEvent) -> None:
-        if isinstance(event, call_log.Waiting):
+        if isinstance(event, call_log.ModelWait):
             endpoint = event.choice.endpoint
             self._emit(Waiting(event.choice.model, endpoint.label, endpoint.is_local, event.loading))
 
@@ -311,7 +311,7 @@ class TurnRunner:
             await self._put_off(pending, error)
         except asyncio.CancelledError:
             if pending is not None:
-                self._emit(Memory("pending", None, None))
+                self._emit(MemoryEvent("pending", None, None))
             raise
 
     def _would_fail_again(self, error: JunkieError) -> bool:
@@ -343,7 +343,7 @@ class TurnRunner:
         if pending is None:
             self._emit(Warning(f"what you said was not searched for memories, and will not be: {error.message}"))
             return
-        self._emit(Memory("pending", None, None))
+        self._emit(MemoryEvent("pending", None, None))
         if error is not self._error:
             self._emit(Warning(f"memories of this are pending: {error.message}"))
         with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind

@@ -45,7 +45,7 @@ class Waits:
     def _take(self, one: object, event: "CallEvent") -> None:
         from junkie_cli.core.agent import call_log
 
-        if isinstance(event, call_log.Waiting):
+        if isinstance(event, call_log.ModelWait):
             endpoint = event.choice.endpoint
             self._note(one, Waiting(event.choice.model, endpoint.label, endpoint.is_local, event.loading).words)
         elif isinstance(event, call_log.Retry):

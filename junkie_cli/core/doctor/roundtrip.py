@@ -91,7 +91,7 @@ async def _remembered_and_recalled(context: Context, state: SchemaState, user: s
     with record_calls() as log:
         events, _ = await _said(context, user, f"My name is {name}.", offline="chat" if real else True)
     seconds = time.monotonic() - began
-    added = [event for event in events if _is(event, "Memory") and event.action == "added"]
+    added = [event for event in events if _is(event, "MemoryEvent") and event.action == "added"]
     if not added:
         raise _Broken(*_nothing_added(context, state, events, real))
     await _check_seen(context, state, user, str(added[0].memory_id), str(added[0].memory))
@@ -116,7 +116,7 @@ def _memory_choice(context: Context) -> Choice:
 
 def _nothing_added(context: Context, state: SchemaState, events: "list[Any]", real: bool) -> tuple[str, str]:
     """Report why no memory was stored: the model if it failed, else the database."""
-    pending = any(_is(event, "Memory") and event.action == "pending" for event in events)
+    pending = any(_is(event, "MemoryEvent") and event.action == "pending" for event in events)
     detail = f"a message about the user resulted in no memory{_why(events)}"
     if real and (pending or not _why(events)):
         choice = _memory_choice(context)

@@ -47,7 +47,7 @@ OTHERS_AT_WORK = "waiting for another junkie, which starts or stops the embedded
 Order = Mapping[str, Any]
 
 
-class Report:
+class StarterPipe:
     """The pipe to the starter; a starter that has gone is no reason to stop."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def main(kind: str, text: str) -> None:
     run({"keep": keep, "stop": stop}[kind], json.loads(text))
 
 
-def main_by_stdin(work: Callable[[Order, Report], None]) -> None:
+def main_by_stdin(work: Callable[[Order, StarterPipe], None]) -> None:
     """Carry out the order on the first line of stdin, which may hold a password; its end is the starter's death."""
     os.umask(0o077)
     os.chdir("/")
@@ -116,9 +116,9 @@ def main_by_stdin(work: Callable[[Order, Report], None]) -> None:
     run(work, json.loads(line))
 
 
-def run(work: Callable[[Order, Report], None], order: Order) -> None:
+def run(work: Callable[[Order, StarterPipe], None], order: Order) -> None:
     """Do `work`, and report what it raises."""
-    report = Report()
+    report = StarterPipe()
     try:
         work(order, report)
     except OSError as error:
@@ -129,7 +129,7 @@ def run(work: Callable[[Order, Report], None], order: Order) -> None:
         report.close()
 
 
-def keep(order: Order, report: Report) -> None:
+def keep(order: Order, report: StarterPipe) -> None:
     """See to a running server, say so, and look after it until its last client has left."""
     cluster = Cluster(open_data_folder(order["folder"], order["installations"]))
     place = cluster.place
@@ -143,7 +143,7 @@ def keep(order: Order, report: Report) -> None:
         look_after(cluster, float(order["linger"]))
 
 
-def stop(order: Order, report: Report) -> None:
+def stop(order: Order, report: StarterPipe) -> None:
     """Stop the server now, whoever uses it."""
     cluster = Cluster(open_data_folder(order["folder"], order["installations"]))
     with start_lock(cluster.place.at(START_LOCK), cluster.place.folder):
@@ -154,7 +154,7 @@ def stop(order: Order, report: Report) -> None:
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 
-def _ensure(cluster: Cluster, order: Order, report: Report) -> None:
+def _ensure(cluster: Cluster, order: Order, report: StarterPipe) -> None:
     """Meet the running server, or create what is missing and start it. Under the start lock."""
     if _settle(cluster, report):
         return
@@ -176,7 +176,7 @@ def _ensure(cluster: Cluster, order: Order, report: Report) -> None:
     )
 
 
-def _settle(cluster: Cluster, report: Report) -> bool:
+def _settle(cluster: Cluster, report: StarterPipe) -> bool:
     """Whether a server runs; one that is on its way up or down is waited for, one that lost its socket is ended."""
     begun, told = time.monotonic(), False
     while not cluster.is_ready():

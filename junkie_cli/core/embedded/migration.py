@@ -29,7 +29,7 @@ def data_major(data_dir: Path) -> int | None:
     return int(text) if text.strip().isdigit() else None
 
 
-class Migration:
+class MajorMigration:
     """Both servers of a data folder, the old one and a new, empty one, while nobody else can use either.
 
     `async with` starts them, and ends them without a change unless `commit` was called. Raises DatabaseError.
@@ -107,7 +107,7 @@ class Migration:
         process.wait()
         process.stdout.close()
 
-    async def __aenter__(self) -> "Migration":
+    async def __aenter__(self) -> "MajorMigration":
         await asyncio.to_thread(self._start)
         return self
 

@@ -16,7 +16,7 @@ from junkie_cli.core.embedded.cluster import Cluster, start_lock
 from junkie_cli.core.embedded.keeper import (
     OTHERS_AT_WORK,
     Order,
-    Report,
+    StarterPipe,
     main_by_stdin,
     make_socket_folder,
     wait_for,
@@ -32,7 +32,7 @@ def main() -> None:
     main_by_stdin(migrate)
 
 
-def migrate(order: Order, report: Report) -> None:
+def migrate(order: Order, report: StarterPipe) -> None:
     """Run both servers until the starter says that the data are copied, and put the new ones in place then."""
     old_place, new_place = open_for_migration(order["folder"], order["old"], order["new"])
     with start_lock(old_place.at(START_LOCK), old_place.folder, on_wait=lambda: report.progress(OTHERS_AT_WORK)):

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from junkie_cli.core.embedded.account import Place, open_scratch_folder
 from junkie_cli.core.embedded.cluster import PAUSE, USER, Cluster
-from junkie_cli.core.embedded.keeper import Order, Report, main_by_stdin, make_socket_folder, wait_for, wake_on_child
+from junkie_cli.core.embedded.keeper import (
+    Order,
+    StarterPipe,
+    main_by_stdin,
+    make_socket_folder,
+    wait_for,
+    wake_on_child,
+)
 from junkie_cli.core.errors import DatabaseError
 
 PORT_TRIES = 5
@@ -43,7 +50,7 @@ def main() -> None:
     main_by_stdin(scratch)
 
 
-def scratch(order: Order, report: Report) -> None:
+def scratch(order: Order, report: StarterPipe) -> None:
     """Run a throw-away server until stdin ends."""
     folder = f"{order['folder']}/junkie-scratch-{os.urandom(6).hex()}"
     Path(folder).mkdir(mode=0o700)
@@ -65,7 +72,7 @@ def scratch(order: Order, report: Report) -> None:
             Path(folder).rmdir()
 
 
-def _run(place: Place, order: Order, report: Report) -> None:
+def _run(place: Place, order: Order, report: StarterPipe) -> None:
     _bound(order["memory"])
     cluster = Cluster(place)
     cluster.socket_folder = make_socket_folder(place, f"/tmp/{Path(place.folder).name}")  # noqa: S108  checked there

@@ -39,7 +39,7 @@ class TextCall:
 
 
 @frozen
-class Found:
+class FoundCalls:
     """What was found: calls, other JSON values that stood where a call could, and whether one of them is broken.
 
     Of one that the end of the text cuts in the middle, its complete items are here, too.
@@ -50,16 +50,16 @@ class Found:
     broken: bool = False
 
 
-def find_calls(text: str, names: Collection[str]) -> Found:
+def find_calls(text: str, names: Collection[str]) -> FoundCalls:
     """The calls in `text` of functions whose names end with one of `names`."""
-    reader = _Reader(text[:LONGEST_TEXT], names)
+    reader = _CallReader(text[:LONGEST_TEXT], names)
     reader.read_parameters()
     reader.read_json()
     reader.read_named_objects()
     reader.read_python()
     reader.read_complete_parts()
     found = tuple(call for _, call in sorted(reader.calls, key=lambda entry: entry[0]))
-    return Found(found, tuple(reader.values.values()), reader.broken)
+    return FoundCalls(found, tuple(reader.values.values()), reader.broken)
 
 
 _NAME_KEYS = ("name", "tool_name", "function_name", "recipient_name", "tool", "function", "action")
@@ -85,7 +85,7 @@ _PARAMETER = re.compile(
 )
 
 
-class _Reader:
+class _CallReader:
     """Reads one form after the other; what one has read is blank for the next."""
 
     def __init__(self, text: str, names: Collection[str]) -> None:

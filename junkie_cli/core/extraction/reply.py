@@ -32,7 +32,7 @@ _NO_FACT = frozenset({"", "none", "null", "nothing", "n/a", "no facts", "no fact
 
 
 @frozen
-class Change:
+class ProposedChange:
     """One change that the model asks for: `action` is added, updated or deleted; `target` the id of a known memory."""
 
     action: str
@@ -50,7 +50,7 @@ class Understood:
     calls stood in the text instead of the protocol's field.
     """
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ProposedChange, ...] = ()
     nothing: bool = False
     problems: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class _Reading:
 
     def __init__(self, known: Sequence[str]) -> None:
         self._known = known
-        self._changes: list[Change] = []
+        self._changes: list[ProposedChange] = []
         self._nothing = False
         self._foreign: list[str] = []
         self._clearings = 0
@@ -157,23 +157,23 @@ class _Reading:
         for one in each:
             self._take(self._change, tool, one)
 
-    def _take(self, read: Callable[..., Change], *arguments: Any) -> None:
+    def _take(self, read: Callable[..., ProposedChange], *arguments: Any) -> None:
         try:
             self._changes.append(read(*arguments))
         except _Unusable as problem:
             self.problems.append(str(problem))
 
-    def _change(self, tool: str, arguments: Any) -> Change:
+    def _change(self, tool: str, arguments: Any) -> ProposedChange:
         if not isinstance(arguments, Mapping):
             raise _Unusable(f"the arguments of {tool} are not an object")
         arguments = _named(tool, arguments)
         if tool == DELETE:
-            return Change("deleted", target=self._target(arguments))
+            return ProposedChange("deleted", target=self._target(arguments))
         memory = _memory(arguments.get("memory"), tool, there="memory" in arguments)
         topics = _topics(arguments.get("topics"))
         if tool == ADD:
-            return Change("added", memory, topics)
-        return Change("updated", memory, topics, self._target(arguments))
+            return ProposedChange("added", memory, topics)
+        return ProposedChange("updated", memory, topics, self._target(arguments))
 
     def _target(self, arguments: Mapping[str, Any]) -> str:
         """The id of the memory that is meant: by its number, or by the id itself."""
@@ -215,10 +215,10 @@ class _Reading:
                 continue
             self._take(_fact, text, topics)
 
-    def _update(self, item: Any) -> Change:
+    def _update(self, item: Any) -> ProposedChange:
         if not isinstance(item, Mapping):
             raise _Unusable("an update is not an object")
-        return Change(
+        return ProposedChange(
             "updated", _memory(_first(item, _TEXT_KEYS), UPDATE), _topics(item.get("topics")), self._target(item)
         )
 
@@ -257,8 +257,8 @@ def _memory(value: Any, of: str, *, there: bool = True) -> str:
     return text
 
 
-def _fact(text: Any, topics: Any) -> Change:
-    return Change("added", _memory(text, "a fact"), _topics(topics))
+def _fact(text: Any, topics: Any) -> ProposedChange:
+    return ProposedChange("added", _memory(text, "a fact"), _topics(topics))
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,7 @@ from junkie_cli.core.backup.dump import BackupOptions
 from junkie_cli.core.database import Database, locate
 from junkie_cli.core.embedded.cluster import DATABASE, USER
 from junkie_cli.core.embedded.installations import Installation
-from junkie_cli.core.embedded.migration import Migration
+from junkie_cli.core.embedded.migration import MajorMigration
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import whole
@@ -46,7 +46,7 @@ async def move_to(settings: "Settings", old: Installation, new: Installation, pr
     Raises DatabaseError or BackupError; then everything is as it was.
     """
     progress.step(f"starting PostgreSQL {old.version} and {new.version}")
-    async with Migration(settings.data_dir, old, new) as servers:
+    async with MajorMigration(settings.data_dir, old, new) as servers:
         label = f"embedded PostgreSQL {{}} in {settings.data_dir}"
         source = Database(servers.old, embedded=True, label=label.format(old.major))
         target = Database(servers.new, embedded=True, label=label.format(new.major))

@@ -23,7 +23,7 @@ from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.restore import erasures, rows, safety
-from junkie_cli.core.restore.rows import Row, RunRow, Sides
+from junkie_cli.core.restore.rows import Row, Sides, UserRun
 from junkie_cli.core.restore.target import open_target
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import row_security
@@ -238,7 +238,7 @@ def _judge(role: Role, row: Row, there: Row | None, user_id: str, replace_data: 
     return Item(role, row.id, LEAVE, "changed since; --replace uses the backup's version", row.data)
 
 
-def _judge_run(run: RunRow, there: RunRow | None, user_id: str, replace_data: bool) -> Item:
+def _judge_run(run: UserRun, there: UserRun | None, user_id: str, replace_data: bool) -> Item:
     pair = None if there is None else Row(there.id, there.owner, there.data)
     judged = _judge(RUNS, Row(run.id, run.owner, run.data), pair, user_id, replace_data)
     return Item(RUNS, run.id, judged.action, judged.why, run.row, run.session_id, run.data)
@@ -249,7 +249,7 @@ async def _sessions(
     target: "asyncpg.Connection[Any]",
     sides: Sides,
     user_id: str,
-    spoken: Sequence[RunRow],
+    spoken: Sequence[UserRun],
     replace_data: bool,
 ) -> list[Item]:
     own = await rows.of_user(source, sides, SESSIONS, user_id)

@@ -30,7 +30,7 @@ class Row:
 
 
 @frozen
-class RunRow:
+class UserRun:
     """A run of any generation: `data` is its run object as canonical JSON, `row` the complete row in agno 3's form."""
 
     id: str
@@ -123,17 +123,17 @@ def _runs_sql(state: SchemaState, condition: str) -> str:
     )
 
 
-async def runs_of_user(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[RunRow]:
+async def runs_of_user(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> list[UserRun]:
     """Read the user's runs of every generation, in the order of their sessions."""
-    return [RunRow(**dict(row)) for row in await connection.fetch(_runs_sql(state, "r.user_id = $1"), user_id)]
+    return [UserRun(**dict(row)) for row in await connection.fetch(_runs_sql(state, "r.user_id = $1"), user_id)]
 
 
 async def runs_by_id(
     connection: "asyncpg.Connection[Any]", state: SchemaState, ids: Sequence[str]
-) -> dict[str, RunRow]:
+) -> dict[str, UserRun]:
     """Read runs by id, whatever their owner."""
     rows = await connection.fetch(_runs_sql(state, "r.run_id = ANY($1::text[])"), list(ids))
-    return {row["id"]: RunRow(**dict(row)) for row in rows}
+    return {row["id"]: UserRun(**dict(row)) for row in rows}
 
 
 async def shared_sessions(

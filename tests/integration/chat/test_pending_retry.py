@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from junkie_cli.conversation.actions import Actions
-from junkie_cli.core.chat import AnswerComplete, Conversation, Memory
+from junkie_cli.core.chat import AnswerComplete, Conversation, MemoryEvent
 from junkie_cli.core.chat.pending_retry import MOST_IN_CHAT, Retried, retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.schema.runs import LEASE
@@ -277,7 +277,7 @@ async def test_a_conversation_makes_up_for_its_own_users_behind_the_talk(
 
 async def behind(conversation: Conversation) -> list[tuple[str, str | None]]:
     """What comes of one pass behind the conversation."""
-    told: list[Memory] = []
+    told: list[MemoryEvent] = []
     conversation.retry_behind(told.append)
     await conversation.retried()
     return [(event.action, event.memory) for event in told]

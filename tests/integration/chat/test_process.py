@@ -65,7 +65,7 @@ def test_turns_end_without_a_word_of_python_or_agno(database: DatabaseUrl, model
     with start(SCRIPT, "I like tea.", "Good.", env=environment(database, model), strict=True) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert set(out.split()) == {"Waiting", "Tool", "Delta", "AnswerComplete", "Memory", "Warning", "Done"}
+    assert set(out.split()) == {"Waiting", "Tool", "Delta", "AnswerComplete", "MemoryEvent", "Warning", "Done"}
     assert err == ""
 
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from junkie_cli.core.chat import AnswerComplete, Delta, Memory
+from junkie_cli.core.chat import AnswerComplete, Delta, MemoryEvent
 from junkie_cli.core.chat.turn_runner import TurnRunner
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import NotFoundError, UsageError
@@ -21,7 +21,7 @@ async def test_a_fact_is_in_the_next_conversations_prompt_of_this_user_alone(
     async with talking(settings) as first:
         said = (await say(first, "My name is Ada and I like tea.")).ok()
     assert said.memories == [("added", "User's name is Ada"), ("added", "User likes tea")]
-    assert said.kinds() == ["Delta", "AnswerComplete", "Memory", "Done"]
+    assert said.kinds() == ["Delta", "AnswerComplete", "MemoryEvent", "Done"]
 
     async with talking(settings) as second:
         (await say(second, "What is my name?")).ok()
@@ -344,7 +344,7 @@ async def test_the_answer_is_complete_and_stored_before_the_extraction_ends(
         assert run["status"] == "COMPLETED"
         [entry] = await pending(database)
         assert (entry["message"], entry["run_id"], entry["user_id"]) == ("I like tea.", run["run_id"], "ada")
-        assert not [event for event in turn.events if isinstance(event, Memory)]
+        assert not [event for event in turn.events if isinstance(event, MemoryEvent)]
         assert (await conversation.status()).pending == 1
         with pytest.raises(UsageError, match="another turn"):
             await say(conversation, "Hello?")

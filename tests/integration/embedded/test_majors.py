@@ -11,7 +11,7 @@ import pytest
 from junkie_cli.core import embedded
 from junkie_cli.core.embedded import account
 from junkie_cli.core.embedded.installations import Installation, installations
-from junkie_cli.core.embedded.migration import Migration, data_major
+from junkie_cli.core.embedded.migration import MajorMigration, data_major
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.releases import newer_than
 from junkie_cli.core.progress import Progress
@@ -121,7 +121,7 @@ async def test_a_move_takes_everything_along_and_keeps_the_old_data(
 async def test_nobody_can_write_meanwhile_and_a_failure_changes_nothing(folder: Path, settings: Settings) -> None:
     version = await made(folder, 17)
     with pytest.raises(ZeroDivisionError):
-        async with Migration(folder, installation(17), installation(18)) as servers:
+        async with MajorMigration(folder, installation(17), installation(18)) as servers:
             assert {servers.old.hosts[0].name, servers.new.hosts[0].name}.isdisjoint({str(folder / "run")})
             assert embedded.running(folder) is None
             waiting = child(folder, create=True, sql="SELECT count(*) FROM ai.user_memories")
@@ -134,7 +134,7 @@ async def test_nobody_can_write_meanwhile_and_a_failure_changes_nothing(folder: 
 @pytest.mark.parametrize("victim", ["starter", "keeper"])
 async def test_a_kill_in_the_middle_changes_nothing(folder: Path, victim: str) -> None:
     await made(folder, 17)
-    servers = Migration(folder, installation(17), installation(18))
+    servers = MajorMigration(folder, installation(17), installation(18))
     await asyncio.to_thread(servers._start)
     assert servers._process is not None
     if victim == "starter":

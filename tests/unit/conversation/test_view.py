@@ -17,7 +17,7 @@ from junkie_cli.core.chat import (
     Delta,
     Done,
     Failed,
-    Memory,
+    MemoryEvent,
     Provisional,
     Reasoning,
     Tool,
@@ -87,10 +87,10 @@ async def test_an_answer_with_all_that_can_happen_reads_from_top_to_bottom(termi
         Tool("divide", "failed"),
         Delta("Done."),
         AnswerComplete(),
-        Memory("added", "1", "User likes sums"),
-        Memory("updated", "1", "User likes\nlarge sums"),
-        Memory("deleted", "1", "User likes large sums"),
-        Memory("pending", None, None),
+        MemoryEvent("added", "1", "User likes sums"),
+        MemoryEvent("updated", "1", "User likes\nlarge sums"),
+        MemoryEvent("deleted", "1", "User likes large sums"),
+        MemoryEvent("pending", None, None),
         DONE,
     ):
         view.show(event)
@@ -152,7 +152,7 @@ async def test_no_sequence_gets_through_however_it_is_cut(cuts: list[int]) -> No
             view.show(Delta(HOSTILE[start:end]))
             view.show(Reasoning(HOSTILE[start:end]))
             view.show(Tool(HOSTILE[start:end], "completed"))
-        view.show(Memory("added", "1", HOSTILE))
+        view.show(MemoryEvent("added", "1", HOSTILE))
         view.show(Warning(HOSTILE))
         view.show(DONE)
         assert terminal.picture
@@ -179,7 +179,7 @@ async def test_in_a_pipe_the_answer_is_alone_and_as_the_model_wrote_it() -> None
         Delta("31m"),
         Warning("cut"),
         AnswerComplete(),
-        Memory("added", "1", "x" * 200),
+        MemoryEvent("added", "1", "x" * 200),
         DONE,
     ):
         view.show(event)
@@ -200,7 +200,7 @@ async def test_quiet_leaves_warnings_and_announcements() -> None:
     answer, errors = io.StringIO(), io.StringIO()
     view = PlainView(answer, Messages(Screen(errors, Look()), errors, quiet=True))
     view.note("note")
-    view.show(Memory("added", "1", "x"))
+    view.show(MemoryEvent("added", "1", "x"))
     view.announce("rehearsal")
     view.warn("careful")
     assert errors.getvalue() == "rehearsal\nwarning: careful\n"
@@ -221,7 +221,7 @@ def test_json_lines_have_one_object_an_event_and_done_last(capsys: pytest.Captur
         Tool("add", "completed"),
         Warning("cut"),
         AnswerComplete(),
-        Memory("pending", None, None),
+        MemoryEvent("pending", None, None),
         DONE,
     ):
         view.show(event)

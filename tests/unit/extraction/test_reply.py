@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from junkie_cli.core.extraction.reply import LONGEST_MEMORY, Change, Understood, understand
+from junkie_cli.core.extraction.reply import LONGEST_MEMORY, ProposedChange, Understood, understand
 
 TEA = {"memory": "User likes tea", "topics": ["drinks"]}
 JSON = json.dumps(TEA)
@@ -186,9 +186,9 @@ def test_the_good_half_of_a_reply_is_used(form: str) -> None:
 @pytest.mark.parametrize("key", ["number", "memory_id", "id"])
 def test_memories_are_named_by_number_or_id(key: str, target: Any) -> None:
     assert read("", ("update_memory", {key: target, **TEA})).changes == (
-        Change("updated", "User likes tea", ("drinks",), "77aa"),
+        ProposedChange("updated", "User likes tea", ("drinks",), "77aa"),
     )
-    assert read("", ("delete_memory", {key: target})).changes == (Change("deleted", target="77aa"),)
+    assert read("", ("delete_memory", {key: target})).changes == (ProposedChange("deleted", target="77aa"),)
 
 
 def test_ids_of_others_are_counted() -> None:
@@ -267,10 +267,10 @@ def test_a_document() -> None:
     found = read(json.dumps(document))
     assert found.is_complete
     assert found.changes == (
-        Change("added", "User likes tea"),
-        Change("added", "User has a dog", ("pets",)),
-        Change("updated", "User lives in Rome", target="5f0c"),
-        Change("deleted", target="77aa"),
+        ProposedChange("added", "User likes tea"),
+        ProposedChange("added", "User has a dog", ("pets",)),
+        ProposedChange("updated", "User lives in Rome", target="5f0c"),
+        ProposedChange("deleted", target="77aa"),
     )
     assert changes(read('["User likes tea"]')) == added("User likes tea")
     assert changes(read('{"facts": "User likes tea"}')) == added("User likes tea")
