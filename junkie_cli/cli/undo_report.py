@@ -9,7 +9,8 @@ from junkie_cli.terminal.output import note, print_json, print_line, warn
 
 if TYPE_CHECKING:
     from junkie_cli.core.actor import Actor
-    from junkie_cli.core.memories import Batch, Undone
+    from junkie_cli.core.memories.batches import Batch
+    from junkie_cli.core.memories.history import Undone
 
 
 def describe(change: "Batch") -> str:

@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from junkie_cli.core.doctor.checks import CHECKS
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.junkie import SCRIPT, Junkie
 from tests.support.postgres import clone, execute
 

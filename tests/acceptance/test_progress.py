@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
+from junkie_cli.core.memories.edits import add_memory
 from tests.support.generations import Administration, Make, as_role, reader
 from tests.support.junkie import Junkie
 
@@ -66,7 +66,7 @@ CHANGING = [
 async def url(written_by: Make, admin: Administration) -> DatabaseUrl:
     """A database of agno 3.1 with our tables, one change that can be undone, and figures for the planner."""
     url = written_by("3.1")
-    await memories.add_memory(admin.settings(url), "eve", "likes tea")
+    await add_memory(admin.settings(url), "eve", "likes tea")
     await admin.do(url, "ANALYZE")
     return url
 

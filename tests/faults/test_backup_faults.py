@@ -17,7 +17,7 @@ import pytest
 
 from junkie_cli.core.backup import catalogue
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.backups import dumps, environment, fill, names
 from tests.support.junkie import SCRIPT, Junkie, Running
 from tests.support.needs import need

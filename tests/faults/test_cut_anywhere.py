@@ -10,7 +10,7 @@ import pytest
 
 from junkie_cli.core.chat import AnswerComplete, Conversation
 from junkie_cli.core.chat.pending_retry import retry_memories
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.turns.spool import spool_folder
 from tests.support.conversations import Said, echo, memories, pending, rows, runs, say, settings_for, talking
 from tests.support.model_server import ModelServer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.chat import AnswerComplete
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.conversations import runs, say, settings_for, talking
 from tests.support.model_server import ModelServer
 

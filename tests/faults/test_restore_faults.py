@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.backups import dumps, environment, fill, sql
 from tests.support.junkie import Junkie
 from tests.support.postgres import clone, scratch_server

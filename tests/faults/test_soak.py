@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from junkie_cli.core.chat.pending_retry import retry_memories
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.spool import spool_folder
 from tests.support.conversations import pending, rows, runs, settings_for, talking

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from junkie_cli.core import embedded
 from junkie_cli.core.database import connect, locate, require_named_database
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ExitCode, SettingsError
 from junkie_cli.core.postgres.connect import close_connection, engine_options, open_connection
 from junkie_cli.core.postgres.errors import translate_errors

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from tests.support.lanes import agreed, by_asyncpg, by_psql, in_all_lanes
 from tests.support.postgres import execute, scratch_server

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import lock_watch, memories, reporting, sessions, stats, users
+from junkie_cli.core import lock_watch, reporting, sessions, stats
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import add_memory, clear_memories
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.postgres import connect
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer
@@ -62,13 +66,13 @@ TABLE = "LOCK TABLE ai.user_memories IN ACCESS EXCLUSIVE MODE"
 ROW = "SELECT 1 FROM ai.user_memories WHERE user_id = 'ada' FOR UPDATE"
 USER = "SELECT pg_advisory_xact_lock(hashtextextended('junkie user ai ada', 7317))"
 CASES: dict[str, tuple[str, Callable[[Settings, Administration], Awaitable[Any]]]] = {
-    "list": (TABLE, lambda settings, _: memories.list_memories(settings, MemoryFilter())),
+    "list": (TABLE, lambda settings, _: list_memories(settings, MemoryFilter())),
     "stats": (TABLE, lambda settings, _: stats.collect_stats(settings)),
-    "export": (TABLE, lambda settings, admin: memories.export_memories(settings, path=admin.folder / "x")),
-    "export of a user": (TABLE, lambda settings, admin: users.export_user(settings, "ada", admin.folder / "y")),
-    "add": (USER, lambda settings, _: memories.add_memory(settings, "ada", "new")),
-    "clear": (ROW, lambda settings, _: memories.clear_memories(settings, "ada")),
-    "erase": (ROW, lambda settings, _: users.erase_user(settings, "ada")),
+    "export": (TABLE, lambda settings, admin: export_memories(settings, path=admin.folder / "x")),
+    "export of a user": (TABLE, lambda settings, admin: export_user(settings, "ada", admin.folder / "y")),
+    "add": (USER, lambda settings, _: add_memory(settings, "ada", "new")),
+    "clear": (ROW, lambda settings, _: clear_memories(settings, "ada")),
+    "erase": (ROW, lambda settings, _: erase_user(settings, "ada")),
     "delete a session": (
         "SELECT 1 FROM ai.agent_sessions WHERE session_id = 'c1' FOR UPDATE",
         lambda settings, _: sessions.delete_session(settings, "c1"),
@@ -82,7 +86,7 @@ async def test_who_holds_the_lock_is_reported(
 ) -> None:
     url, (lock, start) = written_by("3.1"), CASES[case]
     settings = admin.settings(url)
-    await memories.add_memory(settings, "eve", "so that our tables are there")
+    await add_memory(settings, "eve", "so that our tables are there")
     async with held(url, lock) as (process, release):
         task = asyncio.ensure_future(start(settings, admin))
         async with asyncio.timeout(60):
@@ -103,7 +107,7 @@ async def test_each_holder_is_reported_once(
     monkeypatch.setattr(lock_watch, "_named", lambda rows: f"{rows[0]['pid']} (look {next(looks)})")
     url = written_by("3.1")
     settings = admin.settings(url)
-    await memories.add_memory(settings, "eve", "so that our tables are there")
+    await add_memory(settings, "eve", "so that our tables are there")
     one = "SELECT 1 FROM ai.user_memories WHERE memory_id = (SELECT {}(memory_id) FROM ai.user_memories"
     one += " WHERE user_id = 'ada') FOR UPDATE"
     async with (
@@ -112,7 +116,7 @@ async def test_each_holder_is_reported_once(
         held(url, one.format("max")) as (second, release_second),
     ):
         releases = {str(first): release_first, str(second): release_second}
-        task = asyncio.ensure_future(memories.clear_memories(settings, "ada"))
+        task = asyncio.ensure_future(clear_memories(settings, "ada"))
         for number in (1, 2):
             await reports.arrived.wait()
             seen = next(looks)
@@ -128,13 +132,13 @@ async def test_each_holder_is_reported_once(
 async def test_the_wait_ends(written_by: Make, admin: Administration, monkeypatch: pytest.MonkeyPatch) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    await memories.add_memory(settings, "eve", "so that our tables are there")
+    await add_memory(settings, "eve", "so that our tables are there")
     monkeypatch.setattr(connect, "LOCK_TIMEOUT", 0.2)
     async with held(url, ROW):
         with pytest.raises(DatabaseError) as caught:
-            await memories.clear_memories(settings, "ada")
+            await clear_memories(settings, "ada")
     assert (caught.value.code, caught.value.exit_code) == ("database_locked", ExitCode.LOCKED)
-    assert len((await memories.list_memories(settings, MemoryFilter("ada"))).memories) == 2
+    assert len((await list_memories(settings, MemoryFilter("ada"))).memories) == 2
 
 
 CANCEL = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -144,7 +148,7 @@ async def test_the_error_names_who_held_the_lock(written_by: Make, admin: Admini
     url = written_by("3.1")
     settings = admin.settings(url)
     async with held(url, ROW) as (process, _):
-        task = asyncio.ensure_future(memories.clear_memories(settings, "ada"))
+        task = asyncio.ensure_future(clear_memories(settings, "ada"))
         async with asyncio.timeout(60):
             await reports.arrived.wait()
         assert await admin.value(url, CANCEL + " AND datname = current_database()") == 1
@@ -167,7 +171,7 @@ async def test_a_role_that_sees_nothing_of_others_learns_the_process(
     )
     settings = admin.settings(as_role(url, "watcher"))
     async with held(url, TABLE) as (process, release):
-        task = asyncio.ensure_future(memories.list_memories(settings, MemoryFilter()))
+        task = asyncio.ensure_future(list_memories(settings, MemoryFilter()))
         async with asyncio.timeout(60):
             await reports.arrived.wait()
         await release()
@@ -180,9 +184,9 @@ async def test_behind_a_pooler_the_right_session_is_found(reports: Reports, admi
         execute(server, "CREATE ROLE pooled SUPERUSER LOGIN PASSWORD 'x'")
         with PgBouncer(server, user="pooled", password="x", pool_size=3) as pooler:
             settings = admin.settings(pooler.url())
-            await memories.add_memory(settings, "ada", "tea")
+            await add_memory(settings, "ada", "tea")
             async with held(server.url, TABLE) as (process, release):
-                task = asyncio.ensure_future(memories.list_memories(settings, MemoryFilter()))
+                task = asyncio.ensure_future(list_memories(settings, MemoryFilter()))
                 async with asyncio.timeout(60):
                     await reports.arrived.wait()
                 await release()

@@ -12,14 +12,21 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core import memories, sessions, stats, users
+from junkie_cli.core import sessions, stats
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.memories import search
+from junkie_cli.core.memories.edits import clear_memories
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.import_file import import_memories
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.postgres.sql import encode_cursor
 from junkie_cli.core.settings import Settings, load_settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.listing import list_users
 from tests.benchmarks import data
 from tests.support.model_server import ModelServer
 from tests.support.postgres import clone, execute, scratch_server
@@ -106,17 +113,17 @@ async def sent(url: DatabaseUrl, folder: Path, call: Call, monkeypatch: pytest.M
 
 
 COMMANDS: dict[str, tuple[int, Call]] = {
-    "memories list": (6, lambda s: memories.list_memories(s, memories.MemoryFilter(), limit=1000)),
-    "memories list -u": (6, lambda s: memories.list_memories(s, memories.MemoryFilter(data.user_id(0)), limit=1000)),
-    "memories search": (6, lambda s: memories.search_memories(s, data.COMMON, limit=100)),
-    "users list": (7, lambda s: users.list_users(s, limit=1000)),
+    "memories list": (6, lambda s: list_memories(s, MemoryFilter(), limit=1000)),
+    "memories list -u": (6, lambda s: list_memories(s, MemoryFilter(data.user_id(0)), limit=1000)),
+    "memories search": (6, lambda s: search_memories(s, data.COMMON, limit=100)),
+    "users list": (7, lambda s: list_users(s, limit=1000)),
     "sessions list": (6, lambda s: sessions.list_sessions(s, limit=1000)),
     "stats": (14, lambda s: stats.collect_stats(s)),
     "stats -u": (14, lambda s: stats.collect_stats(s, user_id=data.user_id(0))),
     "stats --approximate": (8, lambda s: stats.collect_stats(s, approximate=True)),
-    "memories export": (5, lambda s: memories.export_memories(s, write=lambda _: None)),
-    "memories clear": (17, lambda s: memories.clear_memories(s, data.user_id(0))),
-    "users erase": (55, lambda s: users.erase_user(s, data.user_id(0))),
+    "memories export": (5, lambda s: export_memories(s, write=lambda _: None)),
+    "memories clear": (17, lambda s: clear_memories(s, data.user_id(0))),
+    "users erase": (55, lambda s: erase_user(s, data.user_id(0))),
 }
 
 
@@ -139,11 +146,11 @@ async def test_an_import_sends_as_many_statements_for_many_rows_as_for_few(
     counts = []
     for rows, url in sized.items():
         lines = tmp_path / f"{rows}.jsonl"
-        await memories.export_memories(settings_of(url, tmp_path), path=lines)
-        await memories.clear_memories(settings_of(url, tmp_path), None)
+        await export_memories(settings_of(url, tmp_path), path=lines)
+        await clear_memories(settings_of(url, tmp_path), None)
 
         async def bring_back(settings: Settings, lines: Path = lines) -> None:
-            assert (await memories.import_memories(settings, lines)).added == int(lines.stem)
+            assert (await import_memories(settings, lines)).added == int(lines.stem)
 
         counts.append(len(await sent(url, tmp_path, bring_back, monkeypatch)))
     assert counts[0] == counts[1] <= 25
@@ -217,9 +224,9 @@ async def test_no_page_is_counted_off_from_the_start(
         "CREATE INDEX ON ai.user_memories (user_id, updated_at DESC, memory_id DESC); ANALYZE ai.user_memories"
     )
     await connection.close()
-    wanted = memories.MemoryFilter(user)
-    first = await memories.list_memories(settings_of(url, tmp_path), wanted, limit=10)
-    deep = lambda s: memories.list_memories(s, wanted, limit=10, after=first.next)  # noqa: E731
+    wanted = MemoryFilter(user)
+    first = await list_memories(settings_of(url, tmp_path), wanted, limit=10)
+    deep = lambda s: list_memories(s, wanted, limit=10, after=first.next)  # noqa: E731
     found = await plans(url, tmp_path, deep, monkeypatch)
     assert not any("OFFSET" in query for query in found)
     [page] = [plan for query, plan in found.items() if "updated_at IS NOT NULL" in query]
@@ -237,11 +244,11 @@ async def test_large_tables_may_be_read_in_parallel(
     for setting in ("min_parallel_table_scan_size", "parallel_setup_cost", "parallel_tuple_cost"):
         await connection.execute(f"ALTER DATABASE {url.database} SET {setting} = 0")
     await connection.close()
-    wanted = memories.MemoryFilter(search=data.ABSENT)
+    wanted = MemoryFilter(search=data.ABSENT)
     for reader in (
-        lambda s: memories.search_memories(s, data.ABSENT),
-        lambda s: memories.list_memories(s, wanted),
-        lambda s: memories.list_memories(s, wanted, after=encode_cursor([1 << 40, "m", "3", None])),
+        lambda s: search_memories(s, data.ABSENT),
+        lambda s: list_memories(s, wanted),
+        lambda s: list_memories(s, wanted, after=encode_cursor([1 << 40, "m", "3", None])),
     ):
         found = await plans(url, tmp_path, reader, monkeypatch)
         assert any("Parallel Seq Scan" in plan for plan in found.values()), found

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import prompt_history, sessions, stats, users
+from junkie_cli.core import prompt_history, sessions, stats
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
 from junkie_cli.core.schema import own_tables
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import spool
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
+from junkie_cli.core.users.listing import list_users
 from tests.support.generations import ALL, Administration, Make, as_role, named, reader
 from tests.support.proxy import Proxy
 
@@ -27,7 +30,7 @@ USERS["2.3"] = {"ada": (2, 2, 3), "bob": (2, 2, 3)}
 @pytest.mark.parametrize("generation", ALL)
 async def test_users_and_sessions_and_figures_agree(written_by: Make, admin: Administration, generation: str) -> None:
     settings = admin.settings(written_by(generation, schema="My Schema"), JUNKIE_SCHEMA="My Schema")
-    page = await users.list_users(settings)
+    page = await list_users(settings)
     assert {user.user_id: (user.memories, user.sessions, user.runs) for user in page.users} == USERS[generation]
     assert [user.user_id for user in page.users][-1] == (None if None in USERS[generation] else "bob")
     assert all(user.last_active for user in page.users)
@@ -55,17 +58,17 @@ async def test_pages_of_users(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(url)
     for limit in (1, 4, 8, 12, 100):
         seen: list[str | None] = []
-        page = await users.list_users(settings, limit=limit)
+        page = await list_users(settings, limit=limit)
         seen += [user.user_id for user in page.users]
         while page.next:
-            page = await users.list_users(settings, limit=limit, after=page.next)
+            page = await list_users(settings, limit=limit, after=page.next)
             assert page.users
             seen += [user.user_id for user in page.users]
         assert len(seen) == len(set(seen)) == 3 + 21 + 1
         assert seen[-1] is None
     assert page.users[-1].memories == 1
     with pytest.raises(UsageError):
-        await users.list_users(settings, after="x")
+        await list_users(settings, after="x")
 
 
 async def test_who_spoke_is_the_runs_word(written_by: Make, admin: Administration) -> None:
@@ -152,7 +155,7 @@ async def test_figures_of_nothing(database: DatabaseUrl, admin: Administration) 
     for approximate in (False, True):
         found = await stats.collect_stats(settings, approximate=approximate)
         assert (found.memories, found.sessions, found.pending, found.tables) == (0, 0, 0, ())
-    assert (await users.list_users(settings)).tables_missing
+    assert (await list_users(settings)).tables_missing
     assert (await sessions.list_sessions(settings)).table_missing
     with pytest.raises(NotFoundError):
         await sessions.get_runs(settings, "x")
@@ -209,7 +212,7 @@ async def test_the_export_holds_what_erasing_deletes(written_by: Make, admin: Ad
     typed = prompt_history.history_file("ada")
     typed.parent.mkdir(parents=True)
     typed.write_text('"hello"\n')
-    done = await users.export_user(settings, "ada", path)
+    done = await export_user(settings, "ada", path)
     assert path.stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == sum(done.lines.values())
@@ -220,7 +223,7 @@ async def test_the_export_holds_what_erasing_deletes(written_by: Make, admin: Ad
         named(generation, name) for name in ("user_memories", "agent_sessions", "agent_sessions_runs")
     )
     assert tables["prompt history"] == [{"line": '"hello"'}]
-    erased = await users.erase_user(settings, "ada")
+    erased = await erase_user(settings, "ada")
     assert len(tables[memory]) == erased.erased[memory]
     assert len(tables.get(run, [])) == erased.erased.get(run, 0)
     assert len(tables[session]) == erased.erased[session] + erased.shared_sessions
@@ -235,10 +238,10 @@ async def test_what_waits_in_the_spool_is_exported_and_erased(written_by: Make, 
         known = await spool.identity(connection, await own_tables.prepare(connection, Layout("ai")))
     assert known is not None
     waiting = [spool.Spool(known).put(user, json.dumps({"user_id": user, "pending": None})) for user in ("ada", "bob")]
-    done = await users.export_user(admin.settings(url), "ada", path)
+    done = await export_user(admin.settings(url), "ada", path)
     assert done.lines["spool"] == 1
     assert json.loads(path.read_text().splitlines()[-1])["row"]["user_id"] == "ada"
-    assert (await users.erase_user(admin.settings(url), "ada")).erased["spool"] == 1
+    assert (await erase_user(admin.settings(url), "ada")).erased["spool"] == 1
     assert [file.exists() for file in waiting] == [False, True]
 
 
@@ -248,11 +251,11 @@ async def test_a_lost_connection_leaves_no_file(written_by: Make, admin: Adminis
         proxy.cut_when(b"junkie_none")
         proxy.cut_when(b"run_data", from_server=True)
         with pytest.raises(DatabaseError):
-            await users.export_user(admin.settings(proxy.url(url)), "ada", path)
+            await export_user(admin.settings(proxy.url(url)), "ada", path)
     assert not path.exists()
     assert not [entry for entry in admin.folder.iterdir() if entry.is_file()]
     with pytest.raises(UsageError):
-        await users.export_user(admin.settings(url), "", path)
+        await export_user(admin.settings(url), "", path)
 
 
 @pytest.mark.parametrize(
@@ -260,13 +263,13 @@ async def test_a_lost_connection_leaves_no_file(written_by: Make, admin: Adminis
 )
 async def test_an_erasure_cut_in_the_middle_leaves_all(written_by: Make, admin: Administration, pattern: bytes) -> None:
     url = written_by("3.1")
-    before = await users.list_users(admin.settings(url))
+    before = await list_users(admin.settings(url))
     with Proxy(url) as proxy:
         proxy.cut_when(pattern)
         with pytest.raises(DatabaseError):
-            await users.erase_user(admin.settings(proxy.url(url)), "ada")
+            await erase_user(admin.settings(proxy.url(url)), "ada")
         assert proxy.cuts == 1
-    assert await users.list_users(admin.settings(url)) == before
+    assert await list_users(admin.settings(url)) == before
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_tombstones") == 0
 
 
@@ -275,14 +278,14 @@ async def test_a_reader_may_look(written_by: Make, admin: Administration) -> Non
     await admin.do(url, *reader("plain"))
     settings = admin.settings(as_role(url, "plain"))
     assert (await stats.collect_stats(settings)).memories == 4
-    assert len((await users.list_users(settings)).users) == 4
+    assert len((await list_users(settings)).users) == 4
     assert len((await sessions.list_sessions(settings)).sessions) == 4
-    assert (await users.export_user(settings, "ada", admin.folder / "x")).lines
-    for change in (users.erase_user(settings, "ada"), sessions.delete_session(settings, "c1")):
+    assert (await export_user(settings, "ada", admin.folder / "x")).lines
+    for change in (erase_user(settings, "ada"), sessions.delete_session(settings, "c1")):
         with pytest.raises(DatabaseError) as caught:
             await change
         assert caught.value.code == "database_rights"
     await admin.do(url, "REVOKE SELECT ON ai.agent_sessions_runs FROM plain")
-    for look in (users.list_users(settings), sessions.list_sessions(settings)):
+    for look in (list_users(settings), sessions.list_sessions(settings)):
         with pytest.raises(DatabaseError, match="agent_sessions_runs"):
             await look

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support import documents
 from tests.support.documents import README, ROOT, blocks
 from tests.support.junkie import SCRIPT, Junkie

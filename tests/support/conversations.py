@@ -13,7 +13,7 @@ import pytest
 
 from junkie_cli.core.chat import ChatEvent, Conversation, Delta, Done, Failed, MemoryEvent, Waiting, Warning
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.settings import Settings, load_settings
 from tests.support.model_server import ModelServer, Reply, Request, calls
 from tests.support.postgres import execute

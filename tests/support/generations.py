@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings, load_settings
 from tests.support.postgres import clone, execute

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.needs import need
 from tests.support.postgres import scratch_server
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.needs import need
 
 SERVER_SETTINGS = {"listen_addresses": "127.0.0.1"}

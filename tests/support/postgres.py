@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer, wire
+from junkie_cli.core.embedded import wire
 from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.embedded.scratch import ScratchServer
 
 _numbers = count(1)
 _MEMORY = Path("/dev/shm")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.postgres import execute
 
 PRIMARY_SETTINGS = {"listen_addresses": "127.0.0.1", "wal_level": "replica", "max_wal_senders": "4"}

@@ -4,6 +4,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def test_the_readme_is_short_and_has_the_two_commands() -> None:
     assert len(README.read_text().splitlines()) <= 200
     assert {"make chat", "make test"} <= set(re.findall(r"^make \w+", README.read_text(), re.MULTILINE))
+
+
+def test_the_functions_of_the_python_api_exist() -> None:
+    rows = [line.split("|")[2:4] for line in (ROOT / "docs/python.md").read_text().splitlines() if "`core." in line]
+    assert len(rows) > 12
+    for modules, functions in rows:
+        loaded = [import_module(f"junkie_cli.{name}") for name in re.findall(r"`([\w.]+)`", modules)]
+        for name in re.findall(r"`(\w+)`", functions):
+            assert any(name in vars(module) for module in loaded), name
 
 
 def test_the_readme_counts_the_packages_that_are_needed() -> None:

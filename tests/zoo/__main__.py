@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.junkie import new_junkie
 from tests.zoo.exercise import Exercise, Fault
 from tests.zoo.properties import PROPERTIES

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.embedded.wire import WireError
 from tests.support.generations import FOLDER
 from tests.support.pgbouncer import SERVER_HBA, SERVER_SETTINGS, PgBouncer

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.junkie import Junkie
 from tests.zoo.exercise import NAMES, Exercise
 from tests.zoo.properties import PROPERTIES

@@ -28,7 +28,7 @@ from junkie_cli.terminal.output import (
 
 if TYPE_CHECKING:
     from junkie_cli.core import documents
-    from junkie_cli.core.users import Erased
+    from junkie_cli.core.users.erase import Erased
 
 app = typer.Typer(name="users", help="List users, export one person's data, or erase a person.", no_args_is_help=True)
 
@@ -56,11 +56,11 @@ def list_(
 
     Users who appear while you page are listed after the others.
     """
-    from junkie_cli.core import users
+    from junkie_cli.core.users.listing import list_users
 
     settings = invocation().settings()
     with working("listing users") as shown:
-        page = invocation().run(users.list_users(settings, limit=limit, after=after, progress=shown.progress))
+        page = invocation().run(list_users(settings, limit=limit, after=after, progress=shown.progress))
     if as_json:
         answer: documents.UsersPage = {"users": page.users, "next": page.next}
         return print_json(answer, page.warnings)
@@ -78,14 +78,15 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export all data of a person to a JSON Lines file: everything that erase would delete."""
-    from junkie_cli.core import files, users
+    from junkie_cli.core import files
+    from junkie_cli.core.users.export import export_user
 
     to_stdout = files.is_standard_output(output)
     if as_json and to_stdout:
         raise UsageError("--json needs a file", hint="name one with -o; the export itself is always JSON Lines")
     with progress("exporting", unit="lines") as shown:
         settings = invocation().settings()
-        exporting = users.export_user(settings, user, output, progress=shown.progress)
+        exporting = export_user(settings, user, output, progress=shown.progress)
         done = invocation().run(exporting)
     if as_json:
         answer: documents.UserExported = {"user_id": user, "path": str(done.path), "lines": sum(done.lines.values())}
@@ -118,27 +119,25 @@ def erase(
     as_json: JsonOption = False,
 ) -> None:
     """Erase a person: memories, own runs, own sessions, pending extractions, history. This cannot be undone."""
-    from junkie_cli.core import database, users
+    from junkie_cli.core import database
+    from junkie_cli.core.users.erase import erase_user, finish_erasure
+    from junkie_cli.core.users.receipt import check_receipt_path
 
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
     if receipt:
-        users.check_receipt_path(receipt, alone=not as_json)
+        check_receipt_path(receipt, alone=not as_json)
     if dry_run or not yes:
         with working("counting rows", headline=True) as shown:
-            counting = users.erase_user(
-                settings, user, whole_database=whole_database, dry_run=True, progress=shown.progress
-            )
+            counting = erase_user(settings, user, whole_database=whole_database, dry_run=True, progress=shown.progress)
             preview = invocation().run(counting)
         if dry_run:
             return _report(preview, None, as_json=as_json)
         if not preview.found:
-            return _report(invocation().run(users.finish_erasure(settings, preview)), receipt, as_json=as_json)
+            return _report(invocation().run(finish_erasure(settings, preview)), receipt, as_json=as_json)
         _ask_to_erase(preview)
     with working(f"erasing {quoted_id(user)}", headline=True) as shown:
-        done = invocation().run(
-            users.erase_user(settings, user, whole_database=whole_database, progress=shown.progress)
-        )
+        done = invocation().run(erase_user(settings, user, whole_database=whole_database, progress=shown.progress))
     return _report(done, receipt, as_json=as_json)
 
 
@@ -160,12 +159,13 @@ def _note_cleared(done: "Erased") -> None:
 
 
 def _report(done: "Erased", receipt: Path | None, *, as_json: bool) -> None:
-    from junkie_cli.core import files, users
+    from junkie_cli.core import files
+    from junkie_cli.core.users.receipt import write_receipt
 
     receipt = receipt if done.erased_at or done.earlier else None
     backups = _backups() if done.found or receipt else []
     if receipt:
-        users.write_receipt(receipt, done, backups)
+        write_receipt(receipt, done, backups)
     if receipt and files.is_standard_output(receipt):
         note(_erased(done))  # stdout has the receipt
     elif as_json:

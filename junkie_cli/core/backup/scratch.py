@@ -20,10 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core import embedded, formatting
+from junkie_cli.core import formatting
 from junkie_cli.core.backup.manifest import Extension, Origin
 from junkie_cli.core.backup.outside import Outside
 from junkie_cli.core.backup.tools import Tools, choose, for_scratch, major_of
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError, JunkieError
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors
@@ -135,7 +136,7 @@ async def open_scratch(
         )
     settings = _SETTINGS | {"temp_file_limit": f"{limit >> 10}kB"}
     folder = folder_with(room, fallback)
-    server = embedded.ScratchServer(folder, settings=settings, memory=_MEMORY, bin_dir=chosen.folder)
+    server = ScratchServer(folder, settings=settings, memory=_MEMORY, bin_dir=chosen.folder)
     try:
         await _start(server)
         yield await _fitting(Scratch(server.url, chosen.version, chosen, allowed, limit, server.folder), needs)
@@ -143,7 +144,7 @@ async def open_scratch(
         server.stop()
 
 
-async def _start(server: embedded.ScratchServer) -> None:
+async def _start(server: ScratchServer) -> None:
     try:
         await asyncio.to_thread(server.start)
     except DatabaseError as error:

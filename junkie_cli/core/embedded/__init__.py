@@ -11,17 +11,8 @@ from junkie_cli.core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from junkie_cli.core.database_url import DatabaseUrl
-    from junkie_cli.core.embedded.scratch import ScratchServer
 
-__all__ = ["ScratchServer", "bin_dir", "ensure_running", "exists", "running", "stop"]
-
-
-def __getattr__(name: str) -> object:
-    if name == "ScratchServer":
-        from junkie_cli.core.embedded.scratch import ScratchServer
-
-        return ScratchServer
-    raise AttributeError(name)
+__all__ = ["bin_dir", "ensure_running", "exists", "running", "stop"]
 
 
 def exists(data_dir: Path) -> bool:

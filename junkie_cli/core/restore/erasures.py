@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore.staging import Names
 from junkie_cli.core.schema import stored_text
-from junkie_cli.core.schema.ledger import user_hash
+from junkie_cli.core.schema.ledger import (
+    Erasure,
+    complete_ledger_file,
+    read_ledger,
+    read_ledger_file,
+    user_hash,
+)
 from junkie_cli.core.schema.registry import OWN_VERSIONS, TOMBSTONES
 from junkie_cli.core.schema.tables import SchemaState, inspect
-from junkie_cli.core.users import Erasure, apply_erasures, complete_ledger_file, read_ledger, read_ledger_file
+from junkie_cli.core.users.erase import apply_erasures
 
 if TYPE_CHECKING:
     import asyncpg

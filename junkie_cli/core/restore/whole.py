@@ -16,6 +16,7 @@ from junkie_cli.core.backup.scratch import Unprovable, folder_with
 from junkie_cli.core.backup.script import Contents
 from junkie_cli.core.backup.tools import Tools, major_of
 from junkie_cli.core.backup.verify import needs_of
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.progress import SILENT, Progress
@@ -183,7 +184,7 @@ async def plan_into_new(
         ) from None
     programs = embedded.bin_dir(settings.pg_bin)
     async with (
-        embedded.ScratchServer(folder, bin_dir=programs) as likeness,
+        ScratchServer(folder, bin_dir=programs) as likeness,
         open_target(likeness_of(likeness)) as (_, connection),
     ):
         version = str(connection.get_settings().server_version)
@@ -210,7 +211,7 @@ async def _with_code(planned: WholePlan) -> WholePlan:
     return replace(planned, code=found)
 
 
-def likeness_of(server: embedded.ScratchServer) -> "Database":
+def likeness_of(server: ScratchServer) -> "Database":
     """Return a database on a server that is configured like the future embedded one."""
     from junkie_cli.core.database import Database
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.backups import dumps, environment, load, names, sql
 from tests.support.debian_postgres import AWFUL_PASSWORD, DebianServer, debian_server
 from tests.support.junkie import SCRIPT, Junkie

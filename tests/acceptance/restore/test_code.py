@@ -5,7 +5,7 @@ import re
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.backups import environment, load, sql
 from tests.support.junkie import Junkie
 from tests.support.postgres import clone

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.core.schema import ledger
 from tests.support.doctor import Doctor

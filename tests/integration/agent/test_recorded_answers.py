@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from junkie_cli.core.chat import Reasoning
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import ExitCode
 from tests.support.conversations import (
     Said,

@@ -12,7 +12,8 @@ from junkie_cli.core.backup import catalogue, process, tools
 from junkie_cli.core.backup.tools import major_of
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer, bin_dir
+from junkie_cli.core.embedded import bin_dir
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError, DatabaseError, UsageError
 from junkie_cli.core.progress import Progress
 from tests.support.backups import GENERATIONS, back_up, dumps, fill, load, names, sql

@@ -14,7 +14,7 @@ import pytest
 from junkie_cli.core.backup import scratch
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.restore import person
 from tests.support.backups import back_up, database_of, load, settings_for, sql

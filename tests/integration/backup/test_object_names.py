@@ -8,7 +8,7 @@ import pytest
 from junkie_cli.core.backup import manifest as manifests
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import whole
 from tests.support.backups import back_up, database_of, load, psql, settings_for, sql

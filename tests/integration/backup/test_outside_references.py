@@ -9,7 +9,7 @@ import pytest
 from junkie_cli.core.backup import manifest
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.restore import whole

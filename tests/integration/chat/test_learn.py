@@ -18,7 +18,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import LockedError, UsageError
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.turns.pending_list import list_pending
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from tests.support.conversations import echo, memories, rows, settings_for
 from tests.support.model_server import Hang, HttpError, ModelServer, Reply, Request, Text
 from tests.support.proxy import Proxy

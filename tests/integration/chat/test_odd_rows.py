@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support import odd_rows
 from tests.support.conversations import rows, say, settings_for, talking
 from tests.support.model_server import ModelServer

@@ -12,7 +12,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.schema.runs import LEASE
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from junkie_cli.terminal.style import Look
 from tests.support.conversations import Turn, echo, memories, pending, rows, say, settings_for, talking
 from tests.support.junkie import Junkie

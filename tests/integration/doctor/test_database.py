@@ -12,7 +12,7 @@ import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
 from junkie_cli.core.doctor import database as checks
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.postgres.connect import open_connection
 from tests.support.doctor import Doctor, assert_result

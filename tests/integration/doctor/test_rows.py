@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support import odd_rows
 from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import ALL, Make

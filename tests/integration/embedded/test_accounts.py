@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.embedded import ScratchServer, account, installations
+from junkie_cli.core.embedded import account, installations
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from tests.support import embedded as support
 from tests.support.embedded import (

@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.embedded import ScratchServer, client, installations
+from junkie_cli.core.embedded import client, installations
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from tests.support import embedded as support
 from tests.support.embedded import (

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from junkie_cli.core import embedded
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from tests.support.embedded import REPOSITORY, kill, until
 from tests.support.postgres import clone, execute
@@ -109,7 +109,8 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) ->
 
 async def test_it_dies_with_its_starter() -> None:
     code = (
-        "import json, sys, time; from junkie_cli.core.embedded import ScratchServer; server = ScratchServer().start();"
+        "import json, sys, time; from junkie_cli.core.embedded.scratch import ScratchServer;"
+        " server = ScratchServer().start();"
         " print(json.dumps([server.pid, str(server.socket_dir)]), flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as starter:

@@ -9,16 +9,32 @@ from uuid import uuid4
 
 import pytest
 
-from junkie_cli.core import actor, memories, users
+from junkie_cli.core import actor
 from junkie_cli.core.actor import Actor
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError
-from junkie_cli.core.memories import MemoryFilter, batch_rows, change_log
+from junkie_cli.core.memories import batch_rows, change_log
 from junkie_cli.core.memories.batch_rows import RowChange
 from junkie_cli.core.memories.change_log import MemoryChange
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+)
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import (
+    Change,
+    list_history,
+    preview_undo,
+    undo,
+)
+from junkie_cli.core.memories.import_file import import_memories
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.schema import own_tables
 from junkie_cli.core.schema.registry import MEMORIES, PENDING, RUNS, SESSIONS, TOMBSTONES
 from junkie_cli.core.table_layout import Layout, TableRef
+from junkie_cli.core.users.erase import erase_user
 from tests.support.generations import Administration, Make, as_role, named, reader
 
 LOGIN = pwd.getpwuid(os.geteuid()).pw_name
@@ -39,8 +55,8 @@ def as_a_library() -> Iterator[None]:
     actor.set_client(None)
 
 
-async def last(admin: Administration, url: DatabaseUrl) -> memories.Change:
-    return (await memories.list_history(admin.settings(url))).changes[0]
+async def last(admin: Administration, url: DatabaseUrl) -> Change:
+    return (await list_history(admin.settings(url))).changes[0]
 
 
 # --- who --------------------------------------------------------------------------------------------------------------
@@ -49,21 +65,21 @@ async def last(admin: Administration, url: DatabaseUrl) -> memories.Change:
 async def test_every_command_stores_who_ran_it(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    first, *_ = (await memories.list_memories(settings, MemoryFilter("ada"))).memories
-    await memories.export_memories(settings, path=admin.folder / "all.jsonl")
+    first, *_ = (await list_memories(settings, MemoryFilter("ada"))).memories
+    await export_memories(settings, path=admin.folder / "all.jsonl")
     lines = admin.folder / "all.jsonl"
     for command, change in (
-        ("memories add", lambda: memories.add_memory(settings, "eve", "x")),
-        ("memories edit", lambda: memories.edit_memory(settings, first.memory_id, "y")),
-        ("memories delete", lambda: memories.delete_memories(settings, [first.memory_id])),
-        ("memories undo", lambda: memories.undo(settings)),
-        ("memories clear", lambda: memories.clear_memories(settings, "bob")),
-        ("memories import", lambda: memories.import_memories(settings, lines, overwrite=True)),
+        ("memories add", lambda: add_memory(settings, "eve", "x")),
+        ("memories edit", lambda: edit_memory(settings, first.memory_id, "y")),
+        ("memories delete", lambda: delete_memories(settings, [first.memory_id])),
+        ("memories undo", lambda: undo(settings)),
+        ("memories clear", lambda: clear_memories(settings, "bob")),
+        ("memories import", lambda: import_memories(settings, lines, overwrite=True)),
     ):
         actor.set_command(command)
         await change()
         assert (await last(admin, url)).actor == Actor("login", LOGIN, command)
-    undoable = await memories.preview_undo(settings)
+    undoable = await preview_undo(settings)
     assert undoable.actor == Actor("login", LOGIN, "memories import")
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_batches") == 6
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_batches WHERE undo_of IS NOT NULL") == 1
@@ -78,31 +94,31 @@ async def test_the_team_and_an_mcp_client_are_named(written_by: Make, admin: Adm
             await change_log.apply_changes(connection, state, [change], by="team")
     assert (await last(admin, url)).actor == Actor("team", "junkie", None)
     actor.set_client("claude")
-    await memories.add_memory(admin.settings(url), "eve", "y")
+    await add_memory(admin.settings(url), "eve", "y")
     assert (await last(admin, url)).actor == Actor("mcp", "claude", None)
 
 
 async def test_without_the_table_nobody_is_named_and_history_goes_on(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    await memories.add_memory(settings, "eve", "x")
+    await add_memory(settings, "eve", "x")
     await admin.do(url, "DROP TABLE ai.junkie_batches", *reader("plain_writer"))
     await admin.do(url, "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ai TO plain_writer")
     await admin.do(url, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA ai TO plain_writer")
     limited = admin.settings(as_role(url, "plain_writer"))
-    done = await memories.add_memory(limited, "eve", "y")
+    done = await add_memory(limited, "eve", "y")
     assert (await last(admin, url)).actor is None
-    assert (await memories.undo(limited, done.undo)).removed == 1
+    assert (await undo(limited, done.undo)).removed == 1
 
 
 async def test_old_batches_are_forgotten_with_their_changes(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    await memories.add_memory(settings, "eve", "x")
+    await add_memory(settings, "eve", "x")
     old = ", ".join(f"ai.junkie_{name}" for name in ("history", "batches", "rows"))
     for table in old.split(", "):
         await admin.do(url, f"UPDATE {table} SET at = at - interval '31 days'")
-    await memories.add_memory(settings, "eve", "y")
+    await add_memory(settings, "eve", "y")
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_batches") == 1
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_history") == 1
 
@@ -178,17 +194,17 @@ async def test_rows_of_every_table_are_undone_in_one_go(
         (RUNS, GONE),
     )
     after = await admin.value(url, whole)
-    change = await memories.preview_undo(settings)
+    change = await preview_undo(settings)
     sessions, runs = (named(generation, name) for name in ("agent_sessions", "agent_sessions_runs"))
     assert (change.batch, set(change.rows)) == (batch, {sessions, runs})
-    undone = await memories.undo(settings, batch)
+    undone = await undo(settings, batch)
     assert (undone.restored, undone.rows.conflicts) == (change.deleted, {})
     assert change.deleted >= 2
     assert undone.rows.undone == change.rows
     assert await admin.value(url, whole) == before
     with pytest.raises(NotFoundError, match="was undone already"):
-        await memories.undo(settings, batch)
-    again = await memories.undo(settings, undone.batch)
+        await undo(settings, batch)
+    again = await undo(settings, undone.batch)
     assert again.rows.undone == change.rows
     assert await admin.value(url, whole) == after
 
@@ -196,14 +212,14 @@ async def test_rows_of_every_table_are_undone_in_one_go(
 async def test_a_batch_without_memories_is_undone_as_the_newest(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    added = await memories.add_memory(settings, "eve", "x")
+    added = await add_memory(settings, "eve", "x")
     before = await admin.value(url, WHOLE)
     batch = await changed(admin, url, "3.1", (SESSIONS, OWNER), memory=False)
-    undone = await memories.undo(settings)
+    undone = await undo(settings)
     assert (undone.change.batch, undone.undone, bool(undone.rows.undone)) == (batch, 0, True)
     assert await admin.value(url, WHOLE) == before
     with pytest.raises(NotFoundError, match="was undone already") as caught:
-        await memories.undo(settings)
+        await undo(settings)
     assert f"junkie memories undo {added.undo}" in caught.value.hint
 
 
@@ -212,7 +228,7 @@ async def test_a_row_that_was_changed_since_is_left_alone_and_counted(written_by
     settings = admin.settings(url)
     batch = await changed(admin, url, "3.1", (SESSIONS, OWNER), (RUNS, RUNS_OWNER))
     await admin.do(url, "UPDATE ai.agent_sessions SET session_data = '{\"now\": 1}' WHERE user_id = 'eve'")
-    undone = await memories.undo(settings, batch)
+    undone = await undo(settings, batch)
     assert undone.restored == 2
     assert "agent_sessions" in undone.rows.conflicts and "agent_sessions_runs" in undone.rows.undone
     assert await admin.value(url, "SELECT count(*) FROM ai.agent_sessions WHERE session_data ->> 'now' = '1'")
@@ -238,7 +254,7 @@ async def test_part_of_a_row_is_enough_for_a_change(written_by: Make, admin: Adm
             ]
             assert await batch_rows.record_rows(connection, state, batch, rows)
             await change_log.close_batch(connection, state, batch, 30)
-    assert (await memories.undo(admin.settings(url), batch)).rows.undone == {"agent_sessions": len(ids)}
+    assert (await undo(admin.settings(url), batch)).rows.undone == {"agent_sessions": len(ids)}
     assert await admin.value(url, WHOLE) == before
 
 
@@ -249,11 +265,11 @@ async def test_nothing_goes_that_was_written_since(written_by: Make, admin: Admi
     await admin.do(url, NEW_RUN)
     before = await admin.value(url, WHOLE)
     with pytest.raises(DatabaseError, match=r"agent_sessions_runs \(1\)") as refused:
-        await memories.undo(settings, batch)
+        await undo(settings, batch)
     assert refused.value.code == "undo_rows_since"
     assert await admin.value(url, WHOLE) == before
     await admin.do(url, "DELETE FROM ai.agent_sessions_runs WHERE run_id = 'new'")
-    undone = await memories.undo(settings, batch)
+    undone = await undo(settings, batch)
     assert (undone.restored, undone.rows.undone) == (2, {"agent_sessions": 1})
 
 
@@ -276,9 +292,9 @@ async def test_a_person_is_erased_from_batches(written_by: Make, admin: Administ
     url = written_by("3.1")
     settings = admin.settings(url)
     await changed(admin, url, "3.1", (RUNS, "UPDATE ai.agent_sessions_runs SET status = 'ERROR' WHERE user_id = 'ada'"))
-    await memories.add_memory(settings, "bob", "x")
+    await add_memory(settings, "bob", "x")
     await admin.do(url, "UPDATE ai.junkie_batches SET actor_name = 'ada'")
-    erased = await users.erase_user(settings, "ada")
+    erased = await erase_user(settings, "ada")
     assert erased.erased["junkie_rows"] > 0
     for table in ("junkie_rows", "junkie_batches", "junkie_history"):
         assert "ada" not in (await admin.value(url, f"SELECT json_agg(t)::text FROM ai.{table} t") or "")

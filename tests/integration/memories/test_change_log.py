@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import pytest
 
-from junkie_cli.core.memories import change_log, list_history
+from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError, MemoryChange, OwnershipError
+from junkie_cli.core.memories.history import list_history
 from junkie_cli.core.schema import own_tables, stored_text, tables
 from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import pending_rows
 from junkie_cli.core.turns.types import Pending
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from tests.support.generations import ALL, Administration, Make, as_role, new_role
 
 GENERATIONS = ("2.2", "2.3", "3.1")

@@ -9,10 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core import memories, users
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import LockedError, NotFoundError
+from junkie_cli.core.memories.edits import add_memory, clear_memories, delete_memories
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
 from tests.support.generations import Administration, Make
 
 WHOLE = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memories m"
@@ -44,7 +47,7 @@ async def waiting(connection: "asyncpg.Connection[Any]", count: int) -> None:
 async def url(request: pytest.FixtureRequest, written_by: Make, admin: Administration) -> DatabaseUrl:
     """A database whose transactions are of this isolation unless they say otherwise."""
     url: DatabaseUrl = written_by("3.1")
-    await memories.add_memory(admin.settings(url), "eve", "older")
+    await add_memory(admin.settings(url), "eve", "older")
     await admin.do(url, f"ALTER DATABASE \"{url.database}\" SET default_transaction_isolation TO '{request.param}'")
     return url
 
@@ -58,10 +61,10 @@ async def test_two_undos(url: DatabaseUrl, admin: Administration, named: bool, c
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
     if change == "clear":
-        batch = (await memories.clear_memories(settings, "ada")).undo
+        batch = (await clear_memories(settings, "ada")).undo
     else:
-        batch = (await memories.add_memory(settings, "ada", "new")).undo
-    done = await both(admin, url, HELD, lambda: memories.undo(settings, batch if named else None))
+        batch = (await add_memory(settings, "ada", "new")).undo
+    done = await both(admin, url, HELD, lambda: undo(settings, batch if named else None))
     assert sorted(type(each).__name__ for each in done) == ["NotFoundError", "Undone"], done
     error = next(each for each in done if isinstance(each, NotFoundError))
     assert error.code == "already_undone"
@@ -72,7 +75,7 @@ async def test_two_imports(url: DatabaseUrl, admin: Administration) -> None:
     settings, path = admin.settings(url), admin.folder / "file"
     lines = [{"memory_id": f"m{n}", "memory": "x", "user_id": "zoe"} for n in range(20)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    one, other = await both(admin, url, HELD, lambda: memories.import_memories(settings, path))
+    one, other = await both(admin, url, HELD, lambda: import_memories(settings, path))
     assert sorted([(one.added, one.unchanged), (other.added, other.unchanged)]) == [(0, 20), (20, 0)]
     assert {one.undo is None, other.undo is None} == {True, False}
     assert await admin.value(url, "SELECT count(*) FROM ai.user_memories WHERE user_id = 'zoe'") == 20
@@ -80,21 +83,21 @@ async def test_two_imports(url: DatabaseUrl, admin: Administration) -> None:
 
 async def test_two_clears(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
-    one, other = await both(admin, url, HELD, lambda: memories.clear_memories(settings, "ada"))
+    one, other = await both(admin, url, HELD, lambda: clear_memories(settings, "ada"))
     assert sorted([(one.before, one.deleted), (other.before, other.deleted)]) == [(0, 0), (2, 2)]
     assert {one.undo is None, other.undo is None} == {True, False}
 
 
 async def test_an_undo_during_an_erasure_brings_nobody_back(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
-    batch = (await memories.clear_memories(settings, "ada")).undo
+    batch = (await clear_memories(settings, "ada")).undo
     async with admin.connection(url) as holder:
         transaction = holder.transaction()
         await transaction.start()
         await holder.execute("LOCK TABLE ai.junkie_history IN SHARE MODE")  # the erasure has left its tombstone by now
-        erasing = asyncio.ensure_future(users.erase_user(settings, "ada"))
+        erasing = asyncio.ensure_future(erase_user(settings, "ada"))
         await waiting(holder, 1)
-        undoing = asyncio.ensure_future(memories.undo(settings, batch))
+        undoing = asyncio.ensure_future(undo(settings, batch))
         await waiting(holder, 2)
         await transaction.rollback()
     erased = await erasing
@@ -134,11 +137,11 @@ async def test_a_row_that_another_program_stores_meanwhile(
     memory_id, run = "new", None
     if what == "undo":
         memory_id = await admin.value(url, "SELECT min(memory_id) FROM ai.user_memories WHERE user_id = 'ada'")
-        deleted = await memories.delete_memories(settings, [memory_id])
-        run = memories.undo(settings, deleted.undo)
+        deleted = await delete_memories(settings, [memory_id])
+        run = undo(settings, deleted.undo)
     else:
-        await memories.add_memory(settings, "eve", "makes our tables")
-        run = memories.import_memories(settings, path)
+        await add_memory(settings, "eve", "makes our tables")
+        run = import_memories(settings, path)
     error = await another_program_stores(admin, url, memory_id, run)
     assert isinstance(error, LockedError), error
     assert (error.exit_code, error.code) == (7, "stored_at_once")

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
 from junkie_cli.core.foreign_values import objects, seconds_of
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
+from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
 from junkie_cli.core.progress import Progress
 from junkie_cli.core.settings import Settings
 from tests.support import odd_rows
@@ -46,28 +48,28 @@ async def test_there_and_back_changes_nothing(written_by: Make, admin: Administr
     settings, path = admin.settings(url), admin.folder / "all.jsonl"
     whole = named(generation, WHOLE)
     before = await admin.value(url, whole)
-    count = (await memories.export_memories(settings, path=path)).memories
+    count = (await export_memories(settings, path=path)).memories
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_text().splitlines()) == count
     for _ in range(2):
-        again = await memories.import_memories(settings, path)
+        again = await import_memories(settings, path)
         assert (again.read, again.added, again.updated, again.unchanged, again.undo) == (count, 0, 0, count, None)
     await admin.do(url, named(generation, "TRUNCATE ai.user_memories"))
-    assert (await memories.import_memories(settings, path)).added == count
+    assert (await import_memories(settings, path)).added == count
     if generation != "2.2":  # there the JSON text is written anew: the same words, other escapes
         assert await admin.value(url, whole) == before
-    assert (await memories.import_memories(settings, path)).unchanged == count
+    assert (await import_memories(settings, path)).unchanged == count
 
 
 async def test_from_each_generation_to_the_newest(
     written_by: Make, database: DatabaseUrl, admin: Administration
 ) -> None:
     path = admin.folder / "old.jsonl"
-    await memories.export_memories(admin.settings(written_by("2.2")), path=path)
+    await export_memories(admin.settings(written_by("2.2")), path=path)
     new = admin.settings(database)
-    assert (await memories.import_memories(new, path)).added == 4
-    assert (await memories.import_memories(new, path)).unchanged == 4
-    page = await memories.list_memories(new, MemoryFilter("bob"))
+    assert (await import_memories(new, path)).added == 4
+    assert (await import_memories(new, path)).unchanged == 4
+    page = await list_memories(new, MemoryFilter("bob"))
     assert page.memories[0].memory == "Bob lives in Kraków 🏰"
     assert page.memories[0].created_at == page.memories[0].updated_at is not None
 
@@ -75,9 +77,9 @@ async def test_from_each_generation_to_the_newest(
 async def test_the_newest_into_an_old_one_loses_no_field_in_silence(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("2.2"))
     row = {"memory_id": "x", "memory": "y", "user_id": "ada", "updated_at": 1}
-    assert (await memories.import_memories(settings, written(admin.folder / "a", row | {"feedback": None}))).added == 1
+    assert (await import_memories(settings, written(admin.folder / "a", row | {"feedback": None}))).added == 1
     with pytest.raises(UsageError, match=r"line 1 has feedback, which this database \(agno 2.2\) cannot hold"):
-        await memories.import_memories(settings, written(admin.folder / "b", row | {"feedback": "good"}))
+        await import_memories(settings, written(admin.folder / "b", row | {"feedback": "good"}))
 
 
 async def test_odd_texts_survive(database: DatabaseUrl, admin: Administration) -> None:
@@ -86,13 +88,13 @@ async def test_odd_texts_survive(database: DatabaseUrl, admin: Administration) -
         {"memory_id": f"m{n}", "memory": text, "user_id": f"u\t{text}", "topics": [text]} for n, text in enumerate(ODD)
     ]
     rows.append({"memory_id": "long", "memory": "é" * 1_000_000, "user_id": "u"})
-    assert (await memories.import_memories(settings, written(path, *rows))).added == len(rows)
-    await memories.export_memories(settings, path=path)
+    assert (await import_memories(settings, written(path, *rows))).added == len(rows)
+    await export_memories(settings, path=path)
     back = {row["memory_id"]: row for row in map(json.loads, path.read_text().splitlines())}
     for row in rows:
         assert all(back[row["memory_id"]][name] == value for name, value in row.items())
     pieces: list[bytes] = []
-    await memories.export_memories(settings, "u\t\x01\x02", write=pieces.append)
+    await export_memories(settings, "u\t\x01\x02", write=pieces.append)
     assert json.loads(b"".join(pieces))["memory"] == "\x01\x02"
 
 
@@ -128,11 +130,11 @@ async def test_a_bad_line_is_named_and_nothing_imported(
     settings = admin.settings(database)
     good = {"memory_id": "good", "memory": "x"}
     with pytest.raises(UsageError) as caught:
-        await memories.import_memories(settings, written(admin.folder / "bad.jsonl", good, "", line, "nonsense"))
+        await import_memories(settings, written(admin.folder / "bad.jsonl", good, "", line, "nonsense"))
     named = "memory 1 of line 3" if "memories" in line else "line 3"
     assert f"{named} {problem}" in caught.value.message
     assert "line 4 is not JSON" in caught.value.message
-    assert (await memories.list_memories(settings, MemoryFilter())).memories == ()
+    assert (await list_memories(settings, MemoryFilter())).memories == ()
 
 
 async def test_times_in_every_form(database: DatabaseUrl, admin: Administration) -> None:
@@ -144,8 +146,8 @@ async def test_times_in_every_form(database: DatabaseUrl, admin: Administration)
         admin.folder / "times",
         *({"memory_id": f"m{n}", "memory": "x", "updated_at": form} for n, form in enumerate(forms)),
     )
-    assert (await memories.import_memories(settings, path)).added == len(forms)
-    assert (await memories.import_memories(settings, path)).unchanged == len(forms)
+    assert (await import_memories(settings, path)).added == len(forms)
+    assert (await import_memories(settings, path)).unchanged == len(forms)
     stored = await admin.value(database, "SELECT array_agg(DISTINCT updated_at) FROM ai.user_memories")
     assert stored == [second]
 
@@ -161,12 +163,12 @@ async def test_odd_rows_survive_export_and_import(
     odd = [row for row in odd_rows.memories(kind, dated=kind == "jsonb") if not any(name in row for name in refused)]
     execute(postgres_server, ";".join(odd), url.database or "")
     first, second = admin.folder / "first.jsonl", admin.folder / "second.jsonl"
-    count = (await memories.export_memories(admin.settings(url), path=first)).memories
-    done = await memories.import_memories(admin.settings(url), first)
+    count = (await export_memories(admin.settings(url), path=first)).memories
+    done = await import_memories(admin.settings(url), first)
     assert (done.added, done.updated, done.unchanged) == (0, 0, count)
     elsewhere = admin.settings(database)
-    assert (await memories.import_memories(elsewhere, first)).added == count
-    await memories.export_memories(elsewhere, path=second)
+    assert (await import_memories(elsewhere, first)).added == count
+    await export_memories(elsewhere, path=second)
     assert [_comparable(line) for line in sorted(second.read_bytes().splitlines())] == [
         _comparable(line) for line in sorted(first.read_bytes().splitlines())
     ]
@@ -182,22 +184,22 @@ async def test_bytes_that_are_no_text(database: DatabaseUrl, admin: Administrati
     path = admin.folder / "latin.jsonl"
     path.write_bytes('{"memory_id": "x", "memory": "é"}\n'.encode("latin-1"))
     with pytest.raises(UsageError, match="line 1 is not UTF-8"):
-        await memories.import_memories(admin.settings(database), path)
+        await import_memories(admin.settings(database), path)
     path.write_bytes(b"\xef\xbb\xbf" + b'{"memory_id": "x", "memory": "y"}\r\n' * 2)
-    assert (await memories.import_memories(admin.settings(database), path)).added == 1
+    assert (await import_memories(admin.settings(database), path)).added == 1
     with pytest.raises(FileError):
-        await memories.import_memories(admin.settings(database), admin.folder / "nowhere")
+        await import_memories(admin.settings(database), admin.folder / "nowhere")
 
 
 async def test_two_lines_with_one_id(database: DatabaseUrl, admin: Administration) -> None:
     path = written(admin.folder / "d", {"memory_id": "x", "memory": "a"}, {"memory_id": "x", "memory": "b"})
     with pytest.raises(UsageError, match="line 2 has the memory_id of line 1"):
-        await memories.import_memories(admin.settings(database), path)
+        await import_memories(admin.settings(database), path)
 
 
 async def first_of_ada(settings: Settings) -> dict[str, Any]:
     pieces: list[bytes] = []
-    await memories.export_memories(settings, "ada", write=pieces.append)
+    await export_memories(settings, "ada", write=pieces.append)
     row: dict[str, Any] = json.loads(b"".join(pieces).splitlines()[0])
     return row
 
@@ -208,19 +210,19 @@ async def test_conflicts(written_by: Make, admin: Administration) -> None:
     row, new = await first_of_ada(settings), {"memory_id": "new", "memory": "x", "user_id": "ada"}
     before = await admin.value(url, WHOLE)
     with pytest.raises(UsageError) as caught:
-        await memories.import_memories(settings, written(path, new, row | {"memory": "another"}))
+        await import_memories(settings, written(path, new, row | {"memory": "another"}))
     assert f"line 2: {row['memory_id']} says something else" in caught.value.message
     with pytest.raises(UsageError, match="has another owner") as caught:
-        await memories.import_memories(settings, written(path, new, row | {"user_id": "eve"}), overwrite=True)
+        await import_memories(settings, written(path, new, row | {"user_id": "eve"}), overwrite=True)
     assert caught.value.hint == "an owner never changes"
     assert await admin.value(url, WHOLE) == before
     path = written(path, new, row | {"memory": "another"})
-    dry = await memories.import_memories(settings, path, overwrite=True, dry_run=True)
+    dry = await import_memories(settings, path, overwrite=True, dry_run=True)
     assert (dry.added, dry.updated, dry.undo, await admin.value(url, WHOLE)) == (1, 1, None, before)
-    done = await memories.import_memories(settings, path, overwrite=True)
+    done = await import_memories(settings, path, overwrite=True)
     assert (done.added, done.updated) == (1, 1)
-    assert (await memories.get_memory(settings, row["memory_id"])).memory.memory == "another"
-    assert (await memories.undo(settings)).undone == 2
+    assert (await get_memory(settings, row["memory_id"])).memory.memory == "another"
+    assert (await undo(settings)).undone == 2
     assert await admin.value(url, WHOLE) == before
 
 
@@ -229,7 +231,7 @@ async def test_without_undo_no_copy_is_kept(written_by: Make, admin: Administrat
     settings = admin.settings(url)
     row = await first_of_ada(settings)
     path = written(admin.folder / "n", row | {"memory": "another"}, {"memory_id": "n", "memory": "x"})
-    done = await memories.import_memories(settings, path, overwrite=True, undo=False)
+    done = await import_memories(settings, path, overwrite=True, undo=False)
     assert (done.added, done.updated, done.undo) == (1, 1, None)
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_history") == 0
 
@@ -253,7 +255,7 @@ async def test_a_lost_connection_leaves_no_file(
                 proxy.cut()
 
         with pytest.raises(DatabaseError) as caught:
-            await memories.export_memories(settings, path=path, progress=Progress(reach=cut))
+            await export_memories(settings, path=path, progress=Progress(reach=cut))
     assert caught.value.code == "database_lost"
     assert path.read_text() == "the old export\n"
     assert [entry.name for entry in admin.folder.iterdir() if entry.is_file()] == ["e.jsonl"]
@@ -268,11 +270,11 @@ async def test_a_lost_connection_imports_nothing(written_by: Make, admin: Admini
         with Proxy(url) as proxy:
             proxy.cut_when(pattern)
             with pytest.raises(DatabaseError):
-                await memories.import_memories(admin.settings(proxy.url(url)), path)
+                await import_memories(admin.settings(proxy.url(url)), path)
             assert proxy.cuts == 1
         assert await admin.value(url, WHOLE) == before
     with Proxy(url) as proxy:
-        done = asyncio.create_task(memories.import_memories(admin.settings(proxy.url(url)), path))
+        done = asyncio.create_task(import_memories(admin.settings(proxy.url(url)), path))
         await asyncio.to_thread(proxy.wait, lambda proxy: proxy.sent > 10_000)
         proxy.cut()
         with pytest.raises(DatabaseError):
@@ -287,7 +289,7 @@ async def test_a_connection_lost_while_waiting_for_room_to_send(database: Databa
         proxy.stall_when(b"m100")  # from here on nothing is taken, until all buffers are full
         settings = admin.settings(proxy.url(database))
         done = asyncio.create_task(
-            memories.import_memories(settings, path, progress=Progress(reach=lambda read, _: sent.append(read)))
+            import_memories(settings, path, progress=Progress(reach=lambda read, _: sent.append(read)))
         )
         async with asyncio.timeout(30):
             before = -1
@@ -313,17 +315,17 @@ async def test_a_full_disk_leaves_the_old_file(written_by: Make, admin: Administ
             file.write(b"x")
 
     with pytest.raises(OSError, match="No space left"):
-        await memories.export_memories(settings, write=full)
+        await export_memories(settings, write=full)
     with pytest.raises(FileError):
-        await memories.export_memories(settings, path=admin.folder / "no folder" / "x")
+        await export_memories(settings, path=admin.folder / "no folder" / "x")
 
 
 async def test_a_reader_exports_and_may_not_import(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     await admin.do(url, *reader("plain"))
     settings, path = admin.settings(as_role(url, "plain")), admin.folder / "r.jsonl"
-    assert (await memories.export_memories(settings, path=path)).memories == 4
+    assert (await export_memories(settings, path=path)).memories == 4
     path = written(path, {"memory_id": "n", "memory": "x"})
     with pytest.raises(DatabaseError) as caught:
-        await memories.import_memories(settings, path)
+        await import_memories(settings, path)
     assert caught.value.code == "database_rights"

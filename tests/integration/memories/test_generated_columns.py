@@ -4,10 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+    preview_clear,
+)
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
 from junkie_cli.core.restore import person, person_write
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from tests.support.backups import back_up, database_of, settings_for
 from tests.support.generations import Administration, Make, as_role, new_role
 
@@ -28,22 +37,22 @@ async def test_each_change_is_undone_to_the_byte(written_by: Make, admin: Admini
     await admin.do(url, f"ALTER TABLE ai.user_memories {FILLED[kind]}")
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
-    first = (await memories.preview_clear(settings, "ada")).samples[0].memory_id
+    first = (await preview_clear(settings, "ada")).samples[0].memory_id
     for change in (
-        lambda: memories.edit_memory(settings, first, "quite another"),
-        lambda: memories.delete_memories(settings, [first]),
-        lambda: memories.clear_memories(settings, "ada"),
-        lambda: memories.add_memory(settings, "eve", "new", ("a", "b")),
+        lambda: edit_memory(settings, first, "quite another"),
+        lambda: delete_memories(settings, [first]),
+        lambda: clear_memories(settings, "ada"),
+        lambda: add_memory(settings, "eve", "new", ("a", "b")),
     ):
         done = await change()
         assert done.undo
         assert await admin.value(url, WHOLE) != before
-        undone = await memories.undo(settings, done.undo)
+        undone = await undo(settings, done.undo)
         assert undone.conflict_count == 0
         assert await admin.value(url, WHOLE) == before
-        again = await memories.undo(settings, undone.batch)
+        again = await undo(settings, undone.batch)
         assert again.conflict_count == 0
-        assert (await memories.undo(settings, again.batch)).conflict_count == 0
+        assert (await undo(settings, again.batch)).conflict_count == 0
         assert await admin.value(url, WHOLE) == before
 
 
@@ -52,14 +61,14 @@ async def test_our_own_export_is_imported(written_by: Make, admin: Administratio
     url, path = written_by("3.1"), admin.folder / "all.jsonl"
     await admin.do(url, f"ALTER TABLE ai.user_memories {FILLED[kind]}")
     settings = admin.settings(url)
-    assert (await memories.export_memories(settings, path=path)).memories == 4
-    assert (await memories.import_memories(settings, path)).unchanged == 4
+    assert (await export_memories(settings, path=path)).memories == 4
+    assert (await import_memories(settings, path)).unchanged == 4
     await admin.do(url, "DELETE FROM ai.user_memories WHERE user_id = 'ada'")
-    assert (await memories.import_memories(settings, path)).added == 2
-    assert (await memories.import_memories(settings, path)).unchanged == 4
+    assert (await import_memories(settings, path)).added == 2
+    assert (await import_memories(settings, path)).unchanged == 4
     await admin.do(url, "UPDATE ai.user_memories SET memory = '\"x\"'")
-    assert (await memories.import_memories(settings, path, overwrite=True)).updated == 4
-    assert (await memories.import_memories(settings, path)).unchanged == 4
+    assert (await import_memories(settings, path, overwrite=True)).updated == 4
+    assert (await import_memories(settings, path)).unchanged == 4
 
 
 @pytest.mark.parametrize("kind", FILLED)
@@ -99,24 +108,22 @@ async def test_undo_is_not_promised_where_a_memory_cannot_be_put_back(
         f" ADD COLUMN {column} {kind} GENERATED ALWAYS AS ({value}) STORED",
     )
     settings = admin.settings(url)
-    assert (await memories.preview_clear(settings, "ada")).undo_days == 0
+    assert (await preview_clear(settings, "ada")).undo_days == 0
     for attempt in (
-        memories.add_memory(settings, "ada", "x"),
-        memories.edit_memory(settings, (await memories.preview_clear(settings, "ada")).samples[0].memory_id, "x"),
+        add_memory(settings, "ada", "x"),
+        edit_memory(settings, (await preview_clear(settings, "ada")).samples[0].memory_id, "x"),
     ):
         with pytest.raises(DatabaseError) as caught:
             await attempt
         assert caught.value.code == "column_generated"
         assert column in caught.value.message
-    cleared = await memories.clear_memories(settings, "ada")
+    cleared = await clear_memories(settings, "ada")
     assert (cleared.deleted, cleared.undo) == (2, None)
 
 
 async def test_undo_is_not_promised_to_a_role_that_may_not_insert(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
-    await memories.delete_memories(
-        admin.settings(url), [(await memories.preview_clear(admin.settings(url), "ada")).samples[0].memory_id]
-    )
+    await delete_memories(admin.settings(url), [(await preview_clear(admin.settings(url), "ada")).samples[0].memory_id])
     await admin.do(
         url,
         *new_role("cleaner"),
@@ -125,6 +132,6 @@ async def test_undo_is_not_promised_to_a_role_that_may_not_insert(written_by: Ma
         "REVOKE INSERT ON ai.user_memories FROM cleaner",
     )
     settings = admin.settings(as_role(url, "cleaner"))
-    assert (await memories.preview_clear(settings, "ada")).undo_days == 0
-    cleared = await memories.clear_memories(settings, "ada")
+    assert (await preview_clear(settings, "ada")).undo_days == 0
+    cleared = await clear_memories(settings, "ada")
     assert (cleared.deleted, cleared.undo) == (1, None)

@@ -2,10 +2,23 @@
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+    preview_clear,
+)
+from junkie_cli.core.memories.history import (
+    list_history,
+    preview_undo,
+    record_others,
+    text_in,
+    undo,
+)
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.settings import Settings
 from tests.support.generations import ALL, Administration, Make, as_role, named, new_role, reader
 
@@ -14,7 +27,7 @@ WHOLE = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memorie
 
 
 async def ids(settings: Settings, user_id: str) -> list[str]:
-    page = await memories.list_memories(settings, MemoryFilter(user_id))
+    page = await list_memories(settings, MemoryFilter(user_id))
     return [memory.memory_id for memory in page.memories]
 
 
@@ -26,15 +39,15 @@ async def test_each_change_is_taken_back_to_the_byte(written_by: Make, admin: Ad
     before = await admin.value(url, whole)
     first, *_ = await ids(settings, "ada")
     for change in (
-        lambda: memories.edit_memory(settings, first, "quite another"),
-        lambda: memories.delete_memories(settings, [first]),
-        lambda: memories.clear_memories(settings, "ada"),
-        lambda: memories.clear_memories(settings, None),
-        lambda: memories.add_memory(settings, "eve", "new", ("a", "b")),
+        lambda: edit_memory(settings, first, "quite another"),
+        lambda: delete_memories(settings, [first]),
+        lambda: clear_memories(settings, "ada"),
+        lambda: clear_memories(settings, None),
+        lambda: add_memory(settings, "eve", "new", ("a", "b")),
     ):
         done = await change()
         assert await admin.value(url, whole) != before
-        undone = await memories.undo(settings, done.undo)
+        undone = await undo(settings, done.undo)
         assert (undone.conflict_count, undone.change.batch) == (0, done.undo)
         assert await admin.value(url, whole) == before
 
@@ -44,31 +57,31 @@ async def test_what_is_not_undone_yet_is_shown_step_by_step(written_by: Make, ad
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
     with pytest.raises(NotFoundError, match=r"nothing (can be undone|to undo)"):
-        await memories.preview_undo(settings)
+        await preview_undo(settings)
     for user in ("eve", "ada", "eve"):
-        await memories.add_memory(settings, user, "text")
+        await add_memory(settings, user, "text")
     for user in ("eve", "ada", "eve"):
-        change = await memories.preview_undo(settings)
+        change = await preview_undo(settings)
         assert (change.by, change.added, change.updated, change.deleted) == ("junkie", 1, 0, 0)
         assert (change.users, change.user_ids) == (1, (user,))
-        undone = await memories.undo(settings, change.batch)
+        undone = await undo(settings, change.batch)
         assert (undone.restored, undone.removed, undone.reverted, undone.change) == (0, 1, 0, change)
     assert await admin.value(url, WHOLE) == before
     with pytest.raises(NotFoundError):
-        await memories.preview_undo(settings)
+        await preview_undo(settings)
 
 
 async def test_without_a_batch_the_newest_change_is_undone_once(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    older = await memories.add_memory(settings, "ada", "of ada")
-    await memories.clear_memories(settings, "bob")
-    undone = await memories.undo(settings)
+    older = await add_memory(settings, "ada", "of ada")
+    await clear_memories(settings, "bob")
+    undone = await undo(settings)
     assert (undone.restored, undone.change.user_ids) == (1, ("bob",))
     before = await admin.value(url, WHOLE)
     for _ in range(2):
         with pytest.raises(NotFoundError, match="was undone already") as caught:
-            await memories.undo(settings)
+            await undo(settings)
         assert caught.value.code == "already_undone"
         assert f"of 'ada': junkie memories undo {older.undo}" in caught.value.hint
     assert await admin.value(url, WHOLE) == before
@@ -79,15 +92,15 @@ async def test_a_batch_that_was_undone_is_not_undone_again(written_by: Make, adm
     settings = admin.settings(url)
     first, *_ = await ids(settings, "ada")
     for change in (
-        lambda: memories.add_memory(settings, "ada", "new"),
-        lambda: memories.edit_memory(settings, first, "another"),
-        lambda: memories.delete_memories(settings, [first]),
+        lambda: add_memory(settings, "ada", "new"),
+        lambda: edit_memory(settings, first, "another"),
+        lambda: delete_memories(settings, [first]),
     ):
         done = await change()
-        await memories.undo(settings, done.undo)
+        await undo(settings, done.undo)
         before = await admin.value(url, WHOLE)
         with pytest.raises(NotFoundError, match="was undone already"):
-            await memories.undo(settings, done.undo)
+            await undo(settings, done.undo)
         assert await admin.value(url, WHOLE) == before
 
 
@@ -95,24 +108,24 @@ async def test_the_rest_of_a_batch_is_undone_later(written_by: Make, admin: Admi
     url = written_by("2.9")
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
-    cleared = await memories.clear_memories(settings, None)
+    cleared = await clear_memories(settings, None)
     inserted = "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
     some = await admin.value(url, "SELECT min(memory_id) FROM ai.junkie_history")
     await admin.do(url, f"{inserted} VALUES ('{some}', '\"other\"', 'ada', 1, 1)")
-    first = await memories.undo(settings, cleared.undo)
+    first = await undo(settings, cleared.undo)
     assert (first.restored, first.conflict_count) == (3, 1)
     await admin.do(url, f"DELETE FROM ai.user_memories WHERE memory_id = '{some}'")
-    rest = await memories.undo(settings, cleared.undo)
+    rest = await undo(settings, cleared.undo)
     assert (rest.restored, rest.already, rest.conflict_count) == (1, 3, 0)
     assert await admin.value(url, WHOLE) == before
 
 
 async def test_an_undo_can_be_undone(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
-    cleared = await memories.clear_memories(settings, "ada")
-    undone = await memories.undo(settings, cleared.undo)
+    cleared = await clear_memories(settings, "ada")
+    undone = await undo(settings, cleared.undo)
     assert len(await ids(settings, "ada")) == 2
-    again = await memories.undo(settings, undone.batch)
+    again = await undo(settings, undone.batch)
     assert (again.undone, await ids(settings, "ada")) == (2, [])
 
 
@@ -120,14 +133,14 @@ async def test_what_was_changed_again_since_is_refused_with_both_texts(written_b
     url = written_by("2.9")
     settings = admin.settings(url)
     first, second = await ids(settings, "ada")
-    old = {memory.memory_id: memory.memory for memory in (await memories.preview_clear(settings, "ada")).samples}
-    cleared = await memories.clear_memories(settings, "ada")
+    old = {memory.memory_id: memory.memory for memory in (await preview_clear(settings, "ada")).samples}
+    cleared = await clear_memories(settings, "ada")
     await admin.do(
         url,
         "INSERT INTO ai.user_memories (memory_id, memory, user_id, created_at, updated_at)"
         f" VALUES ('{first}', '\"newer\"', 'ada', 1, 1)",
     )
-    undone = await memories.undo(settings, cleared.undo)
+    undone = await undo(settings, cleared.undo)
     assert undone.undone == undone.conflict_count == 1
     (conflict,) = undone.conflicts
     assert (conflict.memory_id, conflict.now, conflict.then) == (first, "newer", old[first])
@@ -137,9 +150,9 @@ async def test_what_was_changed_again_since_is_refused_with_both_texts(written_b
 async def test_an_edit_undone_after_another_edit(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
     first, *_ = await ids(settings, "ada")
-    edited = await memories.edit_memory(settings, first, "second text")
-    await memories.edit_memory(settings, first, "third text")
-    undone = await memories.undo(settings, edited.undo)
+    edited = await edit_memory(settings, first, "second text")
+    await edit_memory(settings, first, "third text")
+    undone = await undo(settings, edited.undo)
     assert (undone.undone, undone.batch) == (0, None)
     assert undone.conflicts[0].now == "third text"
 
@@ -151,24 +164,24 @@ async def test_batches_that_are_none(
     written_by: Make, admin: Administration, batch: str, error: type[Exception]
 ) -> None:
     settings = admin.settings(written_by("3.1"))
-    await memories.add_memory(settings, "eve", "x")
+    await add_memory(settings, "eve", "x")
     with pytest.raises(error):
-        await memories.undo(settings, batch)
+        await undo(settings, batch)
 
 
 async def test_history_pages_and_filters(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
-    assert (await memories.list_history(settings)).kept is False
+    assert (await list_history(settings)).kept is False
     for number in range(5):
-        await memories.add_memory(settings, f"u{number % 2}", str(number))
-    page = await memories.list_history(settings, limit=2)
+        await add_memory(settings, f"u{number % 2}", str(number))
+    page = await list_history(settings, limit=2)
     seen = list(page.changes)
     while page.next:
-        page = await memories.list_history(settings, limit=2, after=page.next)
+        page = await list_history(settings, limit=2, after=page.next)
         seen += page.changes
-    assert [memories.text_in(change.after) for change in seen] == ["4", "3", "2", "1", "0"]
-    assert len((await memories.list_history(settings, user_id="u0")).changes) == 3
-    (only,) = (await memories.list_history(settings, seen[0].memory_id)).changes
+    assert [text_in(change.after) for change in seen] == ["4", "3", "2", "1", "0"]
+    assert len((await list_history(settings, user_id="u0")).changes) == 3
+    (only,) = (await list_history(settings, seen[0].memory_id)).changes
     assert only == seen[0]
 
 
@@ -189,21 +202,21 @@ async def test_the_bots_writes_are_seen_and_go_on_working(
 ) -> None:
     url = written_by(generation)
     settings, bot = admin.settings(url), await with_bot(admin, url)
-    assert await memories.record_others(settings, on=True) is False
-    assert await memories.record_others(settings, on=True) is True
+    assert await record_others(settings, on=True) is False
+    assert await record_others(settings, on=True) is True
     await admin.do(bot, "UPDATE ai.user_memories SET input = 'x' WHERE user_id = 'ada'")
     await admin.do(bot, "DELETE FROM ai.user_memories WHERE user_id = 'bob'")
-    changes = (await memories.list_history(settings)).changes
+    changes = (await list_history(settings)).changes
     assert [(change.by, change.action, change.user_id) for change in changes] == [
         ("other", "deleted", "bob"),
         ("other", "updated", "ada"),
         ("other", "updated", "ada"),
     ]
-    assert (await memories.undo(settings, changes[0].batch)).undone == 1
+    assert (await undo(settings, changes[0].batch)).undone == 1
     assert len(await ids(settings, "bob")) == 1
-    assert await memories.record_others(settings, on=False) is True
+    assert await record_others(settings, on=False) is True
     await admin.do(bot, "DELETE FROM ai.user_memories WHERE user_id = 'bob'")
-    assert (await memories.list_history(settings)).changes[0].by == "junkie"
+    assert (await list_history(settings)).changes[0].by == "junkie"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +230,7 @@ async def test_the_bots_writes_are_seen_and_go_on_working(
 async def test_a_broken_history_never_fails_the_bot(written_by: Make, admin: Administration, fault: str) -> None:
     url = written_by("3.1")
     bot = await with_bot(admin, url)
-    await memories.record_others(admin.settings(url), on=True)
+    await record_others(admin.settings(url), on=True)
     await admin.do(url, fault)
     await admin.do(bot, "UPDATE ai.user_memories SET input = 'x'", "DELETE FROM ai.user_memories WHERE user_id = 'bob'")
     assert await admin.value(url, "SELECT count(*) FROM ai.user_memories WHERE input = 'x'") == 3
@@ -225,12 +238,12 @@ async def test_a_broken_history_never_fails_the_bot(written_by: Make, admin: Adm
 
 async def test_our_own_changes_are_written_down_once(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
-    await memories.record_others(settings, on=True)
-    done = await memories.add_memory(settings, "eve", "x")
-    await memories.edit_memory(settings, done.memories[0].memory_id, "y")
-    await memories.undo(settings)
-    await memories.clear_memories(settings, "eve", undo=False)
-    changes = (await memories.list_history(settings)).changes
+    await record_others(settings, on=True)
+    done = await add_memory(settings, "eve", "x")
+    await edit_memory(settings, done.memories[0].memory_id, "y")
+    await undo(settings)
+    await clear_memories(settings, "eve", undo=False)
+    changes = (await list_history(settings)).changes
     assert [change.by for change in changes] == ["junkie"] * 3
 
 
@@ -238,4 +251,4 @@ async def test_switching_it_on_needs_rights(written_by: Make, admin: Administrat
     url = written_by("3.1")
     await admin.do(url, *reader("plain"))
     with pytest.raises(DatabaseError, match="cannot be made"):
-        await memories.record_others(admin.settings(as_role(url, "plain")), on=True)
+        await record_others(admin.settings(as_role(url, "plain")), on=True)

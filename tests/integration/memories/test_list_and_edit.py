@@ -4,16 +4,24 @@ from datetime import UTC, datetime
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, NotFoundError, UsageError
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+    preview_clear,
+)
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.settings import Settings
 from tests.support.generations import ALL, Administration, Make, as_role, new_role, reader
 
 
 async def texts(settings: Settings, **wanted: str | None) -> list[str]:
-    page = await memories.list_memories(settings, MemoryFilter(**wanted))
+    page = await list_memories(settings, MemoryFilter(**wanted))
     return sorted({memory.memory for memory in page.memories})
 
 
@@ -30,20 +38,20 @@ async def test_filters_in_every_generation(written_by: Make, admin: Administrati
     assert await texts(settings, since="2020-01-01") != []
     assert await texts(settings, until="2020-01-01") == await texts(settings, since="1m", until="1d") == []
     assert await texts(settings, user_id="nobody") == await texts(settings, topic="x") == []
-    page = await memories.list_memories(settings, MemoryFilter(user_id="ada"))
+    page = await list_memories(settings, MemoryFilter(user_id="ada"))
     assert all((memory.created_at is None) is (generation == "2.2") for memory in page.memories)
 
 
 async def test_text_in_the_search_is_just_text(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
     odd = r"""100% of a_b \ "quoted" 'it''s'"""
-    await memories.add_memory(settings, "eve", odd)
+    await add_memory(settings, "eve", odd)
     for search in ("100%", "a_b", "\\", '"quoted"', "'it''s'", odd):
         assert await texts(settings, search=search) == [odd]
-        assert [memory.memory for memory in (await memories.search_memories(settings, search)).memories] == [odd]
+        assert [memory.memory for memory in (await search_memories(settings, search)).memories] == [odd]
     for search in ("100_", "a%b", "%%%", "\\\\"):
         assert await texts(settings, search=search) == []
-        assert (await memories.search_memories(settings, search)).memories == ()
+        assert (await search_memories(settings, search)).memories == ()
 
 
 async def test_pages_are_walked_by_index_and_never_by_offset(written_by: Make, admin: Administration) -> None:
@@ -60,9 +68,9 @@ async def test_pages_are_walked_by_index_and_never_by_offset(written_by: Make, a
     scanning = f"SELECT seq_tup_read FROM pg_stat_all_tables WHERE {table}"
     read, scanned = await admin.counted(url, reading), await admin.counted(url, scanning)
     settings = admin.settings(url)
-    page = await memories.list_memories(settings, MemoryFilter("u7"), limit=10)
+    page = await list_memories(settings, MemoryFilter("u7"), limit=10)
     for _ in range(20):
-        page = await memories.list_memories(settings, MemoryFilter("u7"), limit=10, after=page.next)
+        page = await list_memories(settings, MemoryFilter("u7"), limit=10, after=page.next)
     assert await admin.counted(url, scanning) == scanned
     assert await admin.counted(url, reading) - read < 500, "a page reads its own rows, not all that come before it"
 
@@ -70,7 +78,7 @@ async def test_pages_are_walked_by_index_and_never_by_offset(written_by: Make, a
 @pytest.mark.parametrize("cursor", ["x", "bm90IG91cnM"])
 async def test_a_cursor_of_something_else_is_refused(written_by: Make, admin: Administration, cursor: str) -> None:
     with pytest.raises(UsageError):
-        await memories.list_memories(admin.settings(written_by("3.1")), MemoryFilter(), after=cursor)
+        await list_memories(admin.settings(written_by("3.1")), MemoryFilter(), after=cursor)
 
 
 async def test_nobodys_memories_can_be_addressed(written_by: Make, admin: Administration) -> None:
@@ -83,10 +91,10 @@ async def test_nobodys_memories_can_be_addressed(written_by: Make, admin: Admini
     settings = admin.settings(url)
     assert await texts(settings, user_id="") == ["of NULL", "of the empty id"]
     assert await texts(settings, user_id="default") == ["Somebody without a name was here"]
-    assert (await memories.edit_memory(settings, "n1", "changed")).memories[0].user_id is None
-    cleared = await memories.clear_memories(settings, "")
+    assert (await edit_memory(settings, "n1", "changed")).memories[0].user_id is None
+    cleared = await clear_memories(settings, "")
     assert (cleared.before, cleared.deleted, cleared.remaining) == (2, 2, 0)
-    assert (await memories.undo(settings)).undone == 2
+    assert (await undo(settings)).undone == 2
     assert await texts(settings, user_id="") == ["changed", "of the empty id"]
 
 
@@ -99,7 +107,7 @@ async def test_odd_rows_are_shown_as_they_are(written_by: Make, admin: Administr
         ('o3', '{"a": [1]}', '"one"', 'odd', 999999999999999999), ('o4', '"x"', '[1, {"b": 2}]', 'odd', NULL)""",
     )
     settings = admin.settings(url)
-    page = await memories.list_memories(settings, MemoryFilter("odd"))
+    page = await list_memories(settings, MemoryFilter("odd"))
     assert {memory.memory_id: (memory.memory, memory.topics) for memory in page.memories} == {
         "o1": ("nul \x00 here", ("a\x00b",)),
         "o2": ("half \ufffd", ()),
@@ -111,19 +119,19 @@ async def test_odd_rows_are_shown_as_they_are(written_by: Make, admin: Administr
     assert times["o4"] is None
     assert await texts(settings, search="nul ") == ["nul \x00 here"]
     assert await texts(settings, topic="ab") == ["nul \x00 here"]
-    assert (await memories.clear_memories(settings, "odd")).deleted == 4
-    assert (await memories.undo(settings)).undone == 4
+    assert (await clear_memories(settings, "odd")).deleted == 4
+    assert (await undo(settings)).undone == 4
 
 
 async def test_where_a_memory_came_from(written_by: Make, admin: Administration) -> None:
     for generation in ("2.2", "2.9-then-3.1", "3.1"):
         settings = admin.settings(written_by(generation))
-        page = await memories.list_memories(settings, MemoryFilter("ada", search="cello"))
-        detail = await memories.get_memory(settings, page.memories[0].memory_id)
+        page = await list_memories(settings, MemoryFilter("ada", search="cello"))
+        detail = await get_memory(settings, page.memories[0].memory_id)
         assert detail.origin is not None
         assert detail.origin.session_id == "channel-7"
         with pytest.raises(NotFoundError):
-            await memories.get_memory(settings, "no such id")
+            await get_memory(settings, "no such id")
 
 
 # --- three different nothings -----------------------------------------------------------------------------------------
@@ -132,17 +140,17 @@ async def test_where_a_memory_came_from(written_by: Make, admin: Administration)
 async def test_no_table_an_empty_one_and_no_server_differ(
     database: DatabaseUrl, written_by: Make, admin: Administration
 ) -> None:
-    missing = await memories.list_memories(admin.settings(database), MemoryFilter())
+    missing = await list_memories(admin.settings(database), MemoryFilter())
     assert (missing.memories, missing.table_missing) == ((), "user_memories")
-    assert (await memories.clear_memories(admin.settings(database), "ada")).before == 0
+    assert (await clear_memories(admin.settings(database), "ada")).before == 0
     assert await admin.value(database, "SELECT to_regclass('ai.user_memories')") is None
     emptied = written_by("3.1")
     await admin.do(emptied, "TRUNCATE ai.user_memories")
-    empty = await memories.list_memories(admin.settings(emptied), MemoryFilter())
+    empty = await list_memories(admin.settings(emptied), MemoryFilter())
     assert (empty.memories, empty.table_missing) == ((), "")
     nowhere = DatabaseUrl.parse("postgresql://postgres@127.0.0.1:1/nowhere")
     with pytest.raises(DatabaseError) as caught:
-        await memories.list_memories(admin.settings(nowhere), MemoryFilter())
+        await list_memories(admin.settings(nowhere), MemoryFilter())
     assert caught.value.code == "database_refused"
 
 
@@ -154,17 +162,17 @@ async def test_a_reader_reads_and_is_reported_that_it_may_not_write(written_by: 
     await admin.do(url, *reader("plain"))
     settings = admin.settings(as_role(url, "plain"))
     assert len(await texts(settings)) == 4
-    memory_id = (await memories.list_memories(settings, MemoryFilter("ada"))).memories[0].memory_id
+    memory_id = (await list_memories(settings, MemoryFilter("ada"))).memories[0].memory_id
     for change in (
-        memories.clear_memories(settings, "ada"),
-        memories.edit_memory(settings, memory_id, "x"),
-        memories.delete_memories(settings, [memory_id]),
-        memories.add_memory(settings, "ada", "x"),
+        clear_memories(settings, "ada"),
+        edit_memory(settings, memory_id, "x"),
+        delete_memories(settings, [memory_id]),
+        add_memory(settings, "ada", "x"),
     ):
         with pytest.raises(DatabaseError) as caught:
             await change
         assert caught.value.code == "database_rights"
-    assert (await memories.preview_clear(settings, "ada")).undo_days == 0
+    assert (await preview_clear(settings, "ada")).undo_days == 0
 
 
 async def test_no_rights_on_the_table(written_by: Make, admin: Administration) -> None:
@@ -172,7 +180,7 @@ async def test_no_rights_on_the_table(written_by: Make, admin: Administration) -
     await admin.do(url, *new_role("outsider"), "GRANT USAGE ON SCHEMA ai TO outsider")
     for role in ("outsider",):
         with pytest.raises(DatabaseError) as caught:
-            await memories.list_memories(admin.settings(as_role(url, role)), MemoryFilter())
+            await list_memories(admin.settings(as_role(url, role)), MemoryFilter())
         assert caught.value.code == "database_rights"
         assert "user_memories" in caught.value.message + caught.value.hint
 
@@ -182,19 +190,19 @@ async def test_no_rights_on_the_table(written_by: Make, admin: Administration) -
 
 async def test_the_first_memory_of_an_empty_database(database: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(database)
-    done = await memories.add_memory(settings, "ada", "prefers tea", ("drinks",))
+    done = await add_memory(settings, "ada", "prefers tea", ("drinks",))
     assert (done.memories[0].memory, done.memories[0].topics) == ("prefers tea", ("drinks",))
     assert await texts(settings) == ["prefers tea"]
 
 
 async def test_delete_is_all_or_nothing(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
-    page = await memories.list_memories(settings, MemoryFilter("ada"))
+    page = await list_memories(settings, MemoryFilter("ada"))
     ids = [memory.memory_id for memory in page.memories]
     with pytest.raises(NotFoundError, match="no memory nope; nothing was changed"):
-        await memories.delete_memories(settings, [*ids, "nope"])
+        await delete_memories(settings, [*ids, "nope"])
     assert len(await texts(settings, user_id="ada")) == 2
-    done = await memories.delete_memories(settings, [*ids, ids[0]], undo=False)
+    done = await delete_memories(settings, [*ids, ids[0]], undo=False)
     assert (len(done.memories), done.undo) == (2, None)
     assert await texts(settings, user_id="ada") == []
 
@@ -204,4 +212,4 @@ async def test_a_memory_needs_text_and_owner(
     database: DatabaseUrl, admin: Administration, user_id: str, text: str
 ) -> None:
     with pytest.raises(UsageError):
-        await memories.add_memory(admin.settings(database), user_id, text)
+        await add_memory(admin.settings(database), user_id, text)

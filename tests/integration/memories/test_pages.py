@@ -2,9 +2,9 @@
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.memories import listing
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.settings import Settings
 from tests.benchmarks import data
@@ -29,12 +29,12 @@ async def settings(database: DatabaseUrl, admin: Administration) -> Settings:
     return admin.settings(database)
 
 
-async def pages(settings: Settings, wanted: memories.MemoryFilter, limit: int) -> list[str]:
+async def pages(settings: Settings, wanted: MemoryFilter, limit: int) -> list[str]:
     """The ids of all pages."""
     found: list[str] = []
     cursor = None
     while True:
-        page = await memories.list_memories(settings, wanted, limit=limit, after=cursor)
+        page = await list_memories(settings, wanted, limit=limit, after=cursor)
         found += [memory.memory_id for memory in page.memories]
         cursor = page.next
         if cursor is None:
@@ -55,10 +55,10 @@ async def test_every_way_to_a_page_finds_the_same(
         "SELECT array_agg(memory_id::text ORDER BY updated_at DESC NULLS LAST, memory_id DESC)"
         f" FROM ai.user_memories WHERE {condition}",
     )
-    assert await pages(settings, memories.MemoryFilter(user), 23) == ordered
+    assert await pages(settings, MemoryFilter(user), 23) == ordered
     with_topic = [
         memory.memory_id
-        for memory in (await memories.list_memories(settings, memories.MemoryFilter(user), limit=ROWS)).memories
+        for memory in (await list_memories(settings, MemoryFilter(user), limit=ROWS)).memories
         if "topic 5" in memory.topics
     ]
-    assert await pages(settings, memories.MemoryFilter(user, topic="topic 5"), 2) == with_topic
+    assert await pages(settings, MemoryFilter(user, topic="topic 5"), 2) == with_topic

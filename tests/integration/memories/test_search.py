@@ -2,10 +2,11 @@
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import UsageError
 from junkie_cli.core.memories import search
+from junkie_cli.core.memories.edits import add_memory
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.schema import tables
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.table_layout import Layout
@@ -24,7 +25,7 @@ TEXTS = {
 @pytest.fixture
 async def settings(database: DatabaseUrl, admin: Administration) -> Settings:
     settings = admin.settings(database)
-    await memories.add_memory(settings, "eve", "something else")
+    await add_memory(settings, "eve", "something else")
     for number, (memory_id, text) in enumerate(TEXTS.items()):
         await admin.do(
             database,
@@ -35,7 +36,7 @@ async def settings(database: DatabaseUrl, admin: Administration) -> Settings:
 
 
 async def found(settings: Settings, text: str, **options: object) -> list[str]:
-    result = await memories.search_memories(settings, text, **options)  # type: ignore[arg-type]
+    result = await search_memories(settings, text, **options)  # type: ignore[arg-type]
     return [memory.memory_id for memory in result.memories]
 
 
@@ -60,13 +61,13 @@ async def test_a_question_finds_its_answer(settings: Settings) -> None:
 
 
 async def test_more_than_asked_for_is_reported(settings: Settings) -> None:
-    result = await memories.search_memories(settings, "tea", limit=2)
+    result = await search_memories(settings, "tea", limit=2)
     assert (len(result.memories), result.more) == (2, True)
 
 
 async def test_old_rows_are_found_beyond_the_newest(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "NEWEST", 2)
-    result = await memories.search_memories(settings, "tea")
+    result = await search_memories(settings, "tea")
     assert {memory.memory_id for memory in result.memories} == {"m1", "m2", "m3", "m4"}
     assert result.newest_only == 2
 
@@ -89,7 +90,7 @@ async def test_with_the_full_text_index(
     assert set(await found(settings, "tea")) == {"m4", "m2", "m1"}
     assert set(await found(settings, "tea", anywhere=True)) == {"m4", "m2", "m1", "m3"}
     assert (await found(settings, "100% sure_"))[0] == "m6"
-    result = await memories.search_memories(settings, "steam")
+    result = await search_memories(settings, "steam")
     assert result.words_only
     assert {memory.memory_id for memory in result.memories} == {"m2", "m3"}
 
@@ -97,17 +98,15 @@ async def test_with_the_full_text_index(
 @pytest.mark.parametrize("generation", ALL)
 async def test_in_every_generation(written_by: Make, admin: Administration, generation: str) -> None:
     settings = admin.settings(written_by(generation))
-    result = await memories.search_memories(settings, "prefers TEA")
+    result = await search_memories(settings, "prefers TEA")
     assert {memory.memory for memory in result.memories} <= {
         "Ada is called Ada and prefers tea",
         "User's name is Ada and she prefers tea",
     }
     assert result.memories
     if generation != "2.3":
-        assert [memory.user_id for memory in (await memories.search_memories(settings, "KRAKÓW 🏰")).memories][:1] == [
-            "bob"
-        ]
+        assert [memory.user_id for memory in (await search_memories(settings, "KRAKÓW 🏰")).memories][:1] == ["bob"]
 
 
 async def test_without_a_table(database: DatabaseUrl, admin: Administration) -> None:
-    assert (await memories.search_memories(admin.settings(database), "x")).table_missing == "user_memories"
+    assert (await search_memories(admin.settings(database), "x")).table_missing == "user_memories"

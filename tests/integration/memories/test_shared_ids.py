@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core import memories
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import JunkieError
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import (
+    clear_memories,
+    delete_memories,
+    edit_memory,
+    preview_delete,
+)
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
+from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
 from tests.support.backups import sql
 from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Administration, Make
@@ -35,13 +43,13 @@ async def url(written_by: Make, admin: Administration) -> DatabaseUrl:
 async def test_an_id_alone_is_refused(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
     path = admin.folder / "all.jsonl"
-    await memories.export_memories(settings, path=path)
+    await export_memories(settings, path=path)
     before = await admin.value(url, WHOLE)
     for attempt in (
-        memories.get_memory(settings, BOTHS),
-        memories.edit_memory(settings, BOTHS, "changed"),
-        memories.preview_delete(settings, [BOTHS]),
-        memories.delete_memories(settings, [BOTHS]),
+        get_memory(settings, BOTHS),
+        edit_memory(settings, BOTHS, "changed"),
+        preview_delete(settings, [BOTHS]),
+        delete_memories(settings, [BOTHS]),
     ):
         with pytest.raises(JunkieError) as caught:
             await attempt
@@ -49,7 +57,7 @@ async def test_an_id_alone_is_refused(url: DatabaseUrl, admin: Administration) -
         assert "'ada', 'bob'" in caught.value.message
         assert "doctor --only memory.ids" in caught.value.hint
     with pytest.raises(JunkieError):
-        await memories.import_memories(settings, path)
+        await import_memories(settings, path)
     assert await admin.value(url, WHOLE) == before
 
 
@@ -57,13 +65,13 @@ async def test_what_one_owner_clears_and_undoes_is_that_owners(url: DatabaseUrl,
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
     others = await admin.value(url, WHOLE + " WHERE user_id IS DISTINCT FROM 'bob'")
-    cleared = await memories.clear_memories(settings, "bob")
+    cleared = await clear_memories(settings, "bob")
     assert cleared.deleted == 2
     assert await admin.value(url, WHOLE) == others
-    undone = await memories.undo(settings, cleared.undo)
+    undone = await undo(settings, cleared.undo)
     assert (undone.undone, undone.conflict_count) == (2, 0)
     assert await admin.value(url, WHOLE) == before
-    again = await memories.undo(settings, undone.batch)
+    again = await undo(settings, undone.batch)
     assert (again.undone, again.conflict_count) == (2, 0)
     assert await admin.value(url, WHOLE) == others
 
@@ -71,8 +79,8 @@ async def test_what_one_owner_clears_and_undoes_is_that_owners(url: DatabaseUrl,
 async def test_everybodys_are_put_back_each_to_its_owner(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
     before = await admin.value(url, WHOLE)
-    cleared = await memories.clear_memories(settings, None)
-    assert (cleared.remaining, (await memories.undo(settings, cleared.undo)).undone) == (0, 6)
+    cleared = await clear_memories(settings, None)
+    assert (cleared.remaining, (await undo(settings, cleared.undo)).undone) == (0, 6)
     assert await admin.value(url, WHOLE) == before
 
 
@@ -80,10 +88,10 @@ async def test_undo_is_not_promised_for_two_that_nothing_tells_apart(url: Databa
     await admin.do(url, TWICE)
     settings = admin.settings(url)
     with pytest.raises(JunkieError) as caught:
-        await memories.clear_memories(settings, "eve")
+        await clear_memories(settings, "eve")
     assert caught.value.code == "memory_id_not_unique"
-    assert len((await memories.list_memories(settings, MemoryFilter("eve"))).memories) == 2
-    assert (await memories.clear_memories(settings, "eve", undo=False)).deleted == 2
+    assert len((await list_memories(settings, MemoryFilter("eve"))).memories) == 2
+    assert (await clear_memories(settings, "eve", undo=False)).deleted == 2
 
 
 def test_doctor_names_them_and_its_hint_helps(written_by: Make, tmp_path: Path) -> None:

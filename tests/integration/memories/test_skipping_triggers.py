@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, sessions
+from junkie_cli.core import sessions
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+)
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.settings import Settings
 from tests.support.generations import Administration, Make
 
@@ -21,14 +30,14 @@ FAIL = "CREATE FUNCTION public.skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
 
 Call = Callable[[Settings, Path], Awaitable[Any]]
 CHANGES: dict[str, tuple[str, Call]] = {
-    "add": ("INSERT", lambda s, _: memories.add_memory(s, "ada", "likes chess")),
-    "import": ("INSERT", lambda s, path: memories.import_memories(s, path.with_name("one.jsonl"))),
-    "undo of a deletion": ("INSERT", lambda s, _: memories.undo(s)),
-    "edit": ("UPDATE", lambda s, _: memories.edit_memory(s, TEA, "likes chess")),
-    "import over what is there": ("UPDATE", lambda s, path: memories.import_memories(s, path, overwrite=True)),
-    "delete": ("DELETE", lambda s, _: memories.delete_memories(s, [TEA])),
-    "clear": ("DELETE", lambda s, _: memories.clear_memories(s, "ada")),
-    "clear without undo": ("DELETE", lambda s, _: memories.clear_memories(s, "ada", undo=False)),
+    "add": ("INSERT", lambda s, _: add_memory(s, "ada", "likes chess")),
+    "import": ("INSERT", lambda s, path: import_memories(s, path.with_name("one.jsonl"))),
+    "undo of a deletion": ("INSERT", lambda s, _: undo(s)),
+    "edit": ("UPDATE", lambda s, _: edit_memory(s, TEA, "likes chess")),
+    "import over what is there": ("UPDATE", lambda s, path: import_memories(s, path, overwrite=True)),
+    "delete": ("DELETE", lambda s, _: delete_memories(s, [TEA])),
+    "clear": ("DELETE", lambda s, _: clear_memories(s, "ada")),
+    "clear without undo": ("DELETE", lambda s, _: clear_memories(s, "ada", undo=False)),
 }
 
 
@@ -36,7 +45,7 @@ CHANGES: dict[str, tuple[str, Call]] = {
 async def url(written_by: Make, admin: Administration) -> DatabaseUrl:
     """A database of agno 3.1 in which a memory was deleted, which can be undone."""
     url = written_by("3.1")
-    await memories.delete_memories(admin.settings(url), [CELLO])
+    await delete_memories(admin.settings(url), [CELLO])
     return url
 
 
@@ -99,7 +108,7 @@ async def test_one_of_several_rows_that_a_trigger_keeps(admin: Administration, u
     trigger = "CREATE TRIGGER skip BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION public.skip()"
     row = 'INSERT INTO ai.user_memories SELECT (jsonb_populate_record(m, \'{"memory_id": "new"}\')).* FROM'
     row += f" ai.user_memories m WHERE memory_id = '{TEA}'"
-    error = await refused(admin, url, lambda s: memories.clear_memories(s, "ada"), row, keep, trigger)
+    error = await refused(admin, url, lambda s: clear_memories(s, "ada"), row, keep, trigger)
     assert "kept 1 row from" in error.message
 
 
@@ -116,5 +125,5 @@ async def test_a_session_is_deleted_where_memories_are_a_view(admin: Administrat
 
 async def test_memories_that_are_stored_as_text_are_found(admin: Administration, url: DatabaseUrl) -> None:
     await admin.do(url, "ALTER TABLE ai.user_memories ALTER COLUMN memory TYPE text USING memory #>> '{}'")
-    found = await memories.search_memories(admin.settings(url), "tea")
+    found = await search_memories(admin.settings(url), "tea")
     assert [memory.memory_id for memory in found.memories] == [TEA]

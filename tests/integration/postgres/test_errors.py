@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError, ExitCode
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.postgres.errors import translate_errors

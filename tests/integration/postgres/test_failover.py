@@ -10,8 +10,8 @@ import pytest
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.turns.spool import spool_folder
 from tests.support.conversations import Turn, memories, runs, say, settings_for, stored_unanswered, talking
 from tests.support.junkie import Junkie

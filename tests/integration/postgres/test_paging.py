@@ -11,13 +11,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core import memories, sessions, users
+from junkie_cli.core import sessions
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import UsageError
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import add_memory, clear_memories, edit_memory
+from junkie_cli.core.memories.history import list_history, undo
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.postgres.connect import open_connection
 from junkie_cli.core.postgres.sql import decode_cursor, encode_cursor
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.listing import list_users
 from tests.support.generations import Administration, Make
 
 NOW = 1_700_000_000
@@ -89,7 +92,7 @@ class Writers:
 
 
 async def of_memories(settings: Settings, after: str | None, limit: int, **wanted: str) -> tuple[Any, str | None]:
-    page = await memories.list_memories(settings, MemoryFilter(**wanted), limit=limit, after=after)
+    page = await list_memories(settings, MemoryFilter(**wanted), limit=limit, after=after)
     return [(memory.memory_id, memory) for memory in page.memories], page.next
 
 
@@ -99,7 +102,7 @@ async def of_sessions(settings: Settings, after: str | None, limit: int, **wante
 
 
 async def of_users(settings: Settings, after: str | None, limit: int, **_: str) -> tuple[Any, str | None]:
-    page = await users.list_users(settings, limit=limit, after=after)
+    page = await list_users(settings, limit=limit, after=after)
     return [(user.user_id, user) for user in page.users], page.next
 
 
@@ -181,29 +184,29 @@ async def test_what_was_written_meanwhile_comes_at_the_end_and_is_counted(
     url: DatabaseUrl, admin: Administration
 ) -> None:
     settings = admin.settings(url)
-    first = await memories.list_memories(settings, MemoryFilter(), limit=60)
+    first = await list_memories(settings, MemoryFilter(), limit=60)
     assert (len(first.memories), first.late) == (60, 0)
     edited = first.memories[7].memory_id
-    await memories.edit_memory(settings, edited, "another text")
-    added = (await memories.add_memory(settings, "eve", "a new one")).memories[0].memory_id
-    page = await memories.list_memories(settings, MemoryFilter(), limit=60, after=first.next)
+    await edit_memory(settings, edited, "another text")
+    added = (await add_memory(settings, "eve", "a new one")).memories[0].memory_id
+    page = await list_memories(settings, MemoryFilter(), limit=60, after=first.next)
     assert page.next is None
     assert page.late == 2
     assert {memory.memory_id for memory in page.memories[-2:]} == {edited, added}
-    whole = await memories.list_memories(settings, MemoryFilter(), limit=1000)
+    whole = await list_memories(settings, MemoryFilter(), limit=1000)
     assert (whole.next, whole.late) == (None, 0)
     assert {memory.memory_id for memory in (*first.memories, *page.memories)} == {m.memory_id for m in whole.memories}
 
 
 async def test_what_was_written_meanwhile_has_pages_too(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
-    page = await memories.list_memories(settings, MemoryFilter(), limit=64)
+    page = await list_memories(settings, MemoryFilter(), limit=64)
     assert page.next is None  # as many as fit: there is no page after, and nothing to go on behind
-    page = await memories.list_memories(settings, MemoryFilter(), limit=32)
+    page = await list_memories(settings, MemoryFilter(), limit=32)
     await admin.do(url, "UPDATE ai.user_memories SET memory = '\"again\"'")
     seen, late = [*page.memories], []
     while page.next:
-        page = await memories.list_memories(settings, MemoryFilter(), limit=32, after=page.next)
+        page = await list_memories(settings, MemoryFilter(), limit=32, after=page.next)
         late.append((len(page.memories), page.late))
         seen += page.memories
     assert late == [(32, 32), (32, 32)]
@@ -213,11 +216,11 @@ async def test_what_was_written_meanwhile_has_pages_too(url: DatabaseUrl, admin:
 
 async def test_undo_brings_old_times_and_is_read(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
-    await memories.clear_memories(settings, "u11")
-    page = await memories.list_memories(settings, MemoryFilter(), limit=55)
+    await clear_memories(settings, "u11")
+    page = await list_memories(settings, MemoryFilter(), limit=55)
     before = [memory.memory_id for memory in page.memories]
-    undone = await memories.undo(settings)
-    page = await memories.list_memories(settings, MemoryFilter(), limit=55, after=page.next)
+    undone = await undo(settings)
+    page = await list_memories(settings, MemoryFilter(), limit=55, after=page.next)
     assert page.next is None
     assert len(before) + len(page.memories) == 64
     assert page.late == undone.undone == 3
@@ -232,24 +235,24 @@ async def test_a_change_in_an_open_transaction_is_read_when_it_is_there(
             await other.execute("SELECT txid_current()")
             async with other.transaction():
                 await other.execute("UPDATE ai.user_memories SET memory = '\"slow\"' WHERE memory_id = 'm1'")
-            page = await memories.list_memories(settings, MemoryFilter(), limit=40)
+            page = await list_memories(settings, MemoryFilter(), limit=40)
             assert "m1" in {memory.memory_id for memory in page.memories}
-        last = await memories.list_memories(settings, MemoryFilter(), limit=40, after=page.next)
+        last = await list_memories(settings, MemoryFilter(), limit=40, after=page.next)
     assert [memory.memory for memory in last.memories][-1] == "slow"
 
 
 async def test_every_change_of_the_history_is_read(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
     for number in range(9):
-        await memories.add_memory(settings, "eve", f"memory {number}")
+        await add_memory(settings, "eve", f"memory {number}")
     seen: list[str] = []
     cursor, pages = None, 0
     while pages == 0 or cursor:
-        page = await memories.list_history(settings, limit=4, after=cursor)
+        page = await list_history(settings, limit=4, after=cursor)
         seen += [change.memory_id for change in page.changes]
         cursor, pages = page.next, pages + 1
         if cursor:
-            await memories.add_memory(settings, "eve", f"memory {9 + pages}")
+            await add_memory(settings, "eve", f"memory {9 + pages}")
     kept = await admin.value(url, "SELECT array_agg(memory_id) FROM ai.junkie_history")
     assert sorted(seen) == sorted(kept)
     assert len(kept) == 9 + pages - 1
@@ -258,9 +261,9 @@ async def test_every_change_of_the_history_is_read(url: DatabaseUrl, admin: Admi
 async def test_a_quiet_table_costs_no_second_look(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
     scans = "SELECT seq_scan + idx_scan FROM pg_stat_user_tables WHERE relname = 'user_memories'"
-    page = await memories.list_memories(settings, MemoryFilter(), limit=60)
+    page = await list_memories(settings, MemoryFilter(), limit=60)
     before = await admin.counted(url, scans)
-    page = await memories.list_memories(settings, MemoryFilter(), limit=60, after=page.next)
+    page = await list_memories(settings, MemoryFilter(), limit=60, after=page.next)
     assert (len(page.memories), page.next) == (4, None)
     assert await admin.counted(url, scans) - before == 1, "those without a time, and no look at all others"
 
@@ -270,12 +273,12 @@ async def test_a_quiet_table_costs_no_second_look(url: DatabaseUrl, admin: Admin
 
 async def test_cursors_of_older_versions_go_on_where_they_were(url: DatabaseUrl, admin: Administration) -> None:
     settings = admin.settings(url)
-    first = await memories.list_memories(settings, MemoryFilter(), limit=10)
+    first = await list_memories(settings, MemoryFilter(), limit=10)
     assert first.next is not None
     old = encode_cursor(decode_cursor(first.next, int, str, str, str)[:2])
-    one = await memories.list_memories(settings, MemoryFilter(), limit=10, after=first.next)
-    assert (await memories.list_memories(settings, MemoryFilter(), limit=10, after=old)).memories == one.memories
-    assert (await users.list_users(settings, limit=1, after=encode_cursor(["u10"]))).users[0].user_id == "u11"
+    one = await list_memories(settings, MemoryFilter(), limit=10, after=first.next)
+    assert (await list_memories(settings, MemoryFilter(), limit=10, after=old)).memories == one.memories
+    assert (await list_users(settings, limit=1, after=encode_cursor(["u10"]))).users[0].user_id == "u11"
     assert (await sessions.list_sessions(settings, limit=1, after=encode_cursor([NOW, "s1"]))).sessions
 
 
@@ -283,4 +286,4 @@ async def test_cursors_of_older_versions_go_on_where_they_were(url: DatabaseUrl,
 async def test_a_moment_of_something_else_is_refused(url: DatabaseUrl, admin: Administration, moment: Any) -> None:
     cursor = encode_cursor([1, "m", moment, None])
     with pytest.raises(UsageError):
-        await memories.list_memories(admin.settings(url), MemoryFilter(), after=cursor)
+        await list_memories(admin.settings(url), MemoryFilter(), after=cursor)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError, NotFoundError
 from junkie_cli.core.restore import person, person_write
 from junkie_cli.core.restore.person import PersonPlan
 from junkie_cli.core.restore.person_write import PersonResult
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, load, settings_for, sql
 from tests.support.postgres import clone
 
@@ -155,7 +155,7 @@ async def test_what_changed_since_is_left_alone_unless_replaced(database: Databa
 
 
 async def test_memories_that_came_back_can_be_taken_away_again(database: DatabaseUrl, folder: Path) -> None:
-    from junkie_cli.core.memories import undo
+    from junkie_cli.core.memories.history import undo
 
     load(database)
     made = await back_up(database, folder, verify=False)
@@ -221,7 +221,7 @@ async def test_a_restored_person_is_undone_with_sessions_and_runs(
     database: DatabaseUrl, folder: Path, generation: str
 ) -> None:
     """In one batch; where agno 2 keeps runs inside sessions, of which others have a part, the memories alone."""
-    from junkie_cli.core.memories import undo
+    from junkie_cli.core.memories.history import undo
 
     load(database, generation)
     made = await back_up(database, folder, verify=False)

@@ -8,7 +8,7 @@ import pytest
 
 from junkie_cli.core.backup import catalogue, lock
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError, JunkieError
 from junkie_cli.core.restore import person, person_write, whole
 from junkie_cli.core.restore.whole import WholePlan

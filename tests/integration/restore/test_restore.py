@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from junkie_cli.core.backup import catalogue
 from junkie_cli.core.backup.verify import verify
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import BackupError
 from junkie_cli.core.restore import whole
 from junkie_cli.core.restore.whole import WholeResult
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from tests.support.backups import GENERATIONS, back_up, database_of, dumps, fill, load, settings_for, sql
 from tests.support.debian_postgres import DebianServer, debian_server
 from tests.support.postgres import clone, execute

@@ -5,11 +5,21 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, sessions, users
+from junkie_cli.core import sessions
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+    preview_clear,
+    preview_delete,
+)
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie
 from tests.support.schemas import validate
@@ -18,7 +28,7 @@ MEMORIES = "SELECT string_agg(m::text, '|' ORDER BY memory_id) FROM ai.user_memo
 
 
 async def ids(settings: Settings, user: str = "ada") -> list[str]:
-    return [memory.memory_id for memory in (await memories.list_memories(settings, MemoryFilter(user))).memories]
+    return [memory.memory_id for memory in (await list_memories(settings, MemoryFilter(user))).memories]
 
 
 async def noted(
@@ -48,18 +58,18 @@ async def test_what_cascades_is_counted_and_undo_reports_it(
     mine = await noted(admin, url, "CASCADE", owner=owner)
     expected = {"notes": 2 * len(mine), "public.tags": 2 * len(mine)}
     before = await admin.value(url, MEMORIES)
-    assert (await memories.preview_clear(settings, "ada")).cascaded == expected
-    assert (await memories.preview_delete(settings, mine)).cascaded == expected
+    assert (await preview_clear(settings, "ada")).cascaded == expected
+    assert (await preview_delete(settings, mine)).cascaded == expected
     assert await admin.value(url, "SELECT count(*) FROM public.tags") == 2 * len(mine)
-    cleared = await memories.clear_memories(settings, "ada")
+    cleared = await clear_memories(settings, "ada")
     assert cleared.cascaded == expected
     assert await admin.value(url, "SELECT (SELECT count(*) FROM ai.notes) + (SELECT count(*) FROM public.tags)") == 0
-    undone = await memories.undo(settings)
+    undone = await undo(settings)
     assert (undone.undone, undone.lost, undone.cascaded) == (len(mine), expected, {})
     assert await admin.value(url, MEMORIES) == before
     one = await noted_again(admin, url, mine[0])
-    assert (await memories.delete_memories(settings, [mine[0]])).cascaded == one
-    assert (await memories.undo(settings)).lost == one
+    assert (await delete_memories(settings, [mine[0]])).cascaded == one
+    assert (await undo(settings)).lost == one
 
 
 async def noted_again(admin: Administration, url: DatabaseUrl, memory_id: str) -> dict[str, int]:
@@ -74,8 +84,8 @@ async def test_undoing_an_edit_leaves_what_references_the_memory(written_by: Mak
         settings = admin.settings(url)
         mine = await noted(admin, url, action)
         before = await admin.value(url, MEMORIES)
-        await memories.edit_memory(settings, mine[0], "something else")
-        assert (await memories.undo(settings)).undone == 1
+        await edit_memory(settings, mine[0], "something else")
+        assert (await undo(settings)).undone == 1
         assert await admin.value(url, MEMORIES) == before
         assert await admin.value(url, "SELECT count(memory_id) FROM ai.notes") == 2 * len(mine)
 
@@ -84,12 +94,12 @@ async def test_undoing_an_addition_counts_what_goes_with_it(written_by: Make, ad
     url = written_by("3.1")
     settings = admin.settings(url)
     await noted(admin, url, "CASCADE")
-    added = (await memories.add_memory(settings, "ada", "x")).memories[0]
+    added = (await add_memory(settings, "ada", "x")).memories[0]
     once = await noted_again(admin, url, added.memory_id)
-    undone = await memories.undo(settings)
+    undone = await undo(settings)
     assert (undone.undone, undone.cascaded) == (1, once)
     assert undone.batch is not None
-    assert (await memories.undo(settings, undone.batch)).lost == once
+    assert (await undo(settings, undone.batch)).lost == once
 
 
 @pytest.mark.parametrize("owner", ["ada", "bob"])
@@ -103,10 +113,10 @@ async def test_what_stands_in_the_way_is_named(
     await admin.do(url, "DELETE FROM public.tags")
     before = await admin.value(url, MEMORIES)
     for attempt in (
-        memories.preview_clear(settings, "ada"),
-        memories.clear_memories(settings, "ada"),
-        memories.preview_delete(settings, mine),
-        memories.delete_memories(settings, mine),
+        preview_clear(settings, "ada"),
+        clear_memories(settings, "ada"),
+        preview_delete(settings, mine),
+        delete_memories(settings, mine),
     ):
         with pytest.raises(DatabaseError) as refused:
             await attempt
@@ -123,10 +133,10 @@ async def test_rows_of_others_are_not_deleted(written_by: Make, admin: Administr
     await admin.do(url, f"UPDATE {table} SET author_id = 'bob' WHERE note = 1")
     before = await admin.value(url, MEMORIES)
     for attempt in (
-        memories.preview_clear(settings, "ada"),
-        memories.clear_memories(settings, "ada"),
-        memories.clear_memories(settings, None),
-        memories.delete_memories(settings, mine),
+        preview_clear(settings, "ada"),
+        clear_memories(settings, "ada"),
+        clear_memories(settings, None),
+        delete_memories(settings, mine),
     ):
         with pytest.raises(DatabaseError) as refused:
             await attempt
@@ -139,7 +149,7 @@ async def test_rows_of_others_are_not_deleted(written_by: Make, admin: Administr
 async def test_a_reference_that_is_cleared_does_not_hinder(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     mine = await noted(admin, url, "SET NULL", owner="bob")
-    cleared = await memories.clear_memories(admin.settings(url), "ada")
+    cleared = await clear_memories(admin.settings(url), "ada")
     assert (cleared.deleted, cleared.cascaded) == (len(mine), {})
     assert await admin.value(url, "SELECT count(*) FROM ai.notes WHERE memory_id IS NULL") == 2 * len(mine)
 
@@ -161,7 +171,7 @@ async def test_a_chain_of_rows_that_reference_one_another(written_by: Make, admi
         "INSERT INTO ai.thread SELECT n % 2, n, (n - 1) % 2, n - 1, NULL, NULL FROM generate_series(1, 9) n",
         f"INSERT INTO ai.thread VALUES (1, 11, 0, 8, '{mine[0]}', 'ada')",
     )
-    done = await memories.clear_memories(admin.settings(url), "ada")
+    done = await clear_memories(admin.settings(url), "ada")
     assert done.cascaded == {"thread": 11}
     assert await admin.value(url, "SELECT count(*) FROM ai.thread") == 0
 
@@ -178,11 +188,11 @@ async def test_rows_that_cannot_be_counted_are_not_deleted(written_by: Make, adm
     )
     settings = admin.settings(as_role(url, "counting"))
     with pytest.raises(DatabaseError, match="may not read them") as refused:
-        await memories.clear_memories(settings, "ada")
+        await clear_memories(settings, "ada")
     assert refused.value.hint.startswith('GRANT SELECT ON "ai"."notes"')
     await admin.do(url, "GRANT SELECT ON ai.notes TO counting", "ALTER TABLE ai.notes ENABLE ROW LEVEL SECURITY")
     with pytest.raises(DatabaseError, match="row security") as hidden:
-        await memories.clear_memories(settings, "ada")
+        await clear_memories(settings, "ada")
     assert hidden.value.code == "row_security"
 
 
@@ -222,7 +232,7 @@ async def test_a_row_that_is_being_added_is_waited_for(written_by: Make, admin: 
         transaction = other.transaction()
         await transaction.start()
         await other.execute("INSERT INTO ai.notes (author_id, memory_id) VALUES ('bob', $1)", mine[0])
-        clearing = asyncio.create_task(memories.clear_memories(admin.settings(url), "ada"))
+        clearing = asyncio.create_task(clear_memories(admin.settings(url), "ada"))
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         while not clearing.done() and not await admin.value(url, waits):
             await asyncio.sleep(0.01)
@@ -259,7 +269,7 @@ async def test_erasing_stops_before_rows_of_others_go(
     await projects(admin, url, schema, "CASCADE")
     for dry_run in (True, False):
         with pytest.raises(DatabaseError) as refused:
-            await users.erase_user(settings, "bob", whole_database=whole, dry_run=dry_run)
+            await erase_user(settings, "bob", whole_database=whole, dry_run=dry_run)
         assert refused.value.code == "rows_of_others"
         named = f"2 rows of other users in {schema}.a_tasks (foreign key a_tasks_project_fkey)"
         assert named in refused.value.message
@@ -272,7 +282,7 @@ async def test_erasing_stops_before_rows_of_others_go(
         f"UPDATE {schema}.projects SET user_id = 'ada' WHERE project = 1",
         f"UPDATE {schema}.a_tasks SET project = 3 WHERE project = 2 AND user_id = 'ada'",
     )
-    done = await users.erase_user(settings, "bob", whole_database=whole)
+    done = await erase_user(settings, "bob", whole_database=whole)
     counts = done.erased if schema == "ai" else done.elsewhere
     label = "" if schema == "ai" else "work."
     assert (counts[f"{label}projects"], counts[f"{label}a_tasks"]) == (1, 4)
@@ -284,7 +294,7 @@ async def test_outside_the_schema_a_cascade_is_no_matter_unless_rows_there_go(
 ) -> None:
     url = written_by("3.1")
     await projects(admin, url, "work", "CASCADE")
-    done = await users.erase_user(admin.settings(url), "bob")
+    done = await erase_user(admin.settings(url), "bob")
     assert done.elsewhere == {"work.projects": 2, "work.a_tasks": 3}
     assert await admin.value(url, "SELECT count(*) FROM work.a_tasks") == 9
 
@@ -298,18 +308,18 @@ async def test_own_rows_go_in_the_order_that_references_want(written_by: Make, a
         "INSERT INTO ai.a_first VALUES (1, 'ada'), (2, 'bob')",
         "INSERT INTO ai.z_second VALUES (1, 'ada'), (2, 'bob')",
     )
-    done = await users.erase_user(admin.settings(url), "ada")
+    done = await erase_user(admin.settings(url), "ada")
     assert (done.erased["a_first"], done.erased["z_second"], done.remaining) == (1, 1, 0)
     await admin.do(url, "INSERT INTO ai.z_second VALUES (2, 'eve')")
     with pytest.raises(DatabaseError, match=r"1 row of ai\.z_second \(foreign key z_second_id_fkey\)"):
-        await users.erase_user(admin.settings(url), "bob")
+        await erase_user(admin.settings(url), "bob")
     assert await admin.value(url, "SELECT count(*) FROM ai.a_first") == 1
 
 
 async def test_references_that_are_cleared_are_reported(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     await projects(admin, url, "ai", "SET NULL")
-    done = await users.erase_user(admin.settings(url), "bob")
+    done = await erase_user(admin.settings(url), "bob")
     assert done.references_cleared == {"a_tasks": 4}
     assert await admin.value(url, "SELECT count(*) FROM ai.a_tasks WHERE project IS NULL") == 4
 
@@ -325,11 +335,11 @@ async def test_what_a_trigger_deletes_of_others_stops_an_erasure(written_by: Mak
         "CREATE TRIGGER tidy AFTER DELETE ON ai.projects FOR EACH ROW EXECUTE FUNCTION ai.tidy()",
     )
     with pytest.raises(DatabaseError, match=r"of ai\.a_tasks would be deleted that were not counted") as refused:
-        await users.erase_user(admin.settings(url), "bob")
+        await erase_user(admin.settings(url), "bob")
     assert refused.value.code == "rows_not_counted"
     assert await admin.value(url, "SELECT count(*) FROM ai.a_tasks") == 9
     await admin.do(url, "DROP TRIGGER tidy ON ai.projects")
-    assert (await users.erase_user(admin.settings(url), "bob")).erased["a_tasks"] == 3
+    assert (await erase_user(admin.settings(url), "bob")).erased["a_tasks"] == 3
 
 
 # --- deleting a session -----------------------------------------------------------------------------------------------

@@ -8,17 +8,26 @@ from uuid import uuid4
 
 import pytest
 
-from junkie_cli.core import memories, reporting, sessions, users
+from junkie_cli.core import reporting, sessions
 from junkie_cli.core.database_url import DatabaseUrl, Host
-from junkie_cli.core.embedded import ScratchServer
 from junkie_cli.core.embedded.cluster import USER
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.memories import MemoryFilter, change_log
+from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import MemoryChange
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+)
+from junkie_cli.core.memories.history import record_others, undo
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 from junkie_cli.core.schema import migrations, own_tables, registry
 from junkie_cli.core.schema import tables as schema
 from junkie_cli.core.schema.registry import Feature
 from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.users.erase import erase_user
 from tests.support.documents import ROOT
 from tests.support.generations import FOLDER, Administration, Make, as_role, reader
 from tests.support.postgres import execute, scratch_server
@@ -136,8 +145,8 @@ async def test_every_shape_from_before_the_numbers_is_brought_up(
     assert await admin.value(old, NUMBERS) == await admin.value(fresh, NUMBERS) == CURRENT
     if shape != "none":
         assert await admin.value(old, "SELECT value FROM ai.junkie_versions WHERE name = 'salt'") == "pepper"
-        assert (await memories.undo(settings, BATCH)).restored == 2
-        assert len((await memories.list_memories(settings, MemoryFilter("ada"))).memories) == 2
+        assert (await undo(settings, BATCH)).restored == 2
+        assert len((await list_memories(settings, MemoryFilter("ada"))).memories) == 2
 
 
 @pytest.mark.parametrize("number", range(1, migrations.LATEST + 1))
@@ -150,7 +159,7 @@ async def test_every_version_is_brought_up(written_by: Make, admin: Administrati
     await prepare(admin, old)
     assert await admin.value(old, SHAPE) == await admin.value(fresh, SHAPE)
     assert await admin.value(old, NUMBERS) == CURRENT
-    assert (await memories.undo(admin.settings(old), BATCH)).restored == 2
+    assert (await undo(admin.settings(old), BATCH)).restored == 2
 
 
 @pytest.mark.parametrize("shape", ["none", "first", "with both"])
@@ -207,10 +216,10 @@ async def test_without_the_right_to_create_old_tables_are_used_as_they_are(
     url = written_by("3.1")
     await admin.do(url, _FIRST, *writer("plain_writer"))
     settings = admin.settings(as_role(url, "plain_writer"))
-    done = await memories.add_memory(settings, "eve", "x")
+    done = await add_memory(settings, "eve", "x")
     assert done.undo is not None
-    assert (await memories.undo(settings, done.undo)).removed == 1
-    await users.erase_user(settings, "bob")
+    assert (await undo(settings, done.undo)).removed == 1
+    await erase_user(settings, "bob")
     (report,) = reports
     assert "junkie_learned" in report and "memories learn" in report
     assert "history and undo" not in report
@@ -230,10 +239,10 @@ async def test_a_missing_table_switches_off_its_feature_alone(
     assert off is not None
     assert any(table in report and off.value in report for report in reports)
     settings = admin.settings(as_role(url, "plain_writer"))
-    done = await memories.add_memory(settings, "eve", "x")
+    done = await add_memory(settings, "eve", "x")
     assert (done.undo is None) is (off is Feature.HISTORY)
-    assert (await memories.clear_memories(settings, "ada")).deleted == 2
-    await users.erase_user(settings, "bob")
+    assert (await clear_memories(settings, "ada")).deleted == 2
+    await erase_user(settings, "bob")
 
 
 async def test_a_table_that_was_dropped_is_made_again(written_by: Make, admin: Administration) -> None:
@@ -252,9 +261,9 @@ async def test_tables_of_another_owner_are_used_as_they_are(written_by: Make, ad
     await admin.do(url, _FIRST, *writer("creating"), "GRANT CREATE ON SCHEMA ai TO creating")
     await admin.do(url, "DELETE FROM ai.junkie_versions WHERE name = 'schema'")  # the first migration is due
     settings = admin.settings(as_role(url, "creating"))
-    assert (await memories.add_memory(settings, "eve", "x")).undo
+    assert (await add_memory(settings, "eve", "x")).undo
     await admin.do(url, "REVOKE ALL ON ai.junkie_versions FROM creating")
-    assert (await memories.add_memory(settings, "eve", "y")).undo
+    assert (await add_memory(settings, "eve", "y")).undo
 
 
 async def test_numbers_hidden_by_row_security_are_not_taken_for_none(written_by: Make, admin: Administration) -> None:
@@ -263,7 +272,7 @@ async def test_numbers_hidden_by_row_security_are_not_taken_for_none(written_by:
     await admin.do(url, *writer("filtered_writer"), "GRANT CREATE ON SCHEMA ai TO filtered_writer")
     await admin.do(url, "ALTER TABLE ai.junkie_versions ENABLE ROW LEVEL SECURITY")
     with pytest.raises(DatabaseError, match="row security") as refused:
-        await memories.add_memory(admin.settings(as_role(url, "filtered_writer")), "eve", "x")
+        await add_memory(admin.settings(as_role(url, "filtered_writer")), "eve", "x")
     assert refused.value.code == "row_security"
     assert await admin.value(url, NUMBERS) == CURRENT
 
@@ -274,9 +283,9 @@ async def test_a_standby_is_read_and_never_migrated(admin: Administration) -> No
         execute(primary, _FIRST, "postgres")
         with Standby(primary) as standby:
             settings = admin.settings(DatabaseUrl((Host("127.0.0.1", standby.port),), USER, None, "postgres"))
-            assert (await memories.list_memories(settings, MemoryFilter("ada"))).memories
+            assert (await list_memories(settings, MemoryFilter("ada"))).memories
             with pytest.raises(DatabaseError) as refused:
-                await memories.add_memory(settings, "eve", "x")
+                await add_memory(settings, "eve", "x")
             assert refused.value.code == "database_readonly"
 
 
@@ -315,9 +324,9 @@ async def test_after_an_additive_change_an_older_junkie_reads_and_writes(
     numbers = await admin.value(url, NUMBERS)
     assert numbers == f'{{"schema": "1", "version": "{migrations.LATEST + 1}"}}'
     settings = admin.settings(url)
-    done = await memories.add_memory(settings, "eve", "x")
-    await memories.undo(settings, done.undo)
-    await users.erase_user(settings, "ada")
+    done = await add_memory(settings, "eve", "x")
+    await undo(settings, done.undo)
+    await erase_user(settings, "ada")
     assert await admin.value(url, NUMBERS) == numbers
 
 
@@ -326,7 +335,7 @@ async def test_after_any_other_change_an_older_junkie_reads_and_refuses_to_write
 ) -> None:
     url = written_by("3.1")
     settings = admin.settings(url)
-    done = await memories.add_memory(settings, "eve", "x")
+    done = await add_memory(settings, "eve", "x")
     (memory,) = done.memories
     with pytest.MonkeyPatch.context() as patch:
         newer = migrations.LATEST + 1
@@ -338,20 +347,20 @@ async def test_after_any_other_change_an_older_junkie_reads_and_refuses_to_write
     before = [await admin.value(url, whole.format(table)) for table in tables]
     session_id = await admin.value(url, "SELECT min(session_id) FROM ai.agent_sessions")
     for change in (
-        lambda: memories.add_memory(settings, "eve", "y"),
-        lambda: memories.edit_memory(settings, memory.memory_id, "y"),
-        lambda: memories.delete_memories(settings, [memory.memory_id]),
-        lambda: memories.clear_memories(settings, "ada"),
-        lambda: memories.undo(settings),
-        lambda: memories.record_others(settings, on=True),
-        lambda: users.erase_user(settings, "ada"),
+        lambda: add_memory(settings, "eve", "y"),
+        lambda: edit_memory(settings, memory.memory_id, "y"),
+        lambda: delete_memories(settings, [memory.memory_id]),
+        lambda: clear_memories(settings, "ada"),
+        lambda: undo(settings),
+        lambda: record_others(settings, on=True),
+        lambda: erase_user(settings, "ada"),
         lambda: sessions.delete_session(settings, session_id),
     ):
         with pytest.raises(DatabaseError, match="newer junkie") as refused:
             await change()
         assert refused.value.code == "own_tables_newer"
     assert [await admin.value(url, whole.format(table)) for table in tables] == before
-    assert len((await memories.list_memories(settings, MemoryFilter("eve"))).memories) == 1
+    assert len((await list_memories(settings, MemoryFilter("eve"))).memories) == 1
 
 
 async def test_an_older_junkie_that_began_before_the_change_refuses_too(
@@ -396,4 +405,4 @@ async def test_a_junkie_from_before_the_numbers_writes_beside_this_one(written_b
     await prepare(admin, url)
     assert int(await admin.value(url, "SELECT value FROM ai.junkie_versions WHERE name = 'schema'")) <= 1
     await admin.do(url, DELETED)
-    assert (await memories.undo(admin.settings(url))).restored == 2
+    assert (await undo(admin.settings(url))).restored == 2

@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import completion_values, memories, sessions, stats, users
+from junkie_cli.core import completion_values, sessions, stats
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError, NotFoundError
 from junkie_cli.core.foreign_values import as_time, in_seconds, seconds, seconds_of
+from junkie_cli.core.memories.edits import clear_memories, delete_memories, edit_memory
+from junkie_cli.core.memories.history import list_history, undo
+from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
+from junkie_cli.core.memories.model import Memory
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, inspect
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
+from junkie_cli.core.users.listing import list_users
 from tests.support import odd_rows
 from tests.support.debian_postgres import DebianServer
 from tests.support.doctor import Doctor
@@ -49,11 +57,11 @@ def odd(
     return admin.settings(url)
 
 
-async def _all(settings: Settings, wanted: memories.MemoryFilter, limit: int = 37) -> list[memories.Memory]:
-    found: list[memories.Memory] = []
+async def _all(settings: Settings, wanted: MemoryFilter, limit: int = 37) -> list[Memory]:
+    found: list[Memory] = []
     cursor = None
     while True:
-        page = await memories.list_memories(settings, wanted, limit=limit, after=cursor)
+        page = await list_memories(settings, wanted, limit=limit, after=cursor)
         found += page.memories
         if (cursor := page.next) is None:
             return found
@@ -62,19 +70,19 @@ async def _all(settings: Settings, wanted: memories.MemoryFilter, limit: int = 3
 async def test_every_memory_is_listed_found_and_shown(odd: Settings, admin: Administration) -> None:
     assert odd.postgres_url is not None
     count = await admin.value(odd.postgres_url, "SELECT count(*) FROM ai.user_memories")
-    found = await _all(odd, memories.MemoryFilter())
+    found = await _all(odd, MemoryFilter())
     assert len(found) == len({memory.memory_id for memory in found}) == count
     for wanted in (
-        memories.MemoryFilter("ada", topic="x"),
-        memories.MemoryFilter("ada", search="text"),
-        memories.MemoryFilter(since="2025-12-01", until="2025-12-02"),
-        memories.MemoryFilter("", until="2100-01-01"),
+        MemoryFilter("ada", topic="x"),
+        MemoryFilter("ada", search="text"),
+        MemoryFilter(since="2025-12-01", until="2025-12-02"),
+        MemoryFilter("", until="2100-01-01"),
     ):
         await _all(odd, wanted)
-    await memories.search_memories(odd, "a text")
-    await memories.search_memories(odd, "fine", user_id="ada")
+    await search_memories(odd, "a text")
+    await search_memories(odd, "fine", user_id="ada")
     for memory in found:
-        assert (await memories.get_memory(odd, memory.memory_id)).memory == memory
+        assert (await get_memory(odd, memory.memory_id)).memory == memory
 
 
 async def test_every_session_is_listed_and_shown(odd: Settings) -> None:
@@ -94,7 +102,7 @@ async def test_every_session_is_listed_and_shown(odd: Settings) -> None:
 
 
 async def test_users_and_figures(odd: Settings, tmp_path: Path) -> None:
-    page = await users.list_users(odd, limit=1000)
+    page = await list_users(odd, limit=1000)
     counted = await stats.collect_stats(odd)
     assert counted.memories == sum(user.memories for user in page.users)
     assert counted.runs == sum(user.runs for user in page.users)
@@ -102,7 +110,7 @@ async def test_users_and_figures(odd: Settings, tmp_path: Path) -> None:
     assert next(user.last_active for user in page.users if user.user_id == "ada")
     await stats.collect_stats(odd, user_id="ada")
     await stats.collect_stats(odd, approximate=True)
-    done = await users.export_user(odd, "ada", tmp_path / "ada.jsonl")
+    done = await export_user(odd, "ada", tmp_path / "ada.jsonl")
     assert sum(done.lines.values()) == len((tmp_path / "ada.jsonl").read_bytes().splitlines())
     for line in (tmp_path / "ada.jsonl").read_bytes().splitlines():
         with suppress(ValueError, RecursionError):  # numbers and depths that Python itself does not read
@@ -113,19 +121,19 @@ async def test_users_and_figures(odd: Settings, tmp_path: Path) -> None:
 
 
 async def test_what_changes_rows_can_be_tried_and_done(odd: Settings) -> None:
-    tried = await users.erase_user(odd, "ada", dry_run=True)
+    tried = await erase_user(odd, "ada", dry_run=True)
     assert tried.erased["user_memories"] > 90
     for session_id in ("odd-session_data-text", "odd-summary-deep"):
         await sessions.delete_session(odd, session_id)
         with pytest.raises(NotFoundError):
             await sessions.get_runs(odd, session_id)
-    done = await memories.delete_memories(odd, ["odd-memory-digits", "odd-topics-deep"])
-    history = await memories.list_history(odd)
+    done = await delete_memories(odd, ["odd-memory-digits", "odd-topics-deep"])
+    history = await list_history(odd)
     assert {change.memory_id for change in history.changes} >= {"odd-memory-digits", "odd-topics-deep"}
-    assert (await memories.undo(odd, done.undo)).undone == 2
-    assert (await memories.edit_memory(odd, "odd-topics-digits", "now fine")).memories[0].memory == "now fine"
-    await memories.clear_memories(odd, "ada")
-    assert (await users.erase_user(odd, "ada")).remaining == 0
+    assert (await undo(odd, done.undo)).undone == 2
+    assert (await edit_memory(odd, "odd-topics-digits", "now fine")).memories[0].memory == "now fine"
+    await clear_memories(odd, "ada")
+    assert (await erase_user(odd, "ada")).remaining == 0
 
 
 # --- times ------------------------------------------------------------------------------------------------------------
@@ -193,7 +201,7 @@ async def test_times_in_other_units_are_in_their_range_and_in_the_figures(
         ),
     )
     settings = admin.settings(url)
-    whole = {memory.memory_id for memory in await _all(settings, memories.MemoryFilter(), limit=2)}
+    whole = {memory.memory_id for memory in await _all(settings, MemoryFilter(), limit=2)}
     assert len(whole) == 12
     for since, until, ages in (
         ("2025-11-25T00:00:00Z", None, {"0"}),
@@ -201,13 +209,13 @@ async def test_times_in_other_units_are_in_their_range_and_in_the_figures(
         ("2025-11-20T00:00:00Z", "2025-11-25T00:00:00Z", {"10"}),
     ):
         for user in (None, "eve"):
-            found = await _all(settings, memories.MemoryFilter(user, since=since, until=until), limit=3)
+            found = await _all(settings, MemoryFilter(user, since=since, until=until), limit=3)
             assert {memory.memory_id.split("-")[1] for memory in found} == ages
             assert len(found) == 4 * len(ages)
     figures = await stats.collect_stats(settings)
     assert figures.newest == as_time(_NOW)
     assert figures.oldest == as_time(_NOW - 400 * day)
-    active = {user.user_id: user.last_active for user in (await users.list_users(settings)).users}
+    active = {user.user_id: user.last_active for user in (await list_users(settings)).users}
     assert active["eve"] == as_time(_NOW)
 
 
@@ -248,14 +256,14 @@ async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
     )
     settings = admin.settings(url)
     total = await admin.value(url, "SELECT count(*) FROM ai.user_memories")
-    page = await users.list_users(settings)
+    page = await list_users(settings)
     assert sum(user.memories for user in page.users) == total
     assert sum(user.memories for user in page.users if user.user_id in ("Ada", "ada")) >= 6
-    assert len(await _all(settings, memories.MemoryFilter(), limit=2)) == total
-    assert {memory.user_id for memory in await _all(settings, memories.MemoryFilter("ada"))} <= {"Ada", "ada"}
+    assert len(await _all(settings, MemoryFilter(), limit=2)) == total
+    assert {memory.user_id for memory in await _all(settings, MemoryFilter("ada"))} <= {"Ada", "ada"}
     for shown in (
-        await memories.list_memories(settings, memories.MemoryFilter("ada")),
-        await memories.search_memories(settings, "x", user_id="ada"),
+        await list_memories(settings, MemoryFilter("ada")),
+        await search_memories(settings, "x", user_id="ada"),
         await sessions.list_sessions(settings, "ada"),
         await stats.collect_stats(settings, user_id="ada"),
     ):
@@ -264,22 +272,22 @@ async def _two_spellings(url: DatabaseUrl, admin: Administration) -> None:
             "user_spellings",
             True,
         )
-    for shown in (await memories.list_memories(settings, memories.MemoryFilter()), await stats.collect_stats(settings)):
+    for shown in (await list_memories(settings, MemoryFilter()), await stats.collect_stats(settings)):
         assert not shown.warnings
     for user_id, noted in (("ada", True), ("bob", False)):
         async with await Conversation.open(settings, user_id, offline=True, may_add_tables=True) as conversation:
             assert any("are one user id" in note for note in conversation.notes) is noted
     for spelling in ("ada", "Ada", "ADA"):
         with pytest.raises(DatabaseError, match=r"are one user id in .*user_memories.*nothing was exported"):
-            await users.export_user(settings, spelling, admin.folder / "ada.jsonl")
-        for change in (users.erase_user, memories.clear_memories):
+            await export_user(settings, spelling, admin.folder / "ada.jsonl")
+        for change in (erase_user, clear_memories):
             with pytest.raises(
                 DatabaseError, match=r"are one user id in .*user_memories.*nothing was changed"
             ) as caught:
                 await change(settings, spelling)
             assert caught.value.code == "user_spellings"
     assert await admin.value(url, "SELECT count(*) FROM ai.user_memories") == total
-    await users.erase_user(settings, "bob", dry_run=True)
+    await erase_user(settings, "bob", dry_run=True)
     doctor = Doctor(admin.folder).use(url)
     result = await doctor._examine(doctor.context(), ("memory.owners",), False, 60)
     assert "treats different spellings of a user id as equal in" in result["memory.owners"].detail
@@ -306,7 +314,7 @@ async def test_a_database_in_which_a_backslash_escapes(
     name = url.database or ""
     execute(postgres_server, f'ALTER DATABASE "{name}" SET standard_conforming_strings = off', name)
     settings = admin.settings(url)
-    [found] = (await memories.search_memories(settings, "cello")).memories
-    await memories.delete_memories(settings, [found.memory_id])
-    assert (await memories.undo(settings)).restored == 1
-    assert (await memories.search_memories(settings, "cello")).memories == (found,)
+    [found] = (await search_memories(settings, "cello")).memories
+    await delete_memories(settings, [found.memory_id])
+    assert (await undo(settings)).restored == 1
+    assert (await search_memories(settings, "cello")).memories == (found,)

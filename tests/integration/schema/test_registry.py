@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from junkie_cli.core import users
 from junkie_cli.core.schema import own_tables, registry, row_security
 from junkie_cli.core.schema.registry import Erase, Merge, Restore, TableEntry
 from junkie_cli.core.table_layout import Layout, Role
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
 from tests.support.backups import back_up
 from tests.support.documents import ROOT
 from tests.support.generations import Administration, Make
@@ -80,9 +81,9 @@ async def test_a_new_table_is_erased_and_exported_by_its_owner_column(
     entry = TableEntry("junkie_notes", ("note_id",), "about", ("about",), erase=Erase.ROWS, exported=True)
     with_a_table(monkeypatch, entry)
     settings = admin.settings(url)
-    exported = await users.export_user(settings, "ada", admin.folder / "ada.jsonl")
+    exported = await export_user(settings, "ada", admin.folder / "ada.jsonl")
     assert exported.lines["junkie_notes"] == 1
-    assert (await users.erase_user(settings, "ada")).erased["junkie_notes"] == 1
+    assert (await erase_user(settings, "ada")).erased["junkie_notes"] == 1
     assert await admin.value(url, "SELECT string_agg(about, ',') FROM ai.junkie_notes") == "bob"
 
 
@@ -95,7 +96,7 @@ async def test_a_table_whose_rows_name_nobody_is_kept(
     await admin.do(url, "INSERT INTO ai.junkie_notes SELECT 'ada', session_id FROM ai.agent_sessions")
     with_a_table(monkeypatch, TableEntry("junkie_notes", ("user_id",)))
     before = await admin.value(url, "SELECT count(*) FROM ai.junkie_notes")
-    assert "junkie_notes" not in (await users.erase_user(admin.settings(url), "ada")).erased
+    assert "junkie_notes" not in (await erase_user(admin.settings(url), "ada")).erased
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_notes") == before
 
 

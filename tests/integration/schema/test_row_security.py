@@ -7,12 +7,28 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, reporting, sessions, stats, users
+from junkie_cli.core import reporting, sessions, stats
 from junkie_cli.core.chat import Conversation, Done
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, ExitCode, NotFoundError
+from junkie_cli.core.memories.edits import (
+    add_memory,
+    clear_memories,
+    delete_memories,
+    edit_memory,
+    preview_clear,
+    preview_delete,
+)
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
+from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.schema import row_security
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
+from junkie_cli.core.users.listing import list_users
 from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.junkie import Junkie
@@ -45,9 +61,9 @@ async def filter_rows(admin: Administration, url: DatabaseUrl, *tables: str, for
 
 Call = Callable[[Settings, Path], Awaitable[Any]]
 READS: dict[str, Call] = {
-    "list": lambda s, _: memories.list_memories(s, memories.MemoryFilter()),
-    "search": lambda s, _: memories.search_memories(s, "tea"),
-    "users": lambda s, _: users.list_users(s),
+    "list": lambda s, _: list_memories(s, MemoryFilter()),
+    "search": lambda s, _: search_memories(s, "tea"),
+    "users": lambda s, _: list_users(s),
     "sessions": lambda s, _: sessions.list_sessions(s),
     "runs": lambda s, _: sessions.get_runs(s, "c2"),
     "stats": lambda s, _: stats.collect_stats(s),
@@ -55,18 +71,18 @@ READS: dict[str, Call] = {
     "estimates": lambda s, _: stats.collect_stats(s, approximate=True),
 }
 REFUSED: dict[str, Call] = {
-    "export": lambda s, folder: memories.export_memories(s, path=folder / "x"),
-    "export of a user": lambda s, folder: users.export_user(s, "ada", folder / "x"),
-    "add": lambda s, _: memories.add_memory(s, "ada", "x"),
-    "edit": lambda s, _: memories.edit_memory(s, "x", "y"),
-    "delete": lambda s, _: memories.delete_memories(s, ["x"]),
-    "preview of delete": lambda s, _: memories.preview_delete(s, ["x"]),
-    "clear": lambda s, _: memories.clear_memories(s, "ada"),
-    "preview of clear": lambda s, _: memories.preview_clear(s, "ada"),
-    "import": lambda s, folder: memories.import_memories(s, folder / "lines.jsonl"),
-    "undo": lambda s, _: memories.undo(s),
-    "erase": lambda s, _: users.erase_user(s, "ada"),
-    "dry run of erase": lambda s, _: users.erase_user(s, "ada", dry_run=True),
+    "export": lambda s, folder: export_memories(s, path=folder / "x"),
+    "export of a user": lambda s, folder: export_user(s, "ada", folder / "x"),
+    "add": lambda s, _: add_memory(s, "ada", "x"),
+    "edit": lambda s, _: edit_memory(s, "x", "y"),
+    "delete": lambda s, _: delete_memories(s, ["x"]),
+    "preview of delete": lambda s, _: preview_delete(s, ["x"]),
+    "clear": lambda s, _: clear_memories(s, "ada"),
+    "preview of clear": lambda s, _: preview_clear(s, "ada"),
+    "import": lambda s, folder: import_memories(s, folder / "lines.jsonl"),
+    "undo": lambda s, _: undo(s),
+    "erase": lambda s, _: erase_user(s, "ada"),
+    "dry run of erase": lambda s, _: erase_user(s, "ada", dry_run=True),
     "delete a session": lambda s, _: sessions.delete_session(s, "c1"),
     "dry run of it": lambda s, _: sessions.delete_session(s, "c1", dry_run=True),
 }
@@ -81,7 +97,7 @@ async def test_reads_warn(written_by: Make, admin: Administration, force: bool) 
         found = await call(admin.settings(url), admin.folder)
         assert [warning.code for warning in found.warnings] == [row_security.CODE], name
     with pytest.raises(NotFoundError, match="or it is hidden: row security may hide rows of"):
-        await memories.get_memory(admin.settings(url), "x")
+        await get_memory(admin.settings(url), "x")
     with pytest.raises(NotFoundError, match="or it is hidden"):
         await sessions.get_runs(admin.settings(url), "c1")
 
@@ -154,7 +170,7 @@ async def test_policies_behind_a_view(written_by: Make, admin: Administration, n
         ),
     )
     settings = admin.settings(url)
-    page = await memories.list_memories(settings, memories.MemoryFilter())
+    page = await list_memories(settings, MemoryFilter())
     assert [warning.code for warning in page.warnings] == [row_security.CODE] * filtered
     assert {memory.user_id for memory in page.memories} == ({"bob"} if filtered else {"ada", "bob", "default"})
     if filtered:
@@ -162,14 +178,14 @@ async def test_policies_behind_a_view(written_by: Make, admin: Administration, n
             with pytest.raises(DatabaseError, match="row security may hide rows"):
                 await REFUSED[call](settings, admin.folder)
     await admin.do(superuser, "ALTER TABLE ai.stored DISABLE ROW LEVEL SECURITY")
-    assert not (await memories.list_memories(settings, memories.MemoryFilter())).warnings
+    assert not (await list_memories(settings, MemoryFilter())).warnings
 
 
 async def test_our_own_tables_count_too(written_by: Make, admin: Administration) -> None:
     """A hidden tombstone lets an erased person come back; hidden history cannot be undone."""
     superuser = written_by("3.1")
     url = await filter_rows(admin, superuser)
-    await memories.add_memory(admin.settings(url), "ada", "x")
+    await add_memory(admin.settings(url), "ada", "x")
     for table in ("junkie_tombstones", "junkie_history", "junkie_pending"):
         await admin.do(
             superuser,
@@ -192,9 +208,9 @@ async def test_tables_outside_the_schema(written_by: Make, admin: Administration
         "GRANT ALL ON public.messages TO filtered; ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY",
     )
     with pytest.raises(DatabaseError, match=r"public\.messages") as refused:
-        await users.erase_user(admin.settings(url), "ada", whole_database=True)
+        await erase_user(admin.settings(url), "ada", whole_database=True)
     assert refused.value.code == "row_security"
-    done = await users.erase_user(admin.settings(url), "ada")
+    done = await erase_user(admin.settings(url), "ada")
     assert [sentence for sentence in done.unsearchable if "public.messages" in sentence]
 
 
@@ -203,7 +219,7 @@ async def test_whom_no_policy_filters_is_not_bothered(written_by: Make, admin: A
     await filter_rows(admin, superuser, *TABLES)
     for call in READS.values():
         assert (await call(admin.settings(superuser), admin.folder)).warnings == ()
-    assert (await users.erase_user(admin.settings(superuser), "ada")).remaining == 0
+    assert (await erase_user(admin.settings(superuser), "ada")).remaining == 0
 
 
 async def test_as_a_command(junkie: Junkie, written_by: Make, admin: Administration) -> None:

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core import memories, sessions, stats, users
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core import sessions, stats
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import JunkieError
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import add_memory, clear_memories, edit_memory
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
+from junkie_cli.core.users.listing import list_users
 from tests.support.generations import FOLDER, Administration
 from tests.support.junkie import Junkie
 from tests.support.postgres import execute
@@ -42,7 +49,7 @@ def settings(
 
 
 async def test_memories_are_read_and_named(settings: Settings, admin: Administration) -> None:
-    page = await memories.list_memories(settings, MemoryFilter("ada"))
+    page = await list_memories(settings, MemoryFilter("ada"))
     found = {memory.memory_id: memory for memory in page.memories}
     assert (found["latin"].memory, found["latin"].topics, found["latin"].input) == (
         "caf\ufffd",
@@ -52,11 +59,11 @@ async def test_memories_are_read_and_named(settings: Settings, admin: Administra
     assert (found["utf"].memory, found["utf"].input) == ("café 漢字", "é")
     (warning,) = page.warnings
     assert (warning.code, warning.message.endswith("in 1 memory: latin")) == ("bytes_replaced", True)
-    assert [m.memory_id for m in (await memories.search_memories(settings, "café")).memories] == ["utf"]
-    assert (await memories.get_memory(settings, "latin")).warnings
-    assert not (await memories.get_memory(settings, "utf")).warnings
+    assert [m.memory_id for m in (await search_memories(settings, "café")).memories] == ["utf"]
+    assert (await get_memory(settings, "latin")).warnings
+    assert not (await get_memory(settings, "utf")).warnings
     path = admin.folder / "all.jsonl"
-    done = await memories.export_memories(settings, path=path)
+    done = await export_memories(settings, path=path)
     assert [warning.code for warning in done.warnings] == ["bytes_replaced"]
     lines = {row["memory_id"]: row for row in map(json.loads, path.read_text("utf-8").splitlines())}
     assert lines["latin"]["memory"] == "caf\ufffd"
@@ -64,47 +71,47 @@ async def test_memories_are_read_and_named(settings: Settings, admin: Administra
 
 
 async def test_everything_else_works(settings: Settings, admin: Administration) -> None:
-    page = await users.list_users(settings, limit=2)
+    page = await list_users(settings, limit=2)
     names = [user.user_id for user in page.users]
     while page.next:
-        page = await users.list_users(settings, limit=2, after=page.next)
+        page = await list_users(settings, limit=2, after=page.next)
         names += [user.user_id for user in page.users]
     odd = next(name for name in names if name and name.startswith("ren"))
-    assert [m.memory_id for m in (await memories.list_memories(settings, MemoryFilter(odd))).memories] == ["id"]
+    assert [m.memory_id for m in (await list_memories(settings, MemoryFilter(odd))).memories] == ["id"]
     listed = await sessions.list_sessions(settings, limit=1)
     while listed.next:
         listed = await sessions.list_sessions(settings, limit=1, after=listed.next)
     await stats.collect_stats(settings)
-    await users.export_user(settings, odd, admin.folder / "odd.jsonl")
-    assert (await memories.add_memory(settings, "zoe", "trinkt Tee – 漢字")).memories[0].memory == "trinkt Tee – 漢字"
-    assert (await memories.edit_memory(settings, "latin", "café")).memories[0].memory == "café"
-    assert (await memories.clear_memories(settings, "ada")).remaining == 0
-    await memories.undo(settings)
-    assert (await users.erase_user(settings, "ada")).remaining == 0
+    await export_user(settings, odd, admin.folder / "odd.jsonl")
+    assert (await add_memory(settings, "zoe", "trinkt Tee – 漢字")).memories[0].memory == "trinkt Tee – 漢字"
+    assert (await edit_memory(settings, "latin", "café")).memories[0].memory == "café"
+    assert (await clear_memories(settings, "ada")).remaining == 0
+    await undo(settings)
+    assert (await erase_user(settings, "ada")).remaining == 0
 
 
 async def test_a_person_whose_id_is_not_utf_8_is_erased_and_stays_so(settings: Settings) -> None:
-    odd = next(user.user_id for user in (await users.list_users(settings)).users if (user.user_id or "")[:3] == "ren")
+    odd = next(user.user_id for user in (await list_users(settings)).users if (user.user_id or "")[:3] == "ren")
     assert odd is not None
-    assert (await users.erase_user(settings, odd, dry_run=True)).erased == {"agent_sessions": 1, "user_memories": 1}
-    assert (await users.erase_user(settings, odd)).remaining == 0
-    again = await users.erase_user(settings, odd)
+    assert (await erase_user(settings, odd, dry_run=True)).erased == {"agent_sessions": 1, "user_memories": 1}
+    assert (await erase_user(settings, odd)).remaining == 0
+    again = await erase_user(settings, odd)
     assert (again.found, again.earlier is not None) == (0, True)
-    assert odd not in [user.user_id for user in (await users.list_users(settings)).users]
+    assert odd not in [user.user_id for user in (await list_users(settings)).users]
     with pytest.raises(JunkieError, match="no id has"):
-        await memories.add_memory(settings, odd, "tea")
+        await add_memory(settings, odd, "tea")
 
 
 async def test_exports_name_what_was_replaced(settings: Settings, admin: Administration) -> None:
     path = admin.folder / "ada.jsonl"
-    [warning] = (await users.export_user(settings, "ada", path)).warnings
+    [warning] = (await export_user(settings, "ada", path)).warnings
     assert (warning.code, warning.message.endswith("in 1 row: user_memories memory_id latin")) == (
         "bytes_replaced",
         True,
     )
     rows = [json.loads(line)["row"] for line in path.read_text("utf-8").splitlines()]
     assert next(row for row in rows if row.get("memory_id") == "latin")["memory"] == "caf\ufffd"
-    done = await memories.export_memories(settings, "ren\udce9", path=path)
+    done = await export_memories(settings, "ren\udce9", path=path)
     assert (done.memories, json.loads(path.read_text("utf-8"))["user_id"]) == (1, "ren\ufffd")
 
 
@@ -122,20 +129,20 @@ async def test_names_beyond_ascii(settings: Settings, admin: Administration, pos
     column = f'ALTER TABLE ai."{wanted[0]}" ADD COLUMN "größe" text DEFAULT \'ß\''
     execute(postgres_server, f"{''.join(renamed)} {column}; {schema}", url.database_name)
     named = admin.settings(url, JUNKIE_SCHEMA="schéma", **NAMES)
-    assert {each.memory_id for each in (await memories.list_memories(named, MemoryFilter("ada"))).memories} >= {"utf"}
-    assert (await memories.search_memories(named, "café")).memories
+    assert {each.memory_id for each in (await list_memories(named, MemoryFilter("ada"))).memories} >= {"utf"}
+    assert (await search_memories(named, "café")).memories
     assert {"s\udce9", "c1"} <= {each.session_id for each in (await sessions.list_sessions(named)).sessions}
     ada = (await stats.collect_stats(named, user_id="ada")).memories
     assert ada >= 4
     path = admin.folder / "all.jsonl"
-    assert (await memories.export_memories(named, "ada", path=path)).memories == ada
-    assert (await users.export_user(named, "ada", admin.folder / "ada.jsonl")).lines["Was man weiß"] == ada
-    assert (await memories.clear_memories(named, "ada")).deleted == ada
-    assert (await memories.undo(named)).undone == ada
-    await memories.add_memory(named, "zoë", "trinkt Tee")
+    assert (await export_memories(named, "ada", path=path)).memories == ada
+    assert (await export_user(named, "ada", admin.folder / "ada.jsonl")).lines["Was man weiß"] == ada
+    assert (await clear_memories(named, "ada")).deleted == ada
+    assert (await undo(named)).undone == ada
+    await add_memory(named, "zoë", "trinkt Tee")
     assert (await sessions.delete_session(named, "c2")).deleted["話"] == 1
-    assert (await users.erase_user(named, "ada")).erased["Was man weiß"] == ada
-    again = await memories.list_memories(named, MemoryFilter("zoë"))
+    assert (await erase_user(named, "ada")).erased["Was man weiß"] == ada
+    again = await list_memories(named, MemoryFilter("zoë"))
     assert [each.memory for each in again.memories] == ["trinkt Tee"]
 
 
@@ -151,13 +158,13 @@ async def test_names_that_are_not_utf_8(
     assert settings.postgres_url is not None
     database = settings.postgres_url.database_name
     execute(postgres_server, in_bytes('CREATE TABLE ai."tab@" (user_id text)'), database)
-    await memories.list_memories(settings, MemoryFilter("ada"))
-    for refused in (users.erase_user(settings, "ada"), users.export_user(settings, "ada", admin.folder / "x")):
+    await list_memories(settings, MemoryFilter("ada"))
+    for refused in (erase_user(settings, "ada"), export_user(settings, "ada", admin.folder / "x")):
         with pytest.raises(JunkieError, match=r"is not UTF-8, so no statement can name it: tab\\xe9"):
             await refused
     execute(postgres_server, in_bytes('DROP TABLE ai."tab@"; ALTER TABLE ai.user_memories ADD "c@" text'), database)
-    assert (await memories.clear_memories(settings, "bob")).undo is None
-    assert (await users.erase_user(settings, "ada")).remaining == 0
+    assert (await clear_memories(settings, "bob")).undo is None
+    assert (await erase_user(settings, "ada")).remaining == 0
 
 
 async def test_refusals_in_words_that_are_not_utf_8(settings: Settings, postgres_server: ScratchServer) -> None:
@@ -165,10 +172,10 @@ async def test_refusals_in_words_that_are_not_utf_8(settings: Settings, postgres
     function = "CREATE FUNCTION ai.f() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE EXCEPTION 'x@'; END $f$;"
     trigger = "CREATE TRIGGER f BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.f()"
     execute(postgres_server, in_bytes(function + trigger), settings.postgres_url.database_name)
-    before = await memories.list_memories(settings, MemoryFilter("ada"))
+    before = await list_memories(settings, MemoryFilter("ada"))
     with pytest.raises(JunkieError, match="with text that is not UTF-8"):
-        await memories.clear_memories(settings, "ada")
-    assert await memories.list_memories(settings, MemoryFilter("ada")) == before
+        await clear_memories(settings, "ada")
+    assert await list_memories(settings, MemoryFilter("ada")) == before
 
 
 def test_arguments_that_are_not_utf_8(settings: Settings, junkie: Junkie) -> None:
@@ -218,8 +225,8 @@ def test_the_commands_say_so(settings: Settings, junkie: Junkie, tmp_path: Path)
 async def test_long_texts_are_stored_as_they_are(settings: Settings, admin: Administration, length: int) -> None:
     """asyncpg frees what it encoded for another encoding than UTF-8 before it sends it."""
     text = ("Zoë likes tea. " * (length // 15)).strip()
-    done = await memories.add_memory(settings, "ada", text, topics=(text,))
-    stored = await memories.get_memory(settings, done.memories[0].memory_id)
+    done = await add_memory(settings, "ada", text, topics=(text,))
+    stored = await get_memory(settings, done.memories[0].memory_id)
     assert stored.memory.memory == text
     assert list(stored.memory.topics) == [text]
 
@@ -234,17 +241,15 @@ async def test_escapes_that_the_encoding_does_not_have(
     try:
         execute(postgres_server, (FOLDER / "agno-2.2.sql").read_text("utf-8"), name)
         settings = admin.settings(postgres_server.url.with_database(name))
-        [bob] = (await memories.list_memories(settings, MemoryFilter("bob"))).memories
+        [bob] = (await list_memories(settings, MemoryFilter("bob"))).memories
         assert bob.memory == "Bob lives in Kraków 🏰"
-        assert [m.memory_id for m in (await memories.search_memories(settings, "Bob lives")).memories] == [
-            bob.memory_id
-        ]
-        assert {"ada", "bob"} <= {user.user_id for user in (await users.list_users(settings)).users}
+        assert [m.memory_id for m in (await search_memories(settings, "Bob lives")).memories] == [bob.memory_id]
+        assert {"ada", "bob"} <= {user.user_id for user in (await list_users(settings)).users}
         assert {"c1", "c2"} <= {session.session_id for session in (await sessions.list_sessions(settings)).sessions}
         assert (await stats.collect_stats(settings)).memories
         path = admin.folder / f"{name}.jsonl"
-        await users.export_user(settings, "bob", path)
+        await export_user(settings, "bob", path)
         assert "Krak" in path.read_text("utf-8")
-        assert (await users.erase_user(settings, "bob")).remaining == 0
+        assert (await erase_user(settings, "bob")).remaining == 0
     finally:
         execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from junkie_cli.core import memories, reporting, sessions, stats, users
+from junkie_cli.core import reporting, sessions, stats
 from junkie_cli.core.chat import Conversation
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
-from junkie_cli.core.memories import MemoryFilter
+from junkie_cli.core.memories.edits import add_memory, clear_memories
+from junkie_cli.core.memories.export import export_memories
+from junkie_cli.core.memories.history import list_history, record_others, undo
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.restore import person, person_write
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.export import export_user
+from junkie_cli.core.users.listing import list_users
 from tests.support.backups import back_up, database_of, settings_for, sql
 from tests.support.doctor import Doctor, assert_result
 from tests.support.generations import Administration, Make
@@ -35,7 +42,7 @@ def reports() -> Iterator[list[str]]:
 
 
 async def listed(settings: Settings, user_id: str = "ada") -> set[str]:
-    return {memory.memory for memory in (await memories.list_memories(settings, MemoryFilter(user_id))).memories}
+    return {memory.memory for memory in (await list_memories(settings, MemoryFilter(user_id))).memories}
 
 
 TEA, CELLO = "Ada is called Ada and prefers tea", "Ada plays the cello"
@@ -46,7 +53,7 @@ async def test_agnos_own_names_are_used_and_reported_once(
 ) -> None:
     settings = admin.settings(written_by("os-3.1"))
     assert await listed(settings) == {TEA, CELLO}
-    assert len((await users.list_users(settings)).users) == 4
+    assert len((await list_users(settings)).users) == 4
     assert reports == [
         "schema ai has agno's default table names, and these are used: agno_memories, agno_sessions, agno_runs"
     ]
@@ -59,10 +66,10 @@ async def test_names_that_were_configured(written_by: Make, admin: Administratio
     assert await listed(settings) == {TEA, CELLO}
     found = await stats.collect_stats(settings)
     assert (found.memories, found.sessions, found.runs) == (4, 4, 7)
-    cleared = await memories.clear_memories(settings, "ada")
-    assert (cleared.deleted, (await memories.undo(settings)).undone) == (2, 2)
+    cleared = await clear_memories(settings, "ada")
+    assert (cleared.deleted, (await undo(settings)).undone) == (2, 2)
     assert (await sessions.delete_session(settings, "c2")).deleted == {"turns of talks": 1, "talks": 1}
-    assert (await users.erase_user(settings, "ada", dry_run=True)).erased["facts"] == 2
+    assert (await erase_user(settings, "ada", dry_run=True)).erased["facts"] == 2
     assert not reports
 
 
@@ -79,9 +86,7 @@ async def test_both_at_once_are_distinguished(written_by: Make, admin: Administr
 async def test_a_configured_table_that_is_not_there_is_named(
     written_by: Make, admin: Administration, reports: list[str]
 ) -> None:
-    page = await memories.list_memories(
-        admin.settings(written_by("3.1"), JUNKIE_MEMORY_TABLE="memoires"), MemoryFilter()
-    )
+    page = await list_memories(admin.settings(written_by("3.1"), JUNKIE_MEMORY_TABLE="memoires"), MemoryFilter())
     assert (page.memories, page.table_missing) == ((), "memoires")
     assert reports == ["schema ai has no table memoires (JUNKIE_MEMORY_TABLE); it has user_memories"]
 
@@ -107,21 +112,21 @@ async def test_chat_remembers_in_the_same_tables(written_by: Make, admin: Admini
 async def test_a_first_memory_makes_the_table_that_was_named(database: DatabaseUrl, admin: Administration) -> None:
     name = 'mem "o\'ries" @table'
     settings = admin.settings(database, JUNKIE_MEMORY_TABLE=name)
-    await memories.add_memory(settings, "ada", TEA)
+    await add_memory(settings, "ada", TEA)
     assert await listed(settings) == {TEA}
     assert await admin.value(database, "SELECT table_name FROM ai.agno_schema_versions") == name
-    await memories.record_others(settings, on=True)
+    await record_others(settings, on=True)
     await admin.do(database, "UPDATE ai.{} SET memory = '\"x\"'".format('"' + name.replace('"', '""') + '"'))
-    changes = (await memories.list_history(settings)).changes
+    changes = (await list_history(settings)).changes
     assert [(change.by, change.action) for change in changes] == [("other", "updated"), ("junkie", "added")]
 
 
 async def test_history_of_others_is_kept_for_agnos_names(written_by: Make, admin: Administration) -> None:
     url = written_by("os-3.1")
     settings = admin.settings(url)
-    assert await memories.record_others(settings, on=True) is False
+    assert await record_others(settings, on=True) is False
     await admin.do(url, "DELETE FROM ai.agno_memories WHERE user_id = 'ada'")
-    assert (await memories.undo(settings, (await memories.list_history(settings)).changes[0].batch)).undone == 2
+    assert (await undo(settings, (await list_history(settings)).changes[0].batch)).undone == 2
     assert await listed(settings) == {TEA, CELLO}
 
 
@@ -136,7 +141,7 @@ async def test_one_person_returns_under_the_names_that_the_target_has(
     assert made.manifest.origin.names["memories"] == "agno_memories"
     target = written_by(there)
     settings = settings_for(target, tmp_path / "backups")
-    await users.erase_user(settings, "ada")
+    await erase_user(settings, "ada")
     planned = await person.plan(
         made.path,
         "ada",
@@ -176,12 +181,12 @@ async def test_a_view_is_read_and_never_written_to(written_by: Make, admin: Admi
     settings = admin.settings(url)
     assert await listed(settings) == {TEA, CELLO}
     assert (await stats.collect_stats(settings)).memories == 4
-    assert (await memories.search_memories(settings, "tea")).memories
+    assert (await search_memories(settings, "tea")).memories
     before = sql(url, "SELECT md5(string_agg(m::text, '|' ORDER BY m::text)) FROM behind.user_memories m")
     refused = [
-        memories.add_memory(settings, "ada", "x"),
-        memories.clear_memories(settings, "ada"),
-        users.erase_user(settings, "ada"),
+        add_memory(settings, "ada", "x"),
+        clear_memories(settings, "ada"),
+        erase_user(settings, "ada"),
         Conversation.open(settings, "ada", offline=True),
     ]
     for attempt in refused:
@@ -197,14 +202,14 @@ async def test_a_person_is_exported_through_a_view(written_by: Make, admin: Admi
     for statements in (VIEW, VIEW_OF_THE_SCHEMA):
         url = written_by("3.1")
         await admin.do(url, *statements)
-        done = await users.export_user(admin.settings(url), "ada", admin.folder / "ada.jsonl")
+        done = await export_user(admin.settings(url), "ada", admin.folder / "ada.jsonl")
         lines = [json.loads(line) for line in (admin.folder / "ada.jsonl").read_text("utf-8").splitlines()]
         assert {line["row"]["memory"] for line in lines if line["table"] == "user_memories"} == {TEA, CELLO}
         assert done.lines["user_memories"] == 2
         assert [warning.code for warning in done.warnings] == ["table_is_view"]
         assert "ai.user_memories" in done.warnings[0].message
     url = written_by("3.1")
-    assert not (await users.export_user(admin.settings(url), "ada", admin.folder / "table.jsonl")).warnings
+    assert not (await export_user(admin.settings(url), "ada", admin.folder / "table.jsonl")).warnings
 
 
 async def test_renamed_columns_are_named_by_every_command(
@@ -214,14 +219,14 @@ async def test_renamed_columns_are_named_by_every_command(
     await admin.do(url, *OTHER_COLUMNS)
     settings = admin.settings(url)
     for attempt in (
-        memories.list_memories(settings, MemoryFilter()),
-        memories.search_memories(settings, "tea"),
-        memories.add_memory(settings, "ada", "x"),
-        memories.clear_memories(settings, "ada"),
-        memories.export_memories(settings, path=tmp_path / "x.jsonl"),
-        users.list_users(settings),
-        users.export_user(settings, "ada", tmp_path / "y.jsonl"),
-        users.erase_user(settings, "ada"),
+        list_memories(settings, MemoryFilter()),
+        search_memories(settings, "tea"),
+        add_memory(settings, "ada", "x"),
+        clear_memories(settings, "ada"),
+        export_memories(settings, path=tmp_path / "x.jsonl"),
+        list_users(settings),
+        export_user(settings, "ada", tmp_path / "y.jsonl"),
+        erase_user(settings, "ada"),
         stats.collect_stats(settings),
     ):
         with pytest.raises(DatabaseError) as caught:

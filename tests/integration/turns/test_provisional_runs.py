@@ -28,7 +28,7 @@ from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.turns.postgres_store import PostgresTurnStore
 from junkie_cli.core.turns.spool import spool_folder
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from junkie_cli.terminal.style import Look
 from tests.support.conversations import (
     Turn,

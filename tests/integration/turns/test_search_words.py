@@ -2,9 +2,9 @@
 
 import pytest
 
-from junkie_cli.core import users
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.memories import search_words
+from junkie_cli.core.users.erase import erase_user
 from tests.support.conversations import rows, say, settings_for, talking
 from tests.support.generations import as_role
 from tests.support.model_server import ModelServer
@@ -99,7 +99,7 @@ async def test_erasing_a_person_erases_the_words(database: DatabaseUrl, model: M
         await say(conversation, "Hello")
     async with talking(settings, "bob") as conversation:
         await say(conversation, "Hello")
-    await users.erase_user(settings, "ada")
+    await erase_user(settings, "ada")
     assert [row["user_id"] for row in await rows(database, STORED)] == ["bob"]
 
 

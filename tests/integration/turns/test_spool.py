@@ -17,7 +17,7 @@ import pytest
 from junkie_cli.core.chat import Conversation, Delta
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded import ScratchServer
+from junkie_cli.core.embedded.scratch import ScratchServer
 from junkie_cli.core.errors import DatabaseError
 from junkie_cli.core.schema import own_tables, tables
 from junkie_cli.core.settings import Settings
@@ -25,7 +25,7 @@ from junkie_cli.core.table_layout import Layout
 from junkie_cli.core.turns import pending_rows
 from junkie_cli.core.turns.pending_list import list_pending
 from junkie_cli.core.turns.spool import identity, spool_folder
-from junkie_cli.core.users import erase_user
+from junkie_cli.core.users.erase import erase_user
 from tests.support.conversations import (
     Said,
     Turn,

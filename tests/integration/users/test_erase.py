@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core import memories, prompt_history, users
+from junkie_cli.core import prompt_history
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import FileError
+from junkie_cli.core.memories.edits import edit_memory, preview_clear
+from junkie_cli.core.memories.import_file import import_memories
 from junkie_cli.core.schema import tables
+from junkie_cli.core.schema.ledger import FILE_NAME as LEDGER_FILE
+from junkie_cli.core.schema.ledger import read_ledger, read_ledger_file
 from junkie_cli.core.table_layout import Layout
+from junkie_cli.core.users.erase import apply_erasures, erase_user
+from junkie_cli.core.users.export import export_user
+from junkie_cli.core.users.receipt import check_receipt_path, write_receipt
 from tests.support.generations import ALL, Administration, Make, as_role, named, new_role, reader
 
 GENERATIONS = [generation for generation in ALL if generation != "2.3"]
@@ -39,8 +46,8 @@ async def test_own_things_go_and_others_stay(written_by: Make, admin: Administra
     url = written_by(generation)
     settings = admin.settings(url)
     others, before = await admin.value(url, named(generation, OTHERS)), await spoken(admin, url)
-    await memories.edit_memory(settings, (await memories.preview_clear(settings, "ada")).samples[0].memory_id, "x")
-    done = await users.erase_user(settings, "ada")
+    await edit_memory(settings, (await preview_clear(settings, "ada")).samples[0].memory_id, "x")
+    done = await erase_user(settings, "ada")
     assert (done.remaining, done.problems) == (0, ())
     assert done.erased[named(generation, "user_memories")] == (4 if generation == "2.9-then-3.1" else 2)
     assert done.erased["junkie_history"] == 1
@@ -78,7 +85,7 @@ async def test_a_shared_session_loses_summary_state_and_name(
         f"UPDATE ai.agent_sessions SET session_data = '{data}'::{kind}, summary = '{{\"s\": \"Ada\"}}'::{kind}"
         " WHERE session_id = 'channel-7'",
     )
-    await users.erase_user(admin.settings(url), "ada")
+    await erase_user(admin.settings(url), "ada")
     async with admin.connection(url) as connection:
         row = await connection.fetchrow("SELECT * FROM ai.agent_sessions WHERE session_id = 'channel-7'")
     assert row is not None and row["summary"] is None
@@ -88,7 +95,7 @@ async def test_a_shared_session_loses_summary_state_and_name(
 async def test_a_guest_goes_and_the_owner_stays(written_by: Make, admin: Administration) -> None:
     for generation in ("2.2", "2.9-then-3.1", "3.1"):
         url = written_by(generation)
-        await users.erase_user(admin.settings(url), "bob")
+        await erase_user(admin.settings(url), "bob")
         owner = "SELECT user_id FROM ai.agent_sessions WHERE session_id = 'channel-7'"
         assert await admin.value(url, owner) == "ada"
         assert {user for _, user in await spoken(admin, url)} == {"ada", None}
@@ -107,7 +114,7 @@ async def test_every_table_with_a_user_id_is_found(written_by: Make, admin: Admi
         "UPDATE ai.agent_sessions_runs SET user_id = '42' WHERE session_id = 'c1'",
         "INSERT INTO ai.notes_of_session VALUES ('c1', 'x'), ('c2', 'y')",
     )
-    done = await users.erase_user(admin.settings(url), "42")
+    done = await erase_user(admin.settings(url), "42")
     assert done.erased == {
         "agno_learnings": 1,
         "numbers": 1,
@@ -127,7 +134,7 @@ async def test_runs_of_team_members_go_with_their_turn(written_by: Make, admin: 
         "INSERT INTO ai.agent_sessions_runs (run_id, session_id, run_type, parent_run_id, run_data, created_at)"
         f" VALUES ('member', 'channel-7', 'agent', '{turn}', '{{}}', 1)",
     )
-    done = await users.erase_user(admin.settings(url), "ada")
+    done = await erase_user(admin.settings(url), "ada")
     assert done.erased["agent_sessions_runs"] == 4
     assert await admin.value(url, "SELECT count(*) FROM ai.agent_sessions_runs WHERE run_id = 'member'") == 0
 
@@ -135,9 +142,9 @@ async def test_runs_of_team_members_go_with_their_turn(written_by: Make, admin: 
 async def test_a_dry_run_counts_the_same_and_changes_nothing(written_by: Make, admin: Administration) -> None:
     for generation in ("2.2", "3.1"):
         settings = admin.settings(written_by(generation))
-        dry = await users.erase_user(settings, "ada", dry_run=True)
-        again = await users.erase_user(settings, "ada", dry_run=True)
-        done = await users.erase_user(settings, "ada")
+        dry = await erase_user(settings, "ada", dry_run=True)
+        again = await erase_user(settings, "ada", dry_run=True)
+        done = await erase_user(settings, "ada")
         assert dry.erased == again.erased == done.erased
         assert dry.erased_at is None
         assert done.erased_at is not None
@@ -145,12 +152,12 @@ async def test_a_dry_run_counts_the_same_and_changes_nothing(written_by: Make, a
 
 async def test_somebody_unknown_leaves_no_trace(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
-    done = await users.erase_user(admin.settings(url), "Adda")
+    done = await erase_user(admin.settings(url), "Adda")
     assert (done.found, done.erased_at, done.nearest) == (0, None, ("ada",))
     assert await admin.value(url, "SELECT count(*) FROM ai.junkie_tombstones") == 0
-    assert not (admin.settings(url).backup_dir / users.FILE_NAME).exists()
+    assert not (admin.settings(url).backup_dir / LEDGER_FILE).exists()
     with pytest.raises(UsageError):
-        await users.erase_user(admin.settings(url), "")
+        await erase_user(admin.settings(url), "")
 
 
 async def test_typed_lines_go_too(written_by: Make, admin: Administration) -> None:
@@ -158,7 +165,7 @@ async def test_typed_lines_go_too(written_by: Make, admin: Administration) -> No
     assert typed.is_relative_to(admin.folder)
     typed.parent.mkdir(parents=True)
     typed.write_text('"hello"\n')
-    done = await users.erase_user(admin.settings(written_by("3.1")), "ada")
+    done = await erase_user(admin.settings(written_by("3.1")), "ada")
     assert done.erased["prompt history"] == 1
     assert not typed.exists()
 
@@ -176,9 +183,9 @@ async def test_rows_outside_the_schema_are_counted_and_erased_on_demand(
         "INSERT INTO public.triggers VALUES ('42'), ('ada')",
     )
     settings = admin.settings(url)
-    done = await users.erase_user(settings, "ada")
+    done = await erase_user(settings, "ada")
     assert (done.elsewhere, done.whole_database) == ({"public.triggers": 1}, False)
-    done = await users.erase_user(settings, "42", whole_database=True)
+    done = await erase_user(settings, "42", whole_database=True)
     assert done.elsewhere == {"public.messages": 2, "public.triggers": 1}
     assert await admin.value(url, "SELECT count(*) FROM public.messages") == 1
     await admin.do(
@@ -187,7 +194,7 @@ async def test_rows_outside_the_schema_are_counted_and_erased_on_demand(
         "GRANT ALL ON ALL TABLES IN SCHEMA ai TO half_blind",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
     )
-    done = await users.erase_user(admin.settings(as_role(url, "half_blind")), "bob", dry_run=True)
+    done = await erase_user(admin.settings(as_role(url, "half_blind")), "bob", dry_run=True)
     assert any(sentence.startswith("other.secrets") for sentence in done.unsearchable)
 
 
@@ -203,7 +210,7 @@ async def test_without_rights_on_one_table_nothing_happens(written_by: Make, adm
         f"GRANT SELECT ON ai.{table} TO lacking",
     )
     with pytest.raises(DatabaseError) as caught:
-        await users.erase_user(admin.settings(as_role(url, "lacking")), "ada")
+        await erase_user(admin.settings(as_role(url, "lacking")), "ada")
     assert caught.value.code == "database_rights"
     assert await admin.value(url, "SELECT count(*) FROM ai.user_memories WHERE user_id = 'ada'") == 2
     assert await admin.value(url, "SELECT count(*) FROM ai.agent_sessions_runs WHERE user_id = 'ada'") == 3
@@ -218,13 +225,13 @@ async def test_what_is_written_back_at_once_is_not_called_erased(written_by: Mak
         "CREATE TRIGGER back AFTER DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.back()",
     )
     with pytest.raises(DatabaseError, match="would remain after erasing; nothing was changed"):
-        await users.erase_user(admin.settings(url), "ada")
+        await erase_user(admin.settings(url), "ada")
     assert len(await spoken(admin, url)) == 5
 
 
 async def test_two_erasures_at_once(written_by: Make, admin: Administration) -> None:
     settings = admin.settings(written_by("3.1"))
-    done = await asyncio.gather(*(users.erase_user(settings, "ada") for _ in range(2)))
+    done = await asyncio.gather(*(erase_user(settings, "ada") for _ in range(2)))
     assert sorted(one.found for one in done) == [0, 6]
 
 
@@ -236,27 +243,27 @@ async def test_the_ledger_names_nobody_and_erases_again_after_a_restore(
 ) -> None:
     url, restored = written_by("3.1"), written_by("2.9-then-3.1")
     settings = admin.settings(url)
-    await users.erase_user(settings, "ada")
-    file = settings.backup_dir / users.FILE_NAME
+    await erase_user(settings, "ada")
+    file = settings.backup_dir / LEDGER_FILE
     assert file.stat().st_mode & 0o777 == 0o600
     # Ids, salts and hashes are random, and may well hold these three letters.
     assert "ada" not in re.sub("[0-9a-f-]{32,}", "", file.read_text())
     async with admin.connection(url) as connection:
-        known = await users.read_ledger(connection, await tables.inspect(connection, Layout("ai")))
+        known = await read_ledger(connection, await tables.inspect(connection, Layout("ai")))
     with file.open("a") as cut_by_a_crash:
         cut_by_a_crash.write('{"erasure_id": "x", "sal')
-    ledger = users.read_ledger_file(settings.backup_dir)
+    ledger = read_ledger_file(settings.backup_dir)
     assert ledger == known
     async with admin.connection(restored) as connection:
         later = datetime.now(UTC) + timedelta(days=1)
-        assert await users.apply_erasures(connection, Layout("ai"), ledger, after=later) == {}
-        done = await users.apply_erasures(connection, Layout("ai"), ledger)
+        assert await apply_erasures(connection, Layout("ai"), ledger, after=later) == {}
+        done = await apply_erasures(connection, Layout("ai"), ledger)
         assert set(done) == {"ada"}
         assert done["ada"]["user_memories"] == 4
-        assert await users.apply_erasures(connection, Layout("ai"), ledger) == {}
+        assert await apply_erasures(connection, Layout("ai"), ledger) == {}
     assert {user for _, user in await spoken(admin, restored)} == {"bob", None}
     with pytest.raises(UsageError, match="erased"):
-        await memories.import_memories(admin.settings(restored), jsonl(admin, user_id="ada"))
+        await import_memories(admin.settings(restored), jsonl(admin, user_id="ada"))
 
 
 def jsonl(admin: Administration, **fields: Any) -> Path:
@@ -269,18 +276,18 @@ async def test_the_ledger_file_is_completed_from_the_schema(written_by: Make, ad
     settings = admin.settings(written_by("3.1"))
     settings.backup_dir.parent.mkdir(exist_ok=True)
     settings.backup_dir.write_text("in the way")
-    done = await users.erase_user(settings, "ada")
+    done = await erase_user(settings, "ada")
     assert "ledger" in done.problems[0]
     settings.backup_dir.unlink()
-    await users.erase_user(settings, "bob")
-    assert len(users.read_ledger_file(settings.backup_dir)) == 2
+    await erase_user(settings, "bob")
+    assert len(read_ledger_file(settings.backup_dir)) == 2
 
 
 async def test_the_receipt(written_by: Make, admin: Administration) -> None:
-    done = await users.erase_user(admin.settings(written_by("3.1")), "ada")
+    done = await erase_user(admin.settings(written_by("3.1")), "ada")
     path = admin.folder / "receipt.json"
     backups = [{"path": "/b/x.dump", "made_at": datetime(2026, 1, 1, tzinfo=UTC), "expires": None}]
-    users.write_receipt(path, done, backups)
+    write_receipt(path, done, backups)
     assert path.stat().st_mode & 0o777 == 0o600
     receipt = json.loads(path.read_text())
     assert receipt["erased"] == {"user_memories": 2, "agent_sessions": 1, "agent_sessions_runs": 3}
@@ -289,7 +296,7 @@ async def test_the_receipt(written_by: Make, admin: Administration) -> None:
     assert receipt["backups"][0]["path"] == "/b/x.dump"
     for bad in (admin.folder, admin.folder / "no folder" / "x"):
         with pytest.raises(FileError):
-            users.check_receipt_path(bad)
+            check_receipt_path(bad)
 
 
 async def test_the_receipt_names_what_cannot_be_found_by_owner(written_by: Make, admin: Administration) -> None:
@@ -307,14 +314,14 @@ async def test_the_receipt_names_what_cannot_be_found_by_owner(written_by: Make,
         "CREATE TABLE public.spans (span_id text, attributes jsonb)",
         "CREATE MATERIALIZED VIEW public.newest AS SELECT * FROM ai.user_memories",
     )
-    done = await users.erase_user(admin.settings(url), "ada")
+    done = await erase_user(admin.settings(url), "ada")
     told = {sentence.rpartition(": ")[2] for sentence in done.unsearchable}
     assert {"ai.knowledge_vectors, public.contents", "public.newest", "public.spans"} <= told
     text = "\n".join(done.unsearchable)
     assert "as public.honcho_sync_status shows: erase this person there, too" in text
     for searched in ("channel_status", "triggers", "session_notes", "user_memories", "agno_schema_versions", "junkie_"):
         assert searched not in text
-    dry = await users.erase_user(admin.settings(url), "bob", dry_run=True)
+    dry = await erase_user(admin.settings(url), "bob", dry_run=True)
     assert dry.unsearchable == done.unsearchable
 
 
@@ -345,7 +352,7 @@ async def test_every_shared_session_is_known_by_its_structure(
     owner = f"SELECT user_id FROM {place}.{sessions} WHERE session_id = 'channel-7'"
     before = await admin.value(url, others)
     assert await admin.value(url, owner) == "ada"
-    done = await users.erase_user(admin.settings(url), "ada", whole_database=whole)
+    done = await erase_user(admin.settings(url), "ada", whole_database=whole)
     assert (done.remaining, done.problems, done.shared_sessions) == (0, (), 2)
     counts = done.erased if place == "ai" else done.elsewhere
     label = "" if place == "ai" else f"{place}."
@@ -367,7 +374,7 @@ async def test_runs_in_the_old_column_of_a_schema_that_was_moved_aside(
         "CREATE SCHEMA ai_before_1",
         "CREATE TABLE ai_before_1.agent_sessions AS SELECT * FROM ai.agent_sessions",
     )
-    done = await users.erase_user(admin.settings(url), "ada", whole_database=True)
+    done = await erase_user(admin.settings(url), "ada", whole_database=True)
     assert done.elsewhere["ai_before_1.agent_sessions.runs"] == done.erased["agent_sessions.runs"]
     left = "SELECT string_agg(s::text, '|' ORDER BY session_id) FROM {}.agent_sessions s"
     assert await admin.value(url, left.format("ai_before_1")) == await admin.value(url, left.format("ai"))
@@ -379,7 +386,7 @@ async def test_an_export_has_of_other_shared_sessions_what_is_about_the_person(
     url = written_by("3.1")
     await admin.do(url, SECOND.format("ai"))
     file = admin.folder / "ada.jsonl"
-    await users.export_user(admin.settings(url), "ada", file)
+    await export_user(admin.settings(url), "ada", file)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     of = {table: sorted(str(line["row"]) for line in lines if line["table"] == table) for table in ("chats", "turns")}
     assert of["chats"] == sorted(str(line["row"]) for line in lines if line["table"] == "agent_sessions")

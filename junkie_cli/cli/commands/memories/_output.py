@@ -9,7 +9,7 @@ from junkie_cli.terminal.output import Column, note, print_json, print_rows
 
 if TYPE_CHECKING:
     from junkie_cli.core import documents
-    from junkie_cli.core.memories import Memory
+    from junkie_cli.core.memories.model import Memory
 
 
 COLUMNS = (

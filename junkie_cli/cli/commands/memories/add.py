@@ -23,11 +23,11 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Add a memory about a user."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.edits import add_memory
 
     settings = invocation().settings()
     with working("adding 1 memory"):
-        done = invocation().run(memories.add_memory(settings, user, text, tuple(topic or ())))
+        done = invocation().run(add_memory(settings, user, text, tuple(topic or ())))
     if done.erased_at:
         warn(f"this person was erased at {done.erased_at.isoformat(timespec='seconds')}; the new memory was added")
     print_changed(done.memories[0], done.undo, as_json=as_json)

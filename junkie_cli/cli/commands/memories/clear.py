@@ -31,7 +31,8 @@ from junkie_cli.terminal.output import (
 )
 
 if TYPE_CHECKING:
-    from junkie_cli.core.memories import ClearPreview, Memory
+    from junkie_cli.core.memories.edits import ClearPreview
+    from junkie_cli.core.memories.model import Memory
 
 
 app = typer.Typer()
@@ -57,19 +58,20 @@ def clear(
     as_json: JsonOption = False,
 ) -> None:
     """Delete all memories of one user."""
-    from junkie_cli.core import database, memories
+    from junkie_cli.core import database
+    from junkie_cli.core.memories.edits import clear_memories, preview_clear
 
     owner = _whom_to_clear(owner_of(user, no_owner), all_users)
     settings = invocation().settings()
     database.require_named_database(settings, embedded_option=embedded, interactive=invocation().interactive)
     with working("counting memories") as shown:
-        preview = invocation().run(memories.preview_clear(settings, owner, expect=expect, progress=shown.progress))
+        preview = invocation().run(preview_clear(settings, owner, expect=expect, progress=shown.progress))
     if dry_run:
         return _print_clear_preview(preview, as_json=as_json)
     if preview.before:
         _confirm_clear(preview, keeps=not no_undo, confirm=confirm, yes=yes)
     with working(f"clearing {plural(preview.before, 'memory', 'memories')}") as shown:
-        clearing = memories.clear_memories(settings, owner, undo=not no_undo, expect=expect, progress=shown.progress)
+        clearing = clear_memories(settings, owner, undo=not no_undo, expect=expect, progress=shown.progress)
         done = invocation().run(clearing)
     if done.remaining:
         back = plural(done.remaining, "memory", "memories")
@@ -90,13 +92,13 @@ def _whom_to_clear(owner: str | None, all_users: bool) -> str | None:
 
 
 def _print_clear_preview(preview: "ClearPreview", *, as_json: bool) -> None:
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 
     found: dict[str, Memory] = {}  # a row that changes in the meantime is read again
-    cursor, settings, wanted = None, invocation().settings(), memories.MemoryFilter(preview.user_id)
+    cursor, settings, wanted = None, invocation().settings(), MemoryFilter(preview.user_id)
     with progress("reading memories", preview.before, unit="memories") as shown:
         while preview.before:
-            page = invocation().run(memories.list_memories(settings, wanted, limit=10_000, after=cursor, replica=False))
+            page = invocation().run(list_memories(settings, wanted, limit=10_000, after=cursor, replica=False))
             found |= {memory.memory_id: memory for memory in page.memories}
             shown.reach(len(found))
             cursor = page.next

@@ -24,11 +24,11 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Delete memories by id: all of the given ids, or none."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.edits import delete_memories, preview_delete
 
     settings = invocation().settings()
     with working(f"searching for {plural(len(memory_ids), 'memory', 'memories')}"):
-        found = invocation().run(memories.preview_delete(settings, memory_ids))
+        found = invocation().run(preview_delete(settings, memory_ids))
     ids = [memory.memory_id for memory in found.memories]
     if dry_run:
         return print_would_go(found.memories, found.cascaded, as_json=as_json)
@@ -37,7 +37,7 @@ def delete(
     cascaded.note_cascaded(found.cascaded)
     require_confirmation(f"delete {plural(len(ids), 'memory', 'memories')}?", yes=yes)
     with working(f"deleting {plural(len(ids), 'memory', 'memories')}"):
-        done = invocation().run(memories.delete_memories(settings, ids, undo=not no_undo))
+        done = invocation().run(delete_memories(settings, ids, undo=not no_undo))
     if as_json:
         document = {"deleted": len(done.memories), "memory_ids": ids, "undo": done.undo}
         return print_json(document | cascaded.document(done.cascaded))

@@ -19,9 +19,9 @@ def edit(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the text of a memory."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.edits import edit_memory
 
     settings = invocation().settings()
     with working("changing 1 memory"):
-        done = invocation().run(memories.edit_memory(settings, memory_id, text))
+        done = invocation().run(edit_memory(settings, memory_id, text))
     print_changed(done.memories[0], done.undo, as_json=as_json)

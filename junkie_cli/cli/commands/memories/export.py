@@ -28,7 +28,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export memories as JSON Lines with all columns. The file is complete, or not written."""
-    from junkie_cli.core import files, memories
+    from junkie_cli.core import files
+    from junkie_cli.core.memories.export import export_memories
 
     path = None if output is None or files.is_standard_output(output) else output
     if as_json and path is None:
@@ -36,7 +37,7 @@ def export(
     owner, settings = owner_of(user, no_owner), invocation().settings()
     with progress("exporting", unit="memories") as shown:
         done = invocation().run(
-            memories.export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, progress=shown.progress)
+            export_memories(settings, owner, path=path, write=sys.stdout.buffer.write, progress=shown.progress)
         )
         flush_answer()  # before the count is reported
     if as_json:

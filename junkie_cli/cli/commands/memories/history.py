@@ -19,7 +19,7 @@ from junkie_cli.terminal.output import (
 
 if TYPE_CHECKING:
     from junkie_cli.core import documents
-    from junkie_cli.core.memories import Change
+    from junkie_cli.core.memories.history import Change
 
 
 app = typer.Typer()
@@ -41,13 +41,13 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show what changed, when, and who changed it; or switch the recording of other programs' changes on or off."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.history import list_history
 
     if which in {"on", "off"}:
         return _switch_history(which == "on", as_json=as_json)
     settings = invocation().settings()
     with working("reading the history"):
-        page = invocation().run(memories.list_history(settings, which, user, limit=limit, after=after))
+        page = invocation().run(list_history(settings, which, user, limit=limit, after=after))
     if as_json:
         answer: documents.HistoryPage = {"changes": page.changes, "next": page.next}
         return print_json(answer, page.warnings)
@@ -58,7 +58,7 @@ def history(
 
 def _text(side: str) -> Any:
     def get(change: "Change") -> str | None:
-        from junkie_cli.core.memories import text_in
+        from junkie_cli.core.memories.history import text_in
 
         return text_in(getattr(change, side))
 
@@ -85,11 +85,11 @@ _HISTORY = (
 
 
 def _switch_history(on: bool, *, as_json: bool) -> None:
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.history import record_others
 
     settings = invocation().settings()
     with working("waiting for other programs that write memories"):
-        was_on = invocation().run(memories.record_others(settings, on=on))
+        was_on = invocation().run(record_others(settings, on=on))
     if as_json:
         answer: documents.HistorySwitch = {"others": on, "before": was_on}
         return print_json(answer)

@@ -26,11 +26,11 @@ def import_(
     as_json: JsonOption = False,
 ) -> None:
     """Import memories from a file: the complete file, or nothing."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.import_file import import_memories
 
     with progress("importing", unit="lines") as shown:
         done = invocation().run(
-            memories.import_memories(
+            import_memories(
                 invocation().settings(),
                 file,
                 overwrite=overwrite,

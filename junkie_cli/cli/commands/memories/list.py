@@ -37,14 +37,12 @@ def list_(
 
     Rows written while you page appear after the last page; none is skipped or repeated.
     """
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.listing import MemoryFilter, list_memories
 
-    wanted = memories.MemoryFilter(owner_of(user, no_owner), topic, search, since, until)
+    wanted = MemoryFilter(owner_of(user, no_owner), topic, search, since, until)
     settings = invocation().settings()
     with working("listing memories") as shown:
-        page = invocation().run(
-            memories.list_memories(settings, wanted, limit=limit, after=after, progress=shown.progress)
-        )
+        page = invocation().run(list_memories(settings, wanted, limit=limit, after=after, progress=shown.progress))
     if as_json:
         answer: documents.MemoriesPage = {"memories": page.memories, "next": page.next}
         return print_json(answer, page.warnings)

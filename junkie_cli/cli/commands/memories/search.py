@@ -26,14 +26,12 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find the memories that match TEXT, words or a question; those with every word come first."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.search import search_memories
 
     settings = invocation().settings()
     with working("searching") as shown:
         found = invocation().run(
-            memories.search_memories(
-                settings, text, user_id=user, limit=limit, anywhere=anywhere, progress=shown.progress
-            )
+            search_memories(settings, text, user_id=user, limit=limit, anywhere=anywhere, progress=shown.progress)
         )
     if found.words_only:
         note("in older memories, words were searched from their beginning; to search inside words, too: --anywhere")

@@ -10,7 +10,7 @@ from junkie_cli.terminal.invocation import JsonOption, invocation
 from junkie_cli.terminal.output import print_json, print_record, show_warnings, working
 
 if TYPE_CHECKING:
-    from junkie_cli.core.memories import MemoryDetail
+    from junkie_cli.core.memories.listing import MemoryDetail
 
 
 app = typer.Typer()
@@ -22,11 +22,11 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one memory in full, and where it came from."""
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories.listing import get_memory
 
     settings = invocation().settings()
     with working("searching for the memory and its run"):
-        detail = invocation().run(memories.get_memory(settings, memory_id))
+        detail = invocation().run(get_memory(settings, memory_id))
     if as_json:
         return print_json({**as_document(detail.memory), "origin": detail.origin}, detail.warnings)
     show_warnings(detail.warnings)

@@ -27,16 +27,16 @@ def undo(
     change, once.
     """
     from junkie_cli.cli import undo_report
-    from junkie_cli.core import memories
+    from junkie_cli.core.memories import history
 
     settings = invocation().settings()
     if batch is None and invocation().interactive:
-        change = invocation().run(memories.preview_undo(settings))
+        change = invocation().run(history.preview_undo(settings))
         note(f"newest change that is not undone: {undo_report.describe(change)}")
         require_confirmation("undo it?", yes=yes)
         batch = change.batch
     with working("restoring memories") as shown:
-        done = invocation().run(memories.undo(settings, batch, progress=shown.progress))
+        done = invocation().run(history.undo(settings, batch, progress=shown.progress))
     undo_report.show(done, as_json=as_json)
     if done.conflict_count or done.rows.conflicts:
         raise typer.Exit(ExitCode.FAILED)
