@@ -56,11 +56,11 @@ class Actions:
         return lines + self._dim("  to undo: junkie memories undo")
 
     async def why(self, argument: str) -> list[str]:
-        """List the memories that were in the prompt of the last answer."""
+        """List the memories that were in the prompt of the last answer, and why each was chosen."""
         used = self._conversation.why()
         if not used:
             return self._dim("the last answer used no memories")
-        return [line for memory in used for line in self._memory(memory)]
+        return [line for memory in used for line in (*self._memory(memory), *self._reason(memory))]
 
     async def history(self, argument: str) -> list[str]:
         """Show the session so far."""
@@ -159,6 +159,15 @@ class Actions:
         indent = " " * (width(identifier) + 2)
         text, *more = folded(memory.memory, self._columns - len(indent))
         return [f"{self._look.styled(identifier, 'cyan')}  {text}", *(indent + line for line in more)]
+
+    def _reason(self, memory: MemoryEntry) -> list[str]:
+        """Why a memory was chosen, below its text."""
+        if memory.reason is None:
+            return []
+        indent = " " * (width(short(memory.memory_id)) + 2)
+        rank = f" (rank {memory.reason.rank:,})" if memory.reason.rank is not None else ""
+        lines = folded(memory.reason.described() + rank, self._columns - len(indent))
+        return [indent + self._look.styled(line, "dim") for line in lines]
 
     def _exchange(self, exchange: Exchange) -> list[str]:
         prompt = self._look.styled(symbol(self._look, "prompt"), "bold")

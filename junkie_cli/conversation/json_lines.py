@@ -86,7 +86,11 @@ class JsonView:
         self._done = True
         usage = asdict(event.usage) if event.usage else None
         last = _done(event.session_id, event.run_id, event.user_id, event.answer, usage, _error_document(event.error))
-        print_json({**last, "complete": event.complete})
+        memories = [
+            {"memory_id": memory.memory_id, "memory": memory.memory, "reason": memory.reason}
+            for memory in event.memories
+        ]
+        print_json({**last, "complete": event.complete, "memories": memories})
 
 
 def _done(
@@ -97,7 +101,7 @@ def _done(
     usage: Mapping[str, int] | None,
     error: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    last = {
+    last: dict[str, Any] = {
         "event": "done",
         "session_id": session_id,
         "run_id": run_id,
@@ -105,6 +109,7 @@ def _done(
         "answer": answer,
         "complete": False,
         "usage": usage,
+        "memories": [],
     }
     return last if error is None else {**last, "error": error}
 

@@ -29,7 +29,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("memories", "[TEXT]", "list your memories, or those that contain TEXT"),
     Command("remember", "TEXT", "add TEXT as a memory"),
     Command("forget", "ID", "delete a memory (the first characters of its id are enough)"),
-    Command("why", "", "list the memories used for the last answer"),
+    Command("why", "", "list the memories used for the last answer, and why"),
     Command("history", "", "show this session"),
     Command("sessions", "", "list your sessions, latest first"),
     Command("resume", "ID", "continue an earlier session"),

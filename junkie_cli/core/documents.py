@@ -17,6 +17,7 @@ from junkie_cli.core.errors import ResultWarning
 from junkie_cli.core.memories.history import Change, Conflict
 from junkie_cli.core.memories.import_file import Imported
 from junkie_cli.core.memories.model import Memory
+from junkie_cli.core.ranking.reason import Reason
 from junkie_cli.core.schema.runs import RunKey
 from junkie_cli.core.sessions import Run, Session
 from junkie_cli.core.stats import Stats
@@ -88,6 +89,15 @@ class WarningEvent(TypedDict):
     message: str
 
 
+class PromptMemory(TypedDict):
+    """A memory that went into the prompt of the answer, and why it was chosen."""
+
+    memory_id: str
+    memory: str
+    """as the prompt has it: a long one is cut"""
+    reason: Reason
+
+
 class DoneEvent(TypedDict):
     """The end of a turn: always the last line."""
 
@@ -98,6 +108,8 @@ class DoneEvent(TypedDict):
     answer: str
     complete: bool
     usage: Usage | None
+    memories: list[PromptMemory]
+    """what went into the prompt, newest first"""
     error: NotRequired[Error]
 
 
@@ -120,6 +132,8 @@ class MemoriesFound(TypedDict):
     memories: tuple[Memory, ...]
     next: str | None
     """cursor for --after; null on the last page"""
+    reasons: NotRequired[tuple[Reason, ...]]
+    """only with --explain: why each of the memories was found, in their order"""
     warnings: NotRequired[Warnings]
     """only when there are any: why this answer may be incomplete"""
 

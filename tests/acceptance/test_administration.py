@@ -37,6 +37,26 @@ def an_id(junkie: Junkie, user: str = "ada") -> str:
     return str(found["memories"][0]["memory_id"])
 
 
+def test_a_search_is_explained(bot: Junkie) -> None:
+    for text in ("Likes green tea", "Steam engines are a hobby"):
+        bot.run("memories", "add", text, "-u", "eve").ok()
+    search = ("memories", "search", "Green tea?", "-u", "eve")
+    plain, explained = (bot.run(*search, *more, "--json").ok().json() for more in ([], ["--explain"]))
+    validate(explained, "memories.search")
+    reasons = explained.pop("reasons")
+    assert explained == plain
+    assert [(reason["rank"], reason["words"]) for reason in reasons] == [(1, ["green", "tea"]), (2, ["tea"])]
+    first, second = bot.run(*search, "--explain").ok().stdout.splitlines()
+    assert first.split("\t")[5:] == ["1", str(reasons[0]["score"]), "words: green, tea"]
+    assert second.split("\t")[:5] == bot.run(*search).ok().stdout.splitlines()[1].split("\t")
+    for columns in (60, 200):
+        child = bot.terminal(*search, "--explain", columns=columns)
+        child.expect("words: green, tea")
+        drawn = child.before + child.read()
+        assert all(width(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= columns for line in drawn.splitlines())
+        assert ("rank" in drawn.lower()) and ("score" in drawn.lower())
+
+
 # --- every --json is what is written down -----------------------------------------------------------------------------
 
 

@@ -119,6 +119,8 @@ def test_chat_events() -> None:
     validate({"event": "delta", "text": "Hi"}, "chat.event")
     validate({"event": "memory", "action": "pending", "memory_id": None, "memory": None}, "chat.event")
     done = {"session_id": "s", "run_id": "r", "user_id": "u", "answer": "Hi", "complete": True, "usage": None}
+    reason = {"kind": "newest", "rank": None, "score": None, "words": []}
+    done |= {"memories": [{"memory_id": "m", "memory": "Likes tea", "reason": reason}]}
     validate({"event": "done", **done}, "chat.event")
     validate({"event": "done", **done, "error": {"code": "c", "message": "m", "hint": "h"}}, "chat.event")
     for wrong in ({"event": "other"}, {"event": "delta"}, {"event": "done", **done, "usage": {}}):

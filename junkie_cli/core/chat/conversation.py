@@ -280,7 +280,7 @@ class Conversation:
         return entry
 
     def why(self) -> tuple[MemoryEntry, ...]:
-        """The memories that went into the last answer's prompt."""
+        """The memories that went into the last answer's prompt, each with the reason why it was chosen."""
         return self._why
 
     # -- sessions ------------------------------------------------------------------------------------------------------

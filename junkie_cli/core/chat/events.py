@@ -137,7 +137,8 @@ class Done:
     """The end of a turn.
 
     `complete` is True only when the answer came to its own end; `error` says why it did not, or that an answer which
-    was shown could not be stored. `answer` is all the text that was streamed.
+    was shown could not be stored. `answer` is all the text that was streamed. `memories` are those that went into the
+    prompt, each with its reason.
     """
 
     session_id: str
@@ -147,6 +148,7 @@ class Done:
     complete: bool
     usage: Usage | None
     error: JunkieError | None
+    memories: tuple[MemoryEntry, ...] = ()
 
 
 ChatEvent = Delta | Reasoning | Provisional | Tool | Waiting | MemoryEvent | Warning | Failed | AnswerComplete | Done

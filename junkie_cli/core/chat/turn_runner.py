@@ -103,7 +103,8 @@ class TurnRunner:
         """Emit the end of the turn."""
         run_id = self.turn.run_id if self.turn else ""
         answer = "".join(self._answer)
-        self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error))
+        memories = self.turn.memories if self.turn else ()
+        self._emit(Done(session_id, run_id, user_id, answer, self._complete, self._usage, self._error, memories))
 
     def _fail(self, error: JunkieError) -> None:
         self._give_out()  # what came before it

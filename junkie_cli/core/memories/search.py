@@ -6,8 +6,8 @@ full-text index if there is one (words then match from their beginning), otherwi
 on updated_at. Of one user, all memories are ranked.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import ResultWarning, UsageError
@@ -18,6 +18,8 @@ from junkie_cli.core.memories.search_words import search_text, search_text_sql
 from junkie_cli.core.postgres.sql import bind, like
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.ranking.query import Query
+from junkie_cli.core.ranking.reason import Reason, reason_of
+from junkie_cli.core.ranking.scoring import Match
 from junkie_cli.core.ranking.texts import rank_texts
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.core.schema import row_security, spellings, tables
@@ -37,7 +39,7 @@ _WORD_MEM = "64MB"  # a frequent word's bitmap at 5 million rows: 1.0 s with it,
 
 @frozen
 class Found:
-    """Memories that match, best first; `more` says that there are others.
+    """Memories that match, best first, and why each was found; `more` says that there are others.
 
     `words_only` says that the full-text index answered: text inside a word was not searched. `newest_only` is the
     number of newest memories among which some words were enough, 0 for all.
@@ -48,7 +50,24 @@ class Found:
     words_only: bool = False
     newest_only: int = 0
     table_missing: str = ""
+    reasons: tuple[Reason, ...] = ()
     warnings: tuple[ResultWarning, ...] = ()
+
+
+class _Hit(NamedTuple):
+    """A memory that matches; without a match where signs alone were searched."""
+
+    memory: Memory
+    match: Match | None
+
+
+@frozen
+class _Hits:
+    """What was found, best first; see `Found`."""
+
+    best: tuple[_Hit, ...]
+    words_only: bool = False
+    newest_only: int = 0
 
 
 async def search_memories(
@@ -75,9 +94,15 @@ async def search_memories(
         search = _Search(connection, state, text, query, user_id, max(limit * 2, _RANKED), anywhere, progress)
         found = await search.run()
         spelled = await spellings.spelling_warnings(connection, state, user_id)
-    shown = found.memories[:limit]
+    shown = tuple(hit.memory for hit in found.best[:limit])
+    reasons = tuple(_reason(hit.match, rank, query, text) for rank, hit in enumerate(found.best[:limit], 1))
     warnings = row_security.warnings(state, MEMORIES) + spelled + damaged(connection, shown)
-    return Found(shown, len(found.memories) > limit, found.words_only, found.newest_only, warnings=warnings)
+    more = len(found.best) > limit
+    return Found(shown, more, found.words_only, found.newest_only, reasons=reasons, warnings=warnings)
+
+
+def _reason(match: Match | None, rank: int, query: Query, text: str) -> Reason:
+    return Reason("words", rank, None, tuple(text.split())) if match is None else reason_of(match, rank, query)
 
 
 @frozen
@@ -91,15 +116,15 @@ class _Search:
     anywhere: bool
     progress: Progress
 
-    async def run(self) -> Found:
+    async def run(self) -> _Hits:
         if not self.query.words:  # signs alone
-            return Found(await self._older(False), more=False)
+            return _Hits(tuple(_Hit(memory, None) for memory in await self._older(False)))
         newest, complete, older = await self._newest()
         if not older or complete >= self.most:
-            return Found(newest, more=False)
+            return _Hits(newest)
         by_index = self._by_index
         rest = await self._older(by_index)
-        return Found(self._ranked_together(newest, rest, complete), False, by_index, self._newest_count)
+        return _Hits(self._ranked_together(newest, rest, complete), by_index, self._newest_count)
 
     @property
     def _by_index(self) -> bool:
@@ -112,7 +137,7 @@ class _Search:
             return _MOST_OF_USER
         return _PROBED if self._by_index else NEWEST
 
-    async def _newest(self) -> tuple[tuple[Memory, ...], int, bool]:
+    async def _newest(self) -> tuple[tuple[_Hit, ...], int, bool]:
         """The newest memories that match, how many of them have every word, and whether there are older memories."""
         count = self._newest_count
         whose = self._whose
@@ -129,21 +154,20 @@ class _Search:
         matching = matching_sql(self.state, self.query, rows, total, self.most, encoding=encoding)
         values = {"user_id": self.user_id, **values_of(self.query)}
         found = found_of(await self.connection.fetchval(*bind(f"SELECT {matching}::text", **values)))
-        matches = ranked(found, self.query)
-        keys = [found.rows[match.place].key for match in matches]
-        memories = await self._by_keys(keys)
-        return memories, sum(match.complete for match in matches), found.total > count
+        matches = {found.rows[match.place].key: match for match in ranked(found, self.query)}
+        memories = await self._by_keys(matches)
+        hits = tuple(_Hit(memories[key], match) for key, match in matches.items() if key in memories)
+        return hits, sum(match.complete for match in matches.values()), found.total > count
 
-    async def _by_keys(self, keys: Sequence[tuple[str, str | None]]) -> tuple[Memory, ...]:
+    async def _by_keys(self, keys: Collection[tuple[str, str | None]]) -> dict[tuple[str, str | None], Memory]:
         if not keys:
-            return ()
+            return {}
         statement = f"""
             SELECT {columns(self.state)} FROM {self.state.qualified(MEMORIES)} m
             WHERE m.memory_id = ANY(:memory_ids::text[]) AND {self._mine}"""
         values = {"memory_ids": [memory_id for memory_id, _ in keys], "user_id": self.user_id}
         rows = await self.connection.fetch(*bind(statement, **values))
-        by_key = {(row["memory_id"], row["user_id"]): memory_of(row) for row in rows}
-        return tuple(by_key[key] for key in keys if key in by_key)
+        return {(row["memory_id"], row["user_id"]): memory_of(row) for row in rows}
 
     async def _older(self, by_index: bool) -> tuple[Memory, ...]:
         """Memories that have every word, the newest first."""
@@ -176,16 +200,17 @@ class _Search:
         conditions = [f"{text} LIKE ANY(:word_{number}::text[])" for number in range(len(patterns))]
         return " AND ".join(conditions), {f"word_{number}": each for number, each in enumerate(patterns)}
 
-    def _ranked_together(self, newest: Sequence[Memory], older: Sequence[Memory], complete: int) -> tuple[Memory, ...]:
+    def _ranked_together(self, newest: Sequence[_Hit], older: Sequence[Memory], complete: int) -> tuple[_Hit, ...]:
         """Memories with every word, then the newest ones with some."""
-        every = list({(each.memory_id, each.user_id): each for each in (*newest[:complete], *older)}.values())
+        likely = (*(hit.memory for hit in newest[:complete]), *older)
+        every = list({(each.memory_id, each.user_id): each for each in likely}.values())
         texts = [
             (search_text(each.memory, " ".join(each.topics)), each.updated_at.timestamp() if each.updated_at else 0.0)
             for each in every
         ]
-        best = [every[match.place] for match in rank_texts(texts, self.query) if match.complete]
-        known = {(each.memory_id, each.user_id) for each in best}
-        return (*best, *(each for each in newest if (each.memory_id, each.user_id) not in known))
+        best = [_Hit(every[match.place], match) for match in rank_texts(texts, self.query) if match.complete]
+        known = {(hit.memory.memory_id, hit.memory.user_id) for hit in best}
+        return (*best, *(hit for hit in newest if (hit.memory.memory_id, hit.memory.user_id) not in known))
 
     @property
     def _order(self) -> str:

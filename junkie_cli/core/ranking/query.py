@@ -17,19 +17,22 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 class Query:
     """The words of a query.
 
-    `words` has the forms of each (see `words.query_words`), in `languages`. `inside` has each as it was typed, folded,
-    where it is also searched inside of longer words; otherwise it is empty.
+    `words` has the forms of each (see `words.query_words`), in `languages`, and `typed` each as it was typed, in lower
+    case. `inside` has these folded, where they are also searched inside of longer words; otherwise it is empty.
     """
 
     words: tuple[frozenset[str], ...]
+    typed: tuple[str, ...]
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     inside: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, text: str, languages: Sequence[str] = DEFAULT_LANGUAGES, *, inside: bool = False) -> "Query":
         """The query of a text; without words when the text has none."""
-        words = {word_forms(word, languages): without_accents(word) for word in reversed(telling_words(text))}
-        return cls(tuple(words)[::-1], tuple(languages), tuple(words.values())[::-1] if inside else ())
+        words = {word_forms(word, languages): word for word in reversed(telling_words(text))}
+        typed = tuple(words.values())[::-1]
+        folded = tuple(map(without_accents, typed)) if inside else ()
+        return cls(tuple(words)[::-1], typed, tuple(languages), folded)
 
     def terms(self) -> list[str]:
         """For each word a tsquery that finds its forms."""

@@ -45,6 +45,10 @@ class Match(NamedTuple):
     score: float
     complete: bool
     """Whether it has every word of the query."""
+    has: int
+    """Bit n is set when it has word n of the query, also inside of a longer word."""
+    own_score: float
+    """The part of `score` that does not come from its sitting."""
 
 
 def bits_of(query: Sequence[frozenset[str]]) -> dict[str, int]:
@@ -77,10 +81,11 @@ def rank(candidates: Sequence[Candidate], counts: Sequence[int], total: int) -> 
     factors = {length: _factor(length / mean) for length in {one.length for one in candidates}}
     scores = [(weights[one.has] + INSIDE * weights[one.inside & ~one.has]) * factors[one.length] for one in candidates]
     every = (1 << len(counts)) - 1
-    complete = [one.has | one.inside == every for one in candidates]
+    has = [one.has | one.inside for one in candidates]
+    complete = [bits == every for bits in has]
     helped = _helped_by_neighbours(candidates, scores)
     order = sorted(range(len(candidates)), key=lambda place: (not complete[place], -helped[place], place))
-    return [Match(place, helped[place], complete[place]) for place in order]
+    return [Match(place, helped[place], complete[place], has[place], scores[place]) for place in order]
 
 
 def counts_of(candidates: Iterable[Candidate], words: int) -> list[int]:

@@ -12,6 +12,7 @@ from junkie_cli.core.extraction.reply import LONGEST_MEMORY
 from junkie_cli.core.memories.matching import Found, found_of, matching_sql, ranked, values_of
 from junkie_cli.core.memories.search_words import search_text
 from junkie_cli.core.ranking.query import Query
+from junkie_cli.core.ranking.reason import reasons_of
 from junkie_cli.core.ranking.selection import fitting, tokens
 from junkie_cli.core.ranking.texts import rank_texts
 from junkie_cli.core.schema.registry import MEMORIES
@@ -55,16 +56,19 @@ def memory_values(query: Query) -> dict[str, Any]:
 
 
 def chosen(stored: str, query: Query, budget: int) -> tuple[tuple[MemoryEntry, ...], int]:
-    """The memories that fit into `budget`, newest first, and how many of the newest there were."""
+    """The memories that fit into `budget`, newest first, with their reasons, and how many of the newest there were."""
     read = json.loads(stored)
     newest = [shortened(memory_entry(entry)) for entry in read["newest"]]
     found = found_of(read["found"]) if read["found"] else Found((), (), 0)
     known = {entry.memory_id for entry in newest}
     matching = [shortened(memory_entry(row[:4])) for row in found.rows]
-    best = [matching[match.place].memory_id for match in ranked(found, query)]
+    ranking = [(matching[match.place].memory_id, match) for match in ranked(found, query)]
     older = [entry for entry in matching if entry.memory_id not in known]
     entries = newest + sorted(older, key=lambda entry: entry.updated_at.timestamp() if entry.updated_at else 0.0)[::-1]
-    return _fitting(entries, best, budget), len(newest)
+    fit = _fitting(entries, [memory_id for memory_id, _ in ranking], budget)
+    all_fit = len(fit) == len(entries) and len(newest) < MOST_MEMORIES
+    reasons = reasons_of(query, ranking, {entry.memory_id: entry for entry in fit}, all_fit=all_fit)
+    return tuple(replace(entry, reason=reasons[entry.memory_id]) for entry in fit), len(newest)
 
 
 def choose(

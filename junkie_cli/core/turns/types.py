@@ -5,18 +5,23 @@ from datetime import datetime
 from typing import Any
 
 from junkie_cli.core.errors import UsageError
+from junkie_cli.core.ranking.reason import Reason
 from junkie_cli.core.schema.runs import RUNNING
 from junkie_cli.core.value_class import frozen
 
 
 @frozen
 class MemoryEntry:
-    """One memory of the user; `updated_at` in UTC, None when the table has none."""
+    """One memory of the user; `updated_at` in UTC, None when the table has none.
+
+    `reason` is why it was chosen, where it was chosen for a prompt.
+    """
 
     memory_id: str
     memory: str
     topics: tuple[str, ...]
     updated_at: datetime | None
+    reason: Reason | None = None
 
 
 # --- what a turn reads ------------------------------------------------------------------------------------------------

@@ -233,6 +233,18 @@ def test_commands_look_after_memories(home: Home) -> None:
     assert home.memories() == []
 
 
+def test_why_names_the_reason_of_each_memory(home: Home) -> None:
+    who = home.opened(columns=60)
+    who.says("/remember Drinks green tea in the garden")
+    who.says("Green tea in the garden, a drink?")
+    said = who.says("/why")[1:]
+    assert "all memories fit; has: garden, green, drink, tea" in " ".join(" ".join(said).split())
+    assert "(rank 1)" in " ".join(said)
+    assert all(len(line) <= 60 for line in said)
+    who.types("/exit")
+    assert who.ended() == 0
+
+
 def test_sessions_are_listed_resumed_and_begun_anew(home: Home) -> None:
     who = home.opened("-s", "first-session", "--no-memory")
     who.says("the word is marble")

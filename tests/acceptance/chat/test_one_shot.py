@@ -148,6 +148,11 @@ def test_json_lines_tell_the_whole_turn(junkie: Junkie, env: dict[str, str], pro
         True,
     )
     assert done["usage"]["total_tokens"] > 0 and "error" not in done
+    assert done["memories"] == []
+    done = lines(junkie.run("chat", "--json", "-u", "ada", "More sums?", env=env).ok())[-1]
+    [used] = done["memories"]
+    assert (used["memory_id"], used["memory"]) == (memory["memory_id"], "User likes sums")
+    assert used["reason"] | {"score": 1} == {"kind": "all", "rank": 1, "score": 1, "words": ["sums"]}
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["in a pipe", "JSON"])

@@ -51,6 +51,18 @@ async def test_rows_with_every_word_come_first_and_whole_words_before_parts(sett
     assert await found(settings, "%") == ["m6"]
 
 
+async def test_what_was_found_has_its_reason(settings: Settings) -> None:
+    result = await search_memories(settings, "green TEA?")
+    reasons = dict(zip((memory.memory_id for memory in result.memories), result.reasons, strict=True))
+    assert reasons["m1"].words == reasons["m4"].words == ("green", "tea")
+    assert reasons["m2"].words == reasons["m3"].words == ("tea",)  # in "steam", too
+    assert [reason.rank for reason in result.reasons] == [1, 2, 3, 4]
+    assert all((reason.score or 0) > 0 for reason in result.reasons)
+    [signs] = (await search_memories(settings, "%")).reasons
+    assert (signs.kind, signs.rank, signs.score, signs.words) == ("words", 1, None, ("%",))
+    assert (await search_memories(settings, "absent")).reasons == ()
+
+
 async def test_a_question_finds_its_answer(settings: Settings) -> None:
     assert (await found(settings, "What does she drink in the mornings?"))[0] == "m1"
     assert (await found(settings, "Who owns locomotives, and why?", user_id="u0"))[0] == "m3"

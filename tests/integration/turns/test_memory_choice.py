@@ -51,6 +51,27 @@ async def test_with_five_thousand_memories_one_can_talk_on_eight_thousand_tokens
     assert sum(size(request) for request in model.requests) < TOKENS_A_MINUTE
 
 
+async def test_why_a_memory_was_chosen_is_known(database: DatabaseUrl, model: ModelServer) -> None:
+    await fill(database, 1000)
+    async with talking(settings_for(database, model)) as conversation:
+        said = (await say(conversation, "Am I allergic to peanuts?")).ok()
+        used = conversation.why()
+        assert said.done.memories == used
+        reasons = {entry.memory: entry.reason for entry in used}
+        best = reasons.pop("User is allergic to peanuts")
+        assert best is not None
+        assert (best.kind, best.rank, best.words) == ("words", 1, ("allergic", "peanuts"))
+        assert {reason and (reason.kind, reason.rank, reason.words) for reason in reasons.values()} == {
+            ("newest", None, ())
+        }
+    await rows(database, "DELETE FROM ai.user_memories WHERE memory #>> '{}' LIKE '%town%'")
+    async with talking(settings_for(database, model)) as conversation:
+        await say(conversation, "Am I allergic to peanuts?")
+        assert [entry.reason and entry.reason.kind for entry in conversation.why()] == ["all"]
+    async with talking(settings_for(database, model), memory=False) as conversation:
+        assert (await say(conversation, "Am I allergic to peanuts?")).done.memories == ()
+
+
 async def test_a_turn_reads_as_much_with_ten_thousand_memories_as_with_one_thousand(
     database: DatabaseUrl, model: ModelServer
 ) -> None:

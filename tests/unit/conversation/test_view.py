@@ -241,6 +241,7 @@ def test_json_lines_have_one_object_an_event_and_done_last(capsys: pytest.Captur
             "answer": "Hi.",
             "complete": True,
             "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+            "memories": [],
         },
     ]
     assert view.failure({"code": "late"}) is None  # the last line was printed already
