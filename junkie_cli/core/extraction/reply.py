@@ -211,7 +211,7 @@ class _Reading:
             return
         for fact in _items(facts):
             text, topics = (_first(fact, _TEXT_KEYS), fact.get("topics")) if isinstance(fact, Mapping) else (fact, None)
-            if isinstance(text, str) and text.strip(" .").casefold() in _NO_FACT:
+            if isinstance(text, str) and text.strip(" .\t\r\n").casefold() in _NO_FACT:
                 continue
             self._take(_fact, text, topics)
 
