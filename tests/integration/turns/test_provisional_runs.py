@@ -175,7 +175,7 @@ async def test_without_memory_the_message_alone_is_kept(database: DatabaseUrl, m
 async def test_several_processes_of_one_user_killed_in_one_session(database: DatabaseUrl, model: ModelServer) -> None:
     settings = settings_for(database, model)
     async with talking(settings, session_id="talk") as conversation:
-        (await say(conversation, "Hello.")).ok()
+        (await say(conversation, "I like tea.")).ok()
     facts = [f"fact {number}" for number in range(3)]
     processes = [Process(database, model, fact) for fact in facts]
     for process in processes:
@@ -189,7 +189,7 @@ async def test_several_processes_of_one_user_killed_in_one_session(database: Dat
     await come_due(database)
     done = await retry_memories(settings)
     assert (done.succeeded, done.remaining) == (3, 0)
-    said = ["And now?", "Hello.", *facts]
+    said = ["And now?", "I like tea.", *facts]
     assert await memories(database) == [("ada", f"User said: {fact}") for fact in said]
     assert sorted(run["status"] for run in await runs(database)) == ["CANCELLED"] * 3 + ["COMPLETED"] * 2
     assert len(await rows(database, "SELECT 1 FROM ai.agent_sessions")) == 1
