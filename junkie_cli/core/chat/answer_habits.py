@@ -30,7 +30,10 @@ class AnswerHabits:
 
     def writes_calls(self, answer: str, tools: Collection[str]) -> bool:
         """Whether `answer` is a call of one of `tools`, written as text; that is kept for doctor, too."""
-        if self._is_rehearsal or not tools or not _is_call(answer, tools):
+        if self._is_rehearsal or not tools:
+            return False
+        if not _is_call(answer, tools):
+            self._store.note_answer_without_calls(*self._server)
             return False
         self._store.note_calls_in_answers(*self._server)
         return True

@@ -6,7 +6,7 @@
 
 `method` is "" where only something else is known of the model's answers in a chat: `unmarked_thoughts`, whether they
 begin with thoughts that no opening mark tells from text (true or false, once an answer came), and `calls_in_answers`,
-true when it wrote a tool call into an answer.
+when it wrote a tool call into an answer: how many answers without one must follow until that is forgotten.
 
 The first extraction with a model tries the ways in their order and keeps the first that gives a usable reply. After
 MOST_FAILURES unusable replies in a row the entry is dropped, and the next extraction tries all again: models and
@@ -33,6 +33,9 @@ METHOD_NAMES = {"tools": "tool calls", "schema": "a JSON schema", "json": "JSON 
 """The methods for people."""
 
 MOST_FAILURES = 3
+GOOD_ANSWERS = 3
+"""Answers in a row without a tool call in them, until a model does not count as one that writes them any more."""
+
 _MOST_ENTRIES = 100
 _MOST_BYTES = 2**20
 _ABOUT_ANSWERS = ("unmarked_thoughts", "calls_in_answers")
@@ -95,20 +98,30 @@ class MethodStore:
         self._note_answers(url, model, "unmarked_thoughts", value=value)
 
     def has_calls_in_answers(self, url: str, model: str) -> bool:
-        """Whether `model` wrote a tool call into an answer."""
-        return self._answers(url, model, "calls_in_answers") is True
+        """Whether `model` wrote a tool call into one of its last answers."""
+        return self._answers_to_come(url, model) > 0
 
     def note_calls_in_answers(self, url: str, model: str) -> None:
         """`model` wrote a tool call into an answer."""
-        self._note_answers(url, model, "calls_in_answers", value=True)
+        self._note_answers(url, model, "calls_in_answers", value=GOOD_ANSWERS)
+
+    def note_answer_without_calls(self, url: str, model: str) -> None:
+        """An answer of `model`, which was offered tools, held no call."""
+        before = self._answers_to_come(url, model)
+        if before:
+            self._note_answers(url, model, "calls_in_answers", value=before - 1 or None)
+
+    def _answers_to_come(self, url: str, model: str) -> int:
+        value = self._answers(url, model, "calls_in_answers")
+        return min(value, GOOD_ANSWERS) if isinstance(value, int) and value > 0 else 0
 
     def _answers(self, url: str, model: str, name: str) -> Any:
         return self._read().get(_key(url, model), {}).get(name)
 
-    def _note_answers(self, url: str, model: str, name: str, *, value: bool | None) -> None:
+    def _note_answers(self, url: str, model: str, name: str, *, value: int | None) -> None:
         self._put(url, model, self.get(url, model), {name: value})
 
-    def _put(self, url: str, model: str, known: Known | None, answers: Mapping[str, bool | None] | None = None) -> None:
+    def _put(self, url: str, model: str, known: Known | None, answers: Mapping[str, int | None] | None = None) -> None:
         entries = self._read()
         key = _key(url, model)
         before = entries.pop(key, {})
@@ -136,12 +149,13 @@ class MethodStore:
                 return
             with complete_file(self._path) as file:
                 file.write(text.encode() + b"\n")
-            del _unwritten[self._path]
+            _unwritten.pop(self._path, None)  # another thread may have been faster
 
     def _read(self) -> dict[str, dict[str, Any]]:
         """The entries of the file: objects of plain values; what else stands there is left out."""
-        if self._path in _unwritten:
-            return {key: dict(entry) for key, entry in _unwritten[self._path].items()}
+        unwritten = _unwritten.get(self._path)
+        if unwritten is not None:
+            return {key: dict(entry) for key, entry in unwritten.items()}
         try:
             found = json.loads(read_regular(self._path, limit=_MOST_BYTES).decode())
         except (OSError, ValueError, RecursionError):
