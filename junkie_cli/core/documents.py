@@ -282,6 +282,8 @@ class LeftOut(TypedDict):
     """extractions that wanted too many changes; only the first of them were made"""
     secrets: int
     """memories with what looks like a password or a key"""
+    questions: int
+    """new memories that were made of messages which are only a question or a greeting"""
     characters: int
     """characters of long messages that were not searched for memories"""
 

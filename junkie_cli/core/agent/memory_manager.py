@@ -67,9 +67,10 @@ class Extraction:
 
     `error` is why the reply could be used in part only, None when all of it could: the message then stays pending.
     `refused` counts references to memories that are not this user's or not there, `clearings` requests for all memories
-    to be deleted, `secrets` memories that held a password or a key: none of these is made. `bounded` when the model
-    wanted more than MOST_CHANGES; `left_unread` is how many characters of the message it did not get. `method` is how
-    it was asked, `in_text` whether its calls stood in its text; tokens and seconds are of all calls together.
+    to be deleted, `secrets` memories that held a password or a key, `from_questions` new memories that were made of a
+    message which states nothing: none of these is made. `bounded` when the model wanted more than MOST_CHANGES;
+    `left_unread` is how many characters of the message it did not get. `method` is how it was asked, `in_text` whether
+    its calls stood in its text; tokens and seconds are of all calls together.
     """
 
     user_id: str
@@ -79,6 +80,7 @@ class Extraction:
     refused: int = 0
     clearings: int = 0
     secrets: int = 0
+    from_questions: int = 0
     bounded: bool = False
     left_unread: int = 0
     method: str = ""
@@ -94,8 +96,13 @@ class Extraction:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """What was not made or not searched, by the names of `retrying.LEFT_OUT`."""
-        return {"changes": int(self.bounded), "secrets": self.secrets, "characters": self.left_unread}
+        """What was not made or not searched, by the names of `pending_retry.LEFT_OUT`."""
+        return {
+            "changes": int(self.bounded),
+            "secrets": self.secrets,
+            "questions": self.from_questions,
+            "characters": self.left_unread,
+        }
 
 
 class TeamMemoryManager(MemoryManager):
@@ -204,7 +211,9 @@ class TeamMemoryManager(MemoryManager):
         texts = {entry.memory_id: entry.memory for entry in asking.shown}
         wanted = understood.changes[:MOST_CHANGES]
         if not asking.context and states_nothing(extraction.message):
-            wanted = tuple(change for change in wanted if change.action == "deleted")
+            kept = tuple(change for change in wanted if change.action != "added")
+            extraction.from_questions = len(wanted) - len(kept)
+            wanted = kept
         for change in () if _only_reorders(wanted, texts) else wanted:
             if change.memory is not None and holds_secret(change.memory):
                 extraction.secrets += 1

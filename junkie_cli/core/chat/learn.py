@@ -90,8 +90,8 @@ class Learned:
 
     `skipped` lines were learned by an earlier run; `failed` ones are bad, and in the file `set_aside`; `pending` ones
     are tried again by `memories retry`. `refused` counts calls of the memory model for what is not the user's,
-    `left_out` what extractions left out, by the kinds of `retrying.LEFT_OUT`. `error` is why the run ended before the
-    end of the file.
+    `left_out` what extractions left out, by the kinds of `pending_retry.LEFT_OUT`. `error` is why the run ended before
+    the end of the file.
     """
 
     total: int = 0

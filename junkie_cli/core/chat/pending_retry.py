@@ -72,6 +72,7 @@ _OUTAGES = frozenset(
 LEFT_OUT = {
     "changes": "extractions wanted too many changes of memories: only the first of them were made",
     "secrets": "memories held what looks like a password or a key: not kept",
+    "questions": "memories were made of messages that are only a question or a greeting: not kept",
     "characters": "characters at the end of long messages were not searched for memories",
 }
 """What extractions left out, by kind: what follows the count."""

@@ -361,6 +361,9 @@ def _reached_bounds(extraction: Extraction) -> Sequence[str]:
         found.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
     if extraction.secrets:
         found.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
+    if extraction.from_questions:
+        made = "memory was" if extraction.from_questions == 1 else "memories were"
+        found.append(f"{extraction.from_questions} {made} made of what is only a question or a greeting: not kept")
     if extraction.left_unread:
         found.append(f"the last {extraction.left_unread} characters of the message were not searched for memories")
     return found

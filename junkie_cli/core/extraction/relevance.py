@@ -1,8 +1,11 @@
 """Messages that state nothing about the person who sent them, as far as that is certain. Pure functions.
 
 Small models note the question itself, or its answer: "The capital of France is Paris". A message is certain to state
-nothing when all of it is questions that begin with a question word, and none of its words means the speaker. Requests
-are not among them ("Could you answer in German from now on?"), nor what may answer a question of the assistant.
+nothing when all of it is short questions that begin with a question word, or greetings, and none of its words means
+the speaker. Requests are not among them ("Could you answer in German from now on?"), nor what may answer a question of
+the assistant, nor a question that may tell something by the way: one with a clause of its own ("now that Lea is
+pregnant", "for somebody who cannot hear"), with a word that presupposes ("Who else is vegan?"), or about somebody known
+to both ("What does she eat?"). In case of doubt a message states something.
 """
 
 import re
@@ -15,8 +18,29 @@ _QUESTION_WORDS = (
     *("chi", "cosa", "quando", "dove", "quale", "quali", "quanto", "come"),
     *("wat", "wie", "wanneer", "waar", "welk", "hoe", "o que", "quem", "onde", "qual", "quais", "quanto"),
 )
-# How suggestions begin: "How about answering in German?", "What if ...?", "Wie wäre es ...?".
-_SUGGESTIONS = r"about|if|come|wär\w*|wenn|si\b|se\b"
+# How suggestions and exclamations begin: "How about answering in German?", "Wie wäre es ...?", "What a nice dog ...?".
+_SUGGESTIONS = r"about|if|come|an?\b|wär\w*|wenn|si\b|se\b"
+_LONGEST_QUESTION = 12  # words
+_DOUBTFUL_MARKS = re.compile(r"[,;:()\"“”„«»–—]| - ")
+_DOUBTFUL = frozenset(
+    {
+        # A clause follows.
+        *("that", "since", "because", "if", "although", "though", "unless", "until", "after", "before", "while", "as"),
+        *("somebody", "someone", "anybody", "anyone", "jemand", "jemanden", "jemandem", "quelqu'un", "alguien"),
+        *("dass", "weil", "seit", "seitdem", "wenn", "falls", "obwohl", "nachdem", "bevor", "während", "als", "ob"),
+        *("parce", "depuis", "si", "porque", "desde", "perché", "da", "omdat", "als", "sinds"),
+        # Something is presupposed.
+        *("else", "other", "another", "too", "also", "again", "still", "instead", "without", "against", "despite"),
+        *("here", "already", "anymore", "sonst", "andere", "anderen", "anderes", "auch", "noch", "wieder", "statt"),
+        *("ohne", "gegen", "trotz", "hier", "schon", "stattdessen", "sans", "contre", "encore", "aussi", "ici", "sin"),
+        *("contra", "aquí", "también", "senza", "contro", "anche", "ancora", "zonder", "tegen", "ook", "sem", "também"),
+        # Somebody who was spoken of.
+        *("he", "him", "his", "she", "her", "hers", "they", "them", "their", "theirs"),
+        *("er", "ihn", "ihm", "sein", "seine", "seinen", "seinem", "seiner", "sie", "ihr", "ihre", "ihren", "ihrem"),
+        *("ihrer", "ihnen", "il", "elle", "lui", "son", "sa", "ses", "leur", "leurs", "él", "ella", "su", "sus"),
+        *("lei", "suo", "sua", "hij", "zij", "haar", "zijn", "ele", "ela", "dele", "dela", "seu"),
+    }
+)
 _SPEAKER = (
     *("i", "i'm", "i've", "i'd", "i'll", "im", "me", "my", "mine", "myself", "we", "us", "our", "ours"),
     *("we're", "we've", "we'll"),
@@ -61,7 +85,10 @@ def _is_question(sentence: str) -> bool:
     if not sentence.endswith("?"):
         return False
     greeting = _GREETING.match(sentence)
-    return bool(_QUESTION.match(sentence, greeting.end() if greeting else 0))
+    question = sentence[greeting.end() if greeting else 0 :]
+    words = _WORD.findall(question)
+    doubtful = len(words) > _LONGEST_QUESTION or not _DOUBTFUL.isdisjoint(words) or _DOUBTFUL_MARKS.search(question)
+    return not doubtful and bool(_QUESTION.match(question))
 
 
 def _is_hello(sentence: str) -> bool:

@@ -274,7 +274,7 @@ async def test_an_endless_memory_model_is_bounded(database: DatabaseUrl, model: 
         else None
     )
     async with talking(settings_for(database, model)) as conversation:
-        said = [(await say(conversation, "Hi.")).ok() for _ in range(4)]
+        said = [(await say(conversation, "I like tea.")).ok() for _ in range(4)]
     assert len(model.memory_requests) == 4, "one call each: nothing asks for another round"
     assert len(await memories(database)) == 20 + 3 * 7
     assert [any("too many changes" in warning for warning in one.warnings) for one in said] == [True, *[False] * 3]

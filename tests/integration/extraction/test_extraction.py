@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from junkie_cli.core.chat import Delta, Provisional
 from junkie_cli.core.chat.learn import learn_file
 from junkie_cli.core.chat.pending_retry import retry_memories
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.extraction.methods import Known, MethodStore
+from junkie_cli.core.extraction.methods import GOOD_ANSWERS, Known, MethodStore
 from junkie_cli.core.settings import Settings
 from junkie_cli.core.turns.pending_rows import MAX_ATTEMPTS
 from tests.support.conversations import Said, Turn, memories, pending, rows, say, settings_for, talking
@@ -309,7 +310,7 @@ def a_file_for_a_folder(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [a_folder, a_pipe, a_device, a_file_for_a_folder])
 def test_what_stands_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    path = tmp_path / "state" / "methods.json"
+    path = tmp_path / "folder" / "methods.json"
     path.parent.mkdir()
     make(path)
     store = MethodStore(path)
@@ -317,6 +318,18 @@ def test_what_stands_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path, ma
     store.note_unmarked_thoughts("http://x/v1", "m")
     assert store.get("http://x/v1", "m") == Known("tools")  # from what replaced it, or from this process' memory
     assert MethodStore(path).has_unmarked_thoughts("http://x/v1", "m")
+
+
+def test_threads_at_once_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "methods.json"
+
+    def note(number: int) -> None:
+        for _ in range(50):
+            MethodStore(path).note_success(f"http://host{number}/v1", "m", "tools", in_text=bool(_ % 2))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(note, range(8)))
+    assert json.loads(path.read_text())
 
 
 def test_no_password_of_an_address_is_written_down(tmp_path: Path) -> None:
@@ -675,6 +688,35 @@ async def test_a_line_is_learned_only_when_its_reply_was_usable(
     assert (again.learned, again.skipped) == (0, 4)
 
 
+@pytest.mark.parametrize("retried", [False, True], ids=["at once", "by retry"])
+async def test_what_is_made_of_a_question_is_not_kept_and_reported(
+    database: DatabaseUrl, model: ModelServer, retried: bool
+) -> None:
+    settings = settings_for(database, model)
+    likes = calls(("add_memory", {"memory": "User likes tea"}), ("add_memory", {"memory": "User has a dog"}))
+    model.queue_memory(likes)
+    async with talking(settings) as conversation:
+        (await say(conversation, "I like tea.")).ok()
+    made = calls(
+        ("add_memory", {"memory": "The capital of France is Paris"}),
+        ("update_memory", {"number": 1, "memory": "User is curious"}),
+        ("delete_memory", {"number": 2}),
+    )
+    async with talking(settings) as conversation:  # a new session: the question answers nothing
+        if retried:
+            model.queue_memory(HttpError(500))
+            assert (await say(conversation, "What is the capital of France?")).memories == [("pending", None)]
+            model.queue_memory(made)
+            done = await retry_memories(settings, everything=True)
+            assert (done.succeeded, done.left_out["questions"]) == (1, 1)
+        else:
+            model.queue_memory(made)
+            said = (await say(conversation, "What is the capital of France?")).ok()
+            assert said.warnings == ["1 memory was made of what is only a question or a greeting: not kept"]
+    assert [text for _, text in await memories(database)] == ["User is curious"]
+    assert await pending(database) == []
+
+
 # --- thoughts ---------------------------------------------------------------------------------------------------------
 
 
@@ -699,6 +741,7 @@ async def test_thoughts_reach_neither_the_answer_nor_the_history(database: Datab
             else:
                 assert said.answer.endswith("Tea?")
                 assert any("reasoning" in warning for warning in said.warnings)
+        model.queue(Text("Fine.</think>Here you are."))
         (await say(conversation, "Thanks.")).ok()
     heard = str(model.main_requests[-1].history)
     assert heard.count("Tea?") == len(forms)
@@ -773,7 +816,7 @@ async def test_without_tools_the_chat_model_is_given_none(database: DatabaseUrl,
 
 
 async def test_a_call_that_the_chat_model_writes_into_its_answer_is_reported(
-    database: DatabaseUrl, model: ModelServer
+    database: DatabaseUrl, model: ModelServer, methods: Path
 ) -> None:
     settings = settings_for(database, model)
     store, server = MethodStore(), (model.url, "scripted-model")
@@ -791,4 +834,12 @@ async def test_a_call_that_the_chat_model_writes_into_its_answer_is_reported(
     assert store.has_calls_in_answers(*server)
     async with talking(settings_for(database, model, JUNKIE_TOOLS="off")) as conversation:
         model.queue(Text('{"name": "calculate", "arguments": {"expression": "6 * 7"}}'))
-        assert (await say(conversation, "What is 6 * 7?")).ok().warnings == []
+        for _ in range(GOOD_ANSWERS + 1):  # without tools to call, answers show nothing
+            assert (await say(conversation, "What is 6 * 7?")).ok().warnings == []
+    assert store.has_calls_in_answers(*server)
+    async with talking(settings) as conversation:
+        for number in range(GOOD_ANSWERS):
+            assert store.has_calls_in_answers(*server), number
+            (await say(conversation, "How?")).ok()
+    assert not store.has_calls_in_answers(*server)
+    assert "calls_in_answers" not in methods.read_text()
