@@ -115,4 +115,4 @@ def _done(
 
 
 def _error_document(error: JunkieError | None) -> Mapping[str, Any] | None:
-    return None if error is None else {"code": error.code, "message": error.message, "hint": error.hint}
+    return None if error is None else error.document

@@ -300,6 +300,8 @@ class Retried(TypedDict):
     """what the extractions changed"""
     left_out: LeftOut
     """what the extractions left out"""
+    error: NotRequired[Error]
+    """only when an extraction failed: why the last of them did"""
 
 
 class Learned(TypedDict):
@@ -324,6 +326,8 @@ class Learned(TypedDict):
     """the first 1,000 bad lines, counted from 1"""
     set_aside: str | None
     """the file with the bad lines, as they were"""
+    error: NotRequired[Error]
+    """only when the run ended before the end of the file: why"""
 
 
 class LearnLine(TypedDict):

@@ -52,6 +52,11 @@ class JunkieError(Exception):
         self.hint = hint
         self.code = code or self.default_code
 
+    @property
+    def document(self) -> dict[str, str]:
+        """The object for scripts."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """`error` and everything that it was raised from, or while handling; the members of groups, too. Each once."""

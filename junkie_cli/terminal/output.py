@@ -430,9 +430,8 @@ def _folded(text: str) -> str:
 
 def print_error_document(error: JunkieError) -> None:
     """Print `{"error": {"code", "message", "hint"}}`, or the command's version of it, on stdout."""
-    fields = {"code": error.code, "message": error.message, "hint": error.hint}
     transform = invocation().error_document
-    document = transform(fields) if transform else {"error": fields}
+    document = transform(error.document) if transform else {"error": error.document}
     if document is None:
         return
     try:

@@ -45,6 +45,7 @@ def test_conversations_in_memories_out(junkie: Junkie) -> None:
     document = result.json()
     validate(document, "memories.learn")
     assert (document["learned"], document["skipped"], document["bad"]) == (3, 0, [])
+    assert "error" not in document
     assert remembered(junkie, "bob") == ["User's name is Bob"]
     assert len(remembered(junkie, "ada")) == 2
     again = junkie.run("memories", "learn", str(path)).ok()
@@ -107,12 +108,15 @@ def test_a_bad_line_is_exit_2_named_and_the_rest_is_learned(junkie: Junkie) -> N
 def test_what_the_extractions_left_out_is_reported(junkie: Junkie, provider: ModelServer) -> None:
     facts = [f"User likes tea number {number}" for number in range(25)]
     secret = ["User's password is Tr0ub4dor&3"]
-    provider.script = lambda request: Text(json.dumps({"facts": facts if "much" in request.user else secret}))
-    path = talk(junkie, ("ada", "much " + "x" * 12_000), ("ada", "My password is Tr0ub4dor&3"))
+    found = {"much": facts, "My p": secret, "What": ["It is noon"]}
+    provider.script = lambda request: Text(json.dumps({"facts": found[request.user[:4]]}))
+    path = talk(
+        junkie, ("ada", "much " + "x" * 12_000), ("ada", "My password is Tr0ub4dor&3"), ("bob", "What time is it?")
+    )
     result = junkie.run("memories", "learn", str(path), "--json").ok()
     validate(result.json(), "memories.learn")
-    assert result.json()["left_out"] == {"changes": 1, "secrets": 1, "characters": 5}
-    for words in ("wanted too many changes", "looks like a password", "5 characters at the end"):
+    assert result.json()["left_out"] == {"changes": 1, "secrets": 1, "questions": 1, "characters": 5}
+    for words in ("wanted too many changes", "looks like a password", "only a question", "5 characters at the end"):
         assert words in result.stderr
     # Extractions that are made up for later report the same.
     path.write_text(json.dumps({"user_id": "bob", "message": "much " + "x" * 12_000}) + "\n")
@@ -121,7 +125,7 @@ def test_what_the_extractions_left_out_is_reported(junkie: Junkie, provider: Mod
     provider.script = script
     retried = junkie.run("memories", "retry", "--all", "--json").ok()
     validate(retried.json(), "memories.retry")
-    assert retried.json()["left_out"] == {"changes": 1, "secrets": 0, "characters": 5}
+    assert retried.json()["left_out"] == {"changes": 1, "secrets": 0, "questions": 0, "characters": 5}
     assert "wanted too many changes" in retried.stderr
 
 
@@ -132,6 +136,8 @@ def test_a_provider_that_refuses_is_exit_6(junkie: Junkie, provider: ModelServer
     assert result.exit_code == 6
     validate(result.json(), "memories.learn")
     assert (result.json()["read"], result.json()["total"]) == (0, 1)
+    assert result.json()["error"]["code"] == "provider_key"
+    assert result.json()["error"]["message"] in result.stderr
     assert "run the same command again to continue" in result.stderr
     provider.script = None
     assert junkie.run("memories", "learn", str(path), "--json").ok().json()["learned"] == 1

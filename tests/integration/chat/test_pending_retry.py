@@ -331,7 +331,7 @@ def test_from_cron(junkie: Junkie, database: DatabaseUrl, model: ModelServer) ->
     env = {"POSTGRES_URL": database.libpq(), "AGENT_RETRIES": "0", **model.environment()}
     document = junkie.run("memories", "retry", "--json", env=env).ok().json()
     validate(document, "memories.retry")
-    assert document["tried"] == 0
+    assert (document["tried"], "error" in document) == (0, False)
     asyncio.run(leave_pending(settings_for(database, model), model, "I like tea."))
     assert junkie.run("memories", "retry", env=env).ok().stdout == "none due\n"
 
@@ -341,6 +341,8 @@ def test_from_cron(junkie: Junkie, database: DatabaseUrl, model: ModelServer) ->
     validate(failed.json(), "memories.retry")
     assert (failed.json()["failed"], failed.json()["remaining"]) == (1, 1)
     assert "503" in failed.stderr
+    assert failed.json()["error"]["code"] == "provider_unavailable"
+    assert failed.json()["error"]["message"] in failed.stderr
 
     waiting = junkie.run("memories", "pending", "--json", env=env).ok().json()
     validate(waiting, "memories.pending")

@@ -1,7 +1,8 @@
 """What `retry` and `learn` report of the memory model."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from junkie_cli.core.errors import JunkieError
 from junkie_cli.terminal.output import warn
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ def warn_refused(count: int) -> None:
     """Warn if the memory model tried to change memories of other users."""
     if count:
         warn(f"refused {count} changes by the memory model to memories of other users; -v shows details")
+
+
+def error_field(error: JunkieError | None) -> dict[str, Any]:
+    """The field of a document for why a run failed or ended early; none when it did not."""
+    return {} if error is None else {"error": error.document}
 
 
 def left_out(done: "Retried | Learned") -> dict[str, int]:

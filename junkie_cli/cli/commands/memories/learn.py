@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from junkie_cli.cli.commands.memories._extraction import left_out, warn_left_out, warn_refused
+from junkie_cli.cli.commands.memories._extraction import error_field, left_out, warn_left_out, warn_refused
 from junkie_cli.cli.commands.memories._options import OfflineOption
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.core.formatting import plural
@@ -61,6 +61,7 @@ def _learned_document(done: "Learned") -> dict[str, Any]:
         "left_out": left_out(done),
         "bad": done.bad,
         "set_aside": str(done.set_aside) if done.set_aside else None,
+        **error_field(done.error),
     }
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from junkie_cli.cli.commands.memories._extraction import left_out, warn_left_out, warn_refused
+from junkie_cli.cli.commands.memories._extraction import error_field, left_out, warn_left_out, warn_refused
 from junkie_cli.cli.commands.memories._options import OfflineOption
 from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
 from junkie_cli.terminal.output import note, print_json, print_line, progress, warn
@@ -34,7 +34,8 @@ def retry(
         )
     if as_json:
         counts = ("tried", "succeeded", "failed", "set_aside", "remaining", "memories")
-        print_json({**{name: getattr(done, name) for name in counts}, "left_out": left_out(done)})
+        found = {name: getattr(done, name) for name in counts}
+        print_json({**found, "left_out": left_out(done), **error_field(done.error)})
     else:
         _print_retried(done)
     warn_refused(done.refused)
