@@ -104,6 +104,8 @@ def _union(kinds: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any
     options = [_of(kind, definitions) for kind in kinds if kind is not type(None)]
     if len(options) == len(kinds):
         return {"oneOf": options}
+    if len(options) > 1:
+        return {"anyOf": [*options, {"type": "null"}]}
     (option,) = options
     if isinstance(option.get("type"), str) and "properties" not in option:
         return option | {"type": [option["type"], "null"]}

@@ -336,6 +336,8 @@ class LearnLine(TypedDict):
     user_id: Annotated[str, ("minLength", 1)]
     session_id: str | None
     message: str
+    created_at: NotRequired[str | float | None]
+    """when the message was written: ISO-8601 or epoch seconds; gives words such as "tomorrow" their date"""
 
 
 # --- users, sessions --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from agno.memory import MemoryManager
@@ -104,7 +104,7 @@ async def after(models: TeamModels, message: str) -> Row:
     manager = TeamMemoryManager(models.memory, TeamDatabase(Layout("ai")), Bounds())
     began = time.monotonic()
     try:
-        found = await manager.extract("ada", message, "", [])
+        found = await manager.extract("ada", message, "", [], datetime.now().astimezone())
     except ModelError as error:
         row.facts, row.seconds = [f"({error.message})"], time.monotonic() - began
         return row

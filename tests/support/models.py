@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,4 +81,4 @@ async def extract(
     """Extract from `message` once, with the memories (id, text) that are there already; nothing is written."""
     manager = TeamMemoryManager(models.memory, TeamDatabase(Layout("ai")), Bounds())
     entries = [MemoryEntry(memory_id, text, (), None) for memory_id, text in known]
-    return await manager.extract("ada", message, "", entries)
+    return await manager.extract("ada", message, "", entries, datetime.now().astimezone())

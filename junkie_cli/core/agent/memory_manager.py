@@ -139,12 +139,12 @@ class TeamMemoryManager(MemoryManager):
 
         Of that as much is shown as KNOWN_BUDGET has room for, what is nearest to the message before what is newest.
         `context` holds the assistant's words that the message answers: "yes, exactly" is nothing without them.
-        `said_at` is when it was said (None: now), which gives "tomorrow" its date. Writes nothing. Raises ModelError
-        when nothing of the reply can be used.
+        `said_at` is when it was said, which gives "tomorrow" its date; where it is None, no word gets one. Writes
+        nothing. Raises ModelError when nothing of the reply can be used.
         """
         shown = choose(known, message, KNOWN_BUDGET, self._languages, extra=NUMBER_TOKENS)
         extraction = Extraction(user_id, message)
-        today = (said_at or datetime.now().astimezone()).astimezone().date()
+        today = None if said_at is None else said_at.astimezone().date()
         asking = _Asking(
             self._asked,
             self._bounds,
@@ -251,7 +251,7 @@ class _Asking:
     deadline: float
     shown: Sequence[MemoryEntry]
     context: str
-    today: date
+    today: date | None
     extraction: Extraction
     length: int
 
@@ -310,17 +310,20 @@ def _says_nothing_new(change: ProposedChange, texts: dict[str, str]) -> bool:
     return change.memory == shown or (is_shortened(shown) and shown.startswith(change.memory.rstrip("… .")))
 
 
-def _memory_change(extraction: Extraction, change: ProposedChange, texts: dict[str, str], today: date) -> MemoryChange:
+def _memory_change(
+    extraction: Extraction, change: ProposedChange, texts: dict[str, str], today: date | None
+) -> MemoryChange:
     if change.action == "deleted":
         return MemoryChange("deleted", change.target or "", extraction.user_id, team_id=TEAM_ID)
     # Of a memory that was shown shortened the model does not know the end: its new text stands next to the old one.
     adds = change.target is None or is_shortened(texts[change.target])
     topics = [topic for topic in change.topics or () if not holds_secret(topic)]
+    text = change.memory or ""
     return MemoryChange(
         "added" if adds else "updated",
         str(uuid4()) if adds or change.target is None else change.target,
         extraction.user_id,
-        memory=storable(with_dates(change.memory or "", today)).strip(),
+        memory=storable(text if today is None else with_dates(text, today)).strip(),
         topics=topics or None,
         input=without_secrets(extraction.message[:LONGEST_INPUT]),
         team_id=TEAM_ID,

@@ -10,11 +10,13 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID, uuid5
@@ -24,6 +26,7 @@ from junkie_cli.core.chat.pending_retry import ABOUT_THIS_MESSAGE, MOST_FAILURES
 from junkie_cli.core.chat.waits import Waits
 from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError, UsageError
 from junkie_cli.core.files import converting_errors
+from junkie_cli.core.foreign_values import as_time
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError
 from junkie_cli.core.progress import SILENT, Progress
@@ -56,6 +59,7 @@ LONGEST_WAIT = 120.0
 MOST_NAMED = 1000
 """Bad lines that are named one by one; all of them are counted, and set aside."""
 
+_YEARS = range(1900, 3000)  # of messages: what is outside is a mistake, and cannot be counted with
 _BATCH = 200
 _NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
 # What a database answers that is just restarting or failing over.
@@ -63,12 +67,16 @@ _NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
 
 @frozen
 class Line:
-    """A line of the file. `line_id` is the same for the same words in the same place of any file."""
+    """A line of the file. `line_id` is the same for the same words in the same place of any file.
+
+    `created_at` is when the message was written, which gives "tomorrow" its date; None when that is not known.
+    """
 
     number: int
     user_id: str
     session_id: str | None
     message: str
+    created_at: datetime | None = None
 
     @property
     def line_id(self) -> str:
@@ -231,7 +239,22 @@ def parse(number: int, raw: bytes) -> Line:
         check_id("session", session_id)
     if not isinstance(message, str) or not message.strip():
         raise UsageError("has no message")
-    return Line(number, user_id, session_id or None, storable(message))
+    created_at = document.get("created_at")
+    written = None if created_at is None else _time_of(created_at)
+    return Line(number, user_id, session_id or None, storable(message), written)
+
+
+def _time_of(value: Any) -> datetime:
+    """The time in a line: ISO-8601, by default in the zone of this machine, or epoch seconds. Raises UsageError."""
+    given = as_time(value)
+    try:
+        if isinstance(value, str) and not re.fullmatch(r"[\d.]{9,}", value.strip()):
+            given = datetime.fromisoformat(value.strip()).astimezone()
+        if given is not None and given.astimezone().year in _YEARS:
+            return given
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise UsageError("has a created_at that is no time")
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------
@@ -445,7 +468,7 @@ class _Learner:
             assert hero.memory is not None
             known = await self._patiently(lambda: self._turns.candidates(line.user_id, line.message))
             with self._waits.of_one():
-                extraction = await hero.memory.extract(line.user_id, line.message, "", known)
+                extraction = await hero.memory.extract(line.user_id, line.message, "", known, line.created_at)
             self.done.refused += extraction.reached_out
             # A line is learned when all of its reply was usable; of the rest the good half is kept.
             take = None if extraction.error else lambda connection: self._mark(connection, line)

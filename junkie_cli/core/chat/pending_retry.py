@@ -202,8 +202,9 @@ async def _extract(engine: "TeamEngine", entry: Pending, done: Retried) -> None:
     async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
         assert hero.memory is not None
         known = await engine.turns.candidates(entry.user_id, entry.message)
+        said_at = entry.created_at if entry.run_id else None  # of a line that was learned it is when it failed
         async with leased(engine.turns, entry.pending_id):
-            extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, entry.created_at)
+            extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, said_at)
         done.refused += extraction.reached_out
         completed = entry.pending_id if extraction.error is None else None
         made = await engine.turns.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)

@@ -22,8 +22,11 @@ You keep notes about one user, for later conversations. Note what the user's mes
 - Only what the message itself states. Guess nothing.
 - No general knowledge, questions, requests or small talk. "Hi!" and "What time is it?" give nothing to note.
 - Never passwords, PINs, keys or other secrets.
-- Each fact is one short sentence about "User", in the language of the message.
-- Write the date instead of a word like "tomorrow". Today is {today}."""
+- Each fact is one short sentence about "User", in the language of the message."""
+_DATED = '- Write the date instead of a word like "tomorrow". Today is {today}.'
+_UNDATED = (
+    '- It is not known when the message was written: keep a word like "tomorrow", and write no date instead of it.'
+)
 
 _BY_TOOLS = f"Call {ADD} once for each new fact. Call {NOTHING} when there is nothing to note."
 _BY_TOOLS_KNOWN = (
@@ -47,14 +50,16 @@ class Request:
     response_format: Mapping[str, Any] | None = None
 
 
-def build_request(method: str, today: date, known: Sequence[str], context: str) -> Request:
+def build_request(method: str, today: date | None, known: Sequence[str], context: str) -> Request:
     """The request for one message, by `method`.
 
-    `known` are memories, numbered from 1 in this order; `context` holds the assistant's words that the message answers.
-    Both must hold nothing that could close the block they stand in.
+    `today` is the day of the message, None when it is not known. `known` are memories, numbered from 1 in this order;
+    `context` holds the assistant's words that the message answers. Both must hold nothing that could close the block
+    they stand in.
     """
     form = (_BY_TOOLS_KNOWN if known else _BY_TOOLS) if method == TOOLS else _BY_JSON_KNOWN if known else _BY_JSON
-    parts = [_RULES.format(today=f"{today:%A}, {today.day} {today:%B %Y}"), form]
+    day = _UNDATED if today is None else _DATED.format(today=f"{today:%A}, {today.day} {today:%B %Y}")
+    parts = [f"{_RULES}\n{day}", form]
     if known:
         listed = "\n".join(f"{number}. {memory}" for number, memory in enumerate(known, 1))
         parts.append(f"Known memories, not to be noted again:\n<known_memories>\n{listed}\n</known_memories>")

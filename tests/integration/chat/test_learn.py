@@ -6,6 +6,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -301,9 +302,67 @@ async def test_the_lock_goes_with_the_run(database: DatabaseUrl, model: ModelSer
         (b'{"user_id": " ada", "message": "m"}', "the user id is empty, or begins or ends with white space"),
         (b'{"user_id": "ada", "session_id": 7, "message": "m"}', "has a session_id that is no text"),
         (b'{"user_id": "ada", "message": " "}', "has no message"),
+        *(
+            (b'{"user_id": "ada", "message": "m", "created_at": %s}' % value, "has a created_at that is no time")
+            for value in (b'"tomorrow"', b'"2d"', b'""', b"true", b"[]", b"{}", b'"0001-01-01"', b'"9999-12-31"')
+        ),
+        *(
+            (b'{"user_id": "ada", "message": "m", "created_at": %s}' % value, "has a created_at that is no time")
+            for value in (b"1e999", b"-1e300", b"NaN", b"9" * 400, b'"9999999999999999999999"', b'"2026-02-30"')
+        ),
     ],
 )
 def test_a_line_that_is_no_message_says_what_it_lacks(raw: bytes, reason: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(1, raw)
     assert caught.value.message == reason
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b'"2026-03-01"',
+        b'"20260301"',
+        b'"2026-03-01T12:00"',
+        b'"2026-03-01 12:00:00.5Z"',
+        b'"2026-03-01T12:00:00+01:00"',
+        b"1772366400",
+        b"1772366400.25",
+        b"1772366400000",
+        b'"1772366400"',
+    ],
+)
+def test_the_time_of_a_line_has_the_usual_forms(written: bytes) -> None:
+    found = parse(1, b'{"user_id": "ada", "message": "m", "created_at": %s}' % written)
+    assert found.created_at is not None
+    assert found.created_at.astimezone().date() == date(2026, 3, 1)
+    assert found.line_id == parse(1, b'{"user_id": "ada", "message": "m"}').line_id, "a line may get its time later"
+
+
+async def test_words_get_their_date_from_the_time_of_the_line_alone(
+    database: DatabaseUrl, model: ModelServer, tmp_path: Path
+) -> None:
+    dated = line("ada", "I fly to Rome tomorrow.") | {"created_at": "2026-03-01T12:00:00"}
+    others = [line("bob", "I fly to Oslo tomorrow."), line("cleo", "I fly to Bern tomorrow.") | {"created_at": None}]
+    path = write(tmp_path / "talk.jsonl", [dated, *others])
+    settings = settings_for(database, model)
+    done = await learn_file(settings, path, concurrency=1)
+    assert counts(done) == (3, 3, 0, 0, 0)
+    assert await memories(database) == [
+        ("ada", "User said: I fly to Rome tomorrow (2026-03-02)."),
+        ("bob", "User said: I fly to Oslo tomorrow."),
+        ("cleo", "User said: I fly to Bern tomorrow."),
+    ]
+    assert ["Today is Sunday, 1 March 2026" in request.system for request in model.memory_requests] == [
+        True,
+        False,
+        False,
+    ]
+    assert ["Today" in request.system for request in model.memory_requests] == [True, False, False]
+    # What failed first is not dated from the day of the failure.
+    path = write(tmp_path / "more.jsonl", [line("dora", "I fly to Paris tomorrow.")])
+    model.script = lambda _: Text("That is prose.")
+    assert counts(await learn_file(settings, path)) == (1, 0, 0, 0, 1)
+    model.script = echo
+    assert (await retry_memories(settings, everything=True)).succeeded == 1
+    assert (await memories(database))[-1] == ("dora", "User said: I fly to Paris tomorrow.")
