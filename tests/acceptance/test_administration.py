@@ -346,8 +346,8 @@ def test_a_read_only_role_is_reported_in_a_sentence(bot: Junkie, written_by: Mak
 def test_a_person_is_asked_and_may_say_no(bot: Junkie) -> None:
     for command, question in (
         ("memories clear -u ada", "clear 2 memories of ada?"),
-        ("users erase ada", "erase ada for good?"),
-        ("sessions delete c1", "delete session c1 for good?"),
+        ("users erase ada", "erase ada? This cannot be undone."),
+        ("sessions delete c1", "delete session c1? This cannot be undone."),
     ):
         screen = bot.terminal(*command.split())
         screen.expect_exact(question)

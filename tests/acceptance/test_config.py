@@ -117,7 +117,7 @@ def test_groq_a_database_and_a_user(junkie: Junkie, provider: ModelServer, datab
     child.expect_exact("Connected to PostgreSQL ")
     answer(child, "User id for chats", "42")
     child.expect_exact("others can read")
-    answer(child, "Make it readable only by its owner? yes or no", "")
+    answer(child, "Make it readable by its owner alone? yes or no", "")
     code, told = end(child)
     assert code == 0
     assert "gsk_typed" not in told
@@ -242,7 +242,7 @@ def test_the_mode_of_a_file_stays_after_a_no(junkie: Junkie, provider: ModelServ
     answer(child, "Model", "little-model")
     answer(child, "PostgreSQL URL, or embedded", "")
     answer(child, "User id for chats", "")
-    answer(child, "Make it readable only by its owner? yes or no", "no")
+    answer(child, "Make it readable by its owner alone? yes or no", "no")
     code, told = end(child)
     assert (code, "also readable by others:" in told) == (0, True)
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o640

@@ -27,7 +27,7 @@ READING = [
     ("memories show {id}", "user_memories", "searching for the memory"),
     ("memories history", "junkie_history", "reading the history"),
     ("users list", "user_memories", "searching for user ids"),
-    ("sessions list", "agent_sessions", "looking through about 4 sessions"),
+    ("sessions list", "agent_sessions", "searching about 4 sessions"),
     ("sessions show c1", "agent_sessions", "reading the session"),
     ("stats", "user_memories", "counting about 5 memories"),
 ]

@@ -224,12 +224,12 @@ async def test_tools_go_where_the_url_says_whatever_the_environment(
         ("sslmode=verify-full&sslrootcert={ca}&sslcrl={revoked}", "was revoked"),
         (
             "sslmode=verify-full&sslrootcert={ca}&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
-            "no TLS",
+            "the TLS connection",
         ),
         ("sslmode=verify-full&sslrootcert=/none.pem", "/none.pem"),
-        ("sslmode=verify-full&sslrootcert={other}", "no TLS"),
+        ("sslmode=verify-full&sslrootcert={other}", "the TLS connection"),
         ("sslmode=verify-full", "root.crt"),
-        ("sslmode=require&sslcert={client}&sslkey={ca}", "no TLS"),
+        ("sslmode=require&sslcert={client}&sslkey={ca}", "the TLS connection"),
         ("sslmode=require&channel_binding=require", "is not signed by a trusted authority"),
     ],
 )

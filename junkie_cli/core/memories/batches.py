@@ -54,6 +54,16 @@ def actor_of(row: str | None) -> Actor | None:
     return None if row is None else Actor(*json.loads(row))
 
 
+async def delete_empty_batches(connection: "asyncpg.Connection[Any]", state: SchemaState) -> None:
+    """Delete the records of batches of which no change is left, in the caller's transaction."""
+    if not (state.may("DELETE", BATCHES) and state.may("SELECT", HISTORY) and state.may("SELECT", ROWS)):
+        return
+    changes = [f"SELECT 1 FROM {state.qualified(table)} c WHERE c.batch = b.batch" for table in (HISTORY, ROWS)]
+    await connection.execute(
+        f"DELETE FROM {state.qualified(BATCHES)} b WHERE NOT EXISTS ({changes[0]}) AND NOT EXISTS ({changes[1]})"
+    )
+
+
 async def summary(connection: "asyncpg.Connection[Any]", state: SchemaState, batch: str) -> Batch:
     """What this batch changed. Raises UsageError for a name that is no batch's, NotFoundError for one of no batch."""
     try:

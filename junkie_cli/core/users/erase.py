@@ -19,6 +19,7 @@ from junkie_cli.core.errors import DatabaseError, JunkieError, UsageError
 from junkie_cli.core.files import converting_errors
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.memories import change_log
+from junkie_cli.core.memories.batches import delete_empty_batches
 from junkie_cli.core.postgres.locks import LOCK_ALONE
 from junkie_cli.core.postgres.sql import count_of, sha256_of
 from junkie_cli.core.progress import SILENT, Progress
@@ -266,10 +267,7 @@ async def _erase(
             hint="a trigger or a rule may write them back: look at the tables' triggers",
             code="erase_incomplete",
         )
-    if state.may("UPDATE", BATCHES):  # who works with junkie under a login that is this person's id
-        await connection.execute(
-            f"UPDATE {state.qualified(BATCHES)} SET actor_name = NULL WHERE actor_name = $1::text", user_id
-        )
+    await _clean_batches(connection, state, user_id)
     if state.keeps(Feature.ERASURES):
         await _write_ledger(connection, state, user_id, erased_at, counts)
     return Erased(
@@ -287,6 +285,15 @@ async def _erase(
         dry_run,
         references_cleared=work.references,
     )
+
+
+async def _clean_batches(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> None:
+    """Delete batches of which no change is left, and blank the login of an actor whose login is this person's id."""
+    await delete_empty_batches(connection, state)
+    if state.may("UPDATE", BATCHES):
+        await connection.execute(
+            f"UPDATE {state.qualified(BATCHES)} SET actor_name = NULL WHERE actor_name = $1::text", user_id
+        )
 
 
 async def _mark_erased(connection: "asyncpg.Connection[Any]", state: SchemaState, user_id: str) -> datetime:

@@ -192,7 +192,7 @@ def test_one_person_is_shown_first_and_then_restored(junkie: Junkie, env: dict[s
     junkie.run("backup", "--no-verify", env=env).ok()
     sql(bot, "DELETE FROM ai.user_memories")
     shown = junkie.run("restore", "latest", "--user", "ada", "--dry-run", env=env).ok().stdout
-    assert re.search(r"^user_memories\t\S+\tadded\tnot there\tAda", shown, re.MULTILINE)
+    assert re.search(r"^user_memories\t\S+\tadded\tmissing\tAda", shown, re.MULTILINE)
     assert "Kraków" not in shown
     done = junkie.run("restore", "latest", "--user", "ada", "--json", env=env).ok().json()
     assert sql(bot, "SELECT string_agg(DISTINCT user_id, ' ') FROM ai.user_memories") == "ada"
@@ -211,13 +211,13 @@ def test_a_person_at_a_terminal_sees_a_summary_and_types_the_name(
     assert child.exitstatus == 0
     child = junkie.terminal("restore", "latest", "--replace", env=env, columns=120)
     child.expect("ROWS IN BACKUP")
-    child.expect(f"type {bot.database} to go on")
+    child.expect(f"type {bot.database} to continue")
     child.sendline("no")
     child.expect("nothing was changed")
     child.wait()
     assert child.exitstatus == 1
     child = junkie.terminal("restore", "latest", "--replace", env=env, columns=120)
-    child.expect(f"type {bot.database} to go on")
+    child.expect(f"type {bot.database} to continue")
     child.sendline(bot.database or "")
     child.expect("the old schema is now ai_before_")
     child.wait()

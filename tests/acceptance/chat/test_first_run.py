@@ -43,9 +43,9 @@ def test_a_refused_key_is_asked_for_again_and_then_it_ends(
     newcomer = person(junkie, "chat", env={**env, "GROQ_BASE_URL": provider.url})
     answers(newcomer, ASKED, "1")
     for times in (1, 2):
-        answers(newcomer, "while you paste):", KEY)
+        answers(newcomer, "(input is hidden):", KEY)
         newcomer.until(lambda picture, n=times: picture.text.count("rejects this key (401)") == n, "the refusal")  # type: ignore[misc]
-    answers(newcomer, "while you paste):", KEY)
+    answers(newcomer, "(input is hidden):", KEY)
     assert newcomer.ended() == 6
     assert not kept(junkie).exists()
 
@@ -59,8 +59,8 @@ def test_a_local_server_is_found_without_v1(
     answers(newcomer, "[http://localhost:11434/v1]:", "localhost")
     newcomer.sees("for example: http://localhost:11434/v1")
     answers(newcomer, "[http://localhost:11434/v1]:", provider.url.removesuffix("/v1") + ending)
-    answers(newcomer, "(Enter for none):", "")
-    newcomer.sees("It has small, tiny.")
+    answers(newcomer, "(press Enter for none):", "")
+    newcomer.sees("Available models: small, tiny.")
     answers(newcomer, "[small]:", "tiny")
     answers(newcomer, "[yes]:", "")
     assert "I see: you like figs." in newcomer.says("I like figs.")
@@ -76,7 +76,7 @@ def test_a_server_that_is_not_up_yet_is_gone_on_with_and_nothing_is_kept_after_a
     newcomer = person(junkie, "chat", env=env)
     answers(newcomer, ASKED, "2")
     answers(newcomer, "[http://localhost:11434/v1]:", provider.url)
-    answers(newcomer, "(Enter for none):", "")
+    answers(newcomer, "(press Enter for none):", "")
     newcomer.sees("continuing without checking")
     answers(newcomer, "Model:", "later")
     answers(newcomer, "[yes]:", "no")
@@ -124,7 +124,7 @@ def test_a_file_that_is_there_is_changed_only_when_it_is_ours_and_after_a_yes(
     newcomer = person(junkie, "chat", env=env)
     answers(newcomer, ASKED, "2")
     answers(newcomer, "[http://localhost:11434/v1]:", provider.url)
-    answers(newcomer, "(Enter for none):", "")
+    answers(newcomer, "(press Enter for none):", "")
     answers(newcomer, "[small]:", "")
     if ours:
         newcomer.sees("others can read")

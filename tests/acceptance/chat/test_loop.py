@@ -269,7 +269,7 @@ def test_two_people_at_one_terminal_share_nothing(home: Home) -> None:
     who = home.opened("-u", "ada")
     who.says("My name is Ada.")
     who.sees("+ remembered")
-    assert who.says("/user bob")[1].startswith("you are bob now")
+    assert who.says("/user bob")[1].startswith("user is now bob")
     who.presses("up")  # bob has typed nothing yet, and ada's lines are not his: the prompt stays empty
     who.says("What do you know about me?")
     assert home.provider.main_requests[-1].user == "What do you know about me?"
@@ -467,7 +467,7 @@ def test_a_groq_key_is_checked_hidden_and_kept_for_the_owner_alone(home: Home) -
     who = person(home.junkie, "chat", env=env)
     who.sees("Choose [1/2/3]")
     who.types("1")
-    who.sees("Groq key")
+    who.sees("Groq API key")
     who.types("sk-something")
     who.sees("this is not a Groq API key")
     who.types("gsk_0123456789abcdefABCDEF")
@@ -494,7 +494,7 @@ def test_a_local_server_is_asked_for_its_models(home: Home) -> None:
     who.types(home.provider.url)
     who.sees("API key")
     who.types("")
-    who.sees("It has groq/compound, openai/gpt-oss-120b")
+    who.sees("Available models: groq/compound, openai/gpt-oss-120b")
     who.types("")
     who.sees("Keep this in")
     who.types("no")

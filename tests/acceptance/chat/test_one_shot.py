@@ -79,8 +79,8 @@ def test_what_never_ends_on_stdin_is_refused(junkie: Junkie, env: dict[str, str]
     )
     assert done.returncode == 2
     assert '"code": "usage"' in done.stdout
-    assert "stdin holds more than 8 MB" in done.stdout
-    assert "stdin holds more than 8 MB" in done.stderr
+    assert "stdin contains more than 8 MB" in done.stdout
+    assert "stdin contains more than 8 MB" in done.stderr
 
 
 def test_what_earlier_messages_left_pending_is_extracted_after_the_answer(

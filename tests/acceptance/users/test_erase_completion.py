@@ -88,7 +88,7 @@ def test_the_message_names_the_command_that_does_it(junkie: Junkie, erased: Path
     done = junkie.run("users", "erase", "eve", "--yes")
     assert done.exit_code == ExitCode.FAILED
     assert "a restore could restore the person" in done.stderr
-    assert "then run this again: junkie users erase eve" in done.stderr.replace("\n", " ")
+    assert "then run again: junkie users erase eve" in done.stderr.replace("\n", " ")
     warned = junkie.run("backup", "--no-verify", "--allow-shrink").ok()
     assert "a restore could restore erased people" in warned.stderr
     erased.rmdir()

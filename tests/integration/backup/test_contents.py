@@ -75,7 +75,7 @@ async def test_our_own_tables_are_in_it_and_tables_outside_are_named(bot: Databa
     assert "junkie_versions" in {table.name for table in made.manifest.tables}
     assert made.manifest.left_out == ("public.messages",)
     assert any("public.messages" in note for note in heard.notes)
-    assert heard.warnings == []
+    assert [warning for warning in heard.warnings if "repairs faults" not in warning] == []
 
 
 async def test_the_whole_database_takes_the_bots_tables_along(bot: DatabaseUrl, folder: Path) -> None:
@@ -364,7 +364,7 @@ async def test_what_no_scratch_server_can_take_is_reported_before_the_dump(
     made = await back_up(debian_server.url(name), folder, progress=heard.reported, verify_into=None)
     manifest = made.manifest
     if manifest.verified_at:  # a bundled server with ICU has that collation, and proves it
-        assert heard.warnings == []
+        assert [warning for warning in heard.warnings if "repairs faults" not in warning] == []
         return
     assert "collation en-x-icu" in manifest.unverified_because
     assert "unverified" in heard.warnings[0]

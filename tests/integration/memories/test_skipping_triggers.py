@@ -109,7 +109,7 @@ async def test_one_of_several_rows_that_a_trigger_keeps(admin: Administration, u
     row = 'INSERT INTO ai.user_memories SELECT (jsonb_populate_record(m, \'{"memory_id": "new"}\')).* FROM'
     row += f" ai.user_memories m WHERE memory_id = '{TEA}'"
     error = await refused(admin, url, lambda s: clear_memories(s, "ada"), row, keep, trigger)
-    assert "kept 1 row from" in error.message
+    assert "prevented the change of 1 row" in error.message
 
 
 async def test_a_session_is_deleted_where_memories_are_a_view(admin: Administration, url: DatabaseUrl) -> None:

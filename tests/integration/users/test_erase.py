@@ -318,7 +318,7 @@ async def test_the_receipt_names_what_cannot_be_found_by_owner(written_by: Make,
     told = {sentence.rpartition(": ")[2] for sentence in done.unsearchable}
     assert {"ai.knowledge_vectors, public.contents", "public.newest", "public.spans"} <= told
     text = "\n".join(done.unsearchable)
-    assert "as public.honcho_sync_status shows: erase this person there, too" in text
+    assert "(see public.honcho_sync_status): erase this person there, too" in text
     for searched in ("channel_status", "triggers", "session_notes", "user_memories", "agno_schema_versions", "junkie_"):
         assert searched not in text
     dry = await erase_user(admin.settings(url), "bob", dry_run=True)

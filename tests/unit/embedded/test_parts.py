@@ -133,7 +133,7 @@ def test_no_part_of_a_failure_is_lost_on_the_way_to_the_starter() -> None:
     os.dup2(send, 1)
     err = os.dup(2)
     try:
-        report = keeper.Report()
+        report = keeper.StarterPipe()
         report.progress("a word")
         report.failed(error)
         report.failed(error)  # nothing more is reported
