@@ -47,7 +47,7 @@ class Call:
     `status` is the HTTP status (None: no answer came), `finish_reason` what the provider reported at the end (None:
     it did not get there), `error` why it failed, `warning` what to report of an answer that stands. Tokens are the
     provider's count, 0 where it gave none.
-    `end_marked` when the server marked the end of the answer, `took_back` when text had been passed on that turned out
+    `end_marked` when the server marked the end of the answer, `retracted` when text had been passed on that turned out
     to be thoughts.
     """
 
@@ -60,7 +60,7 @@ class Call:
     has_reasoning: bool = False
     has_tool_calls: bool = False
     end_marked: bool = False
-    took_back: bool = False
+    retracted: bool = False
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0

@@ -71,7 +71,7 @@ async def ask(
     text: list[str] = []
     thoughts: list[str] = []
     deltas: list[Any] = []
-    took_back = False
+    retracted = False
     failure: ModelError | None = None
     clock = asyncio.get_running_loop()
     began = clock.time()
@@ -79,8 +79,8 @@ async def ask(
         with spending(budget):
             async with budget.time_limit(), aclosing(model.pieces(call, list(messages), parameters)) as pieces:
                 async for piece in pieces:
-                    if call.took_back and not took_back:  # what came as text so far was thought
-                        took_back = True
+                    if call.retracted and not retracted:  # what came as text so far was thought
+                        retracted = True
                         thoughts += text
                         text.clear()
                     text.append(piece.content or "")

@@ -97,7 +97,7 @@ async def open_engine(
     )
     async with connections.transaction(read_only=True) as connection:
         known = await identity(connection, state)
-        await store.look_for_timeline(connection)
+        await store.detect_timeline(connection)
     spool = Spool(known, connections.database.label) if known else None
     return _engine(settings, models, SpoolingTurnStore(store, spool), memory, connections, state)
 

@@ -66,11 +66,11 @@ class Extraction:
     """What the model wants changed for one message.
 
     `error` is why the reply could be used in part only, None when all of it could: the message then stays pending.
-    `refused` counts references to memories that are not this user's or not there, `clearings` requests for all memories
-    to be deleted, `secrets` memories that held a password or a key, `from_questions` new memories that were made of a
-    message which states nothing: none of these is made. `bounded` when the model wanted more than MOST_CHANGES;
-    `left_unread` is how many characters of the message it did not get. `method` is how it was asked, `in_text` whether
-    its calls stood in its text; tokens and seconds are of all calls together.
+    `refused` counts references to memories that are not this user's or do not exist, `refused_clears` requests to
+    delete all memories, `secrets` memories that held a password or a key, `from_questions` new memories from a message
+    that states nothing: none of these is made. `bounded` if the model wanted more than MOST_CHANGES; `left_unread` is
+    how many characters of the message it did not get. `method` is how it was asked, `in_text` whether its calls stood
+    in its text; tokens and seconds are of all calls together.
     """
 
     user_id: str
@@ -78,7 +78,7 @@ class Extraction:
     changes: list[MemoryChange] = field(default_factory=list)
     error: ModelError | None = None
     refused: int = 0
-    clearings: int = 0
+    refused_clears: int = 0
     secrets: int = 0
     from_questions: int = 0
     bounded: bool = False
@@ -90,9 +90,9 @@ class Extraction:
     seconds: float = 0
 
     @property
-    def reached_out(self) -> int:
+    def refused_calls(self) -> int:
         """How often the model reached for what is not this user's, or for everything."""
-        return self.refused + self.clearings
+        return self.refused + self.refused_clears
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -204,8 +204,8 @@ class TeamMemoryManager(MemoryManager):
         for memory_id in understood.foreign:
             extraction.refused += 1
             log_refusal(extraction.user_id, "memory", memory_id)
-        for _ in range(understood.clearings):
-            extraction.clearings += 1
+        for _ in range(understood.refused_clears):
+            extraction.refused_clears += 1
             log_refusal(extraction.user_id, "clearing of all memories")
         extraction.bounded = len(understood.changes) > MOST_CHANGES
         texts = {entry.memory_id: entry.memory for entry in asking.shown}

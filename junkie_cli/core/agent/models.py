@@ -163,7 +163,7 @@ class ProviderModel(OpenAILike):
             if metrics is not None:
                 metrics.stop_timer()
             yield wire.split(reader.end(), thoughts, call, at_end=True)
-            if call.took_back:
+            if call.retracted:
                 self._habits.note_unmarked_thoughts(*self._server)
             call.has_text &= thoughts.has_text
             self._judge(call, is_stream=wire.is_event_stream(stream.response))

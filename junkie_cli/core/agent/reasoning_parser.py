@@ -7,7 +7,7 @@ Servers that know their model's format send thoughts in a field of their own; ot
     <|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>answer
                                         harmony (gpt-oss); also with its marks gone: analysis...assistantfinalanswer
 
-Of the second form nothing is known until the mark comes: `Piece.takes_back` then reports that all text so far was
+Of the second form nothing is known until the mark comes: `Piece.retracts` then reports that all text so far was
 thought. Of a model that does this once, `holds` has the text kept back from the beginning.
 """
 
@@ -30,12 +30,12 @@ _BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])")
 class Piece:
     """What one piece of a stream holds of the answer and of the thoughts.
 
-    With `takes_back` all text of earlier pieces was thought, too.
+    With `retracts` all text of earlier pieces was thought, too.
     """
 
     text: str = ""
     thought: str = ""
-    takes_back: bool = False
+    retracts: bool = False
 
 
 _OPENINGS = ("[think]", *(f"<{name}>" for name in _NAMES.split("|")), "<|start|>", "<|channel|>", "analysis")
@@ -68,7 +68,7 @@ class ThoughtSplitter:
         self._holds = holds
         self._text = ""  # given out since the beginning, to see what a closing mark stands in
         self.has_text = False  # something else than thoughts and white space came
-        self.took_back = False  # a closing mark came without an opening one
+        self.retracted = False  # a closing mark came without an opening one
 
     def feed(self, piece: str) -> Piece:
         """The next piece, as far as it is known what it is."""
@@ -89,16 +89,16 @@ class ThoughtSplitter:
         return self._noted(Piece(text=_TOKEN.sub("", held) if self._take == self._take_final else held))
 
     def _noted(self, piece: Piece) -> Piece:
-        if piece.takes_back:
+        if piece.retracts:
             self.has_text, self._text = False, ""
         self.has_text |= bool(piece.text.strip())
         return piece
 
-    def _go_on(self, take: Callable[[], Piece], rest: str, thought: str = "", *, takes_back: bool = False) -> Piece:
+    def _go_on(self, take: Callable[[], Piece], rest: str, thought: str = "", *, retracts: bool = False) -> Piece:
         """Take `rest` by another rule from now on."""
         self._take, self._held = take, rest
         more = take()
-        return Piece(more.text, thought + more.thought, takes_back or more.takes_back)
+        return Piece(more.text, thought + more.thought, retracts or more.retracts)
 
     # Where thoughts may begin
 
@@ -143,9 +143,9 @@ class ThoughtSplitter:
         while closing and self._is_quoted(closing):
             closing = _CLOSE.search(self._held, closing.end())
         if closing:
-            self.took_back = True
+            self.retracted = True
             thought, rest = self._held[: closing.start()], self._held[closing.end() :]
-            return self._go_on(self._take_gap, rest, thought, takes_back=True)
+            return self._go_on(self._take_gap, rest, thought, retracts=True)
         if self._holds:
             return Piece()
         text = self._split_off()
@@ -179,7 +179,7 @@ class ThoughtSplitter:
         text, rest = self._held[: closing.start()], self._held[closing.start() :]
         ending = re.match(r"<\|(?:end|return|call)\|>", rest)
         more = self._go_on(self._take_start, rest[ending.end() :] if ending else rest)
-        return Piece(text + more.text, more.thought, more.takes_back)
+        return Piece(text + more.text, more.thought, more.retracts)
 
     def _take_bare_analysis(self) -> Piece:
         """Harmony whose marks were taken out: held until it is known where the answer begins."""

@@ -63,7 +63,7 @@ def split(
         piece = thoughts.feed(response.content or "")
         end = thoughts.end(broken=broken) if at_end else None
         response.content = piece.text + (end.text if end else "") or None
-        call.took_back |= piece.takes_back
+        call.retracted |= piece.retracts
         thought = piece.thought + (end.thought if end else "")
         if thought:
             response.reasoning_content = (response.reasoning_content or "") + thought

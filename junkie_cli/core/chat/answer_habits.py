@@ -23,9 +23,9 @@ class AnswerHabits:
         """Whether it is known how answers begin: with text, or with thoughts that nothing marks."""
         return self._is_rehearsal or self._tells_apart or self._store.has_known_answers(*self._server)
 
-    def note(self, *, took_back: bool) -> None:
-        """An answer came to its end; `took_back` when text in it turned out to be thoughts."""
-        if not self._is_rehearsal and not took_back:
+    def note(self, *, retracted: bool) -> None:
+        """An answer came to its end; `retracted` when text in it turned out to be thoughts."""
+        if not self._is_rehearsal and not retracted:
             self._store.note_plain_answers(*self._server)
 
     def writes_calls(self, answer: str, tools: Collection[str]) -> bool:

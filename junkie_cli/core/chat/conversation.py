@@ -66,8 +66,8 @@ class Conversation:
         self._turn: RunningTurn | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._why: tuple[MemoryEntry, ...] = ()
-        self._told_cap: set[str] = set()
-        self._told_cut: set[str] = set()
+        self._reported_left_out: set[str] = set()
+        self._reported_history_cut: set[str] = set()
         self.user_id = user_id
         self.session_id = session_id
         self.notes = notes
@@ -151,8 +151,8 @@ class Conversation:
         runner = TurnRunner(
             engine,
             emit,
-            tell_cap=self.user_id not in self._told_cap,
-            tell_cut=self.session_id not in self._told_cut,
+            report_left_out=self.user_id not in self._reported_left_out,
+            report_history_cut=self.session_id not in self._reported_history_cut,
             hold=hold,
         )
         ids = (self.user_id, self.session_id)
@@ -188,9 +188,9 @@ class Conversation:
         if runner.turn is not None:
             self._why = runner.turn.memories
             if runner.turn.memories_left_out:
-                self._told_cap.add(ids[0])
+                self._reported_left_out.add(ids[0])
         if runner.history_cut:
-            self._told_cut.add(ids[1])
+            self._reported_history_cut.add(ids[1])
 
     def stop(self) -> bool:
         """Stop the turn under way as Ctrl-C does, from any thread; `send` continues to `Done`. False without one."""

@@ -316,7 +316,7 @@ class _Learner:
                 async with self._news:
                     self._busy.discard(line.user_id)
                     self._news.notify_all()
-            self._tell_progress()
+            self._report_progress()
 
     # Whose turn it is
 
@@ -366,14 +366,14 @@ class _Learner:
                 batch.append((parse(number, raw), raw))
             except UsageError as error:
                 self._refuse(number, raw, error.message)
-        known = await self._patiently(lambda: self._learned_already([line.line_id for line, _ in batch]))
+        known = await self._retry_transient(lambda: self._learned_already([line.line_id for line, _ in batch]))
         for line, raw in batch:
             if line.line_id in known:
                 self.done.skipped += 1
             else:
                 self._waiting.setdefault(line.user_id, deque()).append((line, raw))
                 self._count += 1
-        self._tell_progress()
+        self._report_progress()
 
     async def _learned_already(self, line_ids: Sequence[str]) -> set[str]:
         table = self._state.qualified(LEARNED)
@@ -389,7 +389,7 @@ class _Learner:
             self.done.bad.append(BadLine(number, reason))
         self._reader.put_aside(raw)
 
-    def _tell_progress(self) -> None:
+    def _report_progress(self) -> None:
         self._progress.reach(self.done.read, self.done.total, self.done.skipped)
 
     # One line
@@ -398,7 +398,7 @@ class _Learner:
         for tries, pause in enumerate((*PAUSES, None), 1):
             await self._provider_ready()
             try:
-                await self._patiently(lambda: self._refuse_erased(line))
+                await self._retry_transient(lambda: self._refuse_erased(line))
                 await self._extract(line)
             except ErasedError:
                 return self._refuse(line.number, raw, "is of a person who was erased")
@@ -439,7 +439,7 @@ class _Learner:
         self._failures += 1
         if is_outage(error) or self._failures >= MOST_FAILURES:
             return self._end(error)
-        owed = Pending(
+        pending = Pending(
             line.line_id,
             line.user_id,
             line.session_id,
@@ -453,10 +453,10 @@ class _Learner:
             async with self._connections.transaction() as connection:
                 if await self._mark(connection, line):
                     await pending_rows.write_pending(
-                        connection, self._state, owed, began=await stored_text.database_time(connection)
+                        connection, self._state, pending, began=await stored_text.database_time(connection)
                     )
 
-        await self._patiently(hand_over)
+        await self._retry_transient(hand_over)
         self.done.pending += 1
         return None
 
@@ -466,13 +466,13 @@ class _Learner:
     async def _extract(self, line: Line) -> None:
         async with self._engine.teams.lease(line.user_id) as hero, hero.extracting:
             assert hero.memory is not None
-            known = await self._patiently(lambda: self._turns.candidates(line.user_id, line.message))
+            known = await self._retry_transient(lambda: self._turns.candidates(line.user_id, line.message))
             with self._waits.of_one():
                 extraction = await hero.memory.extract(line.user_id, line.message, "", known, line.created_at)
-            self.done.refused += extraction.reached_out
+            self.done.refused += extraction.refused_calls
             # A line is learned when all of its reply was usable; of the rest the good half is kept.
             take = None if extraction.error else lambda connection: self._mark(connection, line)
-            made = await self._patiently(
+            made = await self._retry_transient(
                 lambda: self._turns.commit_memories(extraction.changes, None, by="team", take=take)
             )
         if extraction.error is not None:
@@ -495,7 +495,7 @@ class _Learner:
     async def _mark(self, connection: "Connection", line: Line) -> bool:
         """Write the line down as learned; False when it was already."""
         state = self._state
-        await change_log.guard_user(
+        await change_log.lock_user(
             connection,
             state,
             line.user_id,
@@ -509,7 +509,7 @@ class _Learner:
         )
         return bool(done == "INSERT 0 1")
 
-    async def _patiently(self, work: Callable[[], Any]) -> Any:
+    async def _retry_transient(self, work: Callable[[], Any]) -> Any:
         """What `work` gives; a database that restarts or fails over is waited for. Raises DatabaseError."""
         for pause in PAUSES:
             try:

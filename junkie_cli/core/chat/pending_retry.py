@@ -205,7 +205,7 @@ async def _extract(engine: "TeamEngine", entry: Pending, done: Retried) -> None:
         said_at = entry.created_at if entry.run_id else None  # of a line that was learned it is when it failed
         async with leased(engine.turns, entry.pending_id):
             extraction = await hero.memory.extract(entry.user_id, entry.message, entry.context, known, said_at)
-        done.refused += extraction.reached_out
+        done.refused += extraction.refused_calls
         completed = entry.pending_id if extraction.error is None else None
         made = await engine.turns.commit_memories(extraction.changes, completed, by="team", began=entry.created_at)
         await engine.turns.refresh_search(entry.user_id)

@@ -59,23 +59,29 @@ Emit = Callable[[ChatEvent], None]
 class TurnRunner:
     """Runs one turn and passes its events to `emit`. `turn` is None until it has begun.
 
-    With `tell_cap` a warning reports that not all memories fit into the prompt, with `tell_cut` that the history does
-    not; `history_cut` is set when it does not. With `hold` the text of a model whose answers are not known is given out
-    when it is known to be no reasoning.
+    With `report_left_out` a warning reports that not all memories fit into the prompt, with `report_history_cut` that
+    the history does not fit; `history_cut` is set in that case. With `hold` the text of an unknown model is emitted when
+    it is known not to be reasoning.
     """
 
     def __init__(
-        self, engine: TeamEngine, emit: Emit, *, tell_cap: bool, tell_cut: bool = True, hold: bool = False
+        self,
+        engine: TeamEngine,
+        emit: Emit,
+        *,
+        report_left_out: bool,
+        report_history_cut: bool = True,
+        hold: bool = False,
     ) -> None:
         self._engine = engine
         self._turns = engine.turns
         self._emit = emit
-        self._tell_cap = tell_cap
-        self._tell_cut = tell_cut
+        self._report_left_out = report_left_out
+        self._report_history_cut = report_history_cut
         self.history_cut = False
         self._answer: list[str] = []
         self._begins: list[int] = []  # where in the answer each call of the main model begins
-        self._took_back = 0  # the call whose text turned out to be thoughts
+        self._retracted = 0  # the call whose text turned out to be thoughts
         self._habits = AnswerHabits(engine.models.main_choice)
         self._holds = hold and not self._habits.are_known
         self._given = 0  # pieces of the answer that were emitted
@@ -89,9 +95,11 @@ class TurnRunner:
         try:
             async with self._engine.teams.lease(user_id) as hero:
                 budget = MEMORY_BUDGET if hero.memory else 0
-                reading = Reading(self._engine.settings.agent_history_runs, budget, count_left_out=self._tell_cap)
+                reading = Reading(
+                    self._engine.settings.agent_history_runs, budget, count_left_out=self._report_left_out
+                )
                 self.turn = await self._turns.begin(user_id, session_id, storable(message), reading)
-                self._tell_left_out(self.turn)
+                self._warn_left_out(self.turn)
                 await self._answered_and_stored(hero, self.turn)
         except JunkieError as error:
             self._fail(error)
@@ -111,8 +119,8 @@ class TurnRunner:
         self._error = error
         self._emit(Failed(error))
 
-    def _tell_left_out(self, turn: Turn) -> None:
-        if self._tell_cap and turn.memories_left_out:
+    def _warn_left_out(self, turn: Turn) -> None:
+        if self._report_left_out and turn.memories_left_out:
             whole = len(turn.memories) + turn.memories_left_out
             self._emit(
                 Warning(
@@ -167,7 +175,7 @@ class TurnRunner:
             try:
                 async with budget.time_limit():
                     async for event in hero.events(turn):
-                        self._take_back(log)
+                        self._retract(log)
                         self._take(event, log, budget)
                         await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
             except JunkieError as error:
@@ -179,7 +187,7 @@ class TurnRunner:
                 self._give_out()
         if self._error is None and turn.run is None:
             self._fail(_team_error("it gave no run"))
-        if self._took_back:
+        if self._retracted:
             ends = [*self._begins[1:], len(self._answer)]
             turn.keep_answers(["".join(self._answer[begin:end]) for begin, end in zip(self._begins, ends, strict=True)])
         shortened = next(iter(log.warnings()), None)
@@ -190,7 +198,7 @@ class TurnRunner:
 
     def _note_habits(self, hero: HeroTeam) -> None:
         """Keep what this answer shows of the model, and report a tool call that nothing answers."""
-        self._habits.note(took_back=bool(self._took_back))
+        self._habits.note(retracted=bool(self._retracted))
         if self._habits.writes_calls("".join(self._answer), hero.tool_names):
             self._emit(
                 Warning(
@@ -215,12 +223,12 @@ class TurnRunner:
         elif kind == "TeamRunError":
             self._fail(budget.reached or log.failure() or _team_error(event.error_type or "error"))
 
-    def _take_back(self, log: CallLog) -> None:
+    def _retract(self, log: CallLog) -> None:
         """Leave out of the answer what a call gave as text and then ended as thoughts."""
         calls = [call for call in log.calls if call.part == "main"]
         self._begins += [len(self._answer)] * (len(calls) - len(self._begins))
-        if calls and calls[-1].took_back and self._took_back < len(calls):
-            self._took_back = len(calls)
+        if calls and calls[-1].retracted and self._retracted < len(calls):
+            self._retracted = len(calls)
             if self._given > self._begins[-1]:
                 self._emit(Warning("the text so far was the model's reasoning; its answer begins here"))
             del self._answer[self._begins[-1] :]
@@ -250,7 +258,7 @@ class TurnRunner:
             self._report_wait(event)
 
     def _report_cut(self, cut: HistoryCut) -> None:
-        if self._tell_cut and not self.history_cut:
+        if self._report_history_cut and not self.history_cut:
             exchanges = "oldest exchange does" if cut.exchanges == 1 else f"{cut.exchanges} oldest exchanges do"
             self._emit(
                 Warning(
@@ -357,8 +365,8 @@ def _reached_bounds(extraction: Extraction) -> Sequence[str]:
         found.append(f"the memory model wanted too many changes; the first {MOST_CHANGES} of them were made")
     if extraction.refused:
         found.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
-    if extraction.clearings:
-        found.append(f"the memory model wanted to delete all memories ({extraction.clearings} times): refused")
+    if extraction.refused_clears:
+        found.append(f"the memory model wanted to delete all memories ({extraction.refused_clears} times): refused")
     if extraction.secrets:
         found.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
     if extraction.from_questions:

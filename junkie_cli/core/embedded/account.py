@@ -43,7 +43,7 @@ class Account:
 
 
 @frozen
-class Place:
+class DataFolder:
     """A folder of ours as the server's user reaches it.
 
     `folder` is its path for people and clients, `path` the one to use here (they differ under closed parents), `fd`
@@ -105,7 +105,7 @@ def service_account() -> Account:
     )
 
 
-def open_data_folder(folder: str, installations: Sequence[Mapping[str, Any]]) -> Place:
+def open_data_folder(folder: str, installations: Sequence[Mapping[str, Any]]) -> DataFolder:
     """Make `folder` when it is missing, become its owner's user, and see to readable programs.
 
     `installations` are those of `installations.Installation.order`: the first of the data's own major version is used,
@@ -129,7 +129,7 @@ def open_data_folder(folder: str, installations: Sequence[Mapping[str, Any]]) ->
     return _as_owner(owner, folder, fd, [next(fitting, installations[0])])[0]
 
 
-def open_for_migration(folder: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Place]:
+def open_for_migration(folder: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[DataFolder]:
     """As `open_data_folder`, for the programs of two versions: the place with the programs of each."""
     fd = os.open(folder, OPEN_FOLDER)
     owner = _owner_for_root(fd) if os.geteuid() == 0 else account_of(os.geteuid())
@@ -137,7 +137,7 @@ def open_for_migration(folder: str, old: Mapping[str, Any], new: Mapping[str, An
     return _as_owner(owner, folder, fd, [old, new])
 
 
-def open_scratch_folder(folder: str, installation: Mapping[str, Any]) -> Place:
+def open_scratch_folder(folder: str, installation: Mapping[str, Any]) -> DataFolder:
     """As `open_data_folder`, for a new and empty folder that this process has just made."""
     fd = os.open(folder, OPEN_FOLDER)
     owner = account_of(os.geteuid()) if os.geteuid() else service_account()
@@ -201,7 +201,7 @@ def _is_ours(name: str) -> bool:
     return name in OURS or name.startswith((NEW_DATA, OLD_DATA))
 
 
-def _as_owner(owner: Account, folder: str, fd: int, installations: Sequence[Mapping[str, Any]]) -> list[Place]:
+def _as_owner(owner: Account, folder: str, fd: int, installations: Sequence[Mapping[str, Any]]) -> list[DataFolder]:
     """Turn root into `owner`, for good, and the place with each of the installations.
 
     Programs that the owner cannot read are copied while this process still may.
@@ -222,7 +222,7 @@ def _as_owner(owner: Account, folder: str, fd: int, installations: Sequence[Mapp
         path, kept = _reach(owner, folder, fd)
     _use_icu(programs[0])
     majors = [installation["major"] for installation in installations]
-    return [Place(folder, path, kept, owner, *each) for each in zip(programs, majors, strict=True)]
+    return [DataFolder(folder, path, kept, owner, *each) for each in zip(programs, majors, strict=True)]
 
 
 def _readable_programs(owner: Account, installation: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from junkie_cli.core.embedded.account import (
     NEW_DATA,
     NEXT_DATA,
     OLD_DATA,
-    Place,
+    DataFolder,
     clean_environment,
     disk_full,
     do_not_run,
@@ -141,7 +141,7 @@ def start_lock(path: str, folder: str, *, on_wait: Callable[[], None] | None = N
 class Cluster:
     """The cluster in a place, for a process that holds its start lock, or owns the place alone."""
 
-    def __init__(self, place: Place, *, data: str = "data", sockets: str = "run") -> None:
+    def __init__(self, place: DataFolder, *, data: str = "data", sockets: str = "run") -> None:
         self.place = place
         self.major = place.major
         self.data = place.at(data)
@@ -195,7 +195,7 @@ class Cluster:
         finally:
             shutil.rmtree(half, ignore_errors=True)
 
-    def clear_half_made(self) -> None:
+    def remove_incomplete(self) -> None:
         """Remove what a creation left that was killed."""
         for path in Path(self.place.path).glob(f"{NEW_DATA}*"):
             shutil.rmtree(path, ignore_errors=True)

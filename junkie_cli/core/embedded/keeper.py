@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.embedded import wire
-from junkie_cli.core.embedded.account import KEEPER_LOCK, LOG, START_LOCK, Place, open_data_folder, unusable
+from junkie_cli.core.embedded.account import KEEPER_LOCK, LOG, START_LOCK, DataFolder, open_data_folder, unusable
 from junkie_cli.core.embedded.cluster import (
     PATIENT_WAIT,
     PAUSE,
@@ -39,7 +39,7 @@ from junkie_cli.core.errors import DatabaseError, JunkieError
 
 SOCKET_PATH_LIMIT = 100  # bytes; the systems' own limits are 104 (macOS) and 108 (Linux)
 LONGEST_PAUSE = 10.0  # seconds between two counts of clients
-HEIR_WAIT = 2.0  # seconds for a keeper that is just leaving
+SUCCESSOR_WAIT = 2.0  # seconds for a keeper that is just leaving
 CREATING = "creating the embedded database..."
 SLOW_START = "the embedded database takes its time to start, perhaps it repairs itself after a crash..."
 OTHERS_AT_WORK = "waiting for another junkie, which starts or stops the embedded database..."
@@ -66,7 +66,7 @@ class StarterPipe:
         """Tell people what takes long."""
         self._send(progress=text)
 
-    def half_ready(self, **what: Any) -> None:
+    def partly_ready(self, **what: Any) -> None:
         """Report what the starter has to work with before it answers."""
         self._send(ready=what)
 
@@ -139,8 +139,8 @@ def keep(order: Order, report: StarterPipe) -> None:
         _ensure(cluster, order, report)
         mine = try_lock(watch)
     report.ready(socket=place.outside(cluster.socket_folder))
-    if mine or _inherit(watch):
-        look_after(cluster, float(order["linger"]))
+    if mine or _become_keeper(watch):
+        watch_server(cluster, float(order["linger"]))
 
 
 def stop(order: Order, report: StarterPipe) -> None:
@@ -159,7 +159,7 @@ def _ensure(cluster: Cluster, order: Order, report: StarterPipe) -> None:
     if _settle(cluster, report):
         return
     cluster.finish_migration()
-    cluster.clear_half_made()
+    cluster.remove_incomplete()
     if not cluster.exists:
         if not order["create"]:
             raise no_database(cluster.place.folder)
@@ -211,7 +211,7 @@ def _still_starting(folder: str) -> DatabaseError:
     )
 
 
-def make_socket_folder(place: Place, short: str, name: str = "run") -> str:
+def make_socket_folder(place: DataFolder, short: str, name: str = "run") -> str:
     """The folder of the socket: `name` inside the data folder, or a short path elsewhere that is provably ours.
 
     `short` is a path in /tmp with `{uid}` in it. Clients learn from the server's `postmaster.pid` which one it is.
@@ -258,17 +258,17 @@ def _is_private(path: str) -> bool:
 # --- staying ----------------------------------------------------------------------------------------------------------
 
 
-def _inherit(watch: int) -> bool:
+def _become_keeper(watch: int) -> bool:
     """Whether this process becomes the keeper: wait a moment for one that is just leaving, or a client just looking."""
     begun = time.monotonic()
     while not try_lock(watch):
-        if time.monotonic() - begun > HEIR_WAIT:
+        if time.monotonic() - begun > SUCCESSOR_WAIT:
             return False
         time.sleep(2 * PAUSE)
     return True
 
 
-def look_after(cluster: Cluster, linger: float) -> None:
+def watch_server(cluster: Cluster, linger: float) -> None:
     """Stay until the server has gone, or has had no client for `linger` seconds and was stopped."""
     wake = wake_on_child()
     pause = min(max(linger / 3, 4 * PAUSE), LONGEST_PAUSE)

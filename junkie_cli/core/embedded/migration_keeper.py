@@ -39,17 +39,17 @@ def migrate(order: Order, report: StarterPipe) -> None:
         Cluster(old_place).stop(signal.SIGINT)
         old = Cluster(old_place, sockets=SOCKETS_OLD)
         old.finish_migration()
-        old.clear_half_made()
+        old.remove_incomplete()
         new = Cluster(new_place, data=f"{NEW_DATA}migrated", sockets=SOCKETS_NEW)
         try:
             _start(old, new, order["short"])
             sockets = [new.place.outside(each.socket_folder) for each in (old, new)]
-            report.half_ready(old=sockets[0], new=sockets[1])
+            report.partly_ready(old=sockets[0], new=sockets[1])
             kept = _finish(old, new)
         finally:
             old.stop(signal.SIGINT)
             new.abandon()
-            old.clear_half_made()
+            old.remove_incomplete()
             for name in (SOCKETS_OLD, SOCKETS_NEW):
                 with contextlib.suppress(FileNotFoundError):
                     Path(old_place.at(name)).rmdir()

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from junkie_cli.core.embedded.account import Place, open_scratch_folder
+from junkie_cli.core.embedded.account import DataFolder, open_scratch_folder
 from junkie_cli.core.embedded.cluster import PAUSE, USER, Cluster
 from junkie_cli.core.embedded.keeper import (
     Order,
@@ -72,7 +72,7 @@ def scratch(order: Order, report: StarterPipe) -> None:
             Path(folder).rmdir()
 
 
-def _run(place: Place, order: Order, report: StarterPipe) -> None:
+def _run(place: DataFolder, order: Order, report: StarterPipe) -> None:
     _bound(order["memory"])
     cluster = Cluster(place)
     cluster.socket_folder = make_socket_folder(place, f"/tmp/{Path(place.folder).name}")  # noqa: S108  checked there

@@ -46,7 +46,7 @@ class Understood:
     """What a reply means.
 
     `nothing` when it reports explicitly that there is nothing; `problems` are sentences about what could not be used;
-    `foreign` are ids in it that no known memory has; `clearings` counts requests to delete everything; `in_text` when
+    `foreign` are ids in it that no known memory has; `refused_clears` counts requests to delete everything; `in_text` if
     calls stood in the text instead of the protocol's field.
     """
 
@@ -54,13 +54,13 @@ class Understood:
     nothing: bool = False
     problems: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
-    clearings: int = 0
+    refused_clears: int = 0
     in_text: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether all of the reply was usable, and it was an answer."""
-        return not self.problems and (bool(self.changes) or self.nothing or self.clearings > 0)
+        return not self.problems and (bool(self.changes) or self.nothing or self.refused_clears > 0)
 
 
 class _Unusable(Exception):
@@ -122,7 +122,7 @@ class _Reading:
             nothing=self._nothing and not self._changes,
             problems=tuple(dict.fromkeys(self.problems)),
             foreign=tuple(self._foreign),
-            clearings=self._clearings,
+            refused_clears=self._clearings,
             in_text=in_text,
         )
 

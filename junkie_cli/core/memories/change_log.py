@@ -109,7 +109,7 @@ def refusing_rows_that_are_there() -> Iterator[None]:
         ) from None
 
 
-async def guard_user(
+async def lock_user(
     connection: "Connection", state: SchemaState, user_id: str | None, *, began: datetime | None = None
 ) -> None:
     """Hold this user's shared lock until the transaction ends, and refuse when the user was erased.
@@ -154,13 +154,13 @@ async def apply_changes(
     """Make `changes` of memories in the caller's transaction, and write them down for undo.
 
     `by` is `junkie` or `team`. Each owner is checked in SQL under a row lock; an id of another user raises
-    OwnershipError, an erased user ErasedError (see `guard_user` for `began`), and the caller's transaction must then
+    OwnershipError, an erased user ErasedError (see `lock_user` for `began`), and the caller's transaction must then
     be rolled back. Ids that are not there are returned as `missing` (an `added` id that is there is updated). History
     is written when our table can be used and `keep_days` is above 0; entries older than `keep_days` are pruned.
     """
     await mark_writer(connection, by)
     for user_id in sorted({change.user_id or "" for change in changes}):
-        await guard_user(connection, state, user_id, began=began)
+        await lock_user(connection, state, user_id, began=began)
     deleted = [change for change in changes if change.action == "deleted"]
     cascaded = await cascades(connection, state, *_named(deleted)) if deleted else {}
     made = [await _apply(connection, state, change) for change in changes]

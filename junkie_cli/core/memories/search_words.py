@@ -11,7 +11,7 @@ Flow:  user_memories -> junkie_search_words -> `matching`. The words can be deri
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.memories.change_log import guard_user
+from junkie_cli.core.memories.change_log import lock_user
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.ranking.words import VERSION, search_words
 from junkie_cli.core.schema.registry import SEARCH_WORDS, Feature
@@ -49,7 +49,7 @@ async def refresh(
     """
     if not state.keeps(Feature.SEARCH) or state.filtered(MEMORIES) or state.filtered(SEARCH_WORDS):
         return False
-    await guard_user(connection, state, user_id)
+    await lock_user(connection, state, user_id)
     names = {"memories": state.qualified(MEMORIES), "words": state.qualified(SEARCH_WORDS)}
     text = search_text_sql(state)
     statement = f"""

@@ -60,7 +60,7 @@ async def carry_out(
         async with connection.transaction():
             if even_erased:
                 await erasures.delete_tombstone(connection, state, planned.user_id)
-            await change_log.guard_user(connection, state, planned.user_id, began=began if even_erased else None)
+            await change_log.lock_user(connection, state, planned.user_id, began=began if even_erased else None)
             await change_log.mark_writer(connection, "junkie")
             batch = str(uuid4()) if change_log.records_history(state, settings.history_days) else None
             written = []

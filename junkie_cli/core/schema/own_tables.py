@@ -166,7 +166,7 @@ async def _apply(
         await connection.execute(f"CREATE SCHEMA {quoted(state.schema)}")
     oldest_writer = max(versions.oldest_writer, *(migration.oldest_writer for migration in wanted))
     if oldest_writer > versions.oldest_writer and state.has(OWN_VERSIONS):
-        # Every writer reads this table first (`change_log.guard_user`): those under way end before the change.
+        # Every writer reads this table first (`change_log.lock_user`): those under way end before the change.
         await connection.execute(f"LOCK TABLE {state.qualified(OWN_VERSIONS)} IN ACCESS EXCLUSIVE MODE")
     for migration in wanted:
         await connection.execute(migration.sql.replace("@schema", quoted(state.schema)))

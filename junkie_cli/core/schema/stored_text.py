@@ -26,7 +26,7 @@ def lock_name(state: SchemaState, user_id: str) -> str:
 
 
 async def database_time(connection: "Connection") -> datetime:
-    """The server's clock: what a turn keeps as the moment it began, for `guard_user`."""
+    """The server's clock: what a turn keeps as the moment it began, for `lock_user`."""
     async with transaction(connection):
         time: datetime = await connection.fetchval("SELECT clock_timestamp()")
     return time

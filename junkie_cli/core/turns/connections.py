@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT = 15.0
 """Seconds after which a statement of the conversation is given up: somebody waits for it."""
 
-MOST = 8
+MAX_OPEN = 8
 """Connections open at once; further transactions wait for one."""
 
 
@@ -35,7 +35,7 @@ class Connections:
         self._settings = settings
         self.database = database
         self._idle: list[Connection] = []
-        self._places = asyncio.Semaphore(MOST)
+        self._places = asyncio.Semaphore(MAX_OPEN)
         self._closed = False
 
     @asynccontextmanager

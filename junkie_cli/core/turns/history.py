@@ -9,7 +9,7 @@ from junkie_cli.core.schema.runs import RUNNING
 from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.turns.types import Exchange
 
-HEARD = ("COMPLETED", "CANCELLED", "ERROR", RUNNING)
+CONTEXT_STATUSES = ("COMPLETED", "CANCELLED", "ERROR", RUNNING)
 """Statuses of the runs that go into the context.
 
 One that has not ended too: its process was killed and the person did say this, or they are saying it in another window.

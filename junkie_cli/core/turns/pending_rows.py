@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from junkie_cli.core.memories.change_log import guard_user
+from junkie_cli.core.memories.change_log import lock_user
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.schema.runs import LEASE
@@ -60,9 +60,9 @@ async def write_pending(
 ) -> None:
     """Write an extraction before it is tried; writing the same `pending_id` again changes nothing.
 
-    Raises ErasedError as `guard_user` does.
+    Raises ErasedError as `lock_user` does.
     """
-    await guard_user(connection, state, pending.user_id, began=began)
+    await lock_user(connection, state, pending.user_id, began=began)
     await connection.execute(*bind(insert_statement(state), **pending_values(pending, lease)))
 
 
@@ -93,7 +93,7 @@ async def renew_lease(connection: "Connection", state: SchemaState, pending_id: 
     await connection.execute(*bind(statement, pending_id=pending_id, lease=float(lease)))
 
 
-async def strike_off(connection: "Connection", state: SchemaState, pending_id: str) -> bool:
+async def delete_pending(connection: "Connection", state: SchemaState, pending_id: str) -> bool:
     """Delete a pending extraction, in the transaction that writes its memories.
 
     False when it was deleted already (another process was faster): the caller must then write nothing.

@@ -47,7 +47,7 @@ class PostgresTurnStore(Reads):
         self._add_tokens = add_tokens
         self._timeline = "''"
 
-    async def look_for_timeline(self, connection: "Connection") -> None:
+    async def detect_timeline(self, connection: "Connection") -> None:
         """Make turns keep the server's timeline where it reports one: not all that speak as PostgreSQL do."""
         from asyncpg import PostgresError
 
@@ -75,7 +75,7 @@ class PostgresTurnStore(Reads):
                     connection, self.state, user_id, session_id, message, reading, self._timeline, self._languages
                 )
 
-        return await _again_when_lost(read)
+        return await _retry_once_when_lost(read)
 
     async def open(self, record: TurnRecord, *, lease: float = 0) -> bool:
         """Store a turn that has no answer yet; see `TurnStore`.
@@ -87,7 +87,7 @@ class PostgresTurnStore(Reads):
             async with self._connections.transaction() as connection:
                 return await turn_rows.open_turn(connection, self.state, record, lease)
 
-        return await _again_when_lost(write)
+        return await _retry_once_when_lost(write)
 
     async def renew(self, record: TurnRecord, *, lease: float) -> None:
         """Show that an open turn is still running. Raises DatabaseError."""
@@ -174,7 +174,7 @@ class PostgresTurnStore(Reads):
             for user_id in sorted({change.user_id for change in changes if change.user_id}):
                 # Before any row: an erasure, which holds this lock alone, waits for rows of its person.
                 await connection.execute(LOCK_SHARED, stored_text.lock_name(self.state, user_id))
-            if pending_id is not None and not await pending_rows.strike_off(connection, self.state, pending_id):
+            if pending_id is not None and not await pending_rows.delete_pending(connection, self.state, pending_id):
                 return None
             if take is not None and not await take(connection):
                 return None
@@ -248,7 +248,7 @@ class PostgresTurnStore(Reads):
     async def drop_pending(self, pending_id: str) -> None:
         """Delete an extraction that must not be made any more. Raises DatabaseError."""
         async with self._connections.transaction() as connection:
-            await pending_rows.strike_off(connection, self.state, pending_id)
+            await pending_rows.delete_pending(connection, self.state, pending_id)
 
     async def count_pending(self, user_id: str | None) -> int:
         """How many extractions are pending, of one user or of all. Raises DatabaseError."""
@@ -256,7 +256,7 @@ class PostgresTurnStore(Reads):
             return await pending_rows.count_pending(connection, self.state, user_id)
 
 
-async def _again_when_lost(work: Callable[[], Awaitable[T]]) -> T:
+async def _retry_once_when_lost(work: Callable[[], Awaitable[T]]) -> T:
     """What `work` gives; once more where the connection is lost."""
     try:
         return await work()

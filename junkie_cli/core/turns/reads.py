@@ -15,7 +15,7 @@ from junkie_cli.core.schema.stored_text import storable
 from junkie_cli.core.schema.tables import MEMORIES, MEMORIES_BY_USER, RUNS, SESSIONS, SchemaState
 from junkie_cli.core.turns.access_log import log_refusal
 from junkie_cli.core.turns.connections import Connections
-from junkie_cli.core.turns.history import HEARD, exchange
+from junkie_cli.core.turns.history import CONTEXT_STATUSES, exchange
 from junkie_cli.core.turns.types import Counts, Exchange, MemoryEntry, SessionEntry
 
 if TYPE_CHECKING:
@@ -235,5 +235,5 @@ async def legacy_runs(
         SELECT e.run::text AS run FROM {legacy(state)} AND s.session_id = :session_id
             AND coalesce({run} ->> 'status', 'COMPLETED') = ANY(:heard::text[])
         ORDER BY e.position DESC LIMIT :most"""
-    values = {"user_id": user_id, "session_id": session_id, "heard": list(HEARD), "most": limit}
+    values = {"user_id": user_id, "session_id": session_id, "heard": list(CONTEXT_STATUSES), "most": limit}
     return [objects(row["run"]) for row in reversed(await connection.fetch(*bind(statement, **values)))]

@@ -127,7 +127,7 @@ class SpoolingTurnStore:
         if self._spool is None:
             return
         try:
-            files[record.run_id] = self._spool.put(record.run_id, freeze(record))
+            files[record.run_id] = self._spool.put(record.run_id, to_document(record))
         except FileError:
             return
 
@@ -163,7 +163,7 @@ class SpoolingTurnStore:
         with self._spool.locked() as mine:
             for entry in self._spool.entries() if mine else ():
                 try:
-                    record = thaw(entry.document)
+                    record = from_document(entry.document)
                 except (ValueError, KeyError, TypeError, RecursionError):
                     self._spool.put_aside(entry.path)
                     continue
@@ -192,7 +192,7 @@ class SpoolingTurnStore:
 _PENDING = ("pending_id", "user_id", "session_id", "run_id", "message", "context", "team_id")
 
 
-def freeze(record: TurnRecord) -> str:
+def to_document(record: TurnRecord) -> str:
     """A turn as a JSON object for the spool."""
     document = {
         "user_id": record.user_id,
@@ -210,8 +210,8 @@ def freeze(record: TurnRecord) -> str:
     return to_json(document) or ""
 
 
-def thaw(document: Mapping[str, Any]) -> TurnRecord:
-    """The turn of a document that `freeze` made, of any version. Others raise ValueError, KeyError or TypeError."""
+def from_document(document: Mapping[str, Any]) -> TurnRecord:
+    """The turn in a document that `to_document` made, of any version. Raises ValueError, KeyError or TypeError."""
     began = _moment(document["began"]) if document["began"] else None
     found = document["pending"]
     members = [_run(member["run"], "team" if member["team"] else "agent") for member in document["member_runs"]]

@@ -39,7 +39,7 @@ async def open_turn(connection: "Connection", state: SchemaState, record: TurnRe
     timeline was lost, and is begun anew. For `lease` seconds the extraction belongs to this process. Raises
     ErasedError.
     """
-    await change_log.guard_user(connection, state, record.user_id, began=record.began)
+    await change_log.lock_user(connection, state, record.user_id, began=record.began)
     await _lock_session(connection, record.session_id)
     values = _turn_values(record) | _run_values(record.run)
     if record.pending is not None:
@@ -99,7 +99,7 @@ async def discard_turn(connection: "Connection", state: SchemaState, record: Tur
         DELETE FROM {state.qualified(RUNS)} WHERE run_id = :run_id AND user_id = :user_id AND status = '{RUNNING}'"""
     await connection.execute(*bind(statement, run_id=record.run_id, user_id=record.user_id))
     if record.pending is not None:
-        await pending_rows.strike_off(connection, state, record.pending.pending_id)
+        await pending_rows.delete_pending(connection, state, record.pending.pending_id)
 
 
 # --- completing -------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ async def complete_turn(
 
     Raises NotFoundError when the session is another user's or was deleted since the turn began, ErasedError.
     """
-    await change_log.guard_user(connection, state, record.user_id, began=record.began)
+    await change_log.lock_user(connection, state, record.user_id, began=record.began)
     if record.pending is not None:
         await pending_rows.write_with_run(connection, state, record.pending, lease)
     await _lock_session(connection, record.session_id)

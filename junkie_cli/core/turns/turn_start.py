@@ -11,7 +11,7 @@ from junkie_cli.core.foreign_values import objects
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.ranking.query import Query
 from junkie_cli.core.schema.tables import MEMORIES, RUNS, SESSIONS, SchemaState
-from junkie_cli.core.turns.history import HEARD, last_answer
+from junkie_cli.core.turns.history import CONTEXT_STATUSES, last_answer
 from junkie_cli.core.turns.memory_choice import MEMORY_BUDGET, MOST_MEMORIES, chosen, memories_sql, memory_values
 from junkie_cli.core.turns.reads import check_owner, legacy_runs
 from junkie_cli.core.turns.types import MemoryEntry, Reading, SessionRow, Turn
@@ -43,7 +43,7 @@ async def read_turn(
             _turn_statement(connection, state, reading, clock, query),
             user_id=user_id,
             session_id=session_id,
-            heard=list(HEARD),
+            heard=list(CONTEXT_STATUSES),
             most_runs=most_runs,
             **memory_values(query),
         )

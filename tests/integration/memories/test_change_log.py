@@ -168,8 +168,8 @@ async def test_pending_is_written_once_fails_and_is_completed(written_by: Make, 
         (found,) = await pending_rows.list_pending(connection, state, "ada")
         assert found.set_aside
         async with connection.transaction():
-            assert await pending_rows.strike_off(connection, state, entry.pending_id)
-            assert not await pending_rows.strike_off(connection, state, entry.pending_id)
+            assert await pending_rows.delete_pending(connection, state, entry.pending_id)
+            assert not await pending_rows.delete_pending(connection, state, entry.pending_id)
         assert [left.user_id for left in await pending_rows.list_pending(connection, state)] == ["bob"]
 
 

@@ -385,7 +385,7 @@ async def test_a_change_that_is_not_additive_waits_for_writers(written_by: Make,
         state = await own_tables.prepare(connection, Layout("ai"))
         transaction = connection.transaction()
         await transaction.start()
-        await change_log.guard_user(connection, state, "eve")
+        await change_log.lock_user(connection, state, "eve")
         with pytest.MonkeyPatch.context() as patch:
             with_a_newer_junkie(patch, "SELECT 1", oldest_writer=migrations.LATEST + 1)
             migrating = asyncio.create_task(prepare(admin, url))

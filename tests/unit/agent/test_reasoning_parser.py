@@ -67,7 +67,7 @@ def split(pieces: list[str], *, holds: bool = False) -> tuple[str, str, bool]:
     splitter = ThoughtSplitter(holds=holds)
     thought = text = ""
     for piece in [*(splitter.feed(piece) for piece in pieces), splitter.end()]:
-        if piece.takes_back:
+        if piece.retracts:
             assert not holds or not text
             thought, text = text + thought, ""
         thought, text = thought + piece.thought, text + piece.text

@@ -18,14 +18,14 @@ from hypothesis import strategies as some
 
 from junkie_cli.core import embedded
 from junkie_cli.core.embedded import account, client, cluster, keeper, scratch_keeper, wire
-from junkie_cli.core.embedded.account import Account, Place
+from junkie_cli.core.embedded.account import Account, DataFolder
 from junkie_cli.core.errors import DatabaseError, ExitCode
 
 PID_FILE = "123\n/home/me/junkie/data\n1795452233\n5432\n/home/me/junkie/run\n\n  2146448        19\n{status}\n"
 
 
-def place(folder: Path) -> Place:
-    return Place(str(folder), str(folder), None, Account("me", os.geteuid(), os.getegid()), "/nowhere/bin", "17")
+def place(folder: Path) -> DataFolder:
+    return DataFolder(str(folder), str(folder), None, Account("me", os.geteuid(), os.getegid()), "/nowhere/bin", "17")
 
 
 # --- postmaster.pid ---------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_the_servers_user_for_root_is_the_first_that_there_is(monkeypatch: pytes
 
 
 def test_a_place_tells_inside_from_outside() -> None:
-    there = Place("/root/x", "/proc/self/fd/4", 4, Account("me", 1, 1), "/bin", "17")
+    there = DataFolder("/root/x", "/proc/self/fd/4", 4, Account("me", 1, 1), "/bin", "17")
     assert there.inherited == (4,)
     assert there.outside(there.at("run")) == "/root/x/run"
     assert there.outside("/tmp/elsewhere") == "/tmp/elsewhere"

@@ -194,7 +194,7 @@ def test_memories_are_named_by_number_or_id(key: str, target: Any) -> None:
 def test_ids_of_others_are_counted() -> None:
     assert read("", ("delete_memory", {"memory_id": "eves"})).foreign == ("eves",)
     found = read("", ("clear_memory", ""))
-    assert (found.clearings, found.changes, found.is_complete) == (1, (), True)
+    assert (found.refused_clears, found.changes, found.is_complete) == (1, (), True)
 
 
 NOTHING = [
@@ -369,7 +369,7 @@ anything = st.recursive(
 )
 def test_no_reply_raises_and_each_is_something(text: str, calls: list[tuple[str, Any]]) -> None:
     found = understand(text, calls, KNOWN)
-    assert found.changes or found.nothing or found.problems or found.clearings
+    assert found.changes or found.nothing or found.problems or found.refused_clears
 
 
 @given(

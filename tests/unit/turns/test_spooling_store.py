@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from junkie_cli.core.turns.spooling_store import freeze, thaw
+from junkie_cli.core.turns.spooling_store import from_document, to_document
 from junkie_cli.core.turns.types import TurnRecord
 
 OLD = json.loads((Path(__file__).parents[2] / "data" / "spool-0.1.0.json").read_text())
@@ -34,9 +34,9 @@ ODD = (
 
 
 def test_a_turn_comes_back_as_it_was_frozen() -> None:
-    record = thaw(OLD)
-    assert thaw(json.loads(freeze(record))) == record
-    frozen = json.loads(freeze(record))
+    record = from_document(OLD)
+    assert from_document(json.loads(to_document(record))) == record
+    frozen = json.loads(to_document(record))
     assert (frozen["run"], frozen["pending"], frozen["message"]) == (OLD["run"], OLD["pending"], OLD["message"])
 
 
@@ -56,10 +56,10 @@ def test_a_document_of_another_shape_is_refused_or_is_a_turn_that_can_be_stored(
         holder = document[place[0]] if len(place) > 1 else document
         holder[place[-1]] = odd
         with suppress(ValueError, KeyError, TypeError):
-            _check(thaw(document))
+            _check(from_document(document))
         del holder[place[-1]]
         with suppress(ValueError, KeyError, TypeError):
-            _check(thaw(document))
+            _check(from_document(document))
 
 
 def _check(record: TurnRecord) -> None:
