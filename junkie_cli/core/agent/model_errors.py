@@ -1,6 +1,6 @@
 """What a provider's failure means, in a sentence and what to do about it.
 
-`explain` turns whatever the openai client raises, and `Outcome` tells of calls that failed without an exception, into
+`explain` turns whatever the openai client raises, and `Outcome` describes calls that failed without an exception, into
 one `ModelError` with a stable code. Sentences never hold a key and never quote the conversation.
 """
 
@@ -120,63 +120,71 @@ def _reports_loading(refusal: Refusal) -> bool:
 # its address, its key and the model, {words} what the server answered. Other names belong to one sentence.
 _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     # refusals of the server
-    "no_key": ("provider_key", "{label} wants a key and none is set (401)", "set {key}"),
+    "no_key": ("provider_key", "{label} requires an API key, and none is set (401)", "set {key}"),
     "bad_key": ("provider_key", "{label} refused the key (401)", "check {key}{source}{fresh}"),
     "forbidden": (
         "provider_forbidden",
-        "{label} does not allow this (403){words}",
-        "see whether the key of {key} may use {model}, and whether a proxy or the provider blocks this network",
+        "{label} denied the request (403){words}",
+        "check whether the key in {key} may use {model}, and whether a proxy or the provider blocks this network",
     ),
     "no_chat": (
         "provider_address",
-        "{label} has no chat at that address (404)",
+        "{label} has no chat API at that address (404)",
         "check {url}: the base URL of most servers ends with /v1",
     ),
     "redirected": (
         "provider_address",
-        "{label} sends to another address ({status}), which is not followed",
-        "set {url} to the address that it really has",
+        "{label} redirects to another address ({status}), which is not followed",
+        "set {url} to its actual address",
     ),
-    "no_model": ("provider_model", "{label} has no model {model}{words}", "set {setting} to a model that it offers"),
+    "no_model": (
+        "provider_model",
+        "{label} has no model {model}{words}",
+        "set {setting} to a model that the server offers",
+    ),
     "too_large": (
         "provider_too_large",
         "the message with its history and memories is too large for {model}{words}",
-        "send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
+        "send a shorter message, start a new session, or lower AGENT_HISTORY_RUNS",
     ),
     "above_the_minute": (
         "provider_too_large",
-        "the request takes {requested:,} tokens, and {label} allows {limit:,} a minute (413)",
-        "wait {seconds:.0f} s, then send less at once, begin a new session, or lower AGENT_HISTORY_RUNS",
+        "the request needs {requested:,} tokens, and {label} allows {limit:,} per minute (413)",
+        "wait {seconds:.0f} s, then send a shorter message, start a new session, or lower AGENT_HISTORY_RUNS",
     ),
     "minute_used_up": (
         "provider_rate_limited",
-        "{label} takes no more tokens in this minute (413){words}",
+        "{label} accepts no more tokens in this minute (413){words}",
         "wait {seconds:.0f} s and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
     ),
     "rate_limited": (
         "provider_rate_limited",
-        "{label} takes no more requests for now (429)",
+        "{label} accepts no more requests for now (429)",
         "wait a minute and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
     ),
     "rate_limited_until": (
         "provider_rate_limited",
-        "{label} takes no more requests for now (429); it says to wait {seconds:.0f} s",
+        "{label} accepts no more requests for now (429), and asks to wait {seconds:.0f} s",
         "wait {seconds:.0f} s and try again; fewer history runs (AGENT_HISTORY_RUNS) use fewer tokens",
     ),
-    "no_tools": ("provider_no_tools", "{model} at {label} takes no tools{words}", "{remedy} or set JUNKIE_TOOLS=off"),
+    "no_tools": (
+        "provider_no_tools",
+        "{model} at {label} does not support tools{words}",
+        "{remedy} or set JUNKIE_TOOLS=off",
+    ),
     "tool_use_failed": (
         "provider_tool_use_failed",
         "{model} wrote a tool call that {label} could not read",
-        "try again: this happens now and then",
+        "try again: this error is usually temporary",
     ),
     "quota": (
         "provider_quota",
         "the account at {label} has no credit left{words}",
-        "look at the account's billing, or use another key",
+        "check the billing of the account, or use another key",
     ),
     "no_capacity": (
         "provider_unavailable",
-        "{label} has no capacity for this now ({status}){words}",
+        "{label} has no capacity at the moment ({status}){words}",
         "try again in a while",
     ),
     "loading": (
@@ -186,19 +194,19 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     ),
     "unavailable": (
         "provider_unavailable",
-        "{label} has a failure of its own ({status}){words}",
+        "{label} reports an internal error ({status}){words}",
         "try again in a while{news}",
     ),
     "broke_off": ("provider_unavailable", "{label} failed in the middle of the answer{words}", "try again"),
     "bad_request": (
         "provider_bad_request",
         "{label} did not accept the request ({status}){words}",
-        "see whether {model} takes temperature, top_p and tools",
+        "check whether {model} supports temperature, top_p and tools",
     ),
     # failures on the way there
     "no_connection_in_time": (
         "provider_timeout",
-        "{label} does not take the connection in time",
+        "{label} did not accept the connection in time",
         "try again; see whether the network is slow",
     ),
     "no_answer_in_time": (
@@ -206,7 +214,7 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
         "{label} did not answer in time",
         "try again; see whether the network is slow",
     ),
-    "dns": ("provider_dns", "the name {label} cannot be resolved", "check {url} and the network"),
+    "dns": ("provider_dns", "the host name {label} cannot be resolved", "check {url} and the network"),
     "refused": ("provider_refused", "nothing listens at {label}", "start the server, or check {url}"),
     "closed": ("provider_cut", "{label} closed the connection", "try again"),
     "unreachable": ("provider_unreachable", "{label} cannot be reached", "check the network, a proxy and {url}"),
@@ -218,26 +226,26 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     "tls": (
         "provider_tls",
         "no safe connection to {label}: {reason}",
-        "check that {url} begins with the right http:// or https://; a private authority goes into SSL_CERT_FILE, a"
-        " bare container lacks the package ca-certificates{own}",
+        "check that {url} begins with the right http:// or https://; name a private authority in SSL_CERT_FILE; in a"
+        " minimal container, install the package ca-certificates{own}",
     ),
     # answers that cannot be used
     "cut": (
         "provider_cut",
-        "{label} broke off in the middle of the answer{why}",
-        "what was said so far stays; try again",
+        "{label} ended the answer before it was complete{why}",
+        "the text so far is kept; try again",
     ),
     "withheld": (
         "provider_filtered",
         "a filter of {label} ended the answer (finish_reason {reason})",
-        "what was said so far stays; say it in other words, or use another model",
+        "the text so far is kept; use other words, or another model",
     ),
     "garbage": (
         "provider_garbage",
-        "what {label} answers is not the OpenAI chat protocol",
+        "the answer of {label} does not follow the OpenAI chat protocol",
         "check {url}: it must be the base URL of an OpenAI-compatible server",
     ),
-    "empty": ("provider_empty", "{model} gave an empty answer", "try again, or say it in other words"),
+    "empty": ("provider_empty", "{model} gave an empty answer", "try again, or use other words"),
     "cut_at_the_limit": (
         "provider_length",
         "the answer was cut at the limit of {model}",
@@ -245,7 +253,7 @@ _SENTENCES: Mapping[str, tuple[str, str, str]] = {
     ),
     "only_thoughts": (
         "provider_length",
-        "the answer used up, by thinking alone, the limit of {model}",
+        "the reasoning alone used up the output limit of {model}",
         "ask for a shorter answer, or for the rest",
     ),
 }
@@ -351,7 +359,7 @@ def _remedy(refusal: Refusal, _: Choice) -> tuple[str, dict[str, Any]]:
 
 
 def _news(refusal: Refusal, choice: Choice) -> tuple[str, dict[str, Any]]:
-    news = "; https://groqstatus.com tells more" if choice.endpoint.is_groq else ""
+    news = "; see https://groqstatus.com" if choice.endpoint.is_groq else ""
     return "unavailable", {"news": news, "retry_after": refusal.retry_after}
 
 

@@ -37,7 +37,7 @@ NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not 
 
 NO_JOURNAL = (
     "this role cannot use junkie's own tables: changes of memories cannot be undone, and those that the memory "
-    "model fails to find are not looked for again"
+    "model fails to find are not searched for again"
 )
 
 _SEE = {"memory": "see /memories, or junkie memories list", "session": "see /sessions, or junkie sessions list"}
@@ -46,10 +46,10 @@ LONGEST_MESSAGE = 8 * 2**20
 """Characters of one message: more than any model reads."""
 
 MOST_FOUND = 50
-"""Memories that a search gives."""
+"""Memories that a search returns at most."""
 
 MOST_ASKED = 1000
-"""Extractions that one `/retry` makes; it reports how many are left."""
+"""Extractions that one `/retry` makes at most; it reports how many remain."""
 
 
 class Conversation:
@@ -71,7 +71,7 @@ class Conversation:
         self.user_id = user_id
         self.session_id = session_id
         self.notes = notes
-        """What the user should know before the first answer, one sentence each."""
+        """Notes to show before the first answer, one sentence each."""
 
     @classmethod
     async def open(
@@ -203,7 +203,7 @@ class Conversation:
     # -- pending extractions -------------------------------------------------------------------------------------------
 
     async def retry(self) -> Retried:
-        """Make this user's pending extractions now, those that wait and those set aside too. Raises DatabaseError.
+        """Retry all pending extractions of this user, also those that wait or were set aside. Raises DatabaseError.
 
         A provider's failure is in `Retried.error`.
         """
@@ -223,7 +223,7 @@ class Conversation:
             self._retrying = asyncio.create_task(self._retry_due(self.user_id, tell))
 
     async def retried(self) -> None:
-        """Return when what `retry_behind` began has ended."""
+        """Wait for the end of what `retry_behind` started."""
         self._usable()
         await self._retrying_over()
 
@@ -252,15 +252,15 @@ class Conversation:
         return await turns.search_memories(self.user_id, text, limit=MOST_FOUND)
 
     async def remember(self, text: str) -> MemoryEntry:
-        """Write a memory in these words, without a model. Raises UsageError, ErasedError, DatabaseError."""
+        """Store a memory with this text, without a model. Raises UsageError, ErasedError, DatabaseError."""
         if not text.strip():
-            raise UsageError("there is nothing to remember", hint="say what")
+            raise UsageError("the memory has no text", hint="enter some text")
         change = MemoryChange("added", str(uuid4()), self.user_id, memory=storable(text).strip())
         await self._usable().turns.commit_memories([change], None, by="junkie")
         return await self._memory(change.memory_id)
 
     async def forget(self, memory_id: str) -> MemoryEntry:
-        """Delete one memory of this user and return what went; a prefix of the id is enough when it is unique.
+        """Delete one memory of this user and return it; a unique prefix of the id is enough.
 
         Raises NotFoundError when there is none, UsageError when several begin so.
         """
@@ -269,14 +269,14 @@ class Conversation:
         entry = await self._memory(found)
         made = await turns.commit_memories([MemoryChange("deleted", found, self.user_id)], None, by="junkie")
         if not made:
-            raise NotFoundError(f"memory {memory_id} is gone already", hint=_SEE["memory"])
+            raise NotFoundError(f"memory {memory_id} was deleted already", hint=_SEE["memory"])
         self._why = tuple(memory for memory in self._why if memory.memory_id != found)
         return entry
 
     async def _memory(self, memory_id: str) -> MemoryEntry:
         entry = await self._usable().turns.memory(self.user_id, memory_id)
         if entry is None:
-            raise NotFoundError(f"there is no memory {memory_id} of this user", hint=_SEE["memory"])
+            raise NotFoundError(f"this user has no memory {memory_id}", hint=_SEE["memory"])
         return entry
 
     def why(self) -> tuple[MemoryEntry, ...]:
@@ -317,7 +317,7 @@ class Conversation:
 
     def _check_idle(self) -> None:
         if self._turn is not None and not self._turn.was_left:
-            raise UsageError("another turn is under way in this conversation", hint="wait for its end, or stop it")
+            raise UsageError("another turn is running in this conversation", hint="wait until it ends, or stop it")
 
     def _usable(self) -> "TeamEngine":
         """The engine. Raises UsageError after `close`, and in another event loop than the one that opened it."""
@@ -330,7 +330,7 @@ class Conversation:
         return self._engine
 
     async def status(self) -> Status:
-        """What this conversation stands on. Raises DatabaseError."""
+        """The status of this conversation. Raises DatabaseError."""
         from junkie_cli.core.turns.memory_choice import MEMORY_BUDGET
 
         engine = self._usable()
@@ -400,7 +400,7 @@ def _notes(engine: "TeamEngine") -> list[str]:
 
 
 async def _spellings(engine: "TeamEngine", user_id: str) -> list[str]:
-    """What to tell somebody whose prompt gets the memories of another spelling of the id, too."""
+    """Warnings if the prompt also gets memories of another spelling of the user id."""
     state = engine.state
     if engine.connections is None or state is None or not any(table.loose_owner for table in state.tables.values()):
         return []
@@ -411,7 +411,7 @@ async def _spellings(engine: "TeamEngine", user_id: str) -> list[str]:
 
 def _only(found: list[str], what: str, wanted: str) -> str:
     if not found:
-        raise NotFoundError(f"this user has no {what} whose id is or begins with {wanted!r}", hint=_SEE[what])
+        raise NotFoundError(f"this user has no {what} whose id begins with {wanted!r}", hint=_SEE[what])
     if len(found) > 1:
-        raise UsageError(f"several ids begin with {wanted!r}", hint="give more of it")
+        raise UsageError(f"several ids begin with {wanted!r}", hint="use a longer prefix")
     return found[0]

@@ -1,4 +1,4 @@
-"""What a turn tells its caller, as plain values: nothing of agno, of a terminal or of JSON.
+"""The events of a turn, as plain values that know nothing of agno, of a terminal or of JSON.
 
 The order within one turn is fixed: any number of `Delta`, `Reasoning`, `Tool` and `Warning`; `Failed` if the answer
 broke off; `AnswerComplete` when the answer is complete and stored, before memories are extracted; a `MemoryEvent` for
@@ -106,26 +106,26 @@ def memory_event(change: AppliedChange) -> MemoryEvent:
 
 @frozen
 class Warning:
-    """Something that the user should know and that did not stop the turn: one sentence."""
+    """A warning that did not stop the turn: one sentence."""
 
     message: str
 
 
 @frozen
 class Failed:
-    """The answer broke off; what was streamed so far stays. `Done` follows and carries the same error."""
+    """The answer is incomplete; the streamed text stays. `Done` follows with the same error."""
 
     error: JunkieError
 
 
 @frozen
 class AnswerComplete:
-    """The answer is whole and stored; what follows is the extraction of memories, and `Done`."""
+    """The answer is complete and stored; the extraction of memories and `Done` follow."""
 
 
 @frozen
 class Usage:
-    """Tokens of this answer as the provider counted them, 0 where it did not say."""
+    """Tokens of this answer as the provider counted them, 0 where it did not report them."""
 
     input_tokens: int
     output_tokens: int
@@ -136,9 +136,9 @@ class Usage:
 class Done:
     """The end of a turn.
 
-    `complete` is True only when the answer came to its own end; `error` says why it did not, or that an answer which
-    was shown could not be stored. `answer` is all the text that was streamed. `memories` are those that went into the
-    prompt, each with its reason.
+    `complete` is True only when the answer came to its own end; `error` is why it did not, or why an answer that
+    was shown could not be stored. `answer` is all the text that was streamed. `memories` are those in the prompt, each
+    with its reason.
     """
 
     session_id: str
@@ -156,7 +156,7 @@ ChatEvent = Delta | Reasoning | Provisional | Tool | Waiting | MemoryEvent | War
 
 @frozen
 class Status:
-    """What the conversation stands on: for `/status`.
+    """The status of a conversation, for `/status`.
 
     `database` is the label for people, or "" with `--no-database`; `pending` counts extractions not done yet;
     `memories` all of the user's, `memories_in_context` those that fit into the token budget of `memory_budget`.

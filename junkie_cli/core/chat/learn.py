@@ -1,9 +1,9 @@
-"""Learning from conversations that were held elsewhere: JSON Lines in, memories out, at the provider's speed.
+"""Extracts memories from existing conversations: reads JSON Lines, commits memories line by line.
 
-Users are learned from at once, each user's lines strictly in their order. A line is written down as learned in the
-transaction that commits its memories, so that a run which was killed goes on where it was and learns nothing twice.
-What fails for its own sake becomes a pending extraction; a provider that cannot be asked ends the run, which then
-goes on another time. Loads nothing heavy itself.
+Several users are processed concurrently, each user's lines strictly in order. A line is marked as learned in the
+transaction that commits its memories, so a run that was killed continues where it stopped and learns nothing twice. A
+line that causes a failure becomes a pending extraction; a provider that is unavailable ends the run, and the next run
+continues. Loads nothing heavy itself.
 """
 
 import asyncio
@@ -45,24 +45,23 @@ if TYPE_CHECKING:
 
 
 CONCURRENCY = 4
-"""Users learned from at once, unless asked otherwise."""
+"""Users that are processed concurrently, by default."""
 
 WINDOW = 2000
-"""Lines read ahead to find users who are not being learned from at the moment."""
+"""Lines read ahead to find users that are not being processed."""
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds between the tries of one line; a provider's own Retry-After counts when it is longer."""
 
 LONGEST_WAIT = 120.0
-"""Seconds for which a run waits for the provider; when it asks for more, the run ends and goes on another time."""
+"""Seconds for which a run waits for the provider; if the provider asks for more, the run ends."""
 
 MOST_NAMED = 1000
-"""Bad lines that are named one by one; all of them are counted, and set aside."""
+"""Bad lines that are named one by one; all of them are counted and set aside."""
 
 _YEARS = range(1900, 3000)  # of messages: what is outside is a mistake, and cannot be counted with
 _BATCH = 200
 _NAMESPACE = UUID("5b0f0c1e-3a59-4c53-9a8e-2f6f6d3d7a11")
-# What a database answers that is just restarting or failing over.
 
 
 @frozen
@@ -80,7 +79,7 @@ class Line:
 
     @property
     def line_id(self) -> str:
-        """What it is known by once it is learned."""
+        """The id under which a learned line is stored."""
         return str(uuid5(_NAMESPACE, json.dumps([self.number, self.user_id, self.session_id, self.message])))
 
 
@@ -94,10 +93,10 @@ class BadLine:
 
 @dataclass(slots=True)
 class Learned:
-    """What a run did: of the `total` lines it `read` some, and each of these is learned, skipped, failed or pending.
+    """The result of a run: of `total` lines it `read` some, and each of these is learned, skipped, failed or pending.
 
     `skipped` lines were learned by an earlier run; `failed` ones are bad, and in the file `set_aside`; `pending` ones
-    are tried again by `memories retry`. `refused` counts calls of the memory model for what is not the user's,
+    are retried by `memories retry`. `refused` counts calls of the memory model for data of other users,
     `left_out` what extractions left out, by the kinds of `pending_retry.LEFT_OUT`. `error` is why the run ended before
     the end of the file.
     """
@@ -117,7 +116,7 @@ class Learned:
 
     @property
     def read(self) -> int:
-        """Lines that are done with, in one way or another."""
+        """Lines that were processed, with any result."""
         return self.learned + self.skipped + self.failed + self.pending
 
 
@@ -132,10 +131,10 @@ async def learn_file(
 ) -> Learned:
     """Learn from the lines of `path` that are not learned yet.
 
-    `even_erased` takes lines of people who were erased, too; they are bad lines otherwise. `progress` gets how many
-    lines are done with, of how many, how many of them were learned by an earlier run, and what is waited for. Raises
-    LockedError when another run is at this file, FileError, SettingsError (no provider), DatabaseError. Cancelled, it
-    has learned what it has counted; the same call goes on.
+    `even_erased` accepts lines of people who were erased; otherwise these are bad lines. `progress` gets how many lines
+    were processed, of how many, how many of them an earlier run learned, and what the run waits for. Raises LockedError
+    if another run uses this file, FileError, SettingsError (no provider), DatabaseError. If it is cancelled, the
+    counted lines are learned, and the same call continues.
     """
     began = time.monotonic()
     with _opened(path) as file:
@@ -155,13 +154,15 @@ async def learn_file(
 def _opened(path: Path) -> Iterator[BinaryIO]:
     with converting_errors(path):
         if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is not a file", hint="a run that can go on later needs a file: save it first")
+            raise UsageError(
+                f"{path} is not a file", hint="a run that can be continued needs a regular file: save the input first"
+            )
         file = path.open("rb")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise LockedError(f"another run is learning from {path}", hint="wait for its end") from None
+            raise LockedError(f"another run is learning from {path}", hint="wait until it ends") from None
         yield file
 
 
@@ -175,7 +176,7 @@ def _count_lines(file: BinaryIO) -> int:
 
 
 class _LineReader:
-    """Reads the file, and writes its bad lines beside it, as they are, into `FILE.bad`."""
+    """Reads the file, and writes its bad lines unchanged into `FILE.bad` next to it."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -261,7 +262,7 @@ def _time_of(value: Any) -> datetime:
 
 
 class _Learner:
-    """One run: the lines waiting by user, the users being learned from, and the provider's next time."""
+    """One run: the waiting lines by user, the users being processed, and when the provider may be called again."""
 
     def __init__(
         self,
@@ -290,11 +291,11 @@ class _Learner:
         self._failures = 0
 
     async def run(self, concurrency: int) -> None:
-        """Learn until the end of the file, or until it makes no sense to go on."""
+        """Learn until the end of the file, or until continuing is pointless."""
         if not (self._turns.keeps_pending and self._state.keeps(Feature.LEARNED)):
             raise DatabaseError(
-                "this database user may not use junkie's own tables: what is learned could not be kept track of",
-                hint="grant it CREATE on the schema, or let its owner run this",
+                "this database user may not use junkie's own tables, which record the learned lines",
+                hint="grant it CREATE on the schema, or run this as the owner of the schema",
                 code="database_rights",
             )
         try:
@@ -318,10 +319,10 @@ class _Learner:
                     self._news.notify_all()
             self._report_progress()
 
-    # Whose turn it is
+    # Choosing the next line
 
     async def _next(self) -> tuple[Line, bytes] | None:
-        """The next line of a user who is not being learned from, who is from now on; None when there is no more."""
+        """The next line of a user who is not being processed, and mark the user; None at the end."""
         async with self._news:
             while self.done.error is None:
                 found = self._take()
@@ -355,7 +356,7 @@ class _Learner:
         self._news.notify_all()
 
     async def _read(self) -> None:
-        """Read some lines, and leave out those that are bad or learned."""
+        """Read a batch of lines, without those that are bad or learned."""
         batch: list[tuple[Line, bytes]] = []
         for _ in range(_BATCH):
             found = self._reader.next()
@@ -401,7 +402,7 @@ class _Learner:
                 await self._retry_transient(lambda: self._refuse_erased(line))
                 await self._extract(line)
             except ErasedError:
-                return self._refuse(line.number, raw, "is of a person who was erased")
+                return self._refuse(line.number, raw, "belongs to a person who was erased")
             except JunkieError as error:
                 if isinstance(error, DatabaseError):
                     raise
@@ -421,14 +422,14 @@ class _Learner:
                 await asyncio.sleep(seconds)
 
     def _may_try_again(self, error: JunkieError, tries: int, pause: float | None) -> bool:
-        """Whether a line is worth another try, by anybody when the provider asked for time, after a pause."""
+        """Whether to retry a line after a pause; all lines wait if the provider asked for it."""
         asked: float = getattr(error, "retry_after", None) or 0
         if pause is None or asked > LONGEST_WAIT:
             return False
         if error.code in ABOUT_THIS_MESSAGE:
-            return tries < 3  # at once: it is the words that the provider did not like
+            return tries < 3  # immediately: the provider refused this text
         if is_outage(error) and not asked and error.code != "provider_rate_limited":
-            return False  # a refused key gets no better by waiting
+            return False  # waiting does not make a refused key valid
         until = asyncio.get_running_loop().time() + max(pause, asked)
         self._not_before = max(self._not_before, until)
         self._why_later = error.message
@@ -470,7 +471,7 @@ class _Learner:
             with self._waits.of_one():
                 extraction = await hero.memory.extract(line.user_id, line.message, "", known, line.created_at)
             self.done.refused += extraction.refused_calls
-            # A line is learned when all of its reply was usable; of the rest the good half is kept.
+            # A line is learned if all of its reply was usable; otherwise the usable part is kept.
             take = None if extraction.error else lambda connection: self._mark(connection, line)
             made = await self._retry_transient(
                 lambda: self._turns.commit_memories(extraction.changes, None, by="team", take=take)
@@ -479,7 +480,7 @@ class _Learner:
             self.done.memories.update(change.action for change in made or ())
             raise extraction.error
         if made is None:
-            self.done.skipped += 1  # by another run of the same file
+            self.done.skipped += 1  # learned by another run of the same file
             return
         self.done.learned += 1
         self.done.left_out.update(extraction.left_out)
@@ -493,7 +494,7 @@ class _Learner:
                 raise ErasedError("this user was erased")
 
     async def _mark(self, connection: "Connection", line: Line) -> bool:
-        """Write the line down as learned; False when it was already."""
+        """Mark the line as learned; False if it was marked already."""
         state = self._state
         await change_log.lock_user(
             connection,
@@ -510,7 +511,7 @@ class _Learner:
         return bool(done == "INSERT 0 1")
 
     async def _retry_transient(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives; a database that restarts or fails over is waited for. Raises DatabaseError."""
+        """Return the result of `work`, retried while the database restarts or fails over. Raises DatabaseError."""
         for pause in PAUSES:
             try:
                 return await work()

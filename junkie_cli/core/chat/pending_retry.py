@@ -1,8 +1,8 @@
-"""Retries extractions that did not succeed: in a conversation, by `memories retry`, from cron.
+"""Retries pending extractions: in a conversation, by `memories retry`, from cron.
 
-An extraction is claimed in one short transaction (its next try moves behind a lease, so that processes at once take
-different ones), made outside any, and committed together with its deletion: whoever comes second writes nothing.
-Loads nothing heavy itself.
+An extraction is claimed in one short transaction (a lease defers its next try, so concurrent processes take different
+ones), made outside of any transaction, and committed together with its deletion: a process that comes second writes
+nothing. Loads nothing heavy itself.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from junkie_cli.core.turns.store import TurnStore
 
 MOST_IN_CHAT = 3
-"""Extractions retried after one turn: the provider's tokens of this minute belong to the person who talks."""
+"""Extractions retried after one turn: the provider's tokens per minute are for the person who chats."""
 
 MOST_FAILURES = 3
-"""Failures one after the other that end a pass: the next would fail too."""
+"""Consecutive failures that end a pass."""
 
 ABOUT_THIS_MESSAGE = frozenset(
     {
@@ -47,7 +47,7 @@ ABOUT_THIS_MESSAGE = frozenset(
 )
 """Failures that say nothing about the next request to the same provider."""
 
-# A provider that cannot be asked by anybody now: whatever the message, and however long it lasts.
+# The provider is unavailable, for every message.
 _OUTAGES = frozenset(
     {
         *("provider_address", "provider_dns", "provider_forbidden", "provider_key", "provider_missing"),
@@ -70,19 +70,19 @@ _OUTAGES = frozenset(
 
 
 LEFT_OUT = {
-    "changes": "extractions wanted too many changes of memories: only the first of them were made",
-    "secrets": "memories held what looks like a password or a key: not kept",
-    "questions": "memories were made of messages that are only a question or a greeting: not kept",
+    "changes": "extractions requested too many changes of memories: only the first of them were made",
+    "secrets": "memories contained what looks like a password or a key: not stored",
+    "questions": "memories came from messages that are only a question or a greeting: not stored",
     "characters": "characters at the end of long messages were not searched for memories",
 }
-"""What extractions left out, by kind: what follows the count."""
+"""What extractions left out, by kind: the words after the count."""
 
 
 @dataclass(slots=True)
 class Retried:
     """One pass over pending extractions: `failed` counts those set aside too, `remaining` those pending after it.
 
-    `refused` counts calls of the memory model for what is not the user's; `error` is why the last extraction failed,
+    `refused` counts calls of the memory model for data of other users; `error` is why the last extraction failed,
     None when none did. `left_out` counts what extractions left out, by the kinds of LEFT_OUT.
     """
 
@@ -109,7 +109,7 @@ def counted(changes: Sequence[AppliedChange]) -> dict[str, int]:
 
 
 def is_outage(error: JunkieError) -> bool:
-    """Whether nobody can ask the provider now: no fault of the message."""
+    """Whether the provider is unavailable, so that the failure says nothing about the message."""
     return error.code in _OUTAGES
 
 
@@ -121,10 +121,10 @@ async def retry_memories(
     offline: bool = False,
     progress: Progress = SILENT,
 ) -> Retried:
-    """Try what is due again, of one user or of all; `everything` also what waits and what was set aside.
+    """Retry due extractions, of one user or of all; with `everything` also those that wait or were set aside.
 
-    Turns whose process was killed before their answer was complete are marked so. Without anything to do, neither is
-    agno loaded nor a provider asked for. `progress` gets how many were tried, of how many, and what is waited for.
+    Turns whose process was killed before their answer was complete are marked. If nothing is due, neither agno nor a
+    provider is needed. `progress` gets how many were tried, of how many, and what the retry waits for.
     Raises SettingsError (no provider), DatabaseError.
     """
     due, pending = await count_due(settings, user_id, everything=everything)
@@ -148,8 +148,8 @@ async def retry_pending(
 ) -> Retried:
     """One pass with an open team over at most `most` extractions, oldest first. Raises DatabaseError.
 
-    Turns whose process was killed before their answer was complete are marked so.
-    It ends early when the provider cannot be asked at all. Cancelled, it gives back what it had claimed.
+    Turns whose process was killed before their answer was complete are marked. The pass ends early if the provider is
+    unavailable. If it is cancelled, it releases what it claimed.
     """
     done = Retried()
     turns = engine.turns
@@ -176,7 +176,7 @@ async def retry_pending(
 
 
 async def _retry(engine: "TeamEngine", entry: Pending, done: Retried) -> JunkieError | None:
-    """Make one extraction and write into `done` what came of it; why it failed, None when it did not."""
+    """Make one extraction and count its result in `done`; return why it failed, None if it succeeded."""
     done.tried += 1
     try:
         await _extract(engine, entry, done)
@@ -198,7 +198,7 @@ async def _retry(engine: "TeamEngine", entry: Pending, done: Retried) -> JunkieE
 
 
 async def _extract(engine: "TeamEngine", entry: Pending, done: Retried) -> None:
-    """Make one extraction. Raises the reason when its reply was usable in part only; that part is committed then."""
+    """Make one extraction. If its reply was only partly usable, commit that part and raise the reason."""
     async with engine.teams.lease(entry.user_id) as hero, hero.extracting:
         assert hero.memory is not None
         known = await engine.turns.candidates(entry.user_id, entry.message)
@@ -217,7 +217,7 @@ async def _extract(engine: "TeamEngine", entry: Pending, done: Retried) -> None:
 
 @asynccontextmanager
 async def leased(turns: "TurnStore", pending_id: str | None) -> AsyncIterator[None]:
-    """Keep a pending extraction, if it is one, this process' own while a slow model is at it."""
+    """Renew the lease of a pending extraction (None: nothing to renew) while a slow model works on it."""
     if pending_id is None:
         yield
         return
@@ -237,7 +237,7 @@ async def leased(turns: "TurnStore", pending_id: str | None) -> AsyncIterator[No
 
 
 async def note_failure(turns: "TurnStore", pending_id: str, error: JunkieError) -> bool:
-    """Note why an extraction failed; True when it is set aside now. Raises DatabaseError."""
+    """Store why an extraction failed; True if it is now set aside. Raises DatabaseError."""
     from junkie_cli.core.agent.model_errors import ModelError
 
     seconds = (isinstance(error, ModelError) and error.retry_after) or 0

@@ -1,4 +1,4 @@
-"""The events of a turn under way, for whoever iterates over them, and what happens when nobody does any more."""
+"""The events of a running turn as an async iterator, and what happens when its reader leaves."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,11 +39,11 @@ class RunningTurn:
 
     @property
     def was_left(self) -> bool:
-        """Whether nobody reads on: the reader is gone, or its task asks for something else now."""
+        """Whether the reader has left: it is gone, or its task calls something else now."""
         return self.left or (not self.reading and self.reader is asyncio.current_task())
 
     def leave(self) -> None:
-        """Stop it, from any thread: what was streamed so far is stored."""
+        """Stop the turn, from any thread: what was streamed so far is stored."""
         self.left = True
         with suppress(RuntimeError):  # the loop is closed, and the task with it
             self._loop.call_soon_threadsafe(self.task.cancel)

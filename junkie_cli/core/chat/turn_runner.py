@@ -1,8 +1,8 @@
-"""One turn: asked, streamed, stored, and only then searched for memories.
+"""Runs one turn: calls the model, streams the answer, stores the turn, then extracts memories.
 
-The order is the promise. The run and the entry for its extraction are committed in one transaction and read back
-before the answer is reported as complete; the extraction's memories and the deletion of that entry are one more.
-Whatever ends the turn in between (Ctrl-C, a signal, a lost database) leaves either the one or the other.
+The run and its pending extraction are committed in one transaction and read back before the answer is reported as
+complete. The memories and the deletion of the pending extraction are committed in another one. An interruption (Ctrl-C,
+a signal, a lost database) leaves either the pending extraction or the memories.
 """
 
 import asyncio
@@ -60,8 +60,8 @@ class TurnRunner:
     """Runs one turn and passes its events to `emit`. `turn` is None until it has begun.
 
     With `report_left_out` a warning reports that not all memories fit into the prompt, with `report_history_cut` that
-    the history does not fit; `history_cut` is set in that case. With `hold` the text of an unknown model is emitted when
-    it is known not to be reasoning.
+    the history does not fit; `history_cut` is set in that case. With `hold` the text of an unknown model is emitted
+    when it is known not to be reasoning.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class TurnRunner:
         self._report_history_cut = report_history_cut
         self.history_cut = False
         self._answer: list[str] = []
-        self._begins: list[int] = []  # where in the answer each call of the main model begins
-        self._retracted = 0  # the call whose text turned out to be thoughts
+        self._begins: list[int] = []  # the position in the answer where each call of the main model begins
+        self._retracted = 0  # number of the last call whose text turned out to be reasoning
         self._habits = AnswerHabits(engine.models.main_choice)
         self._holds = hold and not self._habits.are_known
         self._given = 0  # pieces of the answer that were emitted
@@ -91,7 +91,7 @@ class TurnRunner:
         self.turn: Turn | None = None
 
     async def run(self, user_id: str, session_id: str, message: str) -> None:
-        """Run the turn. Never raises for what a provider or the database did: `Done` reports it."""
+        """Run the turn. Never raises for failures of a provider or the database: `Done` reports them."""
         try:
             async with self._engine.teams.lease(user_id) as hero:
                 budget = MEMORY_BUDGET if hero.memory else 0
@@ -104,7 +104,7 @@ class TurnRunner:
         except JunkieError as error:
             self._fail(error)
         except asyncio.CancelledError:
-            pass  # what there was to keep has been kept; `Done` reports that the answer is not complete
+            pass  # what arrived is stored; `Done` reports that the answer is incomplete
         self.done(user_id, session_id)
 
     def done(self, user_id: str, session_id: str) -> None:
@@ -169,7 +169,7 @@ class TurnRunner:
         )
 
     async def _stream(self, hero: HeroTeam, turn: TeamTurn) -> JunkieError | None:
-        """Emit the answer as it comes; returns why it is shorter than the model wanted, if it is."""
+        """Emit the answer as it arrives; return why it is incomplete, None if it is complete."""
         budget = Budget(Bounds.of(self._engine.settings))
         with under_way(turn), record_calls(self._report) as log, spending(budget):
             try:
@@ -177,10 +177,10 @@ class TurnRunner:
                     async for event in hero.events(turn):
                         self._retract(log)
                         self._take(event, log, budget)
-                        await asyncio.sleep(0)  # who reads sees each piece, not all that one packet held at once
+                        await asyncio.sleep(0)  # the reader gets each piece, not all pieces of one packet together
             except JunkieError as error:
                 self._fail(error)
-            except Exception as error:  # a bug in agno, or in what it was given, must not cost what was said
+            except Exception as error:  # a bug in agno must not lose the text so far
                 self._fail(_team_error(type(error).__name__))
             finally:
                 self._usage = _usage(log)
@@ -202,13 +202,13 @@ class TurnRunner:
         if self._habits.writes_calls("".join(self._answer), hero.tool_names):
             self._emit(
                 Warning(
-                    "the answer holds a tool call that the model wrote as text, where nothing makes it; with "
-                    "JUNKIE_TOOLS=off it answers without tools"
+                    "the answer contains a tool call that the model wrote as text, so it was not made; with "
+                    "JUNKIE_TOOLS=off the model answers without tools"
                 )
             )
 
     def _give_out(self) -> None:
-        """Emit what was held of the answer."""
+        """Emit the part of the answer that was held."""
         for text in self._answer[self._given :]:
             self._emit(Delta(text))
         self._given = len(self._answer)
@@ -224,7 +224,7 @@ class TurnRunner:
             self._fail(budget.reached or log.failure() or _team_error(event.error_type or "error"))
 
     def _retract(self, log: CallLog) -> None:
-        """Leave out of the answer what a call gave as text and then ended as thoughts."""
+        """Remove text from the answer that turned out to be reasoning."""
         calls = [call for call in log.calls if call.part == "main"]
         self._begins += [len(self._answer)] * (len(calls) - len(self._begins))
         if calls and calls[-1].retracted and self._retracted < len(calls):
@@ -237,7 +237,7 @@ class TurnRunner:
 
     def _take_content(self, event: Any) -> None:
         if event.reasoning_content:
-            if not self._answer:  # the server tells thoughts and text apart
+            if not self._answer:  # the server separates reasoning from text
                 self._holds = False
             self._emit(Reasoning(storable(event.reasoning_content)))
         if isinstance(event.content, str) and event.content:
@@ -287,7 +287,7 @@ class TurnRunner:
         except asyncio.CancelledError:
             stopped = DatabaseError(
                 "the chat was stopped before this exchange was stored",
-                hint="say it again in the next conversation",
+                hint="send the message again in the next conversation",
                 code="database_lost",
             )
             self._not_stored(record, stopped)
@@ -312,10 +312,10 @@ class TurnRunner:
             await self._put_off(pending, self._error)
             return
         try:
-            await asyncio.sleep(0)  # whoever waits for the answer sees that it is complete before this continues
+            await asyncio.sleep(0)  # whoever waits for the answer learns first that it is complete
             await self._extract(hero, turn, pending)
         except ErasedError as error:
-            self._emit(Warning(f"nothing is remembered of this: {error.message}"))
+            self._emit(Warning(f"this message left no memories: {error.message}"))
         except JunkieError as error:
             await self._put_off(pending, error)
         except asyncio.CancelledError:
@@ -324,7 +324,7 @@ class TurnRunner:
             raise
 
     def _would_fail_again(self, error: JunkieError) -> bool:
-        """Whether the memory model is at the provider that has just refused, and would refuse it too, after a wait."""
+        """Whether the memory model uses the provider that has just failed, and would fail as well."""
         models = self._engine.models
         same = models.main_choice.endpoint == models.memory_choice.endpoint
         return same and isinstance(error, ModelError) and error.code not in ABOUT_THIS_MESSAGE
@@ -350,11 +350,11 @@ class TurnRunner:
 
     async def _put_off(self, pending: Pending | None, error: JunkieError) -> None:
         if pending is None:
-            self._emit(Warning(f"what you said was not searched for memories, and will not be: {error.message}"))
+            self._emit(Warning(f"this message was not searched for memories, and will not be: {error.message}"))
             return
         self._emit(MemoryEvent("pending", None, None))
         if error is not self._error:
-            self._emit(Warning(f"memories of this are pending: {error.message}"))
+            self._emit(Warning(f"the memories of this message are pending: {error.message}"))
         with suppress(DatabaseError):  # the entry is there; only its count of attempts is behind
             await note_failure(self._turns, pending.pending_id, error)
 
@@ -362,13 +362,13 @@ class TurnRunner:
 def _reached_bounds(extraction: Extraction) -> Sequence[str]:
     found = []
     if extraction.bounded:
-        found.append(f"the memory model wanted too many changes; the first {MOST_CHANGES} of them were made")
+        found.append(f"the memory model requested too many changes; only the first {MOST_CHANGES} were made")
     if extraction.refused:
         found.append(f"the memory model named a memory that is not this user's ({extraction.refused} times): refused")
     if extraction.refused_clears:
-        found.append(f"the memory model wanted to delete all memories ({extraction.refused_clears} times): refused")
+        found.append(f"the memory model requested to delete all memories ({extraction.refused_clears} times): refused")
     if extraction.secrets:
-        found.append(f"{extraction.secrets} of the memories held what looks like a password or a key: not kept")
+        found.append(f"{extraction.secrets} memories contained what looks like a password or a key: not stored")
     if extraction.from_questions:
         made = "memory was" if extraction.from_questions == 1 else "memories were"
         found.append(f"{extraction.from_questions} {made} made of what is only a question or a greeting: not kept")

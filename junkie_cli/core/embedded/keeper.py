@@ -1,8 +1,8 @@
-"""The process beside an embedded server: starts it, counts its clients, stops it when the last has left.
+"""The keeper process of an embedded server: starts it, counts its clients, stops it after the last one has left.
 
 Started as a program of its own (`python -I -S -c BOOT KIND ORDER`) by whoever needs the server, detached from it, and
 free of everything that is not in the standard library: it outlives the command, its terminal and its systemd unit.
-It tells its starter how things go by JSON lines on stdout: `{"progress": TEXT}`, then `{"ready": {...}}` or
+It reports to its starter by JSON lines on stdout: `{"progress": TEXT}`, then `{"ready": {...}}` or
 `{"error": {"message", "hint", "code"}}`. Locks in the data folder, beside the server's own (cluster.py):
 
 - `start.lock`: held while the server is started or stopped. Clients hold it shared, and touch it, while they look
@@ -41,14 +41,14 @@ SOCKET_PATH_LIMIT = 100  # bytes; the systems' own limits are 104 (macOS) and 10
 LONGEST_PAUSE = 10.0  # seconds between two counts of clients
 SUCCESSOR_WAIT = 2.0  # seconds for a keeper that is just leaving
 CREATING = "creating the embedded database..."
-SLOW_START = "the embedded database takes its time to start, perhaps it repairs itself after a crash..."
-OTHERS_AT_WORK = "waiting for another junkie, which starts or stops the embedded database..."
+SLOW_START = "the embedded database is still starting; it may be recovering from a crash..."
+OTHERS_AT_WORK = "waiting for another junkie that starts or stops the embedded database..."
 
 Order = Mapping[str, Any]
 
 
 class StarterPipe:
-    """The pipe to the starter; a starter that has gone is no reason to stop."""
+    """The pipe to the starter. If the starter has exited, the keeper continues."""
 
     def __init__(self) -> None:
         self._fd: int | None = os.dup(1)
@@ -63,7 +63,7 @@ class StarterPipe:
                 os.write(self._fd, json.dumps(line).encode() + b"\n")
 
     def progress(self, text: str) -> None:
-        """Tell people what takes long."""
+        """Report a step that takes long."""
         self._send(progress=text)
 
     def partly_ready(self, **what: Any) -> None:
@@ -71,23 +71,23 @@ class StarterPipe:
         self._send(ready=what)
 
     def ready(self, **what: Any) -> None:
-        """Tell the good news; nothing more follows."""
+        """Report success and close the pipe."""
         self._send(ready=what)
         self.close()
 
     def failed(self, error: Exception) -> None:
-        """Tell the sentence of what went wrong; nothing more follows."""
+        """Report the error and close the pipe."""
         if not isinstance(error, JunkieError):
             error = DatabaseError(
                 f"the keeper of the embedded PostgreSQL failed: {error!r}",
-                hint="try again; if it stays so, please report this line",
+                hint="try again; if it fails again, please report this line",
                 code="embedded_keeper",
             )
         self._send(error={"message": error.message, "hint": error.hint, "code": error.code})
         self.close()
 
     def close(self) -> None:
-        """Let the starter go."""
+        """Close the pipe: the starter continues."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -130,7 +130,7 @@ def run(work: Callable[[Order, StarterPipe], None], order: Order) -> None:
 
 
 def keep(order: Order, report: StarterPipe) -> None:
-    """See to a running server, say so, and look after it until its last client has left."""
+    """Start the server if it does not run, report that it is ready, and stay until its last client has left."""
     cluster = Cluster(open_data_folder(order["folder"], order["installations"]))
     place = cluster.place
 
@@ -144,7 +144,7 @@ def keep(order: Order, report: StarterPipe) -> None:
 
 
 def stop(order: Order, report: StarterPipe) -> None:
-    """Stop the server now, whoever uses it."""
+    """Stop the server now, even if it has clients."""
     cluster = Cluster(open_data_folder(order["folder"], order["installations"]))
     with start_lock(cluster.place.at(START_LOCK), cluster.place.folder):
         cluster.stop(signal.SIGINT)
@@ -155,7 +155,7 @@ def stop(order: Order, report: StarterPipe) -> None:
 
 
 def _ensure(cluster: Cluster, order: Order, report: StarterPipe) -> None:
-    """Meet the running server, or create what is missing and start it. Under the start lock."""
+    """Use the running server, or create what is missing and start it. Runs under the start lock."""
     if _settle(cluster, report):
         return
     cluster.finish_migration()
@@ -195,18 +195,18 @@ def _settle(cluster: Cluster, report: StarterPipe) -> bool:
 
 
 def no_database(folder: str) -> DatabaseError:
-    """The sentence for a data folder without a database."""
+    """The error for a data folder without a database."""
     return DatabaseError(
         f"there is no database yet: POSTGRES_URL is not set, and no embedded PostgreSQL is in {folder}",
-        hint="set POSTGRES_URL, or make an embedded database by talking: junkie chat",
+        hint="set POSTGRES_URL, or create an embedded database: junkie chat",
         code="database_none",
     )
 
 
 def _still_starting(folder: str) -> DatabaseError:
     return DatabaseError(
-        f"the embedded PostgreSQL in {folder} is still starting, perhaps repairing itself after a crash",
-        hint=f"try again in a minute; {folder}/{LOG} says how far it is",
+        f"the embedded PostgreSQL in {folder} is still starting; it may be recovering from a crash",
+        hint=f"try again in a minute; see {folder}/{LOG}",
         code="embedded_starting",
     )
 
@@ -230,7 +230,7 @@ def make_socket_folder(place: DataFolder, short: str, name: str = "run") -> str:
             if _is_private(path) and not _is_in_use(path):
                 return path
     raise DatabaseError(
-        f"the path {place.folder} is too long for a socket, and no short folder of our own can be made in /tmp",
+        f"the path {place.folder} is too long for a socket, and no short private folder can be created in /tmp",
         hint="name a shorter folder with JUNKIE_DATA_DIR",
         code="embedded_path",
     )
@@ -247,7 +247,7 @@ def _is_in_use(path: str) -> bool:
 
 
 def _is_private(path: str) -> bool:
-    """Whether this is a real folder of ours that nobody else gets into: in /tmp anybody may have made it before us."""
+    """Whether this is a real folder that only this user can access: in /tmp another user may have created it."""
     try:
         info = os.lstat(path)
     except OSError:
@@ -319,7 +319,7 @@ def _is_used(cluster: Cluster) -> bool:
 
 
 def _leave(cluster: Cluster, met: int) -> bool:
-    """Stop the server unless somebody came; whether this keeper is done. Nobody can start or meet it meanwhile."""
+    """Stop the server unless a client has connected; return whether this keeper is done. Holds the start lock."""
     lock = open_lock(cluster.place.at(START_LOCK), create=False)
     try:
         if not try_lock(lock):

@@ -46,8 +46,8 @@ class Understood:
     """What a reply means.
 
     `nothing` when it reports explicitly that there is nothing; `problems` are sentences about what could not be used;
-    `foreign` are ids in it that no known memory has; `refused_clears` counts requests to delete everything; `in_text` if
-    calls stood in the text instead of the protocol's field.
+    `foreign` are ids in it that no known memory has; `refused_clears` counts requests to delete everything; `in_text`
+    if calls stood in the text instead of the protocol's field.
     """
 
     changes: tuple[ProposedChange, ...] = ()

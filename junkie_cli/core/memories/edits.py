@@ -39,7 +39,7 @@ SAMPLES = 3
 class Changed:
     """What one change left: the memories as they are stored now (or were, when deleted), and the batch that undoes it.
 
-    `undo` is None when no history is kept; `erased_at` tells that this person was erased before. `cascaded` counts
+    `undo` is None when no history is kept; `erased_at` is when this person was erased before. `cascaded` counts
     rows of other tables that foreign keys deleted with the memories, by table: undo does not bring them back.
     """
 
@@ -282,7 +282,7 @@ async def clear_memories(
         batch = str(uuid4()) if keeps else None
         where = Where().owned_by("m.user_id", user_id)
         async with connection.transaction(isolation="read_committed"):
-            progress.step("waiting for others who write for the same user")
+            progress.step("waiting for other writers of the same user")
             await connection.execute(LOCK_ALONE, stored_text.lock_name(state, user_id or ""))
             progress.step(f"counting those to clear among {all_memories(state)}")
             before = await _count(connection, state, user_id)
@@ -308,7 +308,7 @@ async def clear_memories(
 def _require_count(before: int, expect: int | None) -> None:
     if expect is not None and expect != before:
         raise UsageError(
-            f"{plural(before, 'memory is', 'memories are')} there, not {expect} as expected; nothing was deleted",
-            hint="look again: junkie memories clear --dry-run",
+            f"{plural(before, 'memory is', 'memories are')} found, not {expect} as expected; nothing was deleted",
+            hint="count them again: junkie memories clear --dry-run",
             code="unexpected_count",
         )

@@ -190,7 +190,7 @@ async def undo(settings: Settings, batch: str | None = None, *, progress: Progre
         with change_log.refusing_rows_that_are_there():
             # After waiting for another each statement has to see what that one committed.
             async with connection.transaction(isolation="read_committed"):
-                progress.step("waiting for others who change memories")
+                progress.step("waiting for other writers of memories")
                 await connection.execute(LOCK_MOVING, state.schema)
                 await change_log.hold_off_erasures(connection, state)
                 change = await batches.summary(
@@ -407,11 +407,11 @@ async def record_others(settings: Settings, *, on: bool) -> bool:
         state = await own_tables.prepare(connection, settings.layout)
         if not state.has(MEMORIES):
             raise NotFoundError(
-                f"agno has not made its table {state.name(MEMORIES)} yet", hint="talk first: junkie chat"
+                f"the table {state.name(MEMORIES)} does not exist yet", hint="to create it: junkie chat"
             )
         if on and not state.keeps(Feature.HISTORY):
             raise DatabaseError(
-                f"the junkie tables cannot be made in schema {state.schema}",
+                f"the junkie tables cannot be created in schema {state.schema}",
                 hint=f"GRANT CREATE ON SCHEMA {state.schema} to this database user",
                 code="database_rights",
             )

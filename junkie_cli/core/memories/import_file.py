@@ -71,7 +71,7 @@ async def import_memories(
             try:
                 lines = Lines(path, file, state, progress)
                 await _stage(connection, lines)
-                progress.step("waiting for others who change memories")
+                progress.step("waiting for other writers of memories")
                 await connection.execute(LOCK_MOVING, state.schema)
                 progress.step("comparing with what is stored")
                 await _refuse_erased(connection, state, even_erased)

@@ -1,6 +1,6 @@
-"""Attempts to reach another person's data: each is refused where it is made, reported to the user, and logged here.
+"""Logs attempts to read or change another person's data; each is also refused and reported to the user.
 
-The log is for who looks for the source of such attempts: `junkie -v` shows it on stderr. It holds ids and never text.
+`junkie -v` shows the log on stderr. It contains ids and never text.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""The conversation's connections: kept open between turns, shared by all teams of the process, one transaction each.
+"""The connections of a conversation: kept open between turns, shared by all teams of the process.
 
-Not SQLAlchemy's pool: its first connection costs a dozen round trips of introspection, and its pre-ping three more a
-turn. Here a kept connection proves itself by the BEGIN that is sent anyway; when that fails, nothing has been done
-yet, and the next connection is tried.
+SQLAlchemy's pool is not used: its first connection needs a dozen round trips of introspection, and its pre-ping three
+more for each turn. Here a kept connection is tested by the BEGIN that is sent anyway; if that fails, nothing has been
+done yet, and the next connection is tried.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 STATEMENT_TIMEOUT = 15.0
-"""Seconds after which a statement of the conversation is given up: somebody waits for it."""
+"""Seconds after which a statement of the conversation is cancelled: the user waits for it."""
 
 MAX_OPEN = 8
 """Connections open at once; further transactions wait for one."""
 
 
 class Connections:
-    """Connections to one database. All of it belongs to one event loop."""
+    """Connections to one database, for one event loop."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -54,8 +54,8 @@ class Connections:
     async def statement(self) -> "AsyncIterator[Connection]":
         """A connection for a statement that reads, and needs no BEGIN and COMMIT unless a pooler stands between.
 
-        Nothing has proved that the connection still leads anywhere: after `database_lost` those that are idle are given
-        up with it, and who asks may try again. Raises DatabaseError.
+        The connection is not tested first: after `database_lost` all idle connections are closed, and the caller may
+        try again. Raises DatabaseError.
         """
         async with self._places:
             connection = self._taken() or await self.open()
@@ -69,7 +69,7 @@ class Connections:
 
     @asynccontextmanager
     async def _used(self, connection: "Connection") -> AsyncIterator[None]:
-        """Take the connection back after, as idle, unless anything goes wrong inside."""
+        """Keep the connection as idle afterwards, unless the block raises."""
         with self._terminated_by_errors(connection):
             yield
         if self._closed:
@@ -79,7 +79,7 @@ class Connections:
 
     @contextmanager
     def _terminated_by_errors(self, connection: "Connection") -> Iterator[None]:
-        """Translate errors inside; after any of them the connection is not to be used again."""
+        """Translate errors of the block; after any error the connection is closed."""
         try:
             with translate_errors(self.database.url):
                 yield
@@ -137,7 +137,7 @@ class Connections:
         return connection
 
     async def close(self) -> None:
-        """Close what is idle, and what is still in use once it is given back; safe to call twice."""
+        """Close idle connections now, and those in use after their use; safe to call twice."""
         self._closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
@@ -145,7 +145,7 @@ class Connections:
 
 
 async def connect_first(settings: Settings, progress: Progress) -> Connections:
-    """Connections to the database of these settings, the embedded one made and started, with one open."""
+    """Connections to the configured database, with one open; creates and starts the embedded database."""
     connections = Connections(settings, await locate(settings, create=True, progress=progress))
     await connections.warm()
     return connections

@@ -1,4 +1,4 @@
-"""Runs as rows hold them, read as what was said in them: pure functions, no database."""
+"""Reads messages and answers from stored runs: pure functions, no database."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from junkie_cli.core.turns.types import Exchange
 CONTEXT_STATUSES = ("COMPLETED", "CANCELLED", "ERROR", RUNNING)
 """Statuses of the runs that go into the context.
 
-One that has not ended too: its process was killed and the person did say this, or they are saying it in another window.
+Includes runs without an end: the process was killed after the message was sent, or the turn runs in another window.
 """
 
 TEAM_ID = "hero-team"
@@ -20,18 +20,18 @@ TEAM_NAME = "Hero Team"
 
 
 def said(run: Mapping[str, Any]) -> str:
-    """The user's words in a stored run."""
+    """The user's message in a stored run."""
     given = run.get("input")
     return as_text(given.get("input_content") or "") if isinstance(given, dict) else ""
 
 
 def answered(run: Mapping[str, Any]) -> str:
-    """The answer in a stored run, as far as it came."""
+    """The answer in a stored run, possibly incomplete."""
     return as_text(run.get("content") or "")
 
 
 def last_answer(runs: Sequence[Mapping[str, Any]]) -> str:
-    """What was answered last in stored runs, oldest first; those without an answer are passed over."""
+    """The last answer in stored runs, which are in order of time; runs without an answer are skipped."""
     return next((answer for run in reversed(runs) if (answer := answered(run))), "")
 
 

@@ -1,4 +1,4 @@
-"""Turns of a conversation that keeps nothing (`--no-database`): the history of this process, and no more."""
+"""Stores turns in this process only (`--no-database`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from junkie_cli.core.turns.types import (
 
 
 class InMemoryTurnStore:
-    """The turn store of this process' memory: it keeps turns until the process ends, and no extractions or memories."""
+    """Keeps turns until the process ends, and neither extractions nor memories."""
 
     keeps_pending = False
 
@@ -166,4 +166,4 @@ class InMemoryTurnStore:
 
 
 def _keeps_nothing() -> UsageError:
-    return UsageError("this conversation keeps nothing", hint="begin one without --no-database")
+    return UsageError("this conversation keeps nothing", hint="start one without --no-database")

@@ -1,7 +1,8 @@
-"""Extractions that have not succeeded yet, as a person asks for them."""
+"""Lists and counts pending extractions, also those in the spool of this machine."""
 
 from junkie_cli.core.database import connect, label
 from junkie_cli.core.errors import DatabaseError, ResultWarning
+from junkie_cli.core.formatting import plural
 from junkie_cli.core.schema import row_security, runs, stored_text, tables
 from junkie_cli.core.schema.registry import PENDING
 from junkie_cli.core.settings import Settings
@@ -13,7 +14,7 @@ from junkie_cli.core.value_class import frozen
 
 @frozen
 class PendingExtractions:
-    """What is pending, oldest first; those in this machine's spool last."""
+    """Pending extractions, oldest first; those in the spool of this machine last."""
 
     pending: tuple[Pending, ...]
     warnings: tuple[ResultWarning, ...] = ()
@@ -31,7 +32,8 @@ async def list_pending(settings: Settings, user_id: str | None = None) -> Pendin
             known = await identity(connection, state)
     except DatabaseError as error:
         if count := waiting(label(settings)):
-            kept = f"{count} exchange(s) wait for it on this machine: junkie memories retry when it is back"
+            waits = plural(count, "exchange waits", "exchanges wait")
+            kept = f"{waits} on this machine: junkie memories retry when the database is back"
             raise DatabaseError(error.message, hint=f"{error.hint}; {kept}", code=error.code) from None
         raise
     found += Spool(known).pending(user_id) if known else []
@@ -41,7 +43,7 @@ async def list_pending(settings: Settings, user_id: str | None = None) -> Pendin
 async def count_due(settings: Settings, user_id: str | None, *, everything: bool) -> tuple[int, int]:
     """How many extractions a retry would try now, and how many are pending; with `everything` it tries all.
 
-    Turns whose process has ended before their answer did are marked so first. Raises DatabaseError.
+    Turns whose process ended before their answer was complete are marked first. Raises DatabaseError.
     """
     async with connect(settings) as connection:
         state = await tables.inspect(connection, settings.layout)

@@ -39,7 +39,7 @@ def insert_statement(state: SchemaState, source: str = "") -> str:
 
 
 def pending_values(pending: Pending, lease: float) -> dict[str, Any]:
-    """The parameters of `insert_statement`; nobody else tries the extraction for `lease` seconds."""
+    """The parameters of `insert_statement`; no other process tries the extraction for `lease` seconds."""
     return {
         "pending_id": pending.pending_id,
         "pending_user": pending.user_id,
@@ -86,7 +86,7 @@ async def write_with_run(connection: "Connection", state: SchemaState, pending: 
 
 
 async def renew_lease(connection: "Connection", state: SchemaState, pending_id: str, lease: float) -> None:
-    """Keep an extraction for this process for `lease` seconds from now, if it is still there."""
+    """Renew the lease of an extraction for `lease` seconds from now, if it still exists."""
     statement = f"""
         UPDATE {state.qualified(PENDING)} SET next_try = greatest(next_try, now() + make_interval(secs => :lease))
         WHERE pending_id = :pending_id::text::uuid"""
@@ -113,9 +113,9 @@ async def record_failure(
 ) -> bool:
     """Record that an attempt failed: the next one waits 30 s, then twice as long each time, at most a day.
 
-    `retry_after` (seconds) is what the provider asked for at least. After MAX_ATTEMPTS it is set aside, and True
-    returned. An `outage` has nothing to do with the message: however long it lasts it sets nothing aside, and the
-    waits grow to eight minutes only.
+    `retry_after` (seconds) is the least wait that the provider asked for. After MAX_ATTEMPTS the extraction is set
+    aside, and True is returned. An `outage` has nothing to do with the message: it never sets an extraction aside, and
+    the waits grow to eight minutes only.
     """
     count = f"greatest(attempts, least(attempts + 1, {_MOST_OUTAGES}))" if outage else "attempts + 1"
     aside = "set_aside" if outage else f"attempts + 1 >= {MAX_ATTEMPTS}"
@@ -134,7 +134,7 @@ async def claim_pending(
 ) -> Pending | None:
     """The oldest extraction that is due (of one user, or of all), with its lease renewed; None when none is.
 
-    Processes that claim at once get different ones. Those with an id in `passed_over` are left alone.
+    Processes that claim at once get different ones. Ids in `passed_over` are skipped.
     """
     table = state.qualified(PENDING)
     statement = f"""
@@ -150,13 +150,13 @@ async def claim_pending(
 
 
 async def release_pending(connection: "Connection", state: SchemaState, pending_id: str) -> None:
-    """Give a claimed extraction back untried."""
+    """Release a claimed extraction without a try."""
     statement = f"UPDATE {state.qualified(PENDING)} SET next_try = now() WHERE pending_id = :pending_id::text::uuid"
     await connection.execute(*bind(statement, pending_id=pending_id))
 
 
 async def make_due(connection: "Connection", state: SchemaState, user_id: str | None) -> None:
-    """Make all of a user's extractions, or everybody's, due now, those set aside too: somebody asked for it."""
+    """Make all extractions of a user (None: of all users) due now, also those that were set aside."""
     statement = f"""
         UPDATE {state.qualified(PENDING)} SET next_try = now(), set_aside = false
         WHERE (:user_id::text IS NULL OR user_id = :user_id) AND (set_aside OR next_try > now())"""
@@ -171,7 +171,7 @@ async def count_pending(connection: "Connection", state: SchemaState, user_id: s
 
 
 async def list_pending(connection: "Connection", state: SchemaState, user_id: str | None = None) -> list[Pending]:
-    """Extractions that have not succeeded, oldest first; of one user, or of all. Empty where our tables are not."""
+    """Pending extractions, oldest first, of one user or of all. Empty if the table does not exist."""
     if not state.has(PENDING):
         return []
     statement = f"""

@@ -1,4 +1,4 @@
-"""Turns in PostgreSQL, in agno's tables and ours: a turn is read in one statement and written in one transaction."""
+"""Stores turns in PostgreSQL, in agno's tables and ours: one statement reads a turn, one transaction writes it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -48,7 +48,7 @@ class PostgresTurnStore(Reads):
         self._timeline = "''"
 
     async def detect_timeline(self, connection: "Connection") -> None:
-        """Make turns keep the server's timeline where it reports one: not all that speak as PostgreSQL do."""
+        """Store the server's timeline with turns if the server reports one: not every compatible server does."""
         from asyncpg import PostgresError
 
         with suppress(PostgresError):
@@ -58,7 +58,7 @@ class PostgresTurnStore(Reads):
 
     @property
     def keeps_pending(self) -> bool:
-        """Whether extractions can be recorded before they are tried: our table is there and may be written."""
+        """Whether extractions can be recorded before they are tried: our table exists and may be written."""
         return all(self.state.may(right, PENDING) for right in ("INSERT", "UPDATE", "DELETE"))
 
     # -- a turn --------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class PostgresTurnStore(Reads):
             raise
         if not await self.is_stored(record):
             raise DatabaseError(
-                "the exchange was written, and is not there when it is read back",
+                "the exchange was written, but is missing when it is read back",
                 hint="is a trigger or a rule on the table? junkie doctor schema.tables",
                 code="database_error",
             )
@@ -125,7 +125,7 @@ class PostgresTurnStore(Reads):
             await turn_rows.discard_turn(connection, self.state, record)
 
     def keep(self, record: TurnRecord) -> str:
-        """Nowhere: what the database did not take is lost here."""
+        """Keep nothing: a turn that the database did not store is lost."""
         return ""
 
     async def flush(self) -> Flushed:
@@ -195,9 +195,9 @@ class PostgresTurnStore(Reads):
                 await search_words.refresh(connection, self.state, user_id, self._languages, search_words.BATCH)
 
     async def _verify(self, connection: "Connection", changes: Sequence[AppliedChange]) -> None:
-        """Read memories back where they are written: other programs change them as soon as they are committed.
+        """Read memories back before the commit: afterwards other programs may change them.
 
-        Deferred triggers have run by then. Raises DatabaseError, and nothing is committed.
+        Deferred triggers have run by then. Raises DatabaseError, which rolls back the transaction.
         """
         last = {change.memory_id: change.action for change in changes}
         if not last:
@@ -209,7 +209,7 @@ class PostgresTurnStore(Reads):
         there = await connection.fetchval(*bind(statement, memory_ids=list(last)))
         if {memory_id for memory_id, action in last.items() if action != "deleted"} != set(there):
             raise DatabaseError(
-                "memories were written, and are not so when they are read back; none was changed",
+                "memories were written, but differ when they are read back; none was changed",
                 hint="is a trigger or a rule on the table? junkie doctor schema.tables",
                 code="database_error",
             )

@@ -1,4 +1,4 @@
-"""What a person reads in a conversation: their own memories, sessions and exchanges, and how many there are."""
+"""Reads the memories, sessions and exchanges of one user."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -193,9 +193,9 @@ def memory_entry(found: Sequence[Any]) -> MemoryEntry:
 
 
 def check_owner(session_id: str | None, owner: str | None, kind: str | None, user_id: str) -> None:
-    """Refuse a session that is there and is not this user's talk with the team; None in `session_id`: not there.
+    """Refuse a session that is not a team session of this user; None in `session_id`: it does not exist.
 
-    A session without an owner is refused too: it may hold anybody's words. Raises NotFoundError.
+    A session without an owner is refused as well: it may contain messages of anybody. Raises NotFoundError.
     """
     if session_id is None:
         return
@@ -203,14 +203,14 @@ def check_owner(session_id: str | None, owner: str | None, kind: str | None, use
         log_refusal(user_id, "session", session_id)
         whose = "belongs to another user" if owner else "belongs to nobody"
         raise NotFoundError(
-            f"session {quoted_id(session_id)} {whose}; it is not opened for {quoted_id(user_id)}",
-            hint="name another session, or begin a new one",
+            f"session {quoted_id(session_id)} {whose}, not to {quoted_id(user_id)}",
+            hint="name another session, or start a new one",
             code="session_not_yours",
         )
     if kind != "team":
         raise NotFoundError(
-            f"session {quoted_id(session_id)} was not held with a team but with an agno {kind}",
-            hint="name another session, or begin a new one",
+            f"session {quoted_id(session_id)} belongs to an agno {kind}, not to a team",
+            hint="name another session, or start a new one",
             code="session_other_kind",
         )
 
@@ -218,7 +218,7 @@ def check_owner(session_id: str | None, owner: str | None, kind: str | None, use
 def legacy(state: SchemaState) -> str:
     """SQL behind FROM: runs `e.run` of `:user_id` that agno 2 kept in the row of session `s`, and that did not move.
 
-    A run that names nobody was said by the session's owner.
+    A run without a user belongs to the session's owner.
     """
     run = state.safe_json("e.run", SESSIONS, "runs")
     return f"""{state.qualified(SESSIONS)} s, LATERAL {elements(state, "s.runs")}

@@ -1,8 +1,8 @@
-"""The spool: exchanges that the database could not take, kept on this machine until it is back.
+"""The spool: exchanges that the database could not store, kept on this machine until it is back.
 
-One private file an exchange (0600 in 0700 folders), synced before anybody waits for the database, in a folder of that
-database alone: `$XDG_STATE_HOME/junkie/spool/IDENTITY`. Storing an exchange twice changes nothing, so a file may be
-left behind by a kill at any moment. Loads nothing heavy.
+Each exchange is one private file (0600 in 0700 folders), synced before anything waits for the database, in a folder for
+that database: `$XDG_STATE_HOME/junkie/spool/IDENTITY`. Storing an exchange twice changes nothing, so a kill may leave a
+file behind at any moment. Loads nothing heavy.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 UNREADABLE = ".unreadable"
-_LEFT_BEHIND = 3600  # seconds after which a half-written file belongs to nobody any more
+_LEFT_BEHIND = 3600  # seconds after which an incomplete file is abandoned
 
 
 def spool_folder() -> Path:
@@ -37,10 +37,10 @@ def spool_folder() -> Path:
 
 
 async def identity(connection: "asyncpg.Connection[Any]", state: SchemaState) -> str | None:
-    """A name of this schema of this database that no other one has, not even a copy; None when it cannot be known.
+    """An id of this schema of this database that no copy of it shares; None if it cannot be read.
 
-    Of the salt that was drawn when our tables were made, the cluster's own number (which a standby shares), and names:
-    a restored or cloned database has another number or another name.
+    A hash of the salt of our tables, the system identifier of the cluster (which a standby shares), and the names: a
+    restored or cloned database has another system identifier or another name.
     """
     if not state.may("SELECT", OWN_VERSIONS):
         return None
@@ -59,19 +59,19 @@ async def identity(connection: "asyncpg.Connection[Any]", state: SchemaState) ->
 
 @frozen
 class Entry:
-    """A file of the spool and what is in it."""
+    """A file of the spool and its content."""
 
     path: Path
     document: Mapping[str, Any]
 
     @property
     def user_id(self) -> str:
-        """Whose words these are."""
+        """The user of this exchange."""
         return str(self.document["user_id"])
 
     @property
     def pending(self) -> Pending | None:
-        """The extraction that is pending for them, None when none is."""
+        """The pending extraction of this exchange, None if there is none."""
         found = self.document.get("pending")
         if found is None:
             return None
@@ -97,12 +97,12 @@ class Spool:
         return path
 
     def drop(self, path: Path) -> None:
-        """Forget a file that is stored, or must not be. If it stays, storing it again changes nothing."""
+        """Delete a file that was stored, or must not be. If deletion fails, storing it again changes nothing."""
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
     def entries(self) -> list[Entry]:
-        """What is kept, oldest first; files that are no entries are put aside under another name."""
+        """All entries, oldest first; files that cannot be read as entries are renamed."""
         found = []
         for path in self._paths():
             try:
@@ -110,7 +110,7 @@ class Spool:
                 assert isinstance(entry.user_id, str)
                 assert entry.pending is None or entry.pending.pending_id
             except OSError:
-                continue  # another process has just stored it
+                continue  # stored by another process in the meantime
             except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
                 self.put_aside(path)
             else:
@@ -127,22 +127,22 @@ class Spool:
         return len(self._paths())
 
     def pending(self, user_id: str | None = None) -> list[Pending]:
-        """Extractions that are pending for what is kept, of one user or of all, oldest first."""
+        """The pending extractions of the entries, of one user or of all, oldest first."""
         found = [entry.pending for entry in self.entries() if user_id in (None, entry.user_id)]
         return [pending for pending in found if pending is not None]
 
     def put_aside(self, path: Path) -> None:
-        """Leave a file that cannot be understood where it is, under a name that is not read."""
+        """Rename a file that cannot be read as an entry, so that it is skipped."""
         with suppress(OSError):
             path.rename(path.with_suffix(UNREADABLE))
 
     def of_user(self, user_id: str) -> list[Path]:
-        """The files that hold this user's words."""
+        """The files with exchanges of this user."""
         return [entry.path for entry in self.entries() if entry.user_id == user_id]
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Hold the spool for moving it over; False when another process does, or when there is none."""
+        """Lock the spool for a flush; False if another process holds it, or there is no spool."""
         try:
             descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -160,7 +160,7 @@ class Spool:
             os.close(descriptor)
 
     def _sweep(self) -> None:
-        """Remove what a kill in the middle of writing has left: it was never reported as kept."""
+        """Remove incomplete files of killed processes: they were never reported as kept."""
         for path in self.folder.glob(".*.part"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
@@ -168,7 +168,7 @@ class Spool:
 
 
 def waiting(database: str) -> int:
-    """How many exchanges wait for the database of this label, whatever its identity: for when it cannot be asked."""
+    """How many exchanges wait for the database with this label; used when its identity cannot be read."""
     count = 0
     with suppress(OSError):
         for folder in spool_folder().iterdir():

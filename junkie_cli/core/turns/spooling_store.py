@@ -1,7 +1,7 @@
-"""A turn store that loses no turn: what the database does not take is kept on this machine until it does.
+"""A turn store that loses no turn: a turn that the database cannot store is kept on this machine until it can.
 
-It alone knows files, waiting, trying again, and what is not stored yet. Files go into the spool of the database; where
-none can be written, turns stay in this process until `flush`.
+It decorates another store with files, waits and retries. Files go into the spool of the database; if none can be
+written, turns stay in this process until `flush`.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from junkie_cli.core.turns.store import TurnStore
 from junkie_cli.core.turns.types import Counts, Flushed, Pending, RunRow, TurnRecord
 
 STORE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts to store a turn while the server is away: a restart takes less than their sum."""
+"""Seconds between attempts to store a turn while the server is unreachable: a restart takes less than their sum."""
 
 STORE_SECONDS = 15.0
-"""No attempt to store a turn begins later than this after the first: somebody waits for the prompt."""
+"""No attempt to store a turn starts later than this after the first: the user waits for the prompt."""
 
-# A write that was refused may have gone to a server that has just become a standby; the next connection shows.
-_WORTH_ONE_MORE = "database_readonly"
-# Whatever is wrong here is wrong with this turn alone; every other failure is the database's.
-_ABOUT_THIS_ONE = frozenset({"database_error", "database_constraint", "database_text", "database_trigger"})
+# The server may have just become a standby; the next connection finds the new primary.
+_RETRIED_ONCE = "database_readonly"
+# Errors that concern this turn alone; every other failure is the database's.
+_ABOUT_THIS_TURN = frozenset({"database_error", "database_constraint", "database_text", "database_trigger"})
 
 
 class SpoolingTurnStore:
-    """`inner`, with turns kept that it cannot store; `spool` is None where the database has no identity."""
+    """Decorates `inner`: keeps the turns that it cannot store. `spool` is None if the database has no identity."""
 
     def __init__(self, inner: TurnStore, spool: Spool | None) -> None:
         self._inner = inner
@@ -41,7 +41,7 @@ class SpoolingTurnStore:
         self._opened: dict[str, Path] = {}  # files by run id
         self._ended: dict[str, Path] = {}
         self._in_memory: dict[str, TurnRecord] = {}
-        # All that has nothing to do with storing a turn is the inner store's.
+        # Everything else is delegated to the inner store.
         self.begin, self.renew, self.discard, self.settle = inner.begin, inner.renew, inner.discard, inner.settle
         self.commit_memories, self.candidates = inner.commit_memories, inner.candidates
         self.claim_pending, self.renew_pending = inner.claim_pending, inner.renew_pending
@@ -63,7 +63,7 @@ class SpoolingTurnStore:
         return self._inner.keeps_pending
 
     async def open(self, record: TurnRecord, *, lease: float = 0) -> bool:
-        """Store a turn that has no answer yet; what the database does not take goes into the spool."""
+        """Store a turn without an answer; if the database cannot store it, it goes into the spool."""
         try:
             return await self._inner.open(record, lease=lease)
         except DatabaseError:
@@ -71,9 +71,9 @@ class SpoolingTurnStore:
             return False
 
     async def complete(self, record: TurnRecord, *, lease: float = 0) -> None:
-        """Store a turn that has ended, waiting a few seconds for a server that is away.
+        """Store a turn that has ended; wait a few seconds if the server is unreachable.
 
-        The turn is on this machine before anybody waits: neither a failure, a cancellation nor a kill costs it.
+        The turn is in the spool before the wait, so a failure, a cancellation or a kill does not lose it.
         """
         try:
             await self._persist(record, lease)
@@ -86,14 +86,14 @@ class SpoolingTurnStore:
         self._forget(record.run_id)
 
     async def _persist(self, record: TurnRecord, lease: float) -> None:
-        """Storing twice changes nothing, so a commit whose outcome was lost with the connection is done again."""
+        """Store the turn, with retries. Storing twice changes nothing, so a commit of unknown outcome is retried."""
         last_start = asyncio.get_running_loop().time() + STORE_SECONDS
         for pause in (*STORE_PAUSES, None):
             try:
                 return await self._inner.complete(record, lease=lease)
             except DatabaseError as error:
                 late = asyncio.get_running_loop().time() > last_start
-                again = error.transient or (error.code == _WORTH_ONE_MORE and pause == STORE_PAUSES[0])
+                again = error.transient or (error.code == _RETRIED_ONCE and pause == STORE_PAUSES[0])
                 if pause is None or late or not again:
                     raise
             self._spooled(record)
@@ -103,9 +103,9 @@ class SpoolingTurnStore:
     def keep(self, record: TurnRecord) -> str:
         """Keep a turn that has ended in the spool, or else in this process; where, as the end of a sentence."""
         if self._spooled(record):
-            return f": it is kept in {self._ended[record.run_id].parent} until the database is back"
+            return f": it is kept in {self._ended[record.run_id].parent} until the database is available"
         self._in_memory[record.run_id] = record
-        return "; it is tried again with your next message and when the chat ends"
+        return "; storing it is retried with your next message and when the chat ends"
 
     async def counts(self, user_id: str) -> Counts:
         """How much is kept of this user, with the extractions that are pending in the spool."""
@@ -116,7 +116,7 @@ class SpoolingTurnStore:
     # -- what is kept --------------------------------------------------------------------------------------------------
 
     def _spooled(self, record: TurnRecord) -> bool:
-        """Whether a turn that has ended is in the spool now."""
+        """Write a turn that has ended into the spool; whether it is there now."""
         if record.run_id not in self._ended:
             self._write(self._ended, record)
             if record.run_id in self._ended:
@@ -132,7 +132,7 @@ class SpoolingTurnStore:
             return
 
     def _forget(self, run_id: str) -> None:
-        """The turn's end is stored, or must not be: its files are not needed any more."""
+        """Delete the files of a turn that was stored, or must not be."""
         self._drop(self._opened, run_id)
         self._drop(self._ended, run_id)
 
@@ -142,7 +142,7 @@ class SpoolingTurnStore:
             self._spool.drop(path)
 
     async def flush(self) -> Flushed:
-        """Store what is kept, oldest first, and drop what must not be stored. Never raises for the database."""
+        """Store the kept turns, oldest first, and drop those that must not be stored. Never raises DatabaseError."""
         count = await self._flush_spool()
         for run_id, record in list(self._in_memory.items()):
             try:
@@ -156,7 +156,7 @@ class SpoolingTurnStore:
         return Flushed(count, len(self._in_memory))
 
     async def _flush_spool(self) -> int:
-        """Move the spool into the database, one process at a time."""
+        """Store the entries of the spool; one process at a time."""
         if self._spool is None or not len(self._spool):
             return 0
         count = 0
@@ -171,16 +171,16 @@ class SpoolingTurnStore:
                     await self._move(record)
                     count += 1
                 except DatabaseError as error:
-                    if error.code in _ABOUT_THIS_ONE:
+                    if error.code in _ABOUT_THIS_TURN:
                         continue
                     break
                 except JunkieError:
-                    pass  # the person was erased, or the session deleted, since
+                    pass  # the person was erased, or the session deleted, in the meantime
                 self._spool.drop(entry.path)
         return count
 
     async def _move(self, record: TurnRecord) -> None:
-        """Store a turn. One without an answer, because its process was killed, must not undo an end that it had."""
+        """Store a turn. A turn without an answer (its process was killed) must not overwrite a stored end."""
         if record.is_running:
             await self._inner.open(record)
         else:

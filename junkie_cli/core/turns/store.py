@@ -21,8 +21,8 @@ from junkie_cli.core.turns.types import (
 class TurnStore(Protocol):
     """Stores turns, their pending extractions and the memories of these; reads one user's data.
 
-    Each method raises DatabaseError for what the database cannot do; a caller that may try again loses nothing, for
-    doing anything twice changes nothing.
+    Each method raises DatabaseError if the database fails; a caller may call it again, because doing anything twice
+    changes nothing.
     """
 
     @property

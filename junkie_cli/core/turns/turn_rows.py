@@ -33,11 +33,11 @@ TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 
 
 async def open_turn(connection: "Connection", state: SchemaState, record: TurnRecord, lease: float) -> bool:
-    """Write the turn as far as it is known; whether it is there now and has not ended.
+    """Store a turn without an answer; whether it is stored now and has not ended.
 
-    It is not when the session is somebody else's, or was deleted since the turn began; one that is missing on another
-    timeline was lost, and is begun anew. For `lease` seconds the extraction belongs to this process. Raises
-    ErasedError.
+    False if the session is another user's, or was deleted since the turn began. A session that is missing on another
+    timeline was lost by a failover, and is created again. For `lease` seconds the extraction belongs to this process.
+    Raises ErasedError.
     """
     await change_log.lock_user(connection, state, record.user_id, began=record.began)
     await _lock_session(connection, record.session_id)

@@ -1,6 +1,6 @@
-"""What a turn reads when it begins, in one statement: its session, the last runs of it, memories that fit the budget.
+"""Reads in one statement what a turn needs: its session, the last runs, and memories that fit the budget.
 
-What comes back does not grow with the number of turns or memories.
+The size of the result does not grow with the number of turns or memories.
 """
 
 from collections.abc import Sequence

@@ -206,8 +206,8 @@ class TablesNeededError(UsageError):
 
     def __init__(self, tables: tuple[str, ...], database: str) -> None:
         super().__init__(
-            f"the tables in {database} were made by an older agno: chat would add {', '.join(tables)}, "
-            "and change nothing that is there",
+            f"the tables in {database} were created by an older agno: chat would add {', '.join(tables)}, "
+            "and change no existing table",
             hint="agree (without a terminal: --yes), or name another schema with JUNKIE_SCHEMA",
         )
         self.tables = tables

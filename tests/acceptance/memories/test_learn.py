@@ -75,7 +75,7 @@ def test_at_a_terminal_what_a_provider_asks_for_is_seen(junkie: Junkie, provider
     path = talk(junkie, ("ada", "I like tea."))
     provider.script = lambda _: HttpError(429, headers={"retry-after": "60"})
     child = junkie.terminal("memories", "learn", str(path), columns=160)
-    child.expect(r"waiting [1-9]\d* s for the next try: \S+ takes no more requests for now")
+    child.expect(r"waiting [1-9]\d* s for the next try: \S+ accepts no more requests for now")
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()

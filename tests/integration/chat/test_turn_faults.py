@@ -534,7 +534,7 @@ async def test_a_person_erased_during_an_extraction_is_not_remembered(
         slow.go_on.set()
         said = await turn.said()
         assert said.memories == []
-        assert any("nothing is remembered" in warning for warning in said.warnings)
+        assert any("left no memories" in warning for warning in said.warnings)
     assert await memories(database) == []
 
 

@@ -372,7 +372,7 @@ def test_pending_tells_it_whether_the_database_is_there_or_not(
         asyncio.run(away(settings_for(url, model), proxy))
         unreachable = junkie.run("memories", "pending", env=env)
         assert unreachable.exit_code == 4
-        assert "1 exchange(s) wait for it on this machine" in unreachable.stderr
+        assert "1 exchange waits on this machine" in unreachable.stderr
         proxy.accept()
         document = junkie.run("memories", "pending", "--json", env=env).ok().json()
     validate(document, "memories.pending")
