@@ -119,7 +119,7 @@ def begin_call(part: str, choice: Choice) -> Call:
 
 
 def report(event: CallEvent) -> None:
-    """Pass `event` to whoever records calls here."""
+    """Pass `event` to the recorder of calls, if there is one."""
     for log in _open_logs():
         if log.on_event is not None:
             log.on_event(event)

@@ -1,4 +1,4 @@
-"""The HTTP clients of the process, one for each endpoint: what every request carries, and how much an answer may be."""
+"""The HTTP clients of the process, one for each endpoint, with headers and size limits of answers."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -79,7 +79,7 @@ async def _say_nothing_of_this_machine(request: httpx2.Request) -> None:
 
 
 async def _note_connection(request: httpx2.Request) -> None:
-    """Keep in the request whether it went over a connection that was there before."""
+    """Record in the request whether it used an existing connection."""
     request.extensions[_REUSED] = True
 
     async def trace(name: str, _: Any) -> None:

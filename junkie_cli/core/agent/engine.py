@@ -38,11 +38,11 @@ class TeamEngine:
 
     @property
     def database(self) -> Database | None:
-        """The database that keeps all this, None when nothing is kept."""
+        """The database, None if nothing is stored."""
         return self.connections.database if self.connections else None
 
     async def close(self) -> None:
-        """Give everything back; safe to call twice."""
+        """Close all connections and clients; safe to call twice."""
         await self.teams.close()
         await self.models.close()
         if self.connections is not None:
@@ -67,7 +67,7 @@ _LOADED_LATE = (
 
 
 def load() -> None:
-    """Load what a turn needs; slow, and safe in a thread while somebody is typing."""
+    """Import what a turn needs; slow, and safe in a thread while the user types."""
     for name in _LOADED_LATE:
         with suppress(ImportError):
             import_module(name)
@@ -76,7 +76,7 @@ def load() -> None:
 async def open_engine(
     settings: Settings, connections: Connections | None, *, offline: Offline, memory: bool, may_add_tables: bool
 ) -> TeamEngine:
-    """Models and tables made ready; without `connections` nothing is kept, and nothing remembered.
+    """Prepare models and tables; without `connections` nothing is stored.
 
     Raises SettingsError (no provider), TablesNeededError, DatabaseError; the connections are then still the caller's.
     """

@@ -1,4 +1,4 @@
-"""Making agno's tables, once: by agno's own definitions, under a lock, wholly or not at all.
+"""Creates agno's tables, once: by agno's own definitions, under a lock, all or none.
 
 Agno would make each table at its first write, where a race between two processes loses the write in silence, and
 where a server that is away at that moment spoils the instance for good. So it is done here, when a chat is opened, by
@@ -160,7 +160,7 @@ def _translated(error: SQLAlchemyError, database: Database) -> DatabaseError:
 
 
 async def _add_own(connections: Connections, state: SchemaState) -> SchemaState:
-    """Our tables beside agno's. A database that takes no writes now can still be talked on: it says so at each turn."""
+    """Create our tables next to agno's. Chat also works on a read-only database: each turn reports it."""
     try:
         async with connections.transaction() as connection:
             return await own_tables.prepare(connection, state.layout)

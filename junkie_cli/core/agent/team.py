@@ -1,4 +1,4 @@
-"""The Hero Team: how it is built, and the cache of one team a user."""
+"""Builds the Hero Team, and caches one team for each user."""
 
 import asyncio
 from collections import OrderedDict
@@ -84,11 +84,11 @@ class HeroTeam:
                 await asyncio.wait(left, timeout=5)
 
     def team_data(self) -> str | None:
-        """What a new session's row says of the team, as JSON, as agno writes it at the end of a run."""
+        """The team data of a new session's row, as JSON, as agno writes it at the end of a run."""
         return as_json(get_team_data(self.team))
 
     async def close(self) -> None:
-        """Close what the team's tools hold. Engine and HTTP clients belong to the process and stay."""
+        """Close the team's tools. Engine and HTTP clients belong to the process and stay open."""
         tools = self.team.tools if isinstance(self.team.tools, list) else []
         for tool in tools:
             if isinstance(tool, Toolkit) and tool.requires_connect:
@@ -171,9 +171,9 @@ def _members(models: TeamModels) -> list[Agent | Team]:
 
 
 class TeamCache:
-    """The teams of a process: one a user, the most recently used `limit` of them.
+    """The teams of a process: one for each user, for the `limit` most recently used.
 
-    A team with a turn under way is never evicted; while more than `limit` users talk at once, the cache is larger.
+    A team with a turn under way is never evicted; while more than `limit` users chat concurrently, the cache is larger.
     """
 
     def __init__(self, build: Callable[[str], HeroTeam], limit: int) -> None:
@@ -188,7 +188,7 @@ class TeamCache:
         return user_id in self._teams
 
     async def get_or_create_team(self, user_id: str) -> HeroTeam:
-        """The team of `user_id`, now the most recently used; the one unused for longest may go for it."""
+        """The team of `user_id`, now the most recently used; the least recently used one may be evicted."""
         team = self._teams.get(user_id)
         if team is None:
             team = self._teams[user_id] = self._build(user_id)
@@ -198,7 +198,7 @@ class TeamCache:
 
     @asynccontextmanager
     async def lease(self, user_id: str) -> AsyncIterator[HeroTeam]:
-        """The team of `user_id` for one turn, during which it stays."""
+        """The team of `user_id` for one turn; it is not evicted meanwhile."""
         team = await self.get_or_create_team(user_id)
         team.turns += 1
         try:

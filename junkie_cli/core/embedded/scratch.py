@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL: for proving a backup by restoring it, for `junkie demo`, and for the tests."""
+"""A temporary PostgreSQL: for verifying backups by restoring them, for `junkie demo`, and for tests."""
 
 import asyncio
 import contextlib
@@ -93,7 +93,7 @@ class ScratchServer:
             if not line:
                 raise DatabaseError(
                     "the process that starts a scratch PostgreSQL was ended",
-                    hint="try again; if it stays so, look for what ends processes here (memory limits)",
+                    hint="try again; if it fails again, check what ends processes here (for example memory limits)",
                     code="embedded_keeper",
                 )
             ready = ready_or_raise(json.loads(line))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 _TIME = "updated_at"
-"""A row of which this column alone changed says what it said."""
+"""A row of which only this column changed counts as unchanged."""
 
 
 @frozen
@@ -202,7 +202,7 @@ def _same_row(state: SchemaState, table: TableRef) -> str:
 
 
 def _same_content(state: SchemaState, table: TableRef, side: str) -> str:
-    """SQL: the row `t` says what `side` says, in every column that both have."""
+    """SQL: the row `t` equals `side` in every column that both have."""
     ignored = {*registry.entry_of(table).key, _TIME}
     tests = []
     for name, kind in state.table(table).writable.items():

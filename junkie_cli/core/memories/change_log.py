@@ -1,8 +1,8 @@
-"""Every change of a memory, with its history.
+"""Changes memories and records the history.
 
-Everything here is plain SQL that runs inside the caller's transaction (see `schema.transaction`): a change and its
-trace are committed together or not at all. Writers hold a shared lock on their user and look for a tombstone under
-it; an erasure holds the same lock alone, so no write of ours can slip in behind it.
+Everything here is plain SQL in the caller's transaction (see `schema.transaction`): a change and its history are
+committed together or not at all. A writer holds a shared lock on its user and checks for a tombstone under it; an
+erasure holds the same lock exclusively, so nothing is written for an erased user.
 """
 
 import json
@@ -61,7 +61,7 @@ class MemoryChange:
 
 @frozen
 class AppliedChange:
-    """A change as made: `before` and `after` are the whole rows, None where there was or is none."""
+    """A change that was made: `before` and `after` are the full rows, None if there was or is no row."""
 
     action: str
     memory_id: str
@@ -74,7 +74,7 @@ class AppliedChange:
 class AppliedChanges:
     """What `apply_changes` did: the batch to undo (None: no history), the changes made, and ids that were not there.
 
-    `cascaded` counts rows of other tables that foreign keys deleted with memories, by table: no undo brings them back.
+    `cascaded` counts rows of other tables that foreign keys deleted with memories, by table; undo cannot restore them.
     """
 
     batch: str | None
@@ -83,18 +83,18 @@ class AppliedChanges:
     cascaded: Mapping[str, int] = field(default_factory=dict)
 
 
-# -- guarding a user ---------------------------------------------------------------------------------------------------
+# -- locking a user ----------------------------------------------------------------------------------------------------
 
 
 async def hold_off_erasures(connection: "Connection", state: SchemaState) -> None:
-    """Wait for an erasure that is under way; one that begins later waits for this transaction, and finds its rows."""
+    """Wait for a running erasure; one that starts later waits for this transaction, and finds its rows."""
     if state.may("DELETE", TOMBSTONES):
         await connection.execute(f"LOCK TABLE {state.qualified(TOMBSTONES)} IN SHARE MODE")
 
 
 @contextmanager
 def refusing_rows_that_are_there() -> Iterator[None]:
-    """Raise LockedError where the database refuses a row whose key is taken: another program was faster."""
+    """Raise LockedError if the database refuses a row whose key exists: another program was faster."""
     import asyncpg
 
     try:
@@ -102,7 +102,7 @@ def refusing_rows_that_are_there() -> Iterator[None]:
     except asyncpg.UniqueViolationError as error:
         constraint = getattr(error, "constraint_name", None) or "unknown"
         raise LockedError(
-            f"rows of the same key are there (constraint {constraint}): another program may have stored them just now;"
+            f"rows with the same key exist (constraint {constraint}): another program may have stored them just now;"
             " nothing was changed",
             hint=f"run it again; if it fails again, see what constraint {constraint} requires",
             code="stored_at_once",
@@ -112,11 +112,9 @@ def refusing_rows_that_are_there() -> Iterator[None]:
 async def lock_user(
     connection: "Connection", state: SchemaState, user_id: str | None, *, began: datetime | None = None
 ) -> None:
-    """Hold this user's shared lock until the transaction ends, and refuse when the user was erased.
+    """Hold the user's shared lock until the transaction ends; refuse an erased user, and tables that are too new.
 
-    Refuses, too, when a newer junkie has changed our tables so that this one may not write any more.
-
-    With `began` (by the server's clock) only an erasure since then refuses: a person who comes back may be remembered
+    With `began` (by the server's clock) only an erasure since then refuses: a person who returns may be remembered
     again. Raises ErasedError, DatabaseError `own_tables_newer`.
     """
     if not user_id:
@@ -129,7 +127,7 @@ async def lock_user(
     if erased is not None and (began is None or erased >= began):
         raise ErasedError(
             f"this user was erased at {erased.isoformat(timespec='seconds')}; nothing was written",
-            hint="what is written for this person from now on must begin after the erasure",
+            hint="data of this person can be written again if it is from after the erasure",
         )
 
 
@@ -137,7 +135,7 @@ async def lock_user(
 
 
 async def mark_writer(connection: "Connection", by: str) -> None:
-    """Tell the history trigger, for this transaction, that these changes are ours and already written down."""
+    """Mark the changes of this transaction as recorded, so that the history trigger skips them."""
     await connection.execute("SELECT set_config('junkie.writer', $1, true)", by)
 
 
@@ -151,7 +149,7 @@ async def apply_changes(
     keep_days: int = 30,
     began: datetime | None = None,
 ) -> AppliedChanges:
-    """Make `changes` of memories in the caller's transaction, and write them down for undo.
+    """Apply `changes` of memories in the caller's transaction, and record them for undo.
 
     `by` is `junkie` or `team`. Each owner is checked in SQL under a row lock; an id of another user raises
     OwnershipError, an erased user ErasedError (see `lock_user` for `began`), and the caller's transaction must then
@@ -311,7 +309,7 @@ async def cascades(
 async def record_cascades(
     connection: "Connection", state: SchemaState, batch: str | None, cascaded: Mapping[str, int]
 ) -> None:
-    """Keep with `batch` what its undo will not bring back, where its table is there."""
+    """Record with `batch` the rows that its undo cannot restore, if the table exists."""
     if batch is None or not cascaded or not state.keeps(Feature.CASCADES):
         return
     await connection.executemany(

@@ -1,8 +1,8 @@
-"""Changes that an extraction wants, fitted to the memories as they are now, which may have changed since.
+"""Removes outdated changes and duplicates from what an extraction requests.
 
-An extraction may come hours after the message: it must not undo what was said later, nor add what is known already.
-Plain SQL in the caller's transaction, under a lock on the user, so that two extractions at once do not both add the
-same. What counts as the same text is `text_normalizer`'s rule.
+An extraction may run hours after its message: it must not undo later changes, nor add a known memory again. Plain SQL
+in the caller's transaction, under a lock on the user, so that concurrent extractions do not add the same memory twice.
+`text_normalizer` defines which texts are equal.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 async def without_outdated(
     connection: "Connection", state: SchemaState, user_id: str, changes: Sequence[MemoryChange], said: datetime
 ) -> list[MemoryChange]:
-    """`changes` of one user's memories without those that would undo what came after the message was `said`.
+    """Return `changes` without those that would undo changes made after the message was `said`.
 
     A memory that was added or changed since keeps its words: an update of it becomes a memory of its own (which
     `without_duplicates` then leaves out if its words are known, or were replaced since), a deletion of it is dropped.

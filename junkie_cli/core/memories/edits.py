@@ -269,8 +269,8 @@ async def clear_memories(
 ) -> Cleared:
     """Delete all memories of one user (None: of everybody, "": of nobody) in one transaction.
 
-    Two at once follow one another, so that each counts what it deleted itself. Raises UsageError `unexpected_count`
-    when `expect` is given and differs from what is there.
+    Concurrent calls run one after the other, so that each counts its own deletions. Raises UsageError
+    `unexpected_count` if `expect` is given and differs from the actual count.
     """
     async with connect(settings) as connection:
         state = await _prepare(connection, settings.layout)

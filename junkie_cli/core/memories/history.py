@@ -32,14 +32,14 @@ from junkie_cli.core.value_class import field, frozen
 if TYPE_CHECKING:
     import asyncpg
 
-# A memory whose time alone changed says what it said.
+# A memory of which only the time changed counts as unchanged.
 _NOT_CONTENT = frozenset({"memory_id", "updated_at"})
 _SHOWN_CONFLICTS = 100
 
 
 @frozen
 class Change:
-    """One change as written down; `before` and `after` are whole rows as stored, None where there was or is none.
+    """One recorded change; `before` and `after` are full rows as stored, None if there was or is no row.
 
     `by` is `junkie`, `team` or `other` (another program, seen by the trigger). `at` is UTC. `actor` is who made the
     change, None where that was not recorded.
@@ -74,13 +74,13 @@ class HistoryPage:
 
 @frozen
 class Conflict:
-    """A memory that was changed again since: what it says `now`, and what undo would have made it say (`then`)."""
+    """A memory that was changed again since: its text `now`, and the text that undo would have restored (`then`)."""
 
     memory_id: str
     now: str | None
-    """what it says; null: not there"""
+    """its text; null: it does not exist"""
     then: str | None
-    """what undo would have made it say; null: nothing"""
+    """the text that undo would have restored; null: undo would have deleted it"""
 
 
 @frozen
@@ -179,10 +179,10 @@ async def preview_undo(settings: Settings) -> Batch:
 async def undo(settings: Settings, batch: str | None = None, *, progress: Progress = SILENT) -> Undone:
     """Undo a batch: the named one, or the newest change of ours, which is undone once.
 
-    Each memory and each row of another table in the batch goes back to what it was before; one that was changed again
-    since is left as it is and reported. One transaction; two at once follow one another. Raises NotFoundError when
-    there is nothing to undo or it was undone already, UsageError for a malformed batch, LockedError when another
-    program stored the same memories.
+    Each memory and each row of another table in the batch returns to its earlier state; one that was changed again
+    is left as it is and reported. One transaction; concurrent undos run one after the other. Raises NotFoundError if
+    there is nothing to undo or it was undone already, UsageError for a malformed batch, LockedError if another program
+    stored the same memories.
     """
     async with connect(settings) as connection:
         state = await own_tables.prepare(connection, settings.layout)
@@ -304,7 +304,7 @@ async def _compare(connection: "asyncpg.Connection[Any]", state: SchemaState, ba
 
 
 async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -> int:
-    """Make each memory what it was before the batch; returns how many were changed."""
+    """Restore each memory to its state before the batch; return how many were changed."""
     memories, columns = state.qualified(MEMORIES), state.table(MEMORIES).writable
     removed = await connection.execute(
         f"DELETE FROM {memories} m USING pg_temp.junkie_undo u WHERE u.unchanged AND u.now IS NOT NULL"
@@ -333,7 +333,7 @@ async def _put_back(connection: "asyncpg.Connection[Any]", state: SchemaState) -
 
 
 def _same_content(side: str, columns: Mapping[str, str]) -> str:
-    """SQL: the row `m` says what `side`, such as `u.after`, says, in every column that both have."""
+    """SQL: the row `m` equals `side`, for example `u.after`, in every column that both have."""
     stored = {
         name: plain_json(f"m.{quoted(name)}") if kind == "json" else f"to_json(m.{quoted(name)})"
         for name, kind in columns.items()
@@ -426,7 +426,7 @@ async def record_others(settings: Settings, *, on: bool) -> bool:
 
 
 async def records_others(connection: "asyncpg.Connection[Any]", state: SchemaState) -> bool:
-    """Whether the trigger is there and enabled."""
+    """Whether the trigger exists and is enabled."""
     found = await connection.fetchval(
         "SELECT 1 FROM pg_catalog.pg_trigger WHERE tgname = $1 AND tgrelid = $2::text::regclass AND tgenabled <> 'D'",
         _TRIGGER,

@@ -1,4 +1,4 @@
-"""Our own tables: which version is there, whether this junkie may write, and bringing them up to date.
+"""Migrates our own tables, and checks whether this junkie may write them.
 
 Data flows: `prepare` before every change -> the two stored numbers -> migrations, where rights allow them -> the state
 of the schema. A table that is missing switches off its feature, with a report, and nothing else.
@@ -80,7 +80,7 @@ async def require_writer(connection: "asyncpg.Connection[Any]", state: SchemaSta
 
 
 async def prepare(connection: "asyncpg.Connection[Any]", layout: Layout) -> SchemaState:
-    """The state of the schema before a change: with our own tables made or brought up, where rights allow it.
+    """Prepare a change: create or migrate our own tables if privileges allow it; return the state of the schema.
 
     Features whose tables are missing are reported. Raises DatabaseError where a view stands for a table of agno's, and
     `own_tables_newer` where only a newer junkie may write.

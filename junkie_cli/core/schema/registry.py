@@ -1,4 +1,4 @@
-"""Every table that junkie knows, once: agno's by their role and our own, and what each command does with its rows.
+"""Lists every table that junkie knows, agno's by their role and our own, with what each command does with its rows.
 
 Data flows: this list -> erase, export, backup, `restore --user`, undo, the doctor and the checks of rights. A table
 that is not here (the bot's own, or one that a later agno adds) is handled by its columns: it belongs to whom its
