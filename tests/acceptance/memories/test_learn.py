@@ -116,7 +116,7 @@ def test_what_the_extractions_left_out_is_reported(junkie: Junkie, provider: Mod
     result = junkie.run("memories", "learn", str(path), "--json").ok()
     validate(result.json(), "memories.learn")
     assert result.json()["left_out"] == {"changes": 1, "secrets": 1, "questions": 1, "characters": 5}
-    for words in ("wanted too many changes", "looks like a password", "only a question", "5 characters at the end"):
+    for words in ("requested too many changes", "looks like a password", "only a question", "5 characters at the end"):
         assert words in result.stderr
     # Extractions that are made up for later report the same.
     path.write_text(json.dumps({"user_id": "bob", "message": "much " + "x" * 12_000}) + "\n")
@@ -126,7 +126,7 @@ def test_what_the_extractions_left_out_is_reported(junkie: Junkie, provider: Mod
     retried = junkie.run("memories", "retry", "--all", "--json").ok()
     validate(retried.json(), "memories.retry")
     assert retried.json()["left_out"] == {"changes": 1, "secrets": 0, "questions": 0, "characters": 5}
-    assert "wanted too many changes" in retried.stderr
+    assert "requested too many changes" in retried.stderr
 
 
 def test_a_provider_that_refuses_is_exit_6(junkie: Junkie, provider: ModelServer) -> None:

@@ -257,7 +257,7 @@ async def test_the_erased_are_not_learned_unless_somebody_says_so_and_leave_no_l
     asked = len(model.requests)
     done = await learn_file(settings, path)
     assert counts(done) == (2, 0, 1, 1, 0)
-    assert done.bad == [BadLine(1, "is of a person who was erased")]
+    assert done.bad == [BadLine(1, "belongs to a person who was erased")]
     assert len(model.requests) == asked  # the provider did not see it again
     assert await rows(database, "SELECT user_id FROM ai.junkie_learned") == [{"user_id": "bob"}]
     assert counts(await learn_file(settings, path, even_erased=True)) == (2, 1, 1, 0, 0)
