@@ -36,8 +36,8 @@ NO_DATABASE = "[DB] No POSTGRES_URL configured - sessions and memories will not 
 """The note of `--no-database`, word for word the Junkie bot's."""
 
 NO_JOURNAL = (
-    "this role cannot use junkie's own tables: changes of memories cannot be undone, and those that the memory "
-    "model fails to find are not searched for again"
+    "this database user may not use junkie's own tables: changes of memories cannot be undone, and an extraction "
+    "that fails is not retried"
 )
 
 _SEE = {"memory": "see /memories, or junkie memories list", "session": "see /sessions, or junkie sessions list"}
