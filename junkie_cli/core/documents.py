@@ -21,6 +21,7 @@ from junkie_cli.core.ranking.reason import Reason
 from junkie_cli.core.schema.runs import RunKey
 from junkie_cli.core.sessions import Run, Session
 from junkie_cli.core.stats import Stats
+from junkie_cli.core.turns.recall_check import Checked
 from junkie_cli.core.turns.types import Pending
 from junkie_cli.core.users.listing import User
 
@@ -340,6 +341,17 @@ class LearnLine(TypedDict):
     """when the message was written: ISO-8601 or epoch seconds; gives words such as "tomorrow" their date"""
 
 
+class CheckLine(TypedDict):
+    """A line that memories check reads. At least one of the lists has a text."""
+
+    user: Annotated[str, ("minLength", 1)]
+    question: Annotated[str, ("minLength", 1)]
+    recalled: NotRequired[list[str]]
+    """ids of memories, or parts of their texts, that must be in the prompt of the question"""
+    not_recalled: NotRequired[list[str]]
+    """those that must not be there"""
+
+
 # --- users, sessions --------------------------------------------------------------------------------------------------
 
 
@@ -594,6 +606,8 @@ DOCUMENTS: Mapping[str, tuple[str, Any]] = {
     "doctor": ("doctor", DoctorReport),
     "error": ("what any command prints with --json when it failed", Failure),
     "memories.add": ("memories add", MemoryChanged),
+    "memories.check": ("memories check", Checked),
+    "memories.check.line": ("one line of the file that memories check reads", CheckLine),
     "memories.clear": ("memories clear, or what it would delete with --dry-run", Cleared | WouldDelete),
     "memories.delete": ("memories delete, or what it would delete with --dry-run", Deleted | WouldDelete),
     "memories.edit": ("memories edit", MemoryChanged),

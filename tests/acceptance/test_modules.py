@@ -28,6 +28,7 @@ COMMANDS = [
     "memories list -u ada --json",
     "memories show 7aa6dc81-3201-4b0d-9591-dbaa034d35bc",
     "memories search tea",
+    "memories check /dev/null",
     "memories add tea -u ada",
     "memories clear -u ada --dry-run",
     "memories clear -u ada --yes",

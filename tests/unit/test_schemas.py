@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 # Every --json of the command line, as its documentation lists them.
 COMMANDS = """error chat.event memories.list memories.show memories.search memories.add memories.edit memories.delete
 memories.clear memories.undo memories.history memories.history.switch memories.export memories.export.line
-memories.import memories.pending memories.retry memories.learn memories.learn.line users.list users.export users.erase
-sessions.list sessions.show sessions.delete stats backup backup.list backup.verify backup.prune restore doctor
-config.show config.path"""
+memories.import memories.pending memories.retry memories.learn memories.learn.line memories.check
+memories.check.line users.list users.export users.erase sessions.list sessions.show sessions.delete stats
+backup backup.list backup.verify backup.prune restore doctor config.show config.path"""
 OPEN = {"restore", "memories.export.line", "memories.history"}  # hold whole rows, or what is not fixed
 
 MEMORY = {

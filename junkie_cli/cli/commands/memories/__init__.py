@@ -6,6 +6,6 @@ app = typer.Typer(name="memories", help="List, search, edit, import, export and 
 
 COMMANDS = (
     *("list", "show", "search", "add", "edit", "delete", "clear", "undo", "history"),
-    *("export", "import", "pending", "retry", "learn"),
+    *("export", "import", "pending", "retry", "learn", "check"),
 )
 """The files, each one command, in the order in which the help lists them."""
