@@ -67,6 +67,7 @@ def matching_sql(state: SchemaState, query: Query, rows: str, total: str, most: 
     likely = "t.text LIKE ANY(:patterns::text[])"
     has = [f"t.text LIKE ANY(:pattern_{word}::text[])" for word in words]
     if stored:
+        text = f"CASE WHEN w.words IS NULL THEN {text} END"  # others need no text
         likely = f"CASE WHEN w.words IS NULL THEN {likely} ELSE w.words @@ :term::text::tsquery END"
         has = [
             f"CASE WHEN w.words IS NULL THEN {pattern} ELSE w.words @@ :term_{word}::text::tsquery END"
