@@ -108,7 +108,7 @@ END $$;
 _GRANTED = """
 GRANT USAGE, CREATE ON SCHEMA {schema} TO zoo_member;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO zoo_member;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO zoo_member;
+GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO zoo_member;
 """
 _READ = """
 GRANT USAGE ON SCHEMA {schema} TO zoo_member;
@@ -269,6 +269,7 @@ PROPERTIES = (
         " REFERENCES {s} (session_id) ON DELETE CASCADE);"
         " INSERT INTO {schema}.zoo_notes (user_id, session_id) SELECT 'bob', session_id FROM {s}"
         " WHERE user_id = 'ada';",
+        refuses="erase:rows_of_others",
     ),
     # Triggers and rules.
     _trigger(
