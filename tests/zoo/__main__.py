@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 
 from junkie_cli.core.embedded.scratch import ScratchServer
 from tests.support.junkie import new_junkie
@@ -29,11 +29,22 @@ def main() -> int:
     options = parser.parse_args()
     faults = 0
     with zoo_server() as server, ThreadPoolExecutor(options.jobs) as pool:
-        for lines in pool.map(lambda drawn: _lines(server, options, *drawn), _draws(options)):
+        for lines in _outcomes(server, pool, options):
             faults += lines[0].endswith("FAULT")
             print("\n".join(lines), flush=True)
     print(f"{faults} faults")
     return int(faults > 0)
+
+
+def _outcomes(server: ScratchServer, pool: ThreadPoolExecutor, options: argparse.Namespace) -> Iterator[list[str]]:
+    """How it went with each draw, as it ends; no more is drawn than runs at once."""
+    running: set[Future[list[str]]] = set()
+    for name, draw in _draws(options):
+        running.add(pool.submit(_lines, server, options, name, draw))
+        if len(running) == options.jobs:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (each.result() for each in done)
+    yield from (each.result() for each in as_completed(running))
 
 
 def _draws(options: argparse.Namespace) -> Iterator[tuple[str, Draw]]:
