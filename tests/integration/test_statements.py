@@ -88,6 +88,7 @@ class Counter:
             "SELECT query, calls FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid"
             " WHERE d.datname = current_database() AND query !~ 'pg_stat_statements'"
             " AND query !~ '^SET LOCAL (lock_timeout|standard_conforming_strings)'"
+            " AND query !~ '^SELECT pg_catalog.set_config'"
             " ORDER BY query"
         )
         return [row["query"] for row in rows for _ in range(row["calls"])]

@@ -7,7 +7,9 @@ a property with `needs_runs` wants agno 3's table of runs.
 
 from dataclasses import dataclass, field
 
-OWNER, MEMBER = "zoo_owner", "zoo_member"
+from tests.support.planted import PLANT
+
+OWNER, MEMBER, STRANGER = "zoo_owner", "zoo_member", "zoo_stranger"
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,13 @@ _KNOWLEDGE = """
 CREATE TABLE {schema}.agno_knowledge (id text, metadata jsonb);
 INSERT INTO {schema}.agno_knowledge VALUES ('1', '{{"participants": ["ada"]}}');
 """
+_PLANTED = (
+    "GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC; SET LOCAL ROLE "
+    + STRANGER
+    + "; "
+    + PLANT.replace("{", "{{").replace("}", "}}")
+    + "; RESET ROLE;"
+)
 _HIDE_BOB = """
 ALTER TABLE {m} ENABLE ROW LEVEL SECURITY;
 CREATE POLICY zoo ON {m} USING (user_id <> 'bob');
@@ -341,6 +350,11 @@ PROPERTIES = (
         "CREATE SCHEMA ai_before_20260101000000;"
         " CREATE TABLE ai_before_20260101000000.user_memories AS SELECT * FROM {m};",
     ),
+    Property(
+        "functions that a stranger planted in public",
+        "around",
+        _PLANTED,
+    ),
     # Settings of the database.
     _setting("quote_all_identifiers", "on"),
     _setting("client_encoding", "LATIN1"),
@@ -353,7 +367,8 @@ PROPERTIES = (
     _setting("standard_conforming_strings", "off"),
     _setting("extra_float_digits", "-15"),
     _setting("transform_null_equals", "on"),
-    _setting("row_security", "off"),
+    # Then even the checks of doctor that read rows fail where a policy hides some.
+    _setting("row_security", "off", "doctor:memory.rows,schema.indexes,backup.age"),
     _setting("session_replication_role", "replica"),
     _setting("timezone", "Asia/Kathmandu"),
     _setting("array_nulls", "off"),
@@ -379,7 +394,8 @@ PROPERTIES = (
         real=(("m", "Was man weiß"), ("s", "talks"), ("r", "turns")),
     ),
     # Encodings and ways to connect.
-    Property("encoding: SQL_ASCII", "encoding", encoding="SQL_ASCII"),
+    # agno 2.2's columns of type json hold escapes that such a server cannot compare with the character.
+    Property("encoding: SQL_ASCII", "encoding", encoding="SQL_ASCII", refuses="import:import_conflict"),
     Property(
         "encoding: SQL_ASCII with a byte that is no UTF-8",
         "encoding",
@@ -387,7 +403,8 @@ PROPERTIES = (
         encoding="SQL_ASCII",
         refuses="import:import_conflict",
     ),
-    Property("encoding: LATIN1", "encoding", encoding="LATIN1"),
+    # agno 2.2's columns of type json hold escapes of characters that the encoding lacks; jsonb takes none of them.
+    Property("encoding: LATIN1", "encoding", encoding="LATIN1", refuses="import:database_text"),
     Property("a pooler in transaction mode", "pooler", pooler=True),
 )
 BY_NAME = {entry.name: entry for entry in PROPERTIES}

@@ -130,7 +130,8 @@ class Specimen:
 
     def ask(self, sql: str) -> list[tuple[str | None, ...]]:
         """Rows of a statement, as the superuser."""
-        return execute(self.server, f"SET client_encoding = 'UTF8'; SET row_security = off; {sql}", self.database)
+        settings = "SET client_encoding = 'UTF8'; SET row_security = off; SET search_path = pg_catalog;"
+        return execute(self.server, f"{settings} {sql}", self.database)
 
     @property
     def url(self) -> DatabaseUrl:
@@ -234,7 +235,7 @@ def in_order(properties: list[Property]) -> tuple[Property, ...]:
 def zoo_server() -> Iterator[ScratchServer]:
     """The server in which the zoo's databases are made, with its roles."""
     with scratch_server(settings=SERVER_SETTINGS, hba=SERVER_HBA) as server:
-        for role in (f"{SUPERUSER} SUPERUSER", "zoo_owner", "zoo_member"):
+        for role in (f"{SUPERUSER} SUPERUSER", "zoo_owner", "zoo_member", "zoo_stranger"):
             execute(server, f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
         for role in ("zoo_owner", "zoo_member"):
             execute(server, f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")

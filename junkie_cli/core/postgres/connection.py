@@ -25,6 +25,29 @@ CANCEL_TIMEOUT = 3.0
 
 _MOST_STATEMENTS = 100  # a conversation uses about thirty
 
+_TRUSTED_PATH = """
+ SELECT pg_catalog.set_config('search_path', COALESCE((
+  SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s.nspname), ', ' ORDER BY p.place)
+  FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS p (name, place)
+  JOIN pg_catalog.pg_namespace s ON s.nspname OPERATOR(pg_catalog.=) p.name
+  JOIN pg_catalog.pg_roles me ON me.rolname OPERATOR(pg_catalog.=) current_user
+  WHERE (s.nspname OPERATOR(pg_catalog.<>) me.rolname OR s.nspowner OPERATOR(pg_catalog.=) me.oid)
+   AND (NOT EXISTS (SELECT FROM pg_catalog.aclexplode(s.nspacl) g
+     WHERE g.privilege_type OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) g.grantee
+       AND (r.rolsuper OR r.oid OPERATOR(pg_catalog.=) me.oid OR r.oid OPERATOR(pg_catalog.=) s.nspowner
+        OR r.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'::pg_catalog.name)))
+    OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extnamespace OPERATOR(pg_catalog.=) s.oid
+     AND e.extname OPERATOR(pg_catalog.=) 'citext'::pg_catalog.name))
+ ), ''), true);"""
+"""Removes schemas from `search_path` for this transaction in which another role may create functions.
+
+Such a function for `character varying`, the type of agno's columns, would be called in place of PostgreSQL's own for
+`text` (CVE-2018-1058). Trusted are superusers, pg_database_owner, a schema's owner (but not of a schema with the
+name of the connected role) and the connected role. A schema with the extension citext stays, because without its
+operators user ids would be compared in another way.
+"""
+
 _FIRST = b"REvN"
 _LONGEST_FIRST = 30_000
 """The types of a server's first message (log-in request, error, other version, notice), with libpq's limits of their
@@ -190,13 +213,15 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     def hold_to(self, *, read_only: bool, statement_timeout: float | None, lock_timeout: float | None = None) -> None:
         """Make every transaction READ ONLY, and limit its statements and waits for locks (seconds).
 
-        Sets standard_conforming_strings in every transaction, whatever the database's default.
+        Every transaction also gets standard_conforming_strings, whatever the database's default, and a `search_path`
+        without schemas in which others may create functions.
         """
         self._read_only = read_only
         limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
         self._limits = " SET LOCAL standard_conforming_strings = on;" + "".join(
             f" SET LOCAL {name} = {max(1, round(seconds * 1000))};" for name, seconds in limits.items() if seconds
         )
+        self._limits += _TRUSTED_PATH
 
     def watch_locks(self, connect: "Callable[[], Awaitable[Connection]]") -> None:
         """Report who holds a lock that a statement waits for; `connect` opens a second connection."""

@@ -304,7 +304,20 @@ def _sentence(error: Any) -> tuple[str, str, str] | None:
             "the shared memory of the server of {place} is full",
             "enlarge its /dev/shm (docker run --shm-size=256m, or shm_size in a compose file); the disk is not full",
         )
-    return _SENTENCES.get(error.sqlstate)
+    return _name_in_function(error, message) or _SENTENCES.get(error.sqlstate)
+
+
+def _name_in_function(error: Any, message: str) -> tuple[str, str, str] | None:
+    """Return the error for a name that a function of the database uses, outside the schemas that are searched."""
+    if error.sqlstate not in {"42P01", "42883", "42704"} or not error.context:
+        return None
+    missing = message.replace("{", "{{").replace("}", "}}")
+    return (
+        "database_trigger",
+        f"a trigger or function of {{place}} failed ({missing}); nothing was changed",
+        "name the schema in that function. Schemas in which other roles may create functions are not searched, unless:"
+        " REVOKE CREATE ON SCHEMA ... FROM ...",
+    )
 
 
 def _rights(message: str) -> tuple[str, str, str]:
@@ -312,6 +325,13 @@ def _rights(message: str) -> tuple[str, str, str]:
     policy = re.search(r'row-level security policy.* for table "(.+)"', message)
     if policy:
         table = policy[1].replace("{", "{{").replace("}", "}}")
+        if message.startswith("query would be affected"):  # the setting row_security is off
+            return (
+                "row_security",
+                f"row security hides rows of table {table} in {{place}} from role {{role}}",
+                "connect as a role that row security does not apply to: one with BYPASSRLS, or the table's owner where"
+                " it is not forced",
+            )
         return (
             "row_security",
             f"row security does not let role {{role}} write this row of table {table} in {{place}}",
