@@ -20,6 +20,9 @@ from junkie_cli.core.errors import JunkieError
 STANDARD_STREAM = Path("-")
 """The name for stdout when a file is written, and for stdin when a file is read."""
 
+LONGEST_LINE = 256 << 20
+"""Bytes of the longest line that is read: the most that PostgreSQL takes as one text in JSON."""
+
 _BUFFER = 1 << 18  # bytes; an export writes pieces of 9 kB, and larger writes save a fifth of its work
 _MOST_LINKS = 40
 _TO_WRITE = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -300,12 +303,25 @@ async def open_to_read(path: Path) -> BinaryIO:
 
 
 async def read_lines(file: BinaryIO, size: int) -> list[bytes]:
-    """Return the next lines, about `size` bytes in total; none at the end. Pipes are read in a thread."""
+    """Return the next lines, about `size` bytes in total; none at the end. Pipes are read in a thread.
+
+    Raises OSError (EFBIG) for a line longer than LONGEST_LINE, for example of /dev/zero.
+    """
     import asyncio
 
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file.readlines(size)
-    return await asyncio.to_thread(file.readlines, size)
+        return _next_lines(file, size)
+    return await asyncio.to_thread(_next_lines, file, size)
+
+
+def _next_lines(file: BinaryIO, size: int) -> list[bytes]:
+    lines: list[bytes] = []
+    while size > 0 and (line := file.readline(LONGEST_LINE + 1)):
+        if len(line) > LONGEST_LINE:
+            raise OSError(errno.EFBIG, f"a line is longer than {LONGEST_LINE >> 20} MB")
+        lines.append(line)
+        size -= len(line)
+    return lines
 
 
 # --- syncing and appending --------------------------------------------------------------------------------------------

@@ -51,8 +51,12 @@ def _plain_memory(columns: Collection[str]) -> "msgspec.json.Decoder[Any]":
 class Lines:
     """The lines of a file, checked as they stream. After the last one `check` names those that are wrong."""
 
-    def __init__(self, path: Path, file: BinaryIO, state: SchemaState, progress: Progress) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, state: SchemaState, progress: Progress, *, encoding: str = "UTF8"
+    ) -> None:
         self.read = 0
+        # Other encodings refuse some or all escapes of JSON for characters that they can store.
+        self._unescapes = encoding != "UTF8"
         self._path = path
         self._file = file
         self._columns = frozenset(state.table(MEMORIES).columns)
@@ -98,7 +102,9 @@ class Lines:
             self._decode(line)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return False
-        return line[-1:] == b"\n" and b"\r" not in line and b"\\u0000" not in line
+        if line[-1:] != b"\n" or b"\r" in line or b"\\u0000" in line:
+            return False
+        return not (self._unescapes and b"\\u" in line)
 
     def _made_fit(self, number: int, line: bytes) -> list[tuple[int, bytes]]:
         """The memories of a line as they can be stored, each with its number; one that cannot be is kept in mind."""
@@ -115,7 +121,7 @@ class Lines:
             return self._refuse(number, str(error) if isinstance(error, _UnfitError) else "is not JSON")
         inside = _memories_of(row)
         if inside is None:
-            return self._checked(number, row, text)
+            return self._checked(number, row, None if self._unescapes and b"\\u" in text else text)
         return [
             fit
             for place, memory in enumerate(inside, 1)

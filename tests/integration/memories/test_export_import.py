@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,24 @@ async def test_a_reader_exports_and_may_not_import(written_by: Make, admin: Admi
     with pytest.raises(DatabaseError) as caught:
         await import_memories(settings, path)
     assert caught.value.code == "database_rights"
+
+
+@pytest.mark.parametrize("source", ["a device", "a sparse file", "a pipe"])
+async def test_a_line_without_an_end_is_refused(
+    written_by: Make, admin: Administration, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr("junkie_cli.core.files.LONGEST_LINE", 1 << 20)
+    path = {"a device": Path("/dev/zero"), "a sparse file": admin.folder / "sparse", "a pipe": admin.folder / "pipe"}[
+        source
+    ]
+    if source == "a sparse file":
+        path.write_bytes(b"")
+        os.truncate(path, 1 << 40)
+    process = None
+    if source == "a pipe":
+        os.mkfifo(path)
+        process = await asyncio.create_subprocess_exec("sh", "-c", 'exec cat /dev/zero > "$1"', "sh", path)
+    with pytest.raises(FileError, match="a line is longer than 1 MB"):
+        await import_memories(admin.settings(written_by("3.1")), path)
+    if process:
+        await process.wait()

@@ -6,24 +6,29 @@ from typing import Any
 import asyncpg
 import pytest
 
-from junkie_cli.core import memories, sessions, stats, users
+from junkie_cli.core import sessions, stats
 from junkie_cli.core.database_url import DatabaseUrl
 from junkie_cli.core.errors import DatabaseError
+from junkie_cli.core.memories.edits import add_memory, clear_memories
+from junkie_cli.core.memories.listing import MemoryFilter, list_memories
+from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.postgres.connect import close_connection, open_connection
 from junkie_cli.core.settings import Settings
+from junkie_cli.core.users.erase import erase_user
+from junkie_cli.core.users.listing import list_users
 from tests.support.generations import Administration, Make, as_role, new_role
 from tests.support.planted import PLANT, PLANTED
 
 Call = Callable[[Settings], Awaitable[Any]]
 COMMANDS: dict[str, Call] = {
-    "list": lambda s: memories.list_memories(s, memories.MemoryFilter("ada")),
-    "search": lambda s: memories.search_memories(s, "tea"),
-    "users": lambda s: users.list_users(s),
+    "list": lambda s: list_memories(s, MemoryFilter("ada")),
+    "search": lambda s: search_memories(s, "tea"),
+    "users": lambda s: list_users(s),
     "sessions": lambda s: sessions.list_sessions(s),
     "stats": lambda s: stats.collect_stats(s),
-    "add": lambda s: memories.add_memory(s, "ada", "x"),
-    "clear": lambda s: memories.clear_memories(s, "ada"),
-    "erase": lambda s: users.erase_user(s, "ada"),
+    "add": lambda s: add_memory(s, "ada", "x"),
+    "clear": lambda s: clear_memories(s, "ada"),
+    "erase": lambda s: erase_user(s, "ada"),
 }
 
 
@@ -52,10 +57,10 @@ async def test_a_trigger_that_relies_on_such_a_schema_is_reported(written_by: Ma
         " 'BEGIN INSERT INTO audit VALUES (TG_OP); RETURN new; END'",
         "CREATE TRIGGER noted BEFORE INSERT ON ai.user_memories FOR EACH ROW EXECUTE FUNCTION public.noted()",
     )
-    await memories.add_memory(admin.settings(url), "ada", "noted")
+    await add_memory(admin.settings(url), "ada", "noted")
     await admin.do(url, "GRANT CREATE ON SCHEMA public TO PUBLIC")
     with pytest.raises(DatabaseError, match='relation "audit" does not exist') as caught:
-        await memories.add_memory(admin.settings(url), "ada", "refused")
+        await add_memory(admin.settings(url), "ada", "refused")
     assert caught.value.code == "database_trigger"
     assert "REVOKE CREATE" in str(caught.value.hint)
 

@@ -12,6 +12,7 @@ from junkie_cli.core.errors import JunkieError
 from junkie_cli.core.memories.edits import add_memory, clear_memories, edit_memory
 from junkie_cli.core.memories.export import export_memories
 from junkie_cli.core.memories.history import undo
+from junkie_cli.core.memories.import_file import import_memories
 from junkie_cli.core.memories.listing import MemoryFilter, get_memory, list_memories
 from junkie_cli.core.memories.search import search_memories
 from junkie_cli.core.settings import Settings
@@ -250,6 +251,10 @@ async def test_escapes_that_the_encoding_does_not_have(
         path = admin.folder / f"{name}.jsonl"
         await export_user(settings, "bob", path)
         assert "Krak" in path.read_text("utf-8")
+        escaped = admin.folder / "escaped.jsonl"
+        escaped.write_text('{"memory_id": "new", "memory": "Krak\\u00f3w", "user_id": "bob"}\n')
+        assert [(await import_memories(settings, escaped)).added for _ in range(2)] == [1, 0]
+        assert (await get_memory(settings, "new")).memory.memory == "Kraków"
         assert (await erase_user(settings, "bob")).remaining == 0
     finally:
         execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
