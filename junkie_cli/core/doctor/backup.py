@@ -159,7 +159,11 @@ async def _permissions(context: Context) -> Finding:
         findings.append(_others(f"other users can access {folder}", {folder: 0o700}))
     if open_files:
         more = f" and {len(open_files) - 1} more" if len(open_files) > 1 else ""
-        findings.append(_others(f"other users can read {open_files[0]}{more}", dict.fromkeys(open_files, 0o600)))
+        findings.append(
+            _others(
+                f"other users can read {open_files[0]}{more}", {p: 0o700 if p.is_dir() else 0o600 for p in open_files}
+            )
+        )
     if foreign := [path for path in (folder, *sorted(folder.iterdir())) if _is_foreign(path)]:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         findings.append(
@@ -188,10 +192,10 @@ def _is_foreign(path: Path) -> bool:
 
 def _others(detail: str, modes: dict[Path, int]) -> Finding:
     what = tuple(f"chmod {mode:o} {shlex.quote(str(path))}" for path, mode in modes.items())
-    short = what[0] if len(what) == 1 else f"chmod 600 {shlex.quote(str(next(iter(modes)).parent))}/*"
+    by_hand = f"{what[0]}, or: " if len(what) == 1 else ""  # `chmod folder/*` would follow links, and close folders
     return warning(
         detail,
-        f"{short}, or: junkie doctor --fix backup.permissions",
+        f"{by_hand}junkie doctor --fix backup.permissions",
         fixes=[Fix("backup.permissions", what, partial(_tighten, modes))],
     )
 
