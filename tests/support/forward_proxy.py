@@ -8,7 +8,8 @@ Each runs in threads of its own and records what it was asked for::
     assert proxy.targets == [("model.invalid", 80)]
 
 Names in `hosts` lead to the address given there, so that a test shows who resolved a name. With `reply` a SOCKS5 proxy
-answers the first message with these bytes and closes.
+answers the first message with these bytes and closes. With `silent_from` a proxy gives only so many answers, and then
+none, until the client leaves.
 """
 
 import base64
@@ -38,7 +39,9 @@ class _ForwardProxy:
         password: str = "",
         hosts: Mapping[str, tuple[str, int]] | None = None,
         tls: ssl.SSLContext | None = None,
+        silent_from: int | None = None,
     ) -> None:
+        self._silent_from = silent_from
         self.targets: list[tuple[str, int]] = []
         self._credentials = (user, password) if user else None
         self._hosts = dict(hosts or {})
@@ -86,6 +89,13 @@ class _ForwardProxy:
     def _forward(self, client: socket.socket) -> None:
         raise NotImplementedError
 
+    def _answer(self, client: socket.socket, number: int, data: bytes) -> None:
+        """Send the answer with this number, counted from 0."""
+        if self._silent_from is not None and number >= self._silent_from:
+            _some(client)
+            raise EOFError
+        client.sendall(data)
+
     def _connect(self, host: str, port: int) -> socket.socket:
         self.targets.append((host, port))
         return socket.create_connection(self._hosts.get(host, (host, port)), timeout=_SECONDS)
@@ -102,8 +112,9 @@ class SocksProxy(_ForwardProxy):
         hosts: Mapping[str, tuple[str, int]] | None = None,
         reply: bytes | None = None,
         refusal: int = 0,
+        silent_from: int | None = None,
     ) -> None:
-        super().__init__(user=user, password=password, hosts=hosts)
+        super().__init__(user=user, password=password, hosts=hosts, silent_from=silent_from)
         self._reply = reply
         self._refusal = refusal
 
@@ -122,7 +133,7 @@ class SocksProxy(_ForwardProxy):
             client.sendall(bytes([5, self._refusal, 0, 1, 0, 0, 0, 0, 0, 0]))
             return
         with self._connect(host, port) as server:
-            client.sendall(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
+            self._answer(client, 2 if self._credentials else 1, bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
             _relay(client, server)
 
     def _authenticate(self, client: socket.socket, methods: bytes) -> None:
@@ -130,14 +141,14 @@ class SocksProxy(_ForwardProxy):
         if method not in methods:
             client.sendall(b"\x05\xff")
             raise _Refused
-        client.sendall(bytes([5, method]))
+        self._answer(client, 0, bytes([5, method]))
         if self._credentials is None:
             return
         _, length = _exactly(client, 2)
         user = _exactly(client, length).decode()
         password = _exactly(client, _exactly(client, 1)[0]).decode()
         right = (user, password) == self._credentials
-        client.sendall(bytes([1, 0 if right else 1]))
+        self._answer(client, 1, bytes([1, 0 if right else 1]))
         if not right:
             raise _Refused
 
@@ -155,7 +166,7 @@ class ConnectProxy(_ForwardProxy):
             return
         host, _, port = lines[0].split(" ")[1].rpartition(":")
         with self._connect(host, int(port)) as server:
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self._answer(client, 0, b"HTTP/1.1 200 Connection established\r\n\r\n")
             _relay(client, server)
 
     def _may_pass(self, lines: list[str]) -> bool:

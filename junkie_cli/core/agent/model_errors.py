@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import openai
 
 from junkie_cli.core.agent.endpoints import Choice
-from junkie_cli.core.agent.network import certificate_variables, proxy_for
+from junkie_cli.core.agent.network import certificate_variables, proxy_for, tls_failure
 from junkie_cli.core.agent.refusal import Refusal, refusal_of
 from junkie_cli.core.errors import ProviderError, causes
 from junkie_cli.core.sanitize import one_line
@@ -398,7 +398,7 @@ def _quotes(words: str, said: Iterable[str]) -> bool:
 def _unreachable(error: openai.APIConnectionError, choice: Choice) -> ModelError:
     reasons = list(causes(error))
     names = {type(cause).__name__ for cause in reasons}
-    tls = next((cause for cause in reasons if isinstance(cause, ssl.SSLError)), None)
+    tls = tls_failure(reasons)
     if tls is not None:
         return _tls(tls, choice)
     proxy = proxy_for(choice.endpoint.url)
@@ -429,7 +429,7 @@ def what_a_proxy_did(causes: Iterable[BaseException]) -> str:
         if type(cause).__name__ == "ProxyError":
             return f"does not let the connection through: {one_line(str(cause))[:100]}"
         if "Timeout" in type(cause).__name__:
-            return "does not take the connection in time"
+            return "does not make the connection in time"
     return "cannot be reached"
 
 

@@ -8,6 +8,7 @@ wrong; so they are read here, for one address, and handed over. Loads nothing he
 import os
 import re
 import ssl
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,17 @@ def client_arguments(url: str) -> dict[str, Any]:
     if proxy is not None:
         _check(proxy, url)
     tls = _certificates() if url.startswith("https:") or (proxy and proxy.address.startswith("https:")) else False
-    if proxy is not None and proxy.is_socks:
-        from junkie_cli.core.agent.socks_transport import SocksTransport
+    if proxy is not None and (proxy.is_socks or url.startswith("https:")):
+        from junkie_cli.core.agent.proxy_transport import ProxyTransport
 
-        return {"trust_env": False, "transport": SocksTransport(proxy=_argument(proxy), verify=tls)}
+        return {"trust_env": False, "transport": ProxyTransport(proxy=_argument(proxy, tls), verify=tls)}
     return {"trust_env": False, "verify": tls, "proxy": _argument(proxy, tls) if proxy else None}
+
+
+def tls_failure(causes: Iterable[BaseException]) -> ssl.SSLError | None:
+    """The error of TLS among the causes of a failure; not how it waits for bytes, which is behind every timeout."""
+    waits = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+    return next((cause for cause in causes if isinstance(cause, ssl.SSLError) and not isinstance(cause, waits)), None)
 
 
 def certificate_variables() -> list[str]:

@@ -14,7 +14,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from junkie_cli.core.agent.endpoints import Choice, Choices, Endpoint, choose, window_of
-from junkie_cli.core.agent.network import NetworkSettingError, certificate_variables, client_arguments, proxy_for
+from junkie_cli.core.agent.network import (
+    NetworkSettingError,
+    certificate_variables,
+    client_arguments,
+    proxy_for,
+    tls_failure,
+)
 from junkie_cli.core.doctor.context import Context
 from junkie_cli.core.doctor.model import OK, Check, DependencyNotMet, Finding, failed, ok, together, warning
 from junkie_cli.core.doctor.settings import KEY_CHECK
@@ -205,7 +211,7 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> Finding:
         return failed(str(error), error.hint)
     label, variable = endpoint.label, endpoint.url_variable
     reasons = list(causes(error))
-    certificate = next((cause for cause in reasons if isinstance(cause, ssl.SSLError)), None)
+    certificate = tls_failure(reasons)
     if certificate is not None:
         reason = getattr(certificate, "verify_message", "") or (certificate.reason or "TLS failed").lower()
         return failed(

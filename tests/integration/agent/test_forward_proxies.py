@@ -4,13 +4,15 @@ import logging
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from junkie_cli.core.agent.models import Patience
 from junkie_cli.core.agent.network import proxy_for
 from tests.support.doctor import Doctor
 from tests.support.forward_proxy import ConnectProxy, SocksProxy
-from tests.support.model_server import ModelServer
+from tests.support.model_server import Hang, ModelServer
 from tests.support.models import take_turn, team_models
 from tests.support.tls import Authority
 
@@ -170,6 +172,67 @@ async def test_why_a_socks_proxy_refuses_is_reported(
     assert failure is not None
     assert failure.code == "provider_proxy"
     assert words in failure.message
+
+
+# How many answers a proxy gives before it falls silent.
+SILENT: dict[str, tuple[str, type[SocksProxy | ConnectProxy], int]] = {
+    "at the greeting": ("socks5://", SocksProxy, 0),
+    "at the request": ("socks5://", SocksProxy, 1),
+    "at the password": ("socks5://ada:x@", SocksProxy, 1),
+    "at the request after the password": ("socks5://ada:x@", SocksProxy, 2),
+    "at CONNECT": ("http://", ConnectProxy, 0),
+    "at CONNECT behind TLS": ("https://", ConnectProxy, 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "url"),
+    [
+        *((case, "https://model.invalid/v1") for case in SILENT),
+        # With an http:// address an HTTP proxy forwards the request itself.
+        *((case, "http://model.invalid/v1") for case in SILENT if SILENT[case][1] is SocksProxy),
+    ],
+)
+async def test_for_the_answers_of_a_proxy_is_waited_as_long_as_for_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: Tls, case: str, url: str
+) -> None:
+    scheme, kind, silent_from = SILENT[case]
+    async with ModelServer(ssl_context=tls.context if url.startswith("https:") else None) as server:
+        options: dict[str, Any] = {"hosts": {"model.invalid": place(server)}, "silent_from": silent_from}
+        options |= {"user": "ada", "password": "x"} if "@" in scheme else {}
+        made = kind(**options, tls=tls.context) if scheme == "https://" else kind(**options)
+        with made as proxy:
+            monkeypatch.setenv("ALL_PROXY", f"{scheme}{proxy.address}")
+            monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority))
+            patience = Patience(connect=1, read=None, total=90, retries=0)
+            async with team_models(tmp_path, {"CUSTOM_PROVIDER": url}, patience=patience) as models:
+                failure = (await take_turn(models)).log.failure()
+    assert failure is not None
+    assert failure.code == "provider_proxy"
+    assert "of ALL_PROXY does not make the connection in time" in failure.message
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "secure"), [("socks5", False), ("socks5", True), ("http", True), ("", False), ("", True)]
+)
+async def test_a_silent_model_is_a_timeout_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: Tls, scheme: str, secure: bool
+) -> None:
+    async with ModelServer(Hang(), ssl_context=tls.context if secure else None) as server:
+        made = {"http": ConnectProxy}.get(scheme, SocksProxy)(hosts={"model.invalid": place(server)})
+        with made as proxy:
+            if scheme:
+                monkeypatch.setenv("ALL_PROXY", f"{scheme}://{proxy.address}")
+            monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority))
+            host = "model.invalid" if scheme else f"127.0.0.1:{place(server)[1]}"
+            url = f"http{'s' if secure else ''}://{host}/v1"
+            patience = Patience(connect=20, read=0.5, total=90, retries=0)
+            async with team_models(tmp_path, {"CUSTOM_PROVIDER": url}, patience=patience) as models:
+                failure = (await take_turn(models)).log.failure()
+    assert failure is not None
+    assert failure.code == "provider_timeout"
+    assert "did not answer in time" in failure.message
 
 
 def test_doctor_asks_through_a_socks_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
