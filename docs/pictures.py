@@ -83,12 +83,12 @@ PICTURES = (
         (Say("PS1='$ '; clear", "$"), Say("junkie memories list", "Checks")),
         memories=True,
     ),
-    Picture("stats", "junkie stats", 84, 34, (Say("PS1='$ '; clear", "$"), Say("junkie stats", "$")), memories=True),
+    Picture("stats", "junkie stats", 84, 44, (Say("PS1='$ '; clear", "$"), Say("junkie stats", "$")), memories=True),
     Picture(
         "backup",
         "junkie backup",
         100,
-        24,
+        31,
         (
             Say("PS1='$ '; clear", "$"),
             Say("junkie backup --keep-daily 7", "user_memories"),
