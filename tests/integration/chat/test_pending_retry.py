@@ -353,3 +353,24 @@ def test_from_cron(junkie: Junkie, database: DatabaseUrl, model: ModelServer) ->
     validate(done, "memories.retry")
     assert (done["succeeded"], done["memories"]) == (1, {"added": 1, "updated": 0, "deleted": 0})
     assert asyncio.run(memories(database)) == [("ada", "User said: I like tea.")]
+
+
+@pytest.mark.parametrize("dead", ["silent", "gone", "busy"])
+def test_from_cron_with_a_dead_memory_model(
+    junkie: Junkie, database: DatabaseUrl, model: ModelServer, dead: str
+) -> None:
+    asyncio.run(leave_pending(settings_for(database, model), model, "I like tea.", "I have a dog.", "My car is blue."))
+    before = len(model.memory_requests)
+    model.script = lambda _: Hang() if dead == "silent" else HttpError(503)
+    env = {"POSTGRES_URL": database.libpq(), "AGENT_RETRIES": "1", "MEMORY_TIMEOUT": "1", **model.environment()}
+    if dead == "gone":
+        env["CUSTOM_PROVIDER"] = "http://127.0.0.1:9/v1"
+    result = junkie.run("memories", "retry", "--all", "--json", env=env)
+    assert result.exit_code == 6
+    document = result.json()
+    validate(document, "memories.retry")
+    assert (document["succeeded"], document["set_aside"], document["remaining"]) == (0, 0, 3)
+    assert [line for line in result.stderr.splitlines() if line.strip()] == [f"warning: {document['error']['message']}"]
+    tried = {"silent": 1, "gone": 1, "busy": 3}[dead]  # one is enough to see that nobody answers
+    assert document["tried"] == tried
+    assert len(model.memory_requests) - before <= 2 * tried
