@@ -195,7 +195,13 @@ def test_another_pipe_that_breaks_is_a_bug(capfd: pytest.CaptureFixture[str]) ->
 # --- the next step ----------------------------------------------------------------------------------------------------
 
 TOLD_BY_ANOTHER = {
-    *("learn.py:parse", "learn.py:_refuse_erased", "main.py:_ended"),
+    *(
+        "learn.py:parse",
+        "learn.py:_time_of",
+        "learn.py:_refuse_erased",
+        "main.py:_ended",
+        "json_lines.py:object_of_line",
+    ),
     *("recall_check.py:parse", "recall_check.py:_text", "recall_check.py:_texts"),
 }
 """Whose sentence becomes part of another error, which has the hint; and a signal, after which nothing is to do."""

@@ -27,6 +27,7 @@ from junkie_cli.core.chat.waits import Waits
 from junkie_cli.core.errors import DatabaseError, JunkieError, LockedError, UsageError
 from junkie_cli.core.files import converting_errors
 from junkie_cli.core.foreign_values import as_time
+from junkie_cli.core.json_lines import object_of_line
 from junkie_cli.core.memories import change_log
 from junkie_cli.core.memories.change_log import ErasedError
 from junkie_cli.core.progress import SILENT, Progress
@@ -222,14 +223,7 @@ def _emptied(path: Path) -> BinaryIO:
 
 def parse(number: int, raw: bytes) -> Line:
     """The line in `raw`. Raises UsageError, whose message reads after "line N"."""
-    try:
-        document = json.loads(raw)
-    except UnicodeDecodeError:
-        raise UsageError("is not UTF-8") from None
-    except (ValueError, RecursionError):
-        raise UsageError("is not JSON") from None
-    if not isinstance(document, dict):
-        raise UsageError("is not a JSON object")
+    document = object_of_line(raw)
     user_id, session_id, message = (document.get(name) for name in ("user_id", "session_id", "message"))
     if not isinstance(user_id, str):
         raise UsageError("has no user_id")

@@ -6,7 +6,6 @@ no model is asked.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 from junkie_cli.core.database import connect
 from junkie_cli.core.errors import DatabaseError, UsageError
 from junkie_cli.core.files import converting_errors, open_to_read
+from junkie_cli.core.json_lines import object_of_line
 from junkie_cli.core.postgres.sql import bind
 from junkie_cli.core.progress import SILENT, Progress
 from junkie_cli.core.ranking.reason import Reason
@@ -184,14 +184,7 @@ def parse(number: int, raw: bytes) -> Expectation:
     """What a line expects. Raises UsageError, whose message reads after "line N"."""
     if len(raw) > LONGEST_LINE:
         raise UsageError(f"is longer than {LONGEST_LINE:,} bytes")
-    try:
-        document = json.loads(raw)
-    except UnicodeDecodeError:
-        raise UsageError("is not UTF-8") from None
-    except (ValueError, RecursionError):
-        raise UsageError("is not JSON") from None
-    if not isinstance(document, dict):
-        raise UsageError("is not a JSON object")
+    document = object_of_line(raw)
     for name in document:
         if name not in _FIELDS:
             raise UsageError(f"has a field that is not known: {name[:40]}")
