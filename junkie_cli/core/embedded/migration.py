@@ -1,23 +1,19 @@
 """Migrates the data folder to another major version, from the starter's side: see migration_keeper.py."""
 
 import asyncio
-import contextlib
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded.client import (
-    absolute,
-    keeper_command,
-    keeper_environment,
-    ready_or_raise,
-    short_folder,
-)
+from junkie_cli.core.embedded.bound_keeper import BoundKeeper
+from junkie_cli.core.embedded.client import absolute, short_folder
 from junkie_cli.core.embedded.cluster import DATABASE, USER
 from junkie_cli.core.embedded.installations import Installation
-from junkie_cli.core.errors import DatabaseError
+
+_ENDED = (
+    "the process that migrates the embedded PostgreSQL was ended",
+    "the data are as they were; try again, and if it stays so, find what ends processes here",
+)
 
 
 def data_major(data_dir: Path) -> int | None:
@@ -38,7 +34,7 @@ class MajorMigration:
     def __init__(self, data_dir: Path, old: Installation, new: Installation) -> None:
         folder = absolute(data_dir)
         self._order = {"folder": folder, "old": old.order(), "new": new.order(), "short": short_folder(folder)}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: BoundKeeper | None = None
         self._sockets: dict[str, str] = {}
 
     @property
@@ -56,56 +52,22 @@ class MajorMigration:
         return str((await asyncio.to_thread(self._commit))["kept"])
 
     def _commit(self) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(b"commit\n")
-            self._process.stdin.flush()
-        return self._answer()
+        assert self._keeper is not None
+        self._keeper.send("commit")
+        return self._keeper.answer()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            keeper_command("migration_keeper"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=keeper_environment(),
-            cwd="/",
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
+        self._keeper = BoundKeeper("migration_keeper", self._order, ended=_ENDED)
         try:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(self._order).encode() + b"\n")
-                self._process.stdin.flush()
-            self._sockets = self._answer()
+            self._sockets = self._keeper.answer()
         except BaseException:
             self._end()
             raise
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            told = json.loads(line)
-            if "progress" not in told:
-                return ready_or_raise(told)
-        raise DatabaseError(
-            "the process that migrates the embedded PostgreSQL was ended",
-            hint="the data are as they were; try again, and if it stays so, find what ends processes here",
-            code="embedded_keeper",
-        )
-
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.end()
 
     async def __aenter__(self) -> "MajorMigration":
         await asyncio.to_thread(self._start)

@@ -1,24 +1,22 @@
 """A temporary PostgreSQL: for verifying backups by restoring them, for `junkie demo`, and for tests."""
 
 import asyncio
-import contextlib
-import json
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from junkie_cli.core.database_url import DatabaseUrl
-from junkie_cli.core.embedded.client import (
-    absolute,
-    keeper_command,
-    keeper_environment,
-    ready_or_raise,
-)
+from junkie_cli.core.embedded.bound_keeper import BoundKeeper
+from junkie_cli.core.embedded.client import absolute
 from junkie_cli.core.embedded.cluster import USER
 from junkie_cli.core.embedded.installations import Folder, Installation, candidates, installations, look
 from junkie_cli.core.errors import DatabaseError
+
+_ENDED = (
+    "the process that starts a scratch PostgreSQL was ended",
+    "try again; if it fails again, check what ends processes here (for example memory limits)",
+)
 
 
 class ScratchServer:
@@ -61,7 +59,7 @@ class ScratchServer:
             "port": port,
             "memory": memory,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: BoundKeeper | None = None
         self.port = port
         self.socket_dir = Path()
         self.folder = Path()
@@ -74,29 +72,9 @@ class ScratchServer:
 
     def start(self) -> "ScratchServer":
         """Start it, in about half a second. Raises DatabaseError."""
-        self._process = subprocess.Popen(
-            keeper_command("scratch_keeper"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=keeper_environment(),
-            cwd="/",
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        self._keeper = BoundKeeper("scratch_keeper", self._order, ended=_ENDED)
         try:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(self._order).encode() + b"\n")
-                self._process.stdin.flush()
-            line = self._process.stdout.readline()
-            if not line:
-                raise DatabaseError(
-                    "the process that starts a scratch PostgreSQL was ended",
-                    hint="try again; if it fails again, check what ends processes here (for example memory limits)",
-                    code="embedded_keeper",
-                )
-            ready = ready_or_raise(json.loads(line))
+            ready = self._keeper.answer()
         except BaseException:
             self.stop()
             raise
@@ -106,15 +84,9 @@ class ScratchServer:
 
     def stop(self) -> None:
         """End it and remove everything of it. Doing so twice is no error."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.end()
 
     def __enter__(self) -> "ScratchServer":
         return self.start()

@@ -136,11 +136,11 @@ async def test_a_kill_in_the_middle_changes_nothing(folder: Path, victim: str) -
     await made(folder, 17)
     servers = MajorMigration(folder, installation(17), installation(18))
     await asyncio.to_thread(servers._start)
-    assert servers._process is not None
+    assert servers._keeper is not None
     if victim == "starter":
-        servers._process.stdin.close()  # type: ignore[union-attr]  # what the kernel does for a dead process
+        servers._keeper._stdin.close()  # what the kernel does for a dead process
     else:
-        servers._process.kill()
+        servers._keeper._process.kill()
         support.kill([*support.server_processes(folder), *support.makers(folder)], signal.SIGKILL)
     await asyncio.to_thread(servers._end)
     await embedded.ensure_running(folder, create=False)
