@@ -8,12 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from junkie_cli.cli.url_option import parse_url
+from junkie_cli.cli.backup_options import (
+    Accepted,
+    DirOption,
+    Dump,
+    FolderOption,
+    PgBinOption,
+    Retention,
+    TrustOwnerOption,
+    Verification,
+    VerifyIntoOption,
+    VerifyTimeoutOption,
+    WaitLockOption,
+    absolute,
+    backup_options,
+    server_of,
+)
 from junkie_cli.core import formatting
 from junkie_cli.core.errors import NotFoundError, UsageError
 from junkie_cli.core.formatting import plural
 from junkie_cli.terminal import completion
 from junkie_cli.terminal.invocation import JsonOption, invocation
+from junkie_cli.terminal.option_groups import with_option_groups
 from junkie_cli.terminal.output import (
     Column,
     note,
@@ -35,89 +51,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="backup", help="Create, verify, list and prune backups.")
 
-FolderOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="DIR|FILE", help="Write to this folder or file instead of JUNKIE_BACKUP_DIR."
-    ),
-]
-DirOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Use this folder instead of JUNKIE_BACKUP_DIR.")
-]
-KeepLast = Annotated[int, typer.Option("--keep-last", min=0, metavar="N", help="Keep the N newest backups.")]
-KeepDaily = Annotated[
-    int, typer.Option("--keep-daily", min=0, metavar="N", help="Keep the newest backup of each of the last N days.")
-]
-KeepWeekly = Annotated[
-    int, typer.Option("--keep-weekly", min=0, metavar="N", help="Keep the newest backup of each of the last N weeks.")
-]
-KeepMonthly = Annotated[
-    int, typer.Option("--keep-monthly", min=0, metavar="N", help="Keep the newest backup of each of the last N months.")
-]
-PgBinOption = Annotated[
-    Path | None, typer.Option("--pg-bin", metavar="DIR", help="Folder that contains pg_dump, pg_restore and psql.")
-]
-VerifyIntoOption = Annotated[
-    str | None, typer.Option("--verify-into", metavar="URL", help="Verify on this server instead of a temporary one.")
-]
-VerifyTimeoutOption = Annotated[
-    float | None,
-    typer.Option(
-        "--verify-timeout",
-        min=1,
-        metavar="S",
-        help="Stop the verification after S seconds (default: depends on the size).",
-    ),
-]
-TrustOwnerOption = Annotated[
-    bool, typer.Option("--trust-owner", help="Accept a folder whose files other users could change.")
-]
-WaitLockOption = Annotated[
-    float, typer.Option("--wait-lock", min=0, metavar="S", help="Wait up to S seconds for another run to end.")
-]
-
 _EXAMPLE = "Example: junkie backup --keep-daily 7 --keep-weekly 4 --keep-monthly 6"
 
 
 @app.callback(invoke_without_command=True, epilog=_EXAMPLE)
+@with_option_groups
 def backup(
     context: typer.Context,
+    *,
     output: FolderOption = None,
-    keep_last: KeepLast = 0,
-    keep_daily: KeepDaily = 0,
-    keep_weekly: KeepWeekly = 0,
-    keep_monthly: KeepMonthly = 0,
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the backup by restoring it.")] = False,
-    require_verified: Annotated[
-        bool, typer.Option("--require-verified", help="Fail if the backup cannot be verified here.")
-    ] = False,
-    verify_into: VerifyIntoOption = None,
-    verify_timeout: VerifyTimeoutOption = None,
-    compress: Annotated[
-        str | None, typer.Option("--compress", metavar="METHOD", help="zstd:3, gzip:6, lz4, none (default: zstd:3).")
-    ] = None,
-    pg_bin: PgBinOption = None,
-    wait_lock: WaitLockOption = 0,
-    lock_wait_timeout: Annotated[
-        float,
-        typer.Option("--lock-wait-timeout", min=0.1, metavar="S", help="Fail if a table stays locked for S seconds."),
-    ] = 60,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=1, metavar="S", help="Abort pg_dump after S seconds without progress.")
-    ] = 600,
-    allow_shrink: Annotated[
-        bool, typer.Option("--allow-shrink", help="Accept a backup with less than half of the previous rows.")
-    ] = False,
-    new_database: Annotated[
-        bool, typer.Option("--new-database", help="Accept a folder that contains backups of another server.")
-    ] = False,
-    whole_database: Annotated[
-        bool, typer.Option("--whole-database", help="Back up all schemas, including the bot's own tables.")
-    ] = False,
-    no_space_check: Annotated[
-        bool, typer.Option("--no-space-check", help="Do not check for free space first.")
-    ] = False,
-    trust_owner: TrustOwnerOption = False,
+    retention: Retention,
+    verification: Verification,
+    dump: Dump,
+    accepted: Accepted,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="Allow the embedded database when not run from a terminal.")
     ] = False,
@@ -125,34 +71,15 @@ def backup(
 ) -> None:
     """Back up the database, verify the backup by restoring it, and delete old backups by the given rules."""
     if context.invoked_subcommand:
-        return None
-    from junkie_cli.core.backup.dump import BackupOptions
-    from junkie_cli.core.backup.retention import Policy
-
-    if no_verify and (require_verified or verify_into):
-        raise UsageError("--no-verify excludes --require-verified and --verify-into", hint="leave one of them out")
-    options = BackupOptions(
-        target=output,
-        keep=Policy(keep_last, keep_daily, keep_weekly, keep_monthly),
-        verify=not no_verify,
-        require_verified=require_verified,
-        verify_into=parse_url("--verify-into", verify_into) if verify_into is not None else None,
-        verify_timeout=verify_timeout,
-        compress=compress,
-        pg_bin=_absolute(pg_bin),
-        wait_lock=wait_lock,
-        lock_timeout=lock_wait_timeout,
-        stall_timeout=timeout,
-        allow_shrink=allow_shrink,
-        new_database=new_database,
-        whole_database=whole_database,
-        check_space=not no_space_check,
-        trust_owner=trust_owner,
-    )
+        return
+    options = backup_options(output, retention, verification, dump, accepted)
     _ask_to_close(options)
     with progress_of("backing up") as progress:
         result = invocation().run(_make(options, progress, embedded=embedded))
-    return print_json(_document(result)) if as_json else _print_summary(result)
+    if as_json:
+        print_json(_document(result))
+    else:
+        _print_summary(result)
 
 
 def _ask_to_close(options: "BackupOptions") -> None:
@@ -191,10 +118,6 @@ def progress_of(title: str) -> "Iterator[Progress]":
 
 def _ignore(_: str) -> None:
     """Discard a note: cron mails all output."""
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return path.absolute() if path else None
 
 
 def _document(result: "BackupResult") -> "documents.BackupMade":
@@ -335,9 +258,9 @@ def verify(
         path = await catalogue.find(file, _folder(output))
         return await prove(
             path,
-            pg_bin=_absolute(pg_bin),
+            pg_bin=absolute(pg_bin),
             preferred=invocation().settings().pg_bin,
-            into=parse_url("--verify-into", verify_into) if verify_into is not None else None,
+            into=server_of(verify_into),
             seconds=verify_timeout,
             trust_owner=trust_owner,
             progress=progress,
@@ -361,11 +284,9 @@ def verify(
 
 
 @app.command(epilog="Example: junkie backup prune --keep-daily 7 --keep-weekly 4 --dry-run")
+@with_option_groups
 def prune(
-    keep_last: KeepLast = 0,
-    keep_daily: KeepDaily = 0,
-    keep_weekly: KeepWeekly = 0,
-    keep_monthly: KeepMonthly = 0,
+    retention: Retention,
     output: DirOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted, and why.")] = False,
     wait_lock: WaitLockOption = 0,
@@ -373,9 +294,8 @@ def prune(
 ) -> None:
     """Delete backups that no rule keeps. The newest verified backup is always kept."""
     from junkie_cli.core.backup import prune as pruning
-    from junkie_cli.core.backup.retention import Policy
 
-    policy = Policy(keep_last, keep_daily, keep_weekly, keep_monthly)
+    policy = retention.policy()
     if not policy:
         raise UsageError("no rule was given; nothing was deleted", hint="for example: --keep-daily 7 --keep-weekly 4")
     folder = _folder(output)
