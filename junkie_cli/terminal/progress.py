@@ -1,6 +1,11 @@
 """Shows progress on stderr: one line that appears when something takes long, and disappears when it is done.
 
 Drawn only on a terminal that can move its cursor; not in a pipe, in a log or with `--quiet`.
+
+rich's progress is not used, though it is cheap to import (10 modules, 4 ms). On 60 columns, with a title of 34, it
+shortens every column at once ("29%  345…  -:--:…"), where this line leaves out the least important part and keeps the
+others in full. It also hides the cursor, which a killed process leaves hidden, and has no delay, no part for a wait,
+and no way to write the innermost of several activities only. All of that would be columns and classes of our own.
 """
 
 import sys
