@@ -572,7 +572,7 @@ async def test_without_rights_on_our_tables_a_lost_extraction_is_reported(
     url = DatabaseUrl.parse(f"{database.libpq()}&options=-crole%3D{role}")
     model.queue_memory(HttpError(500))
     async with talking(settings_for(url, model)) as conversation:
-        assert any("cannot use junkie's own tables" in note for note in conversation.notes)
+        assert any("may not use junkie's own tables" in note for note in conversation.notes)
         said = (await say(conversation, "I like tea.")).ok()
         assert any("not searched for memories" in warning for warning in said.warnings)
         model.queue_memory(likes_tea())
