@@ -57,7 +57,7 @@ class Provisional:
 
 @frozen
 class Waiting:
-    """A model was asked and has not begun to answer; for a screen, which can show what takes its time.
+    """A model was called and has not started to answer; a screen can show what the chat waits for.
 
     `provider` is for people; `local` when it is on this machine or a private network, where models are loaded when
     they are first asked; `loading` when the server reports that it is doing so.

@@ -221,7 +221,7 @@ def require_planned(gone: Mapping[tuple[str, str], int], planned: Mapping[tuple[
             raise DatabaseError(
                 f"{plural(more, 'row', 'rows')} of {label(table)} would be deleted that were not counted before, by a"
                 " trigger or because they were written meanwhile; nothing was changed",
-                hint=f"run this again; if it stays so, check the triggers that delete from {label(table)}",
+                hint=f"run this again; if it fails again, check the triggers that delete from {label(table)}",
                 code="rows_not_counted",
             )
 
