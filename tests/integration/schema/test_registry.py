@@ -35,7 +35,9 @@ async def test_a_table_is_as_the_registry_says(written_by: Make, admin: Administ
 
 def test_what_is_personal_is_erased_exported_and_merged() -> None:
     for entry in registry.entries():
-        assert (entry.erase is not Erase.KEEP) is entry.personal is entry.exported is (entry.merge is Merge.OWNER)
+        assert (entry.erase is not Erase.KEEP) is entry.personal is (entry.merge is Merge.OWNER)
+        # What is derived from other rows is in no backup, and in no export.
+        assert entry.exported is (entry.personal and entry.data_in_backups)
         assert entry.personal or entry.restore_user is Restore.LEAVE
 
 
