@@ -14,10 +14,12 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from junkie_cli.core.errors import SettingsError
+from junkie_cli.core.reporting import report
 from junkie_cli.core.value_class import field, frozen
 
 NAME = ".env"
 _MOST_BYTES = 1 << 20
+_SILENT = 1.0  # seconds after which the wait for that writer is reported
 _PATIENCE = 60.0  # seconds to wait for the writer of a FIFO; a password manager asks its user first
 _read_once: dict[tuple[int, int], bytes] = {}
 
@@ -130,16 +132,18 @@ def _content(path: Path) -> bytes:
         elif key in _read_once:
             content = _read_once[key]
         else:
-            content = _read_once[key] = _to_the_end(descriptor)
+            content = _read_once[key] = _to_the_end(descriptor, path)
     if len(content) > _MOST_BYTES:
         raise OSError(errno.EFBIG, "it is too large for a .env file")
     return content
 
 
-def _to_the_end(descriptor: int) -> bytes:
+def _to_the_end(descriptor: int, path: Path) -> bytes:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     content, end = b"", time.monotonic() + _PATIENCE
+    if not poll.poll(_SILENT * 1000):
+        report(f"waiting up to {_PATIENCE:.0f} seconds for a program to write to {path}, which is a pipe")
     while len(content) <= _MOST_BYTES:
         if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
             raise OSError(errno.ETIMEDOUT, f"nothing was written to it within {_PATIENCE:.0f} seconds")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 
-from junkie_cli.core import env_file
+from junkie_cli.core import env_file, reporting
 from junkie_cli.core import settings as module
 from junkie_cli.core.errors import ExitCode, SettingsError
 from junkie_cli.core.settings import (
@@ -391,6 +391,25 @@ def test_a_fifo_that_nobody_fills_is_an_error(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(env_file, "_PATIENCE", 0.1)
     with pytest.raises(SettingsError, match="nothing was written to it"):
         load_settings(environ={}, cwd=home / "work")
+
+
+def test_waiting_for_a_fifo_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home / "work" / ".env"
+    os.mkfifo(path)
+    monkeypatch.setattr(env_file, "_SILENT", 0.0)
+    writers: list[threading.Thread] = []
+
+    def write(sentence: str) -> None:
+        assert str(path) in sentence
+        writers.append(threading.Thread(target=lambda: path.write_text("MAX_AGENTS=5\n")))
+        writers[0].start()
+
+    reporting.set_reporter(write)
+    try:
+        assert load_settings(environ={}, cwd=home / "work").max_agents == 5
+    finally:
+        reporting.set_reporter(None)
+    writers[0].join(60)
 
 
 def test_a_file_of_another_program_gives_way_to_the_users_own(home: Path) -> None:
