@@ -124,7 +124,7 @@ COMMANDS: dict[str, tuple[int, Call]] = {
     "stats --approximate": (8, lambda s: stats.collect_stats(s, approximate=True)),
     "memories export": (5, lambda s: export_memories(s, write=lambda _: None)),
     "memories clear": (17, lambda s: clear_memories(s, data.user_id(0))),
-    "users erase": (55, lambda s: erase_user(s, data.user_id(0))),
+    "users erase": (56, lambda s: erase_user(s, data.user_id(0))),
 }
 
 

@@ -230,7 +230,7 @@ async def test_two_turns_at_once_are_refused_and_the_first_goes_on(database: Dat
     async with talking(settings_for(database, model), memory=False) as conversation:
         turn = Turn(conversation, "Count.")
         await turn.until(Delta)
-        with pytest.raises(UsageError, match="another turn is under way"):
+        with pytest.raises(UsageError, match="another turn is running"):
             await say(conversation, "And?")
         slow.go_on.set()
         assert (await turn.said()).ok().answer == "one two three four"

@@ -250,5 +250,5 @@ async def test_our_own_changes_are_written_down_once(written_by: Make, admin: Ad
 async def test_switching_it_on_needs_rights(written_by: Make, admin: Administration) -> None:
     url = written_by("3.1")
     await admin.do(url, *reader("plain"))
-    with pytest.raises(DatabaseError, match="cannot be made"):
+    with pytest.raises(DatabaseError, match="cannot be created"):
         await record_others(admin.settings(as_role(url, "plain")), on=True)

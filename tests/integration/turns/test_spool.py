@@ -194,7 +194,7 @@ async def test_it_never_goes_into_another_database(
     with clone(postgres_server, database.database) as copy:
         for settings in (settings_for(copy, model), settings_for(database, model, JUNKIE_SCHEMA="other")):
             async with talking(settings, "bob") as conversation:
-                assert (await say(conversation, "Hello.")).ok().warnings == []
+                assert (await say(conversation, "I like tea.")).ok().warnings == []
             assert [entry.message for entry in (await list_pending(settings)).pending] == []
             assert len(spooled()) == 1
         assert await rows(copy, "SELECT 1 FROM ai.agent_sessions_runs WHERE user_id = 'ada'") == []
