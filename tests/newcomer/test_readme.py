@@ -5,6 +5,7 @@ the machine: CI runs the make commands, test_installers.py installs.
 """
 
 import configparser
+import json
 import os
 import subprocess
 import sys
@@ -50,6 +51,8 @@ def test_the_commands_run(page: Path, junkie: Junkie, database: DatabaseUrl, pro
     env = {"POSTGRES_URL": database.libpq(), "JUNKIE_USER": "ada"} | provider.environment()
     if page != README:  # every other page is for somebody who has tried the tour
         junkie.run("chat", "--offline", "-u", "ada", "My name is Ada and I prefer tea.", env=env).ok()
+    expected = {"user": "ada", "question": "Where do I live?", "not_recalled": ["Bologna"]}
+    (junkie.cwd / "expected.jsonl").write_text(json.dumps(expected) + "\n")
     said = "".join(shell(junkie, block, env) for block in blocks(page, "sh"))
     if page == README:
         assert "Prefers green tea" in said
