@@ -207,3 +207,9 @@ UserOption = Annotated[
     typer.Option("--user", "-u", metavar="USER", help="User id.", autocompletion=completion.user_ids),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+LimitOption = Annotated[
+    int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of results to show.")
+]
+AfterOption = Annotated[
+    str | None, typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page.")
+]

@@ -8,7 +8,7 @@ import typer
 from junkie_cli.core.errors import ExitCode
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.terminal import completion
-from junkie_cli.terminal.invocation import JsonOption, UserOption, YesOption, invocation
+from junkie_cli.terminal.invocation import AfterOption, JsonOption, LimitOption, UserOption, YesOption, invocation
 from junkie_cli.terminal.output import (
     Column,
     none_yet,
@@ -49,13 +49,8 @@ _SAID = (
 @app.command("list", epilog="Example: junkie sessions list -u ada")
 def list_(
     user: UserOption = None,
-    limit: Annotated[
-        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of sessions to show.")
-    ] = 50,
-    after: Annotated[
-        str | None,
-        typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page."),
-    ] = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List sessions, latest first. With -u, list sessions that the user owns or took part in.

@@ -10,7 +10,7 @@ from junkie_cli.core.errors import ExitCode, UsageError
 from junkie_cli.core.formatting import plural
 from junkie_cli.core.sanitize import quoted_id
 from junkie_cli.terminal import completion
-from junkie_cli.terminal.invocation import JsonOption, YesOption, invocation
+from junkie_cli.terminal.invocation import AfterOption, JsonOption, LimitOption, YesOption, invocation
 from junkie_cli.terminal.output import (
     Column,
     none_yet,
@@ -43,13 +43,8 @@ _COLUMNS = (
 
 @app.command("list", epilog="Example: junkie users list -n 20")
 def list_(
-    limit: Annotated[
-        int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of memories to show.")
-    ] = 50,
-    after: Annotated[
-        str | None,
-        typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page."),
-    ] = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List users by id, with counts of their data. Rows without an owner come last.

@@ -20,6 +20,12 @@ import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 UserOption = Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="User id.")]
+LimitOption = Annotated[
+    int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of results to show.")
+]
+AfterOption = Annotated[
+    str | None, typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 """
 

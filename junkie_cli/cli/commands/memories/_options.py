@@ -7,12 +7,6 @@ import typer
 from junkie_cli.core.errors import UsageError
 
 NoOwnerOption = Annotated[bool, typer.Option("--no-owner", help="Memories without an owner; same as -u ''.")]
-LimitOption = Annotated[
-    int, typer.Option("-n", "--limit", metavar="N", min=1, max=100_000, help="Maximum number of results to show.")
-]
-AfterOption = Annotated[
-    str | None, typer.Option("--after", metavar="CURSOR", help="Continue from the `next` value of the previous page.")
-]
 NoUndoOption = Annotated[bool, typer.Option("--no-undo", help="Keep no copy. The change cannot be undone.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Use the built-in rehearsal model: no key, no network.")]

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption
 from junkie_cli.terminal import completion
-from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.invocation import AfterOption, JsonOption, LimitOption, UserOption, invocation
 from junkie_cli.terminal.output import (
     Column,
     print_json,

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from junkie_cli.cli.commands.memories._options import AfterOption, LimitOption, NoOwnerOption, owner_of
+from junkie_cli.cli.commands.memories._options import NoOwnerOption, owner_of
 from junkie_cli.cli.commands.memories._output import COLUMNS
-from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.invocation import AfterOption, JsonOption, LimitOption, UserOption, invocation
 from junkie_cli.terminal.output import none_yet, print_json, print_next_page, print_rows, show_warnings, working
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from junkie_cli.cli.commands.memories._options import LimitOption
 from junkie_cli.cli.commands.memories._output import COLUMNS
-from junkie_cli.terminal.invocation import JsonOption, UserOption, invocation
+from junkie_cli.terminal.invocation import JsonOption, LimitOption, UserOption, invocation
 from junkie_cli.terminal.output import Column, none_yet, note, print_json, print_rows, show_warnings, working
 
 if TYPE_CHECKING:
