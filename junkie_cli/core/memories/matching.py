@@ -85,8 +85,9 @@ def matching_sql(state: SchemaState, query: Query, rows: str, total: str, most: 
             SELECT word, coalesce(sum(rows) FILTER (WHERE has >> word & 1 = 1), 0)::bigint AS rows
             FROM generate_series(0, {len(words) - 1}) word LEFT JOIN combinations ON true GROUP BY word
         ),
+        total AS MATERIALIZED (SELECT {total}),
         weights AS (
-            SELECT has, sum(ln(1 + (SELECT {total}) / greatest(counts.rows, 1)::float8)) AS weight
+            SELECT has, sum(ln(1 + (TABLE total) / greatest(counts.rows, 1)::float8)) AS weight
             FROM combinations JOIN counts ON has >> word & 1 = 1 GROUP BY has
         ),
         best AS (
@@ -94,7 +95,7 @@ def matching_sql(state: SchemaState, query: Query, rows: str, total: str, most: 
             ORDER BY weight DESC, updated_at DESC NULLS LAST, memory_id DESC LIMIT {most}
         )
         SELECT json_build_object(
-            'total', (SELECT {total}), 'counts', (SELECT json_agg(rows ORDER BY word) FROM counts),
+            'total', (TABLE total), 'counts', (SELECT json_agg(rows ORDER BY word) FROM counts),
             'rows', (
                 SELECT json_agg(json_build_array(
                     m.memory_id, {state.memory_text()}, m.topics::text, m.updated_at, m.user_id) ORDER BY weight DESC)

@@ -17,7 +17,7 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 class Query:
     """The words of a query.
 
-    `words` has the forms of each (see `words.query_words`), in `languages`, and `typed` each as it was typed, in lower
+    `words` has the forms of each (see `words.word_forms`), in `languages`, and `typed` each as it was typed, in lower
     case. `inside` has these folded, where they are also searched inside of longer words; otherwise it is empty.
     """
 

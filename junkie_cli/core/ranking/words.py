@@ -86,13 +86,8 @@ def search_words(text: str, languages: Sequence[str] = DEFAULT_LANGUAGES) -> tup
     return tuple(sorted({form for word in _words(text) for form in _forms(word, tuple(languages))}))
 
 
-def query_words(text: str, languages: Sequence[str] = DEFAULT_LANGUAGES) -> tuple[frozenset[str], ...]:
-    """The words of a query, each as the forms that it can have in a text; any one of them is a match."""
-    return tuple(dict.fromkeys(word_forms(word, languages) for word in telling_words(text)))
-
-
 def word_forms(word: str, languages: Sequence[str] = DEFAULT_LANGUAGES) -> frozenset[str]:
-    """The forms that a word of `telling_words` can have in a text."""
+    """The forms that a word of `telling_words` can have in a text; any one of them is a match."""
     return frozenset(_forms(word, tuple(languages)))
 
 

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from junkie_cli.core.ranking.query import Query
 from junkie_cli.core.ranking.scoring import Candidate, Match, bits_of, candidate, counts_of, rank
-from junkie_cli.core.ranking.words import query_words, search_words
+from junkie_cli.core.ranking.words import search_words
 
 
 def test_a_text_with_every_word_comes_first() -> None:
@@ -53,7 +54,7 @@ def test_every_candidate_is_ranked_once(candidates: list[Candidate], more: int) 
 
 
 def _order(query: str, texts: list[str], times: list[float] | None = None) -> list[int]:
-    words = query_words(query)
+    words = Query.of(query).words
     bits = bits_of(words)
     found = [
         candidate(set(search_words(text)), bits, at) for text, at in zip(texts, times or [0] * len(texts), strict=True)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from junkie_cli.core.ranking.languages import LANGUAGES, SCRIPTS
-from junkie_cli.core.ranking.words import MOST_QUERY_WORDS, query_words, search_words
+from junkie_cli.core.ranking.query import Query
+from junkie_cli.core.ranking.words import MOST_QUERY_WORDS, search_words
 from tests.support.texts import texts
 
 FOUND = [
@@ -75,17 +76,17 @@ def test_a_text_is_not_found_by_another_word(text: str, query: str) -> None:
 
 
 def test_a_question_is_reduced_to_the_words_that_matter() -> None:
-    words = query_words("When did Caroline go to the LGBTQ support group?")
+    words = Query.of("When did Caroline go to the LGBTQ support group?").words
     assert sorted(min(forms) for forms in words) == ["carolin", "go", "group", "lgbtq", "support"]
 
 
 def test_a_query_of_frequent_words_alone_keeps_them() -> None:
-    assert query_words("who are you") == tuple(frozenset({word}) for word in ("who", "are", "you"))
+    assert Query.of("who are you").words == tuple(frozenset({word}) for word in ("who", "are", "you"))
 
 
 def test_capitals_tell_an_acronym_from_a_frequent_word() -> None:
-    assert frozenset({"it"}) in query_words("Who works in IT?")
-    assert frozenset({"it"}) not in query_words("WHO SAW IT THERE LAST YEAR?")
+    assert frozenset({"it"}) in Query.of("Who works in IT?").words
+    assert frozenset({"it"}) not in Query.of("WHO SAW IT THERE LAST YEAR?").words
 
 
 def test_each_configured_language_adds_its_stems() -> None:
@@ -100,7 +101,7 @@ def test_the_languages_are_those_of_the_stemmer() -> None:
 
 @given(texts())
 def test_every_text_is_found_by_itself(text: str) -> None:
-    assert all(forms & set(search_words(text)) for forms in query_words(text))
+    assert all(forms & set(search_words(text)) for forms in Query.of(text).words)
 
 
 @given(texts())
@@ -116,9 +117,9 @@ def test_words_can_be_stored_and_quoted(text: str) -> None:
 
 @given(st.lists(st.text("abcdefghij", min_size=3, max_size=12)))
 def test_a_query_has_a_limited_number_of_words(words: list[str]) -> None:
-    assert len(query_words(" ".join(words * 10))) <= MOST_QUERY_WORDS
+    assert len(Query.of(" ".join(words * 10)).words) <= MOST_QUERY_WORDS
 
 
 def _finds(text: str, query: str) -> bool:
-    words = query_words(query)
+    words = Query.of(query).words
     return bool(words) and all(forms & set(search_words(text)) for forms in words)
