@@ -110,29 +110,20 @@ def entries() -> tuple[TableEntry, ...]:
 
 def _agno() -> tuple[TableEntry, ...]:
     return (
-        TableEntry(
-            SESSIONS,
-            ("session_id",),
-            "user_id",
-            ("user_id",),
-            erase=Erase.SESSIONS,
-            exported=True,
-            restore_user=Restore.ROWS,
-            merge=Merge.OWNER,
-            undo=True,
-            of_session=True,
-        ),
-        TableEntry(
-            RUNS,
-            ("run_id",),
-            "user_id",
-            ("user_id",),
-            erase=Erase.SESSIONS,
-            exported=True,
-            restore_user=Restore.ROWS,
-            merge=Merge.OWNER,
-            undo=True,
-            of_session=True,
+        *(
+            TableEntry(
+                table,
+                (key,),
+                "user_id",
+                ("user_id",),
+                erase=Erase.SESSIONS,
+                exported=True,
+                restore_user=Restore.ROWS,
+                merge=Merge.OWNER,
+                undo=True,
+                of_session=True,
+            )
+            for table, key in ((SESSIONS, "session_id"), (RUNS, "run_id"))
         ),
         # Memories stay when their session is deleted, whatever columns a later agno adds.
         TableEntry(
