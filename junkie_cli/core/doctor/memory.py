@@ -76,7 +76,7 @@ async def _owners(context: Context) -> Finding:
             "SELECT count(*) FILTER (WHERE coalesce(user_id, '') = '') AS nobody,"
             f" count(*) FILTER (WHERE user_id = 'default') AS defaults FROM {state.qualified(MEMORIES)}"
         )
-        utf8 = connection.get_settings().server_encoding == "UTF8"
+        utf8 = connection.server_encoding == "UTF8"
         alike = await connection.fetch(_alike(state, utf8=utf8))
         unusual = await connection.fetch(
             f"SELECT DISTINCT u.user_id FROM ({_ids(state)}) u"

@@ -125,7 +125,7 @@ async def _compare(
     Not to be written is what another memory says, or one that comes earlier in `written`, or a text that was deleted
     or replaced after `said`.
     """
-    encoding = str(connection.get_settings().server_encoding)
+    encoding = connection.server_encoding
     stored = state.memory_text()
     before = ""
     if state.may("SELECT", HISTORY):

@@ -69,7 +69,7 @@ async def import_memories(
             transaction = connection.transaction(isolation="read_committed")
             await transaction.start()
             try:
-                lines = Lines(path, file, state, progress, encoding=connection.get_settings().server_encoding)
+                lines = Lines(path, file, state, progress, encoding=connection.server_encoding)
                 await _stage(connection, lines)
                 progress.step("waiting for other writers of memories")
                 await connection.execute(LOCK_MOVING, state.schema)

@@ -3,7 +3,7 @@
 Two phases (docs/decisions/0007-search-with-plain-postgresql.md): the newest rows are ranked by all words of the text.
 Where that gives too few rows that have every word and there are older ones, these are searched for every word: by the
 full-text index if there is one (words then match from their beginning), otherwise by a scan that does not use the index
-on updated_at. Of one user, all memories are ranked.
+on updated_at. Of one user, the newest 50,000 are ranked.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -150,7 +150,7 @@ class _Search:
         undated = f"SELECT * FROM {table} m WHERE {mine} AND m.updated_at IS NULL LIMIT {count}"
         rows = f"(SELECT * FROM ({dated}) m UNION ALL (SELECT * FROM ({undated}) m) LIMIT {count}) m"
         total = f"count(*) FROM (SELECT 1 FROM {table} m WHERE {mine} LIMIT {count + 1}) counted"
-        encoding = str(self.connection.get_settings().server_encoding)
+        encoding = self.connection.server_encoding
         matching = matching_sql(self.state, self.query, rows, total, self.most, encoding=encoding)
         values = {"user_id": self.user_id, **values_of(self.query)}
         found = found_of(await self.connection.fetchval(*bind(f"SELECT {matching}::text", **values)))
@@ -193,7 +193,7 @@ class _Search:
             return "to_tsvector('simple', m.memory #>> ARRAY[]::text[]) @@ to_tsquery('simple', :terms)", {
                 "terms": terms
             }
-        encoding = str(self.connection.get_settings().server_encoding)
+        encoding = self.connection.server_encoding
         text = folded(search_text_sql(self.state), encoding=encoding)
         if not self.query.words:
             text = f"lower({self.state.memory_text()})"

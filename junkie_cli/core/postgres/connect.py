@@ -107,7 +107,7 @@ async def _open_host(
     try:
         async with asyncio.timeout(budget):
             connection = await asyncpg.connect(timeout=None, **arguments)
-            if connection.get_settings().server_encoding == "SQL_ASCII":
+            if connection.server_encoding == "SQL_ASCII":
                 await connection.read_bytes()
             fits = attrs == "any" or await _fits(connection, attrs)
     except Exception as error:

@@ -197,8 +197,14 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     _watch: LockWatch | None = None
     keeps_statements = False
     """Whether prepared statements are cached (`keep_statements`)."""
+
     reads_bytes = False
     """Whether the database has no encoding (SQL_ASCII): bytes that are not UTF-8 become surrogates."""
+
+    @property
+    def server_encoding(self) -> str:
+        """The encoding of the database, for example UTF8 or SQL_ASCII."""
+        return str(self.get_settings().server_encoding)
 
     async def read_bytes(self) -> None:
         """Exchange any bytes as text, for a server that does not validate an encoding.

@@ -30,7 +30,7 @@ async def search_memories(
         return []
     rows = newest_memories(state, MOST_SEARCHED)
     total = f"count(*) FROM {state.qualified(MEMORIES)} m WHERE m.user_id = :user_id"
-    encoding = str(connection.get_settings().server_encoding)
+    encoding = connection.server_encoding
     matching = matching_sql(state, query, rows, total, max(most, MOST_RANKED), encoding=encoding)
     found = found_of(await connection.fetchval(*bind(f"SELECT {matching}::text", user_id=user_id, **values_of(query))))
     return [memory_entry(found.rows[match.place][:4]) for match in ranked(found, query)[:most]]
@@ -43,7 +43,7 @@ async def search_exchanges(
     query = Query.of(text, languages, inside=True)
     if not query.words:
         return []
-    encoding = str(connection.get_settings().server_encoding)
+    encoding = connection.server_encoding
     both = folded(f"concat_ws(' ', {SAID}, {ANSWERED})", encoding=encoding)
     mine = f"{state.qualified(RUNS)} r WHERE r.user_id = :user_id AND r.parent_run_id IS NULL"
     statement = f"""

@@ -74,19 +74,15 @@ async def read_candidates(
 ) -> tuple[MemoryEntry, ...]:
     """The memories that an extraction of `message` may be shown."""
     query = Query.of(message, languages)
-    statement = f"SELECT {memories_sql(state, query, encoding=_encoding(connection))}"
+    statement = f"SELECT {memories_sql(state, query, encoding=connection.server_encoding)}"
     stored = await connection.fetchval(*bind(statement, user_id=user_id, **memory_values(query)))
     return chosen(stored, query, MEMORY_BUDGET)[0]
-
-
-def _encoding(connection: "Connection") -> str:
-    return str(connection.get_settings().server_encoding)
 
 
 def _turn_statement(connection: "Connection", state: SchemaState, reading: Reading, clock: str, query: Query) -> str:
     memories = "NULL::text"
     if reading.memory_budget:
-        memories = memories_sql(state, query, encoding=_encoding(connection))
+        memories = memories_sql(state, query, encoding=connection.server_encoding)
     more = _more_memories(state) if reading.memory_budget and reading.count_left_out else "0"
     # Runs are made into text after they were chosen: before, all of a long session's would be.
     return f"""
