@@ -61,16 +61,16 @@ COMPUTED = ("JUNKIE_USER", "JUNKIE_DATA_DIR", "JUNKIE_BACKUP_DIR", "MODEL_TIMEOU
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    (tmp_path / "work").mkdir()
+    (tmp_path / "project").mkdir()
     return tmp_path
 
 
 def load(home: Path, env: dict[str, str] | None = None, file: str | bytes | None = None, **overrides: str) -> Settings:
     if file is not None:
         content = file if isinstance(file, bytes) else file.encode()
-        (home / "work" / ".env").write_bytes(content)
+        (home / "project" / ".env").write_bytes(content)
     environ = {"HOME": str(home)} | (env or {})
-    return load_settings(environ=environ, cwd=home / "work", overrides=overrides)
+    return load_settings(environ=environ, cwd=home / "project", overrides=overrides)
 
 
 def refusal(home: Path, **arguments: object) -> SettingsError:
@@ -255,7 +255,7 @@ def test_bad_values_name_the_variable_the_problem_and_the_place(
 
 def test_a_bad_value_in_a_file_is_named_with_its_line(home: Path) -> None:
     error = refusal(home, file="# bot\n\nDISCORD_TOKEN=x\n\nMAX_AGENTS=many\n")
-    assert error.message == f"MAX_AGENTS must be a whole number, not 'many' (set by {home}/work/.env:5)"
+    assert error.message == f"MAX_AGENTS must be a whole number, not 'many' (set by {home}/project/.env:5)"
     assert error.hint == "correct or delete that line"
 
 
@@ -276,7 +276,7 @@ def test_backups_may_not_lie_in_the_database(home: Path) -> None:
 def test_option_before_environment_before_file_before_default(home: Path) -> None:
     file = "MAX_AGENTS=3\n"
     assert (settings := load(home, file=file)).max_agents == 3
-    assert str(settings.sources["MAX_AGENTS"]) == f"{home}/work/.env:1"
+    assert str(settings.sources["MAX_AGENTS"]) == f"{home}/project/.env:1"
     assert (settings := load(home, {"MAX_AGENTS": "4"}, file)).max_agents == 4
     assert settings.sources["MAX_AGENTS"].kind == "environment"
     assert (settings := load(home, {"MAX_AGENTS": "4"}, file, MAX_AGENTS="5")).max_agents == 5
@@ -308,12 +308,12 @@ def in_force(cwd: Path, environ: dict[str, str]) -> Path | None:
 
 
 def test_the_env_file_is_found_from_the_current_folder_upward(home: Path) -> None:
-    deep = home / "work" / "a" / "b"
+    deep = home / "project" / "a" / "b"
     deep.mkdir(parents=True)
     (home / ".env").write_text("MAX_AGENTS=2")
     assert in_force(cwd=deep, environ={"HOME": str(home)}) == home / ".env"
-    (home / "work" / ".env").write_text("MAX_AGENTS=3")
-    assert in_force(cwd=deep, environ={"HOME": str(home)}) == home / "work" / ".env"
+    (home / "project" / ".env").write_text("MAX_AGENTS=3")
+    assert in_force(cwd=deep, environ={"HOME": str(home)}) == home / "project" / ".env"
 
 
 def test_the_users_own_file_is_the_last_resort(home: Path) -> None:
@@ -321,80 +321,80 @@ def test_the_users_own_file_is_the_last_resort(home: Path) -> None:
     own.parent.mkdir(parents=True)
     own.write_text("MAX_AGENTS=6")
     environ = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "xdg")}
-    assert load_settings(environ=environ, cwd=home / "work").max_agents == 6
+    assert load_settings(environ=environ, cwd=home / "project").max_agents == 6
     default = home / ".config" / "junkie" / ".env"
     default.parent.mkdir(parents=True)
     default.write_text("MAX_AGENTS=8")
-    assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 8
+    assert load_settings(environ={"HOME": str(home)}, cwd=home / "project").max_agents == 8
 
 
 def test_a_named_file_is_the_only_one_read(home: Path) -> None:
-    (home / "work" / ".env").write_text("MAX_AGENTS=3\nMODEL_TOP_P=0.1")
+    (home / "project" / ".env").write_text("MAX_AGENTS=3\nMODEL_TOP_P=0.1")
     named = home / "named"
     named.write_text("MAX_AGENTS=4")
-    settings = load_settings(env_file=named, environ={}, cwd=home / "work")
+    settings = load_settings(env_file=named, environ={}, cwd=home / "project")
     assert (settings.max_agents, settings.model_top_p, settings.env_file) == (4, 0.9, named)
     with pytest.raises(SettingsError, match="does not exist"):
         load_settings(env_file=home / "absent", environ={}, cwd=home)
     with pytest.raises(SettingsError, match="is a folder"):
         load_settings(env_file=home, environ={}, cwd=home)
-    assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "work").max_agents == 10
+    assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "project").max_agents == 10
 
 
 def test_what_is_there_and_cannot_be_a_file_stops_it(home: Path) -> None:
     """Passed over, it would let another database be used than the one that was meant."""
-    path = home / "work" / ".env"
+    path = home / "project" / ".env"
     (home / ".env").write_text("MAX_AGENTS=2")
     path.mkdir()
-    with pytest.raises(SettingsError, match=r"work/\.env is a folder"):
-        load_settings(environ={"HOME": str(home)}, cwd=home / "work")
+    with pytest.raises(SettingsError, match=r"project/\.env is a folder"):
+        load_settings(environ={"HOME": str(home)}, cwd=home / "project")
     path.rmdir()
     for target in ("nowhere", ".env"):
         path.symlink_to(target)
-        with pytest.raises(SettingsError, match=r"work/\.env is a broken link") as caught:
-            load_settings(environ={"HOME": str(home)}, cwd=home / "work")
+        with pytest.raises(SettingsError, match=r"project/\.env is a broken link") as caught:
+            load_settings(environ={"HOME": str(home)}, cwd=home / "project")
         assert "--env-file" in caught.value.hint
-        assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "work").max_agents == 10
+        assert load_settings(env_file=Path("/dev/null"), environ={}, cwd=home / "project").max_agents == 10
         path.unlink()
 
 
 def test_a_link_and_a_device_are_read(home: Path) -> None:
-    path = home / "work" / ".env"
+    path = home / "project" / ".env"
     (home / "real").write_text("MAX_AGENTS=4")
     (home / ".env").write_text("MAX_AGENTS=2")
     path.symlink_to("../real")
-    assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 4
+    assert load_settings(environ={"HOME": str(home)}, cwd=home / "project").max_agents == 4
     path.unlink()
     path.symlink_to("/dev/null")
-    assert load_settings(environ={"HOME": str(home)}, cwd=home / "work").max_agents == 10
+    assert load_settings(environ={"HOME": str(home)}, cwd=home / "project").max_agents == 10
     path.unlink()
     path.symlink_to("/dev/zero")
     with pytest.raises(SettingsError, match="too large for a"):
-        load_settings(environ={"HOME": str(home)}, cwd=home / "work")
+        load_settings(environ={"HOME": str(home)}, cwd=home / "project")
 
 
 @pytest.mark.parametrize("named", [False, True])
 def test_a_fifo_is_read_once(home: Path, named: bool) -> None:
-    path = home / "work" / ".env"
+    path = home / "project" / ".env"
     os.mkfifo(path)
     writer = threading.Thread(target=lambda: path.write_text("MAX_AGENTS=5\r\nJUNKIE_USER=ada\r\n"))
     writer.start()
     for _ in range(2):  # a command reads its settings more than once
-        settings = load_settings(env_file=path if named else None, environ={}, cwd=home / "work")
+        settings = load_settings(env_file=path if named else None, environ={}, cwd=home / "project")
         assert (settings.max_agents, settings.user, settings.env_file) == (5, "ada", path)
         assert str(settings.sources["JUNKIE_USER"]) == f"{path}:2"
     writer.join(60)
 
 
 def test_a_fifo_that_nobody_fills_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    os.mkfifo(home / "work" / ".env")
+    os.mkfifo(home / "project" / ".env")
     monkeypatch.setattr(env_file, "_PATIENCE", 0.1)
     with pytest.raises(SettingsError, match="nothing was written to it"):
-        load_settings(environ={}, cwd=home / "work")
+        load_settings(environ={}, cwd=home / "project")
 
 
 def test_waiting_for_a_fifo_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = home / "work" / ".env"
+    path = home / "project" / ".env"
     os.mkfifo(path)
     monkeypatch.setattr(env_file, "_SILENT", 0.0)
     writers: list[threading.Thread] = []
@@ -406,7 +406,7 @@ def test_waiting_for_a_fifo_is_reported(home: Path, monkeypatch: pytest.MonkeyPa
 
     reporting.set_reporter(write)
     try:
-        assert load_settings(environ={}, cwd=home / "work").max_agents == 5
+        assert load_settings(environ={}, cwd=home / "project").max_agents == 5
     finally:
         reporting.set_reporter(None)
     writers[0].join(60)
@@ -414,28 +414,28 @@ def test_waiting_for_a_fifo_is_reported(home: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_file_of_another_program_gives_way_to_the_users_own(home: Path) -> None:
     environ = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "xdg")}
-    other, own = home / "work" / ".env", home / "xdg" / "junkie" / ".env"
+    other, own = home / "project" / ".env", home / "xdg" / "junkie" / ".env"
     other.write_text("SECRET_KEY=x\nLOG_LEVEL=info\n")
-    assert load_settings(environ=environ, cwd=home / "work").env_file == other
+    assert load_settings(environ=environ, cwd=home / "project").env_file == other
     own.parent.mkdir(parents=True)
     own.write_text("MAX_AGENTS=6")
-    settings = load_settings(environ=environ, cwd=home / "work")
+    settings = load_settings(environ=environ, cwd=home / "project")
     assert (settings.max_agents, settings.env_file) == (6, own)
-    found = find_env_file(cwd=home / "work", environ=environ)
+    found = find_env_file(cwd=home / "project", environ=environ)
     assert found is not None and found.passed_over == other
     other.write_text("DISCORD_TOKEN=x\n")
-    assert load_settings(environ=environ, cwd=home / "work").env_file == other
+    assert load_settings(environ=environ, cwd=home / "project").env_file == other
 
 
 def test_root_does_not_read_what_belongs_to_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign = home / "work" / ".env"
+    foreign = home / "project" / ".env"
     foreign.write_text("MAX_AGENTS=3")
     if os.geteuid() == 0:
         os.chown(foreign, 12345, 12345)
     else:  # we are the somebody else
         monkeypatch.setattr(module, "_is_root", lambda: True)
     (home / "xdg" / "junkie").mkdir(parents=True)
-    settings = load_settings(environ={"XDG_CONFIG_HOME": str(home / "xdg")}, cwd=home / "work")
+    settings = load_settings(environ={"XDG_CONFIG_HOME": str(home / "xdg")}, cwd=home / "project")
     assert settings.max_agents == 10
     assert settings.ignored_env_files[0] == foreign
     assert load_settings(env_file=foreign, environ={}, cwd=home).max_agents == 3
@@ -443,11 +443,11 @@ def test_root_does_not_read_what_belongs_to_somebody_else(home: Path, monkeypatc
 
 def test_people_read_files_of_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_root", lambda: False)
-    foreign = home / "work" / ".env"
+    foreign = home / "project" / ".env"
     foreign.write_text("MAX_AGENTS=3")
     if os.geteuid() == 0:
         os.chown(foreign, 12345, 12345)
-    settings = load_settings(environ={}, cwd=home / "work")
+    settings = load_settings(environ={}, cwd=home / "project")
     assert (settings.max_agents, settings.ignored_env_files) == (3, ())
 
 
@@ -486,7 +486,7 @@ def test_passwords_with_dollars_survive(home: Path) -> None:
 
 def test_a_reference_to_nothing_is_refused_rather_than_empty(home: Path) -> None:
     error = refusal(home, file="A=1\nPOSTGRES_URL=${DATABASE_URL}\n")
-    assert error.message == f"POSTGRES_URL refers to ${{DATABASE_URL}}, which is not set (set by {home}/work/.env:2)"
+    assert error.message == f"POSTGRES_URL refers to ${{DATABASE_URL}}, which is not set (set by {home}/project/.env:2)"
     assert load(home, {"POSTGRES_URL": "postgresql://h/d"}).postgres_url is not None
     assert load(home, file="TOKEN=${NOWHERE}\n").groq_api_key == ""
 
@@ -494,7 +494,7 @@ def test_a_reference_to_nothing_is_refused_rather_than_empty(home: Path) -> None
 @pytest.mark.parametrize("line", ['GROQ_API_KEY="abc', "POSTGRES_URL='x", 'export MAX_AGENTS="3" 4'])
 def test_a_broken_line_of_ours_is_refused(home: Path, line: str) -> None:
     error = refusal(home, file=f"\n{line}\n")
-    assert f"{home}/work/.env:2" in error.message
+    assert f"{home}/project/.env:2" in error.message
     assert "abc" not in error.message
 
 
